@@ -1,0 +1,39 @@
+# `make demo` and `make test` set up on their own; nothing else is needed.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3 python,$(shell command -v $(p) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test test-full lint lock clean
+
+$(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
+	@$(if $(PYTHON),,echo "jetlane needs Python 3.10 or 3.11 on the PATH (found none); or say: make PYTHON=/path/to/python3.11" && exit 1)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v in ((3, 10), (3, 11)) else "jetlane needs Python 3.10 or 3.11 to train (TensorFlow 2.15 has no other wheels); this is %d.%d. Say: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/lock.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(STAMP)
+
+setup: $(STAMP)
+
+demo: setup
+	$(BIN)/jetlane demo
+
+test: setup lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-full: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The lock is universal (Python 3.10 and 3.11) and names no index.
+lock: setup
+	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet --all-extras --upgrade -o requirements/lock.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist .jetlane

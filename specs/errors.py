@@ -1,0 +1,89 @@
+"""The one hierarchy of errors that reach a person.
+
+Every user-facing failure says what happened, why, and what to do about it. The CLI prints the three parts and exits 1,
+or 2 for a bad spec; a traceback is shown only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+
+class JetlaneError(Exception):
+    """A failure explained for the person who meets it.
+
+    Args:
+        what: What happened, in one line, naming the file, device or field concerned.
+        why: The cause, as far as it is known.
+        remedy: What to do now; a command where there is one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        super().__init__(what, why, remedy)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"why: {self.why}")
+        if self.remedy:
+            lines.append(f"what to do: {self.remedy}")
+        return "\n".join(lines)
+
+
+class SpecError(JetlaneError):
+    """A spec, inventory or pipeline.config says something that cannot be accepted.
+
+    Args:
+        where: ``file:line:column`` of the offending key, where known.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, why: str = "", remedy: str = "", where: Optional[str] = None) -> None:
+        super().__init__(f"{where}: {what}" if where else what, why, remedy)
+        self.where = where
+
+
+class DatasetError(JetlaneError):
+    """A data set cannot be used: empty, unreadable, boxes outside the image, unknown classes."""
+
+
+class TrainingError(JetlaneError):
+    """Training, evaluation or export failed in the Object Detection API's process."""
+
+
+class GateError(JetlaneError):
+    """The retrained model is not good enough to be shipped."""
+
+
+class GraphError(JetlaneError):
+    """A frozen graph cannot be read, or is not an SSD that can be understood."""
+
+
+class DerivationError(JetlaneError):
+    """Plugin parameters cannot be derived, or config and graph disagree."""
+
+
+class ConversionError(JetlaneError):
+    """A graph cannot be written as UFF or lowered to ONNX."""
+
+
+class PreflightError(JetlaneError):
+    """The converted model does not agree with the trained one on this workstation."""
+
+
+class ReleaseError(JetlaneError):
+    """A release is incomplete, altered, or of another format."""
+
+
+class DeviceError(JetlaneError):
+    """A device cannot be reached, refuses, or fails a step."""
+
+
+class WorkspaceError(JetlaneError):
+    """The workspace is locked, damaged, or not writable."""
