@@ -163,16 +163,12 @@ class Workspace:
             started = time.monotonic()
             facts = dict(make(part) or {})
             seconds = time.monotonic() - started
-            outputs = {
-                path.relative_to(part).as_posix(): {"sha256": sha256_file(path), "size": path.stat().st_size}
-                for path in sorted(part.rglob("*"))
-                if path.is_file()
-            }
+            shas = {p.relative_to(part).as_posix(): sha256_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
+            outputs = {path: {"sha256": sha, "size": (part / path).stat().st_size} for path, sha in shas.items()}
             manifest = {**recipe, "key": key, "outputs": outputs, "facts": facts, "seconds": round(seconds, 3)}
             write_atomic(part / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
             os.replace(part, final)
             sync_folder(final.parent)
-        shas = {path: entry["sha256"] for path, entry in outputs.items()}
         return StepResult(name, key, final, shas, facts, False, seconds)
 
     def _finished(self, name: str, key: str, final: Path) -> Optional[StepResult]:
