@@ -1,7 +1,6 @@
 """What a run did, gathered in one place: all that the report shows.
 
-Everything is plain data (``RunFacts.to_json`` is JSON), so a report can be drawn again from ``facts.json`` without running
-anything. Pictures are not copied: the report reads the sample images and the expected detections from ``release_path``.
+Everything is plain data (``RunFacts.to_json`` is JSON), so a report can be drawn again without running anything. Pictures are not copied: the report reads the sample images and the expected detections from ``release_path``.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ class StepFacts:
     """One line of the step table.
 
     Attributes:
-        name: ``dataset``, ``train``, ``evaluate``, ``gate``, ``export``, ``plugins``, ``convert``, ``preflight``, ``release``, ``deploy``.
+        name: ``dataset``, ``train``, ``evaluate``, ``gate``, ``export``, ``plugins``, ``convert``, ``preflight``,
+            ``release`` or ``deploy``.
         state: One of this module's states.
-        seconds: What making the outputs took, also when that was in an earlier run; 0 when skipped.
+        seconds: What making the outputs took, also when an earlier run made them; 0 when skipped.
         key: The step's content address (20 hex digits), empty for decisions and skipped steps.
         note: One sentence for the reader; says why a step was skipped.
         facts: What the step recorded about itself: JSON values, keys of its own.
@@ -80,15 +80,16 @@ class RunFacts:
         steps: The step table, in the order of the flow.
         labels: Class names; the first has label 1.
         dataset: Images and boxes by split and class, what was dropped: as recorded by the ``dataset`` step.
-        metrics: COCO metrics of the trained checkpoint by their usual names (``DetectionBoxes_Precision/mAP@.50IOU``, ...);
-            empty where nothing was evaluated.
+        metrics: COCO metrics of the trained checkpoint by their usual names (``DetectionBoxes_Precision/mAP@.50IOU``,
+            ...; empty where nothing was evaluated.
         loss_curve: (step, total loss) pairs of the training, by rising step.
-        gate: ``{"passed", "forced", "map", "min_map", "baseline", "baseline_release", "margin", "reasons"}``; empty when skipped.
+        gate: ``{"passed", "forced", "map", "min_map", "baseline", "baseline_release", "margin", "reasons"}``;
+            empty when skipped.
         plugins: ``PluginParams.to_json()``.
         preflight: The agreement of ONNX and TensorFlow on this workstation and mAP of both.
         release: The release's id.
-        release_path: Absolute path of the release's folder: ``samples/NNN.npy`` and ``expected.json`` (the workstation's
-            detections) are the left half of the report's pictures.
+        release_path: Absolute path of the release's folder: ``samples/NNN.npy`` and ``expected.json`` (the
+            workstation's detections) are the left half of the report's pictures.
         devices: One entry per device, in inventory order.
         notes: Sentences a person should read: what was skipped and why, what was forced.
     """
@@ -122,7 +123,8 @@ class RunFacts:
         """Rebuild what ``to_json`` wrote."""
         given = dict(data)
         given["steps"] = tuple(StepFacts(**step) for step in given["steps"])
-        given["devices"] = tuple(DeviceFacts(**{**item, "detections": tuple(item["detections"])}) for item in given["devices"])
+        devices = [{**item, "detections": tuple(item["detections"])} for item in given["devices"]]
+        given["devices"] = tuple(DeviceFacts(**item) for item in devices)
         given["loss_curve"] = tuple((int(step), float(loss)) for step, loss in given["loss_curve"])
         for name in ("labels", "notes"):
             given[name] = tuple(given[name])
