@@ -1,6 +1,8 @@
 """Detections, wherever they are: boxes as fractions of the original image, labels, scores, best first."""
 
 
+from typing import Any, Dict, Sequence, Tuple
+
 import numpy as np
 
 
@@ -13,8 +15,7 @@ class Detections(object):
         scores: float32 [N].
     """
 
-    def __init__(self, boxes, labels, scores):
-        # type: (Any, Any, Any) -> None
+    def __init__(self, boxes: Any, labels: Any, scores: Any) -> None:
         boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
         labels = np.asarray(labels, np.int32).reshape(-1)
         scores = np.asarray(scores, np.float32).reshape(-1)
@@ -23,29 +24,24 @@ class Detections(object):
         order = np.argsort(-scores, kind="mergesort")
         self.boxes, self.labels, self.scores = boxes[order], labels[order], scores[order]
 
-    def __len__(self):
-        # type: () -> int
+    def __len__(self) -> int:
         return len(self.scores)
 
-    def above(self, threshold):
-        # type: (float) -> Detections
+    def above(self, threshold: float) -> "Detections":
         """Those with a score of at least ``threshold``."""
         keep = self.scores >= np.float32(threshold)
         return Detections(self.boxes[keep], self.labels[keep], self.scores[keep])
 
-    def to_json(self):
-        # type: () -> Dict[str, Any]
+    def to_json(self) -> Dict[str, Any]:
         """Plain lists; a float32 comes back from it unchanged."""
         return {"boxes": self.boxes.tolist(), "labels": self.labels.tolist(), "scores": self.scores.tolist()}
 
     @classmethod
-    def from_json(cls, data):
-        # type: (Dict[str, Any]) -> Detections
+    def from_json(cls, data: Dict[str, Any]) -> "Detections":
         return cls(data["boxes"], data["labels"], data["scores"])
 
     @classmethod
-    def from_nms(cls, rows, count, content=(1.0, 1.0)):
-        # type: (np.ndarray, int, Sequence[float]) -> Detections
+    def from_nms(cls, rows: np.ndarray, count: int, content: Sequence[float] = (1.0, 1.0)) -> "Detections":
         """Read one image's rows of NMS_TRT (facts in the plugin's README: rows past the count are stale).
 
         Args:
@@ -60,8 +56,7 @@ class Detections(object):
         return cls(boxes, valid[:, 1].astype(np.int32), valid[:, 2])
 
 
-def iou_matrix(first, second):
-    # type: (np.ndarray, np.ndarray) -> np.ndarray
+def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of one set with every box of another: float64 [N, M]; empty boxes give 0."""
     a = np.asarray(first, np.float64).reshape(-1, 1, 4)
     b = np.asarray(second, np.float64).reshape(1, -1, 4)
@@ -71,14 +66,12 @@ def iou_matrix(first, second):
     return np.where(union > 0, overlap / np.where(union > 0, union, 1.0), 0.0)
 
 
-def _area(boxes):
-    # type: (np.ndarray) -> np.ndarray
+def _area(boxes: np.ndarray) -> np.ndarray:
     sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0.0, None)
     return sides[..., 0] * sides[..., 1]
 
 
-def output_count(raw):
-    # type: (np.ndarray) -> Tuple[int, ...]
+def output_count(raw: np.ndarray) -> Tuple[int, ...]:
     """The keepCount of each image: NMS_TRT declares it float, yet its four bytes are an int32."""
     raw = np.ascontiguousarray(raw)
     if raw.dtype == np.float32:

@@ -11,16 +11,14 @@ class AgentError(Exception):
         kind: A word the workstation can act on: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``road``, ...
     """
 
-    def __init__(self, what, why="", remedy="", kind="failed"):
-        # type: (str, str, str, str) -> None
+    def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:
         super().__init__(what, why, remedy)
         self.what = what
         self.why = why
         self.remedy = remedy
         self.kind = kind
 
-    def __str__(self):
-        # type: () -> str
+    def __str__(self) -> str:
         lines = [self.what]
         if self.why:
             lines.append("why: " + self.why)

@@ -1,18 +1,19 @@
 """Image -> network input: the one function that preflight, agent and runtime share.
 
-It repeats TensorFlow's arithmetic in TensorFlow's order, in float32: ``ResizeBilinear`` (legacy, ``align_corners=False``)
-and the Object Detection API's normalisation, in either order. OpenCV's and Pillow's resizes are other functions: with them
-most detections of a small model miss an IoU of 0.99.
+It repeats TensorFlow's arithmetic in TensorFlow's order, in float32: ``ResizeBilinear`` (legacy,
+``align_corners=False``) and the Object Detection API's normalisation, in either order. OpenCV's and Pillow's resizes
+are other functions: with them most detections of a small model miss an IoU of 0.99.
 """
 
+
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
 from .errors import AgentError
 
 
-def to_input(image, spec):
-    # type: (np.ndarray, Dict[str, Any]) -> Tuple[np.ndarray, Tuple[float, float]]
+def to_input(image: np.ndarray, spec: Dict[str, Any]) -> Tuple[np.ndarray, Tuple[float, float]]:
     """Turn an image into what the network reads.
 
     Args:
@@ -56,8 +57,7 @@ def to_input(image, spec):
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), content
 
 
-def _resized_size(size, frame, resize):
-    # type: (Tuple[int, ...], Tuple[int, int], Dict[str, Any]) -> Tuple[int, int]
+def _resized_size(size: Tuple[int, ...], frame: Tuple[int, int], resize: Dict[str, Any]) -> Tuple[int, int]:
     """(height, width) of the resized image, before padding, by the rules of the OD API's image resizers."""
     kind = resize["kind"]
     if kind == "fixed_shape":
@@ -76,14 +76,13 @@ def _resized_size(size, frame, resize):
     if padded != frame:
         raise AgentError(
             "an image of %d x %d becomes %d x %d, but the network reads %d x %d" % (tuple(size) + padded + frame),
-            "the model keeps the aspect ratio of its images" + ("" if resize.get("pad_to_max") else " and does not pad them"),
+            "the model keeps its images' aspect ratio" + ("" if resize.get("pad_to_max") else " and does not pad them"),
             "give images of the shape the model was exported for, or retrain with pad_to_max_dimension",
         )
     return resized
 
 
-def _resize(image, size, half_pixel, before):
-    # type: (np.ndarray, Tuple[int, int], bool, Any) -> np.ndarray
+def _resize(image: np.ndarray, size: Tuple[int, int], half_pixel: bool, before: Any) -> np.ndarray:
     """TensorFlow's ResizeBilinear: float32 [H, W, 3]; ``before`` is applied to every pixel that is read."""
     top, bottom, along_y = _taps(image.shape[0], size[0], half_pixel)
     left, right, along_x = _taps(image.shape[1], size[1], half_pixel)
@@ -91,8 +90,7 @@ def _resize(image, size, half_pixel, before):
     rows, position = np.unique(np.concatenate([top, bottom]), return_inverse=True)
     source = image[rows]
 
-    def read(columns):
-        # type: (np.ndarray) -> np.ndarray
+    def read(columns: np.ndarray) -> np.ndarray:
         values = source[:, columns].astype(np.float32)
         return values if before is None else before(values)
 
@@ -101,8 +99,7 @@ def _resize(image, size, half_pixel, before):
     return _lerp(across[position[: size[0]]], across[position[size[0] :]], along_y[:, None, None])
 
 
-def _taps(given, wanted, half_pixel):
-    # type: (int, int, bool) -> Tuple[np.ndarray, np.ndarray, np.ndarray]
+def _taps(given: int, wanted: int, half_pixel: bool) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each output position the two input positions between which it lies, and how far along (float32)."""
     scale = np.float32(given) / np.float32(wanted)
     place = np.arange(wanted, dtype=np.float32)
@@ -116,8 +113,7 @@ def _taps(given, wanted, half_pixel):
     return np.minimum(lower, given - 1), upper, place - floor
 
 
-def _lerp(first, second, along):
-    # type: (np.ndarray, np.ndarray, np.ndarray) -> np.ndarray
+def _lerp(first: np.ndarray, second: np.ndarray, along: np.ndarray) -> np.ndarray:
     """``first + (second - first) * along``, reusing ``second``'s memory."""
     second -= first
     second *= along

@@ -1,9 +1,11 @@
 """Do two sets of detections say the same? Matched one to one, in both directions, nothing left over."""
 
 
+from typing import Any, Dict, List, Optional, Tuple
+
 import numpy as np
 
-from .detections import iou_matrix
+from .detections import Detections, iou_matrix
 
 
 class MatchReport(object):
@@ -17,30 +19,27 @@ class MatchReport(object):
             lie just below it, unseen.
     """
 
-    def __init__(self, pairs, missing, surplus, borderline):
-        # type: (List[Tuple[int, int, float, float]], List[int], List[int], int) -> None
+    def __init__(
+        self, pairs: List[Tuple[int, int, float, float]], missing: List[int], surplus: List[int], borderline: int
+    ) -> None:
         self.pairs = pairs
         self.missing = missing
         self.surplus = surplus
         self.borderline = borderline
 
     @property
-    def agreed(self):
-        # type: () -> bool
+    def agreed(self) -> bool:
         return not self.missing and not self.surplus
 
     @property
-    def lowest_iou(self):
-        # type: () -> Optional[float]
+    def lowest_iou(self) -> Optional[float]:
         return min((pair[2] for pair in self.pairs), default=None)
 
     @property
-    def largest_score_difference(self):
-        # type: () -> Optional[float]
+    def largest_score_difference(self) -> Optional[float]:
         return max((abs(pair[3]) for pair in self.pairs), default=None)
 
-    def to_json(self):
-        # type: () -> Dict[str, Any]
+    def to_json(self) -> Dict[str, Any]:
         return {
             "agreed": self.agreed,
             "matched": len(self.pairs),
@@ -53,8 +52,13 @@ class MatchReport(object):
         }
 
 
-def match(expected, got, min_iou, max_score_difference, threshold=None):
-    # type: (Detections, Detections, float, float, Optional[float]) -> MatchReport
+def match(
+    expected: Detections,
+    got: Detections,
+    min_iou: float,
+    max_score_difference: float,
+    threshold: Optional[float] = None,
+) -> MatchReport:
     """Pair detections of the same class whose boxes and scores agree; each is used once.
 
     The pairing has as many pairs as any could have (augmenting paths, best IoU tried first) and depends on nothing but
@@ -63,8 +67,8 @@ def match(expected, got, min_iou, max_score_difference, threshold=None):
     Args:
         min_iou: Lowest IoU of a pair.
         max_score_difference: Largest absolute difference of a pair's scores.
-        threshold: The score at which both sets were cut. A detection within ``max_score_difference`` above it may have its
-            partner below it; without one it is counted as borderline, not as missing or surplus.
+        threshold: The score at which both sets were cut. A detection within ``max_score_difference`` above it may have
+            its partner below it; without one it is counted as borderline, not as missing or surplus.
     """
     iou = iou_matrix(expected.boxes, got.boxes)
     difference = got.scores[None, :].astype(np.float64) - expected.scores[:, None].astype(np.float64)
@@ -75,15 +79,15 @@ def match(expected, got, min_iou, max_score_difference, threshold=None):
         & (np.abs(difference) <= max_score_difference + 1e-7)
     )
     candidates = [
-        sorted(np.flatnonzero(row).tolist(), key=lambda j, i=i: (-iou[i, j], abs(difference[i, j]), j))
-        for i, row in enumerate(fits)
+        sorted(np.flatnonzero(row).tolist(), key=lambda j: (-near[j], abs(apart[j]), j))
+        for row, near, apart in zip(fits, iou, difference)
     ]
-    partner_of_got = {}  # type: Dict[int, int]
+    partner_of_got: Dict[int, int] = {}
     for i in _best_first(candidates, iou):
         _augment(i, candidates, partner_of_got)
     pairs = sorted((i, j, float(iou[i, j]), float(difference[i, j])) for j, i in partner_of_got.items())
     limit = -np.inf if threshold is None else threshold + max_score_difference
-    matched = set(pair[0] for pair in pairs)
+    matched = {pair[0] for pair in pairs}
     lone = [i for i in range(len(expected)) if i not in matched]
     lone_got = [j for j in range(len(got)) if j not in partner_of_got]
     missing = [i for i in lone if expected.scores[i] >= limit]
@@ -91,16 +95,14 @@ def match(expected, got, min_iou, max_score_difference, threshold=None):
     return MatchReport(pairs, missing, surplus, len(lone) + len(lone_got) - len(missing) - len(surplus))
 
 
-def _best_first(candidates, iou):
-    # type: (List[List[int]], np.ndarray) -> List[int]
+def _best_first(candidates: List[List[int]], iou: np.ndarray) -> List[int]:
     """Expected detections, those with the surest partner first, so that augmenting rarely has to move a pair."""
     return sorted((i for i, row in enumerate(candidates) if row), key=lambda i: (-iou[i, candidates[i][0]], i))
 
 
-def _augment(start, candidates, partner_of_got):
-    # type: (int, List[List[int]], Dict[int, int]) -> None
+def _augment(start: int, candidates: List[List[int]], partner_of_got: Dict[int, int]) -> None:
     """Find a partner for ``start``, moving earlier pairs where that makes room (breadth first: no recursion limit)."""
-    came_from = {}  # type: Dict[int, int]
+    came_from: Dict[int, int] = {}
     queue = [start]
     for i in queue:
         for j in candidates[i]:
@@ -114,8 +116,7 @@ def _augment(start, candidates, partner_of_got):
             return
 
 
-def _shift(start, free, came_from, partner_of_got):
-    # type: (int, int, Dict[int, int], Dict[int, int]) -> None
+def _shift(start: int, free: int, came_from: Dict[int, int], partner_of_got: Dict[int, int]) -> None:
     """Walk the augmenting path back from a free partner, giving each detection on it its new one."""
     held = {i: j for j, i in partner_of_got.items()}
     j = free

@@ -5,11 +5,12 @@ candidates cut before suppression, clipping on output alone) are the plugin's.
 """
 
 
+from typing import Any, Dict, Tuple
+
 import numpy as np
 
 
-def suppress(boxes, scores, nms):
-    # type: (np.ndarray, np.ndarray, Dict[str, Any]) -> Tuple[np.ndarray, int]
+def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tuple[np.ndarray, int]:
     """Select detections of one image.
 
     Args:
@@ -18,7 +19,7 @@ def suppress(boxes, scores, nms):
         nms: The JSON form of the NMS parameters.
 
     Returns:
-        float32 [keepTopK, 7] as NMS_TRT's output 0 (image id 0; unused rows have label -1), and the number of valid rows.
+        float32 [keepTopK, 7] as NMS_TRT's output 0 (image id 0; unused rows have label -1), and how many are valid.
     """
     boxes = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
     scores = np.ascontiguousarray(scores, np.float32).reshape(len(boxes), -1)
@@ -45,8 +46,7 @@ def suppress(boxes, scores, nms):
     return top, len(best)
 
 
-def _survivors(boxes, threshold, normalized):
-    # type: (np.ndarray, np.float32, bool) -> np.ndarray
+def _survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
     """Positions that greedy suppression keeps; ``boxes`` are best first."""
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     one = np.float32(0.0 if normalized else 1.0)
