@@ -1,0 +1,154 @@
+"""pipeline.config of the Object Detection API, read without TensorFlow.
+
+The messages come from a bundled set of descriptors of the API's public protos (Apache-2.0, version 2.8), kept in a
+descriptor pool of their own so that an installed ``object_detection`` is never disturbed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jetlane.specs.errors import DerivationError, SpecError
+
+_DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
+
+#: Fields that left the protos but stand in configs of older times: (file, message, name, number, type).
+#: They only ever concerned training.
+_RETIRED = [("object_detection/protos/ssd.proto", "SsdFeatureExtractor", "batch_norm_trainable", 6, 8)]
+
+_TOKEN = re.compile(
+    r"""(?P<skip>[\s,;]+|\#[^\n]*)
+      | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+      | (?P<open>[{<]) | (?P<close>[}>]) | (?P<colon>:) | (?P<bracket>[\[\]])
+      | (?P<word>[^\s,;:{}<>\[\]\#"']+)""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """A parsed pipeline.config, with the place of each of its fields.
+
+    Attributes:
+        path: The file it came from.
+        text: As read.
+        message: ``TrainEvalPipelineConfig``.
+    """
+
+    path: Path
+    text: str
+    message: Any
+    _places: dict[str, tuple[int, int]] = field(repr=False)
+
+    @property
+    def ssd(self) -> Any:
+        """The ``Ssd`` message of the model.
+
+        Raises:
+            DerivationError: The model is of another kind, or none is given.
+        """
+        kind = self.message.model.WhichOneof("model")
+        if kind != "ssd":
+            what = f"{self.where('model')}: the model is {f'a {kind}' if kind else 'not given'}, not an SSD"
+            raise DerivationError(what, "only SSD models can be converted", "give the pipeline.config of an SSD")
+        return self.message.model.ssd
+
+    def where(self, name: str) -> str:
+        """``FILE:LINE`` of a field given as ``model.ssd.num_classes``; of what encloses it when it is not written."""
+        parts = name.split(".")
+        for length in range(len(parts), 0, -1):
+            place = self._places.get(".".join(parts[:length]))
+            if place:
+                return f"{self.path.name}:{place[0]}"
+        return f"{self.path.name}:1"
+
+    def refuse(self, name: str, why: str, remedy: str = "") -> DerivationError:
+        """The error for a field below ``model.ssd`` that cannot be expressed, naming its line."""
+        return DerivationError(f"{self.where('model.ssd.' + name)}: {name} cannot be converted", why, remedy)
+
+
+def read(path: Path) -> PipelineConfig:
+    """Read a pipeline.config.
+
+    Raises:
+        SpecError: The file is missing, is not text, or has an unknown or malformed field (with line and column).
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise SpecError(f"cannot read {path}", error.strerror or str(error), "check the path") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path} is not text", "a pipeline.config is a protobuf text file", "check the path") from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
+    """As ``read``, from text; ``path`` only names it in errors."""
+    from google.protobuf import text_format
+
+    if text.startswith("version https://git-lfs"):
+        raise SpecError(f"{path} is a Git LFS pointer, not the file itself", "", "run `git lfs pull` where it came from")
+    message = _message_class()()
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        where = f"{path}:{error.GetLine() or 1}:{error.GetColumn() or 1}"
+        raise SpecError(_reason(str(error)), "the pipeline.config does not fit the Object Detection API's schema",
+                        "correct the field; the schema is that of OD API 2.8", where=where) from None  # fmt: skip
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise SpecError(f"{path} cannot be parsed", str(error), "is it a pipeline.config?") from None
+    return PipelineConfig(path, text, message, dict(_places(text)))
+
+
+def _reason(error: str) -> str:
+    """The parser's message without its own place, and with the field's name said plainly."""
+    reason = re.sub(r"^\d+:\d+\s*:\s*", "", error)
+    unknown = re.search(r'Message type "(?:\w+\.)*(\w+)" has no field named "([^"]+)"', reason)
+    return f"unknown field {unknown[2]!r} in {unknown[1]}" if unknown else reason
+
+
+@lru_cache(maxsize=1)
+def _message_class() -> Any:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    files = descriptor_pb2.FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes())
+    pool = descriptor_pool.DescriptorPool()
+    for file in files.file:
+        for name, message, retired, number, kind in _RETIRED:
+            if file.name == name:
+                (owner,) = (candidate for candidate in file.message_type if candidate.name == message)
+                owner.field.add(name=retired, number=number, type=kind, label=1)  # type: ignore[arg-type]
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("object_detection.protos.TrainEvalPipelineConfig"))
+
+
+def _places(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """(dotted name, (line, column)) of each field, last occurrence first, so that a dict keeps the first."""
+    found: list[tuple[str, tuple[int, int]]] = []
+    scope: list[str] = []
+    name, valued = "", False
+    line, line_start = 1, 0
+    for match in _TOKEN.finditer(text):
+        kind, token = match.lastgroup, match.group()
+        if kind == "word" and not valued:
+            name = token
+            found.append((".".join([*scope, name]), (line, match.start() - line_start + 1)))
+        elif kind == "colon":
+            valued = True
+        elif kind == "open":
+            scope.append(name)
+            valued = False
+        elif kind == "close" and scope:
+            scope.pop()
+            valued = False
+        elif kind in ("word", "string"):
+            valued = False
+        line += token.count("\n")
+        if "\n" in token:
+            line_start = match.start() + token.rindex("\n") + 1
+    return reversed(found)
