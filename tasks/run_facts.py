@@ -1,6 +1,7 @@
 """What a run did, gathered in one place: all that the report shows.
 
-Everything is plain data (``RunFacts.to_json`` is JSON), so a report can be drawn again without running anything. Pictures are not copied: the report reads the sample images and the expected detections from ``release_path``.
+Everything is plain data (``RunFacts.to_json`` is JSON), so a report can be drawn again without running anything.
+Pictures are not copied: the report reads the sample images and the expected detections from ``release_path``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,126 @@
+"""Paths in a spec: which keys hold one, what must be there, and how a relative one becomes absolute."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Optional, Union, get_args
+
+from pydantic import BaseModel, Field
+
+from jetlane.specs.errors import SpecError
+
+
+@dataclass(frozen=True)
+class PathKind:
+    """Mark on a field's type.
+
+    Attributes:
+        kind: ``file`` and ``folder`` must exist, ``glob`` must match a file, ``program`` may also be a name on the
+            PATH, ``new`` need not exist.
+    """
+
+    kind: str
+
+
+FilePath = Annotated[str, Field(min_length=1), PathKind("file")]
+FolderPath = Annotated[str, Field(min_length=1), PathKind("folder")]
+NewPath = Annotated[str, Field(min_length=1), PathKind("new")]
+Program = Annotated[str, Field(min_length=1), PathKind("program")]
+FileGlobs = Annotated[list[Annotated[str, Field(min_length=1), PathKind("glob")]], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One path of a spec: where it stands, of which kind it is, and its text."""
+
+    at: tuple[Union[str, int], ...]
+    kind: str
+    text: str
+
+
+def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[Found]:
+    """Every path in a model and the models in it."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from paths(value, (*at, name))
+        else:
+            kind = _kind(field.annotation, field.metadata)
+            if kind and isinstance(value, str):
+                yield Found((*at, name), kind, value)
+            elif kind and isinstance(value, list):
+                yield from (Found((*at, name, index), kind, text) for index, text in enumerate(value))
+
+
+def _kind(annotation: Any, metadata: Any = ()) -> Optional[str]:
+    for mark in metadata:
+        if isinstance(mark, PathKind):
+            return mark.kind
+    kinds = (_kind(inner, getattr(inner, "__metadata__", ())) for inner in get_args(annotation))
+    return next((kind for kind in kinds if kind), None)
+
+
+def absolute(data: dict[str, Any], model: BaseModel, base_dir: Optional[Path]) -> dict[str, Any]:
+    """A copy of a spec's JSON form with every path absolute.
+
+    Args:
+        data: ``model``'s own dump, or any part of it.
+        base_dir: Absolute folder that relative paths start from.
+
+    Raises:
+        SpecError: A path is relative and there is no ``base_dir``.
+    """
+    result: dict[str, Any] = _copy(data)
+    for found in paths(model):
+        text = os.path.expanduser(found.text)
+        if not os.path.isabs(text) and not (found.kind == "program" and os.sep not in text):
+            if base_dir is None:
+                raise SpecError(
+                    f"{'.'.join(map(str, found.at))}: given the relative path {found.text!r}",
+                    "this spec came from elsewhere, so nobody can tell which folder the path starts from",
+                    "use absolute paths, or name that folder as base_dir",
+                )
+            text = os.path.normpath(base_dir / text)
+        node: Any = result
+        for key in found.at[:-1]:
+            node = node[key]
+        node[found.at[-1]] = text
+    return result
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def missing(found: Found) -> Optional[str]:
+    """What is wrong with an absolute path on this machine, or None."""
+    path = Path(found.text)
+    if found.kind == "file" and not path.is_file():
+        return f"{path} is a folder, not a file" if path.is_dir() else f"no such file: {path}{_nearby(path)}"
+    if found.kind == "folder" and not path.is_dir():
+        return f"no such folder: {path}"
+    if found.kind == "glob" and not expand([found.text]):
+        return f"no file matches {path}"
+    if found.kind == "program" and shutil.which(found.text) is None:
+        return f"no such program: {found.text}"
+    return None
+
+
+def _nearby(path: Path) -> str:
+    import difflib
+
+    names = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, 1)
+    return f"; there is {close[0]}" if close else ""
+
+
+def expand(patterns: Optional[list[str]]) -> list[Path]:
+    """The files that absolute patterns match, each once, sorted."""
+    return sorted({Path(match) for pattern in patterns or () for match in glob.glob(pattern) if os.path.isfile(match)})

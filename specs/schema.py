@@ -1,0 +1,159 @@
+"""What a user asks for: one run, from a data set to a verified fleet, as pydantic models.
+
+The shortest spec is a name and a data set. These models are also the parameters of the flows, so Prefect's own schema
+checks and its form come from them. Numbers and choices only: files are looked at in ``jetlane.specs.load`` and
+``jetlane.specs.paths``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Optional
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from jetlane.specs.paths import FileGlobs, FilePath, FolderPath, NewPath, Program
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class Shapes(Section):
+    """The built-in synthetic data set: coloured shapes of three classes on noise."""
+
+    train_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(800, description="images to train on")
+    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(200, description="images to evaluate on")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="another seed, other images")
+    shards: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="TFRecord files per split")
+
+
+class Dataset(Section):
+    """Where the images and boxes come from: ``shapes``, or TFRecords in the Object Detection API's form."""
+
+    shapes: Optional[Shapes] = Field(None, description="the synthetic data set; excludes the other keys")
+    train: Optional[FileGlobs] = Field(None, description="TFRecord files or patterns to train on")
+    validation: Optional[FileGlobs] = Field(None, description="TFRecord files or patterns to evaluate on")
+    label_map: Optional[FilePath] = Field(None, description="label_map.pbtxt")
+
+    @property
+    def has_validation(self) -> bool:
+        return self.shapes is not None or bool(self.validation)
+
+
+class Model(Section):
+    """Which network: a bundled template, a pipeline.config of one's own, or an existing frozen graph."""
+
+    architecture: Literal["ssd_mobilenet_v2"] = Field("ssd_mobilenet_v2", description="a bundled template")
+    width: Annotated[int, Field(ge=96, le=1024)] = Field(300, description="of the network's input, pixels")
+    height: Annotated[int, Field(ge=96, le=1024)] = Field(300, description="of the network's input, pixels")
+    depth_multiplier: Annotated[float, Field(gt=0, le=2)] = Field(1.0, description="width of the backbone's layers")
+    pipeline_config: Optional[FilePath] = Field(None, description="pipeline.config to use instead of the template")
+    frozen_graph: Optional[FilePath] = Field(None, description="frozen_inference_graph.pb: nothing is trained")
+    saved_model: Optional[FolderPath] = Field(None, description="reserved for TF2-native models")
+
+
+class Train(Section):
+    """How the network is trained, in a process of its own."""
+
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] = Field(20_000, description="optimiser steps")
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="images per step")
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.004, description="peak of the cosine schedule")
+    warmup_steps: Optional[Annotated[int, Field(ge=0)]] = Field(None, description="default: a twelfth of the steps")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of TensorFlow and the input pipeline")
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(500, description="steps between checkpoints")
+    fine_tune_checkpoint: Optional[NewPath] = Field(None, description="prefix of a checkpoint to start from")
+    python: Optional[Program] = Field(None, description="interpreter with the Object Detection API; default: this one")
+
+
+class Gate(Section):
+    """What a retrained model must reach before anything is exported."""
+
+    min_map: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="least mAP@0.5 on the validation data")
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="how far below the live release it may be")
+
+
+class Convert(Section):
+    """How the frozen graph becomes UFF and ONNX."""
+
+    allow_unproven: bool = Field(False, description="allow UFF boards although an operation was never seen in UFF")
+
+
+class Build(Section):
+    """How each board builds its engine."""
+
+    precision: Literal["fp32", "fp16"] = Field("fp32", description="arithmetic of the engine")
+    workspace_mb: Annotated[int, Field(ge=16, le=65536)] = Field(256, description="TensorRT's scratch memory, MiB")
+    max_batch: Annotated[int, Field(ge=1, le=64)] = Field(1, description="images per inference")
+
+
+class Verify(Section):
+    """What every device, and this workstation before it, must show."""
+
+    samples: Annotated[int, Field(ge=30, le=1000)] = Field(32, description="images that travel with the release")
+    images: Optional[FileGlobs] = Field(None, description="image files to use instead of the validation data")
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="least score of a detection that counts")
+    iou: Annotated[float, Field(gt=0, le=1)] = Field(0.99, description="least overlap of a matched pair")
+    score: Annotated[float, Field(ge=0, le=1)] = Field(0.005, description="largest score difference of a matched pair")
+
+
+class Fleet(Section):
+    """Where the release goes. Nothing given: it is built and proven here, and stays here."""
+
+    inventory: Optional[FilePath] = Field(None, description="inventory.yaml: the devices")
+    virtual: Annotated[int, Field(ge=0, le=200)] = Field(0, description="virtual Jetsons to start in the workspace")
+
+
+class RunSpec(Section):
+    """One run of ``retrain-and-deploy``."""
+
+    name: Name = Field(description="lower-case letters, digits, - and _; releases carry it")
+    dataset: Optional[Dataset] = None
+    model: Model = Model()
+    train: Train = Train()
+    gate: Gate = Gate()
+    convert: Convert = Convert()
+    build: Build = Build()
+    verify: Verify = Verify()
+    fleet: Fleet = Fleet()
+    workspace: NewPath = Field(".jetlane", description="folder of everything that is made")
+    base_dir: Optional[NewPath] = Field(None, description="absolute folder that relative paths start from")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunSpec:
+        for at, message in _contradictions(self):
+            raise PydanticCustomError("contradiction", "{message}", {"message": message, "at": list(at)})
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """False where an existing frozen graph is deployed."""
+        return self.model.frozen_graph is None
+
+
+def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
+    """What no single key can tell: (where, what is wrong and what would be right)."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    data, model = spec.dataset, spec.model
+    if model.saved_model is not None:
+        found.append((("model", "saved_model"), "reserved for TF2-native models; give model.frozen_graph instead"))
+    if data is not None and data.shapes is not None and (data.train or data.validation or data.label_map):
+        found.append((("dataset", "shapes"), "excludes train, validation and label_map; give one or the other"))
+    if model.frozen_graph is not None:
+        if model.pipeline_config is None:
+            found.append((("model", "frozen_graph"), "needs model.pipeline_config, the config it was exported with"))
+        if data is not None and data.validation and data.label_map is None:
+            found.append((("dataset", "validation"), "needs dataset.label_map"))
+    elif data is None:
+        found.append(((), "needs a dataset: {shapes: {}} or {train: ..., validation: ..., label_map: ...}"))
+    elif data.shapes is None:
+        missing = [key for key in ("train", "validation", "label_map") if not getattr(data, key)]
+        if missing:
+            found.append((("dataset",), f"needs {', '.join(missing)} (or shapes, the synthetic data set)"))
+    if spec.fleet.inventory is not None and spec.fleet.virtual:
+        found.append((("fleet", "virtual"), "excludes inventory; give one or the other"))
+    return found
