@@ -92,14 +92,15 @@ def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
     from google.protobuf import text_format
 
     if text.startswith("version https://git-lfs"):
-        raise SpecError(f"{path} is a Git LFS pointer, not the file itself", "", "run `git lfs pull` where it came from")
+        what = f"{path} is a Git LFS pointer, not the file itself"
+        raise SpecError(what, "the file was never fetched", "run `git lfs pull` in the repository it came from")
     message = _message_class()()
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         where = f"{path}:{error.GetLine() or 1}:{error.GetColumn() or 1}"
         raise SpecError(_reason(str(error)), "the pipeline.config does not fit the Object Detection API's schema",
-                        "correct the field; the schema is that of OD API 2.8", where=where) from None  # fmt: skip
+                        "correct the field; the schema is that of OD API 2.8", where=where) from None
     except (RecursionError, ValueError, OverflowError) as error:
         raise SpecError(f"{path} cannot be parsed", str(error), "is it a pipeline.config?") from None
     return PipelineConfig(path, text, message, dict(_places(text)))
@@ -122,9 +123,10 @@ def _message_class() -> Any:
         for name, message, retired, number, kind in _RETIRED:
             if file.name == name:
                 (owner,) = (candidate for candidate in file.message_type if candidate.name == message)
-                owner.field.add(name=retired, number=number, type=kind, label=1)  # type: ignore[arg-type]
+                owner.field.add(name=retired, number=number, type=kind, label=1)
         pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("object_detection.protos.TrainEvalPipelineConfig"))
+    whole = pool.FindMessageTypeByName("object_detection.protos.TrainEvalPipelineConfig")
+    return message_factory.GetMessageClass(whole)
 
 
 def _places(text: str) -> Iterator[tuple[str, tuple[int, int]]]:

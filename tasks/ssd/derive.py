@@ -48,7 +48,7 @@ def derive(config: PipelineConfig, shapes: Optional[Sequence[Shape]] = None) -> 
     maps = feature_map_shapes(config, size) or tuple(shapes or ())
     if not maps:
         raise config.refuse("feature_extractor.type", f"the layout of {ssd.feature_extractor.type!r} is not known here",
-                            "give the frozen graph too: its feature maps tell")  # fmt: skip
+                            "give the frozen graph too: its feature maps tell")
     notes: list[str] = []
     priors = _num_priors(config, maps, size)
     grid = _grid_anchor(config, maps, size, notes)
@@ -115,7 +115,7 @@ def _refuse_what_cannot_be(config: PipelineConfig) -> None:
         (ssd.explicit_background_class, "explicit_background_class", "labels are counted with class 0 as background",
          ""),
         (ssd.HasField("mask_head_config"), "mask_head_config", "NMS_TRT gives boxes only", ""),
-    ]  # fmt: skip
+    ]
     for wrong, name, why, remedy in refusals:
         if wrong:
             raise config.refuse(name, why, remedy)
@@ -136,7 +136,7 @@ def _grid_anchor(
     if reason is None:
         generator = config.ssd.anchor_generator.ssd_anchor_generator
         grid = GridAnchor(len(maps), *_scale_range(generator), tuple(map(_shortest, generator.aspect_ratios)),
-                          tuple(maps), variances(config))  # fmt: skip
+                          tuple(maps), variances(config))
         reason = distance_reason(grid, reference_anchors(config, maps, size))
         if reason is None:
             return grid
@@ -210,17 +210,17 @@ def _nms(config: PipelineConfig, priors: int, notes: list[str]) -> Nms:
     top_k = max(LEAST_TOP_K, suppression.max_detections_per_class)
     if top_k > min(priors, MOST_TOP_K):
         top_k = min(priors, MOST_TOP_K)
-        notes.append(f"topK is limited to {top_k}: there are {priors} priors, and the plugin takes {MOST_TOP_K} at most")
+        notes.append(f"topK is limited to {top_k}: there are {priors} priors; the plugin takes {MOST_TOP_K} at most")
     keep_top_k = min(suppression.max_total_detections, top_k)
     if keep_top_k < suppression.max_total_detections:
         notes.append(f"{where}: max_total_detections {suppression.max_total_detections} is limited to topK, {top_k}: "
-                     "NMS_TRT writes nothing when keepTopK is above it")  # fmt: skip
+                     "NMS_TRT writes nothing when keepTopK is above it")
     converter = _score_converter(config)
     lowest = suppression.score_threshold
     if lowest < 0 and converter == "IDENTITY":
         raise config.refuse("post_processing.batch_non_max_suppression.score_threshold",
                             f"it is {lowest:g}; NMS_TRT sorts empty slots before negative scores",
-                            "use score_converter: SIGMOID, or a threshold of 0 or more")  # fmt: skip
+                            "use score_converter: SIGMOID, or a threshold of 0 or more")
     if lowest > DEPLOYMENT_THRESHOLD:
         notes.append(f"{where}: score_threshold {lowest:g} is above {DEPLOYMENT_THRESHOLD} and is kept for deployment")
     return Nms(
@@ -256,8 +256,8 @@ def check_nms_arithmetic(params: PluginParams, loc_length: int, conf_length: int
          f"the graph has {conf_length} class scores"),
         (nms.top_k <= priors, f"topK {nms.top_k} is above the {priors} priors"),
         (nms.keep_top_k <= nms.top_k, f"keepTopK {nms.keep_top_k} is above topK {nms.top_k}"),
-    ]  # fmt: skip
+    ]
     for holds, why in checks:
         if not holds:
             raise DerivationError("NMS_TRT would refuse or spoil this model", why,
-                                  "pipeline.config and frozen graph belong to different models, most likely")  # fmt: skip
+                                  "pipeline.config and frozen graph belong to different models, most likely")

@@ -8,7 +8,7 @@ they are refused here, or shown as NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -220,13 +220,12 @@ def _select(boxes: Array, keys: _Keys, params: Nms) -> Array:
     return np.column_stack([labels.astype(boxes.dtype), keys.scores(slot_keys[best]), chosen])
 
 
-def suppress(boxes: Array, threshold: float, *, normalized: bool = True, limit: Optional[int] = None) -> Array:
+def suppress(boxes: Array, threshold: float, *, normalized: bool = True) -> Array:
     """Greedy suppression of boxes sorted by descending score: those with IoU > threshold with a better one go.
 
     Args:
         boxes: [M, 4] corners. IoU is computed in float32, corners put in order first.
         normalized: False for the convention of pixels, where a box of one pixel is one wide.
-        limit: Stop when so many are kept.
 
     Returns:
         Indices kept, ascending.
@@ -241,8 +240,6 @@ def suppress(boxes: Array, threshold: float, *, normalized: bool = True, limit: 
         if not alive[index]:
             continue
         kept.append(index)
-        if limit is not None and len(kept) == limit:
-            break
         rest = np.flatnonzero(alive[index + 1 :]) + index + 1
         top, bottom = np.maximum(low[index], low[rest]), np.minimum(high[index], high[rest])
         apart = np.any(top > bottom, axis=1)[:, None]
