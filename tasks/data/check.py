@@ -1,0 +1,241 @@
+"""A user's own records: read once, checked, and brought into the one form that the rest relies on.
+
+The OD API is lenient where it hurts: a class text that the label map lacks is dropped silently, and images without
+a ``source_id`` count as one image in the COCO metrics. Here the first is an error and the second is repaired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.specs.errors import DatasetError
+from jetlane.tasks.data.examples import EDGES, put_bytes
+from jetlane.tasks.data.messages import message_class
+from jetlane.tasks.data.records import read_records
+
+#: Rounding that float32 coordinates may carry.
+_SLACK = 1e-6
+#: Pillow modes that tensorflow's decoders and Pillow turn into the same RGB.
+_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
+
+
+@dataclass
+class Seen:
+    """What the checks have come across so far, over all splits of a data set.
+
+    Attributes:
+        images: Split and place of each image, by the sha256 of its encoded bytes.
+        source_ids: Place of each source id, by split.
+    """
+
+    images: dict[str, tuple[str, str]] = field(default_factory=dict)
+    source_ids: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass
+class SplitStats:
+    """What a split holds.
+
+    Attributes:
+        objects: Boxes per class name.
+        sizes: Images per ``WIDTHxHEIGHT``.
+        box_sides: Square root of each box's share of its image.
+        without_objects: Images without a box.
+        repeated: Images that are in this split more than once.
+        source_ids_made: Images that had no ``source_id`` and were given one.
+    """
+
+    images: int = 0
+    objects: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    box_sides: list[float] = field(default_factory=list)
+    without_objects: int = 0
+    repeated: int = 0
+    source_ids_made: int = 0
+
+    def add(self, height: int, width: int, boxes: np.ndarray, names: Sequence[str]) -> None:
+        """Count one image; ``boxes`` float [N, 4] in 0..1, ``names`` one per box."""
+        self.images += 1
+        self.sizes[f"{width}x{height}"] += 1
+        self.objects.update(names)
+        self.without_objects += not len(boxes)
+        sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
+        self.box_sides.extend(np.sqrt(sides[:, 0] * sides[:, 1]).tolist())
+
+    def to_json(self) -> dict[str, Any]:
+        points = np.quantile(self.box_sides, (0, 0.25, 0.5, 0.75, 1)).round(4).tolist() if self.box_sides else []
+        return {
+            "images": self.images,
+            "objects": sum(self.objects.values()),
+            "objects_per_class": dict(sorted(self.objects.items())),
+            "image_sizes": dict(sorted(self.sizes.items())),
+            "box_side": dict(zip(("min", "q25", "median", "q75", "max"), points)),
+            "without_objects": self.without_objects,
+            "repeated": self.repeated,
+            "source_ids_made": self.source_ids_made,
+        }
+
+
+def checked_file(
+    path: Path, split: str, labels: Mapping[int, str], seen: Seen, stats: SplitStats, position: int = 0
+) -> Iterator[bytes]:
+    """The records of one file, each checked and completed: class id and class text both set, ``source_id`` unique.
+
+    Args:
+        position: The file's place in its split; part of the source ids that are made.
+
+    Raises:
+        DatasetError: Names the file, the record's number from 0, the field, and what is wrong.
+    """
+    for number, payload in enumerate(read_records(path)):
+        yield _Record(path, number, payload).checked(split, labels, seen, stats, position)
+
+
+class _Record:
+    def __init__(self, path: Path, number: int, payload: bytes) -> None:
+        from google.protobuf.message import DecodeError
+
+        self.where = f"{path}: record {number}"
+        self.number = number
+        try:
+            self.example = message_class("tensorflow.Example").FromString(payload)
+        except DecodeError as error:
+            remedy = "write the records as the OD API asks"
+            raise DatasetError(f"{self.where} is not a tf.train.Example", str(error), remedy) from error
+        self.features = self.example.features.feature
+
+    def checked(self, split: str, labels: Mapping[int, str], seen: Seen, stats: SplitStats, position: int) -> bytes:
+        encoded = self._one("image/encoded", required=True)
+        height, width = self._image_size(encoded)
+        boxes = self._boxes()
+        ids = self._classes(labels, len(boxes))
+        stats.repeated += self._repeated(encoded, split, seen)
+        stats.source_ids_made += self._identify(split, seen, position)
+        stats.add(height, width, boxes, [labels[number] for number in ids])
+        return self.example.SerializeToString(deterministic=True)
+
+    def _fail(self, key: str, why: str, remedy: str) -> DatasetError:
+        return DatasetError(f"{self.where}, {key}: {why}", "", remedy)
+
+    def _values(self, key: str, kind: str) -> Sequence[Any]:
+        """The values of a feature; empty when it is absent."""
+        if key not in self.features:
+            return ()
+        given = self.features[key].WhichOneof("kind")
+        if given not in (None, kind):
+            raise self._fail(key, f"is a {given}, not a {kind}", f"write this feature as a {kind}")
+        return getattr(self.features[key], kind).value
+
+    def _one(self, key: str, required: bool = False) -> bytes:
+        values = self._values(key, "bytes_list")
+        if required and not (len(values) == 1 and values[0]):
+            raise self._fail(key, "is missing or empty", "every record needs one encoded PNG or JPEG image")
+        return values[0] if values else b""
+
+    def _image_size(self, encoded: bytes) -> tuple[int, int]:
+        from PIL import Image
+
+        remedy = "write the image again as an 8-bit RGB PNG or JPEG"
+        try:
+            with Image.open(io.BytesIO(encoded)) as picture:
+                picture.load()
+                kind, mode, (width, height) = picture.format, picture.mode, picture.size
+        except Exception as error:  # Pillow raises many kinds for damaged data
+            raise self._fail("image/encoded", f"cannot be decoded ({error})", remedy) from error
+        if kind not in ("PNG", "JPEG"):
+            raise self._fail("image/encoded", f"is {kind}, not PNG or JPEG", remedy)
+        if mode not in _MODES:
+            raise self._fail("image/encoded", f"has the colour mode {mode}, which tensorflow decodes otherwise", remedy)
+        for key, actual in (("image/height", height), ("image/width", width)):
+            given = self._values(key, "int64_list")
+            if given and given[0] != actual:
+                raise self._fail(key, f"says {given[0]}, the image has {actual}", "write the image's own size")
+        return height, width
+
+    def _boxes(self) -> np.ndarray:
+        columns = {edge: self._values(f"image/object/bbox/{edge}", "float_list") for edge in EDGES}
+        counts = {edge: len(values) for edge, values in columns.items()}
+        if len(set(counts.values())) != 1:
+            listed = ", ".join(f"{count} {edge}" for edge, count in counts.items())
+            raise self._fail("image/object/bbox", f"has {listed}", "give every box its four edges")
+        boxes = np.array([columns[edge] for edge in EDGES], np.float64).reshape(4, -1).T
+        for index, box in enumerate(boxes):
+            for edge, value in zip(EDGES, box):
+                if not -_SLACK <= value <= 1 + _SLACK:  # also refuses NaN
+                    raise self._fail(
+                        f"image/object/bbox/{edge}",
+                        f"box {index} has {value:g}, outside 0..1",
+                        "divide pixel coordinates by the image's size, and clip boxes to the image",
+                    )
+            for low, high in (("xmin", "xmax"), ("ymin", "ymax")):
+                first, second = box[EDGES.index(low)], box[EDGES.index(high)]
+                if first >= second:
+                    raise self._fail(
+                        f"image/object/bbox/{low}",
+                        f"box {index} has {low} {first:g} and {high} {second:g}",
+                        f"{low} must be less than {high}; remove boxes without area",
+                    )
+        return boxes
+
+    def _classes(self, labels: Mapping[int, str], count: int) -> list[int]:
+        """The boxes' class ids; sets both class features from whichever is there."""
+        text_key, id_key = "image/object/class/text", "image/object/class/label"
+        texts = [text.decode("utf-8", "replace") for text in self._values(text_key, "bytes_list")]
+        ids = list(self._values(id_key, "int64_list"))
+        for key, given in ((text_key, texts), (id_key, ids)):
+            if given and len(given) != count:
+                raise self._fail(key, f"has {len(given)} entries for {count} boxes", "give every box one class")
+        if count and not texts and not ids:
+            raise self._fail(text_key, "is missing", "give every box a class text, a class id, or both")
+        known = {name: number for number, name in labels.items()}
+        allowed = "the label map has: " + ", ".join(f"{number} {name}" for number, name in labels.items())
+        for index, text in enumerate(texts):
+            if text not in known:
+                raise self._fail(text_key, f"box {index} is of the unknown class {text!r}", allowed)
+        for index, number in enumerate(ids):
+            if number not in labels:
+                raise self._fail(id_key, f"box {index} has the unknown class id {number}", allowed)
+            if texts and known[texts[index]] != number:
+                raise self._fail(id_key, f"box {index} says {number}, its text {texts[index]!r}", allowed)
+        ids = ids or [known[text] for text in texts]
+        put_bytes(self.features, text_key, [labels[number].encode() for number in ids])
+        self.features[id_key].Clear()
+        self.features[id_key].int64_list.value.extend(ids)
+        return ids
+
+    def _repeated(self, encoded: bytes, split: str, seen: Seen) -> bool:
+        digest = hashlib.sha256(encoded).hexdigest()
+        put_bytes(self.features, "image/key/sha256", [digest.encode()])
+        before: Optional[tuple[str, str]] = seen.images.get(digest)
+        if before is None:
+            seen.images[digest] = (split, self.where)
+            return False
+        if before[0] != split:
+            raise DatasetError(
+                f"the image of {self.where} is in both splits",
+                f"it is the same as {before[1]} ({before[0]}): the validation score would be flattered",
+                "remove it from one of the two",
+            )
+        return True
+
+    def _identify(self, split: str, seen: Seen, position: int) -> bool:
+        taken = seen.source_ids.setdefault(split, {})
+        given = self._one("image/source_id").decode("utf-8", "replace")
+        source_id = given or f"{split}-{position}-{self.number}"
+        if source_id in taken:
+            raise self._fail(
+                "image/source_id",
+                f"{source_id!r} is also that of {taken[source_id]}",
+                "give every image its own source id: the COCO metrics count images by it",
+            )
+        taken[source_id] = self.where
+        put_bytes(self.features, "image/source_id", [source_id.encode()])
+        return not given

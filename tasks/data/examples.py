@@ -1,0 +1,118 @@
+"""One annotated image, as a tf.train.Example in the OD API's form and as arrays.
+
+Field names are those of object_detection/data_decoders/tf_example_decoder.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.tasks.data.messages import message_class
+from jetlane.tasks.data.records import read_records
+
+EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An encoded image and what is on it.
+
+    Attributes:
+        encoded: PNG or JPEG bytes.
+        boxes: float32 [N, 4]: xmin, ymin, xmax, ymax in 0..1 of the image.
+        labels: int32 [N]: the label map's ids.
+        texts: The classes' names, one per box.
+    """
+
+    source_id: str
+    encoded: bytes
+    format: str
+    height: int
+    width: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A decoded image and its ground truth.
+
+    Attributes:
+        image: uint8 [height, width, 3], RGB.
+        boxes: float32 [N, 4]: xmin, ymin, xmax, ymax in 0..1 of the image.
+        labels: int32 [N]: the label map's ids.
+        crowd: bool [N]: boxes around groups, which COCO's metrics neither demand nor punish.
+    """
+
+    source_id: str
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+def to_example(item: Annotation) -> bytes:
+    """Serialise; equal annotations give equal bytes."""
+    example = message_class("tensorflow.Example")()
+    features = example.features.feature
+    put_bytes(features, "image/encoded", [item.encoded])
+    put_bytes(features, "image/format", [item.format.encode()])
+    put_bytes(features, "image/filename", [item.source_id.encode()])
+    put_bytes(features, "image/source_id", [item.source_id.encode()])
+    put_bytes(features, "image/key/sha256", [hashlib.sha256(item.encoded).hexdigest().encode()])
+    features["image/height"].int64_list.value.append(item.height)
+    features["image/width"].int64_list.value.append(item.width)
+    for column, edge in enumerate(EDGES):
+        features[f"image/object/bbox/{edge}"].float_list.value.extend(item.boxes[:, column].tolist())
+    put_bytes(features, "image/object/class/text", [text.encode() for text in item.texts])
+    features["image/object/class/label"].int64_list.value.extend(int(label) for label in item.labels)
+    return example.SerializeToString(deterministic=True)
+
+
+def put_bytes(features: Any, key: str, values: Sequence[bytes]) -> None:
+    """Set a feature to a list of byte strings, whatever it was."""
+    features[key].Clear()
+    features[key].bytes_list.value.extend(values)
+
+
+def read_samples(records: Sequence[Path], n: Optional[int] = None) -> list[Sample]:
+    """The first ``n`` images (all when None) of record files that ``prepare`` wrote, decoded.
+
+    Raises:
+        DatasetError: A file cannot be read.
+    """
+    from itertools import islice
+
+    return list(islice(_samples(records), n))
+
+
+def _samples(records: Sequence[Path]) -> Iterator[Sample]:
+    for path in records:
+        for payload in read_records(path):
+            yield to_sample(message_class("tensorflow.Example").FromString(payload).features.feature)
+
+
+def to_sample(features: Any) -> Sample:
+    """Decode the image and gather the ground truth of an Example's features."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(features["image/encoded"].bytes_list.value[0])) as picture:
+        image = np.asarray(picture.convert("RGB"))
+    columns = [features[f"image/object/bbox/{edge}"].float_list.value for edge in EDGES]
+    labels = np.array(features["image/object/class/label"].int64_list.value, np.int32)
+    crowd = np.array(features["image/object/is_crowd"].int64_list.value, bool)
+    return Sample(
+        source_id=features["image/source_id"].bytes_list.value[0].decode(),
+        image=image,
+        boxes=np.array(columns, np.float32).reshape(4, -1).T,
+        labels=labels,
+        crowd=crowd if len(crowd) == len(labels) else np.zeros(len(labels), bool),
+    )

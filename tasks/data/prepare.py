@@ -1,0 +1,103 @@
+"""From a data set's description to record files, a label map and statistics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jetlane.specs.errors import DatasetError
+from jetlane.tasks.data import shapes
+from jetlane.tasks.data.check import Seen, SplitStats, checked_file
+from jetlane.tasks.data.examples import to_example
+from jetlane.tasks.data.labels import label_map_text, read_label_map
+from jetlane.tasks.data.records import write_records
+from jetlane.tasks.data.source import Dataset, Shapes
+from jetlane.tasks.workspace import digest_of, sha256_file, write_atomic
+
+LABEL_MAP = "label_map.pbtxt"
+STATS = "stats.json"
+SPLITS = ("train", "validation")
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Digest of what a data set holds: the parameters of a synthetic one, the bytes of every file of a user's own.
+
+    Where the files lie and what they are called does not count; their order does.
+
+    Raises:
+        DatasetError: A file is missing.
+    """
+    if isinstance(dataset, Shapes):
+        return digest_of({"shapes": dataset, "version": shapes.VERSION})
+    try:
+        content = {split: [sha256_file(Path(path)) for path in getattr(dataset, split)] for split in SPLITS}
+        return digest_of({"records": content, "label_map": sha256_file(Path(dataset.label_map))})
+    except OSError as error:
+        raise DatasetError(
+            f"{error.filename} cannot be read", error.strerror or "", "check the path in the data set's spec"
+        ) from error
+
+
+def prepare(dataset: Dataset, out: Path) -> dict[str, Any]:
+    """Write ``train.record-*`` and ``validation.record-*``, ``label_map.pbtxt`` and ``stats.json`` into a folder.
+
+    A user's records are copied, checked and completed on the way (see ``check``), one file for one, so that the
+    training depends on nothing outside the workspace.
+
+    Returns:
+        ``labels`` ({"1": name, ...}), ``num_classes``, ``train`` and ``validation`` (file names in ``out``; empty where
+        the split was not asked for), ``stats`` (of each split), ``dropped`` (always 0: what is wrong is refused).
+
+    Raises:
+        DatasetError: Something is wrong with the user's records, or a split holds no image.
+    """
+    labels = shapes.LABELS if isinstance(dataset, Shapes) else read_label_map(Path(dataset.label_map))
+    stats = {split: SplitStats() for split in SPLITS}
+    files: dict[str, list[str]] = {}
+    seen = Seen()
+    for split in SPLITS:
+        shards = _shards(dataset, split, labels, seen, stats[split])
+        files[split] = [f"{split}.record-{index:05d}-of-{len(shards):05d}" for index in range(len(shards))]
+        for name, payloads in zip(files[split], shards):
+            write_records(out / name, payloads)
+    _refuse_empty(files, stats)
+    write_atomic(out / LABEL_MAP, label_map_text(labels))
+    facts: dict[str, Any] = {
+        "labels": {str(number): name for number, name in labels.items()},
+        "num_classes": len(labels),
+        **files,
+        "stats": {split: stats[split].to_json() for split in SPLITS if files[split]},
+        "dropped": 0,
+    }
+    write_atomic(out / STATS, json.dumps(facts, indent=1, sort_keys=True))
+    return facts
+
+
+def _shards(
+    dataset: Dataset, split: str, labels: Mapping[int, str], seen: Seen, stats: SplitStats
+) -> list[Iterator[bytes]]:
+    """What goes into each record file of a split; drawn or read only when it is written."""
+    if isinstance(dataset, Shapes):
+        count = dataset.shards if split == "train" else 1
+        return [_drawn(dataset, split, shard, count, stats) for shard in range(count)]
+    files = enumerate(getattr(dataset, split))
+    return [checked_file(Path(path), split, labels, seen, stats, position) for position, path in files]
+
+
+def _drawn(dataset: Shapes, split: str, shard: int, shards: int, stats: SplitStats) -> Iterator[bytes]:
+    for item in shapes.draw_split(dataset, split, shard, shards):
+        stats.add(item.height, item.width, item.boxes, item.texts)
+        yield to_example(item)
+
+
+def _refuse_empty(files: Mapping[str, list[str]], stats: Mapping[str, SplitStats]) -> None:
+    for split in SPLITS:
+        if files[split] and not stats[split].images:
+            why = f"{len(files[split])} record file(s), no record in them"
+            raise DatasetError(f"the {split} split is empty", why, "add images")
+    if not any(files.values()):
+        raise DatasetError("the data set is empty", "it names no record file", "name train and validation files")
+    if files["train"] and not stats["train"].objects:
+        raise DatasetError("the train split has no box", "there is nothing to learn from", "add annotated images")
