@@ -21,5 +21,5 @@ def shared_data() -> Path:
     """Golden data that is not part of the repository; tests that need it are skipped where it is absent."""
     folder = Path(os.environ.get("JETLANE_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip("golden data not found: set JETLANE_SHARED_DATA to the folder that holds graphs/, plugins/ and uff/")
+        pytest.skip("no golden data: set JETLANE_SHARED_DATA to the folder that holds graphs/, plugins/, uff/")
     return folder

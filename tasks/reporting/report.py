@@ -1,0 +1,92 @@
+"""The report of a run: one self-contained HTML page, drawn from ``RunFacts`` and the release's samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jetlane.tasks.reporting.chart import loss_curve
+from jetlane.tasks.reporting.pictures import load_pictures
+from jetlane.tasks.run_facts import FAILED, RunFacts
+from jetlane.tasks.workspace import write_atomic
+
+MAP50 = "DetectionBoxes_Precision/mAP@.50IOU"
+
+
+def write_report(out: Path, facts: RunFacts) -> Path:
+    """Write ``report.html`` into ``out`` and return its path.
+
+    Args:
+        out: A folder; made when missing.
+        facts: What the run did. The pictures are read from ``facts.release_path``; a run that made no release has none.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "report.html"
+    write_atomic(path, render(facts))
+    return path
+
+
+def render(facts: RunFacts) -> str:
+    """The page's HTML: no script, no link to any other file or host."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("jetlane.tasks.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure
+    environment.filters["flat"] = flat
+    shown = next((device for device in facts.devices if device.detections), None)
+    pictures = []
+    if facts.release_path and Path(facts.release_path).is_dir():
+        pictures = load_pictures(Path(facts.release_path), shown.detections if shown else (), facts.labels)
+    return environment.get_template("report.html.j2").render(
+        facts=facts,
+        verdict=verdict(facts),
+        chart=loss_curve(facts.loss_curve),
+        pictures=pictures,
+        shown=shown,
+        map50=facts.metrics.get(MAP50),
+        longest=max((step.seconds for step in facts.steps), default=0.0) or 1.0,
+    )
+
+
+def verdict(facts: RunFacts) -> tuple[str, str]:
+    """(good|bad, sentence): where the run ended, in a line."""
+    failed = next((step for step in facts.steps if step.state == FAILED), None)
+    if failed is not None:
+        return "bad", f"Stopped at {failed.name}. {failed.note}".strip()
+    running = sum(device.state in ("active", "unchanged") for device in facts.devices)
+    if not facts.devices:
+        return "good", "Made and proven; no device was asked for."
+    if running == len(facts.devices):
+        plural = "device runs" if running == 1 else "devices run"
+        return "good", f"{running} {plural} this release, verified on the device."
+    return "bad", f"{running} of {len(facts.devices)} devices run this release."
+
+
+def figure(value: Any) -> str:
+    """A number as people read it; anything else as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(figure(item) for item in value)
+    return "–" if value is None else str(value)
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as (dotted name, value) rows; long lists (per-sample records) are left to the JSON files."""
+    rows: list[tuple[str, Any]] = []
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            rows += flat(item, f"{prefix}{name}.")
+        elif not (isinstance(item, (list, tuple)) and (len(item) > 12 or any(isinstance(x, Mapping) for x in item))):
+            rows.append((prefix + name, item))
+    return rows

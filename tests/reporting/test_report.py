@@ -1,0 +1,82 @@
+"""The report shows what the run did, stands alone as one file, and trusts no text it is given."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jetlane.tasks.reporting.chart import loss_curve
+from jetlane.tasks.reporting.report import MAP50, render, write_report
+from jetlane.tasks.run_facts import FAILED, DeviceFacts, RunFacts, StepFacts
+
+DETECTION = {"boxes": [[0.25, 0.5, 0.75, 1.0]], "labels": [2], "scores": [0.875]}
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> RunFacts:
+    release = tmp_path / "release"
+    (release / "samples").mkdir(parents=True)
+    samples = []
+    for index, shape in enumerate([(200, 240, 3), (180, 320, 3)]):
+        np.save(release / "samples" / f"{index:03}.npy", np.full(shape, 40 * index, np.uint8))
+        samples.append({"file": f"samples/{index:03}.npy", **DETECTION})
+    (release / "expected.json").write_text(json.dumps({"threshold": 0.3, "samples": samples}))
+    device = DeviceFacts(
+        name="nano-1",
+        host="127.0.0.1:2222",
+        state="active",
+        road="cpu",
+        seconds={"build": 1.5},
+        agreement={"matched": 123},
+        detections=({"file": "samples/000.npy", **DETECTION, "scores": [0.874]},),
+    )
+    return RunFacts(
+        name="shapes",
+        spec={"name": "shapes"},
+        started="2024-01-02T03:04:05+00:00",
+        seconds=99.0,
+        steps=(StepFacts("train", "made", 70.0), StepFacts("deploy", "made", 3.0, note="one device")),
+        labels=("circle", "<script>alert(1)</script>"),
+        metrics={MAP50: 0.987},
+        loss_curve=((0, 10.0), (300, 1.0), (600, 0.1)),
+        release="shapes-0123456789ab",
+        release_path=str(release),
+        devices=(device,),
+    )
+
+
+def test_shows_both_sides_of_every_sample(facts: RunFacts) -> None:
+    page = render(facts)
+    left, right = "0.875</text>", "0.874</text>"
+    assert page.count(left) == 2, "TensorFlow's box on each of the two samples"
+    assert page.count(right) == 1, "the device's own score, not the expected one again"
+    assert '<rect x="60.0" y="100.0" width="120.0" height="100.0"/>' in page, "240x200 pixels"
+    assert '<rect x="80.0" y="90.0" width="160.0" height="90.0"/>' in page, "320x180 pixels"
+    for text in ("0.987", "123", "nano-1", "shapes-0123456789ab", "1 device runs this release"):
+        assert text in page
+
+
+def test_stands_alone(facts: RunFacts, tmp_path: Path) -> None:
+    page = write_report(tmp_path / "out", facts).read_text()
+    assert "<script>alert" not in page, "class names are text, never markup"
+    references = re.findall(r"""(?:src|href)=["']([^"']*)["']|url\(([^)]*)\)""", page)
+    assert references and all(link.startswith(("data:", "#")) for link, _ in references)
+
+
+def test_a_stopped_run_says_where(facts: RunFacts) -> None:
+    gate = StepFacts("gate", FAILED, note="mAP 0.1 is below 0.9")
+    stopped = replace(facts, steps=(gate,), devices=(), release_path="")
+    page = render(stopped)
+    assert "Stopped at gate. mAP 0.1 is below 0.9" in page
+    assert "<figure" not in page
+
+
+def test_loss_curve_leaves_out_what_is_not_finite() -> None:
+    drawn = loss_curve([(0, 10.0), (1, float("nan")), (2, 1.0)])
+    assert drawn.count(",") == 2 and "nan" not in drawn
+    assert loss_curve([(0, float("inf")), (1, 2.0)]) == ""
