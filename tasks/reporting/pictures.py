@@ -58,9 +58,7 @@ def load_pictures(release: Path, device: Sequence[Mapping[str, Any]], labels: Se
     return [_picture(release, sample, found.get(Path(sample["file"]).name, {}), labels) for sample in chosen]
 
 
-def _picture(
-    release: Path, sample: Mapping[str, Any], device: Mapping[str, Any], labels: Sequence[str]
-) -> Picture:
+def _picture(release: Path, sample: Mapping[str, Any], device: Mapping[str, Any], labels: Sequence[str]) -> Picture:
     from PIL import Image
 
     path = release / sample["file"]
