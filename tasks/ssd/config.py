@@ -99,8 +99,12 @@ def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         where = f"{path}:{error.GetLine() or 1}:{error.GetColumn() or 1}"
-        raise SpecError(_reason(str(error)), "the pipeline.config does not fit the Object Detection API's schema",
-                        "correct the field; the schema is that of OD API 2.8", where=where) from None
+        raise SpecError(
+            _reason(str(error)),
+            "the pipeline.config does not fit the Object Detection API's schema",
+            "correct the field; the schema is that of OD API 2.8",
+            where=where,
+        ) from None
     except (RecursionError, ValueError, OverflowError) as error:
         raise SpecError(f"{path} cannot be parsed", str(error), "is it a pipeline.config?") from None
     return PipelineConfig(path, text, message, dict(_places(text)))

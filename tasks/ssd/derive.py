@@ -47,8 +47,11 @@ def derive(config: PipelineConfig, shapes: Optional[Sequence[Shape]] = None) -> 
     size = (image.height, image.width)
     maps = feature_map_shapes(config, size) or tuple(shapes or ())
     if not maps:
-        raise config.refuse("feature_extractor.type", f"the layout of {ssd.feature_extractor.type!r} is not known here",
-                            "give the frozen graph too: its feature maps tell")
+        raise config.refuse(
+            "feature_extractor.type",
+            f"the layout of {ssd.feature_extractor.type!r} is not known here",
+            "give the frozen graph too: its feature maps tell",
+        )
     notes: list[str] = []
     priors = _num_priors(config, maps, size)
     grid = _grid_anchor(config, maps, size, notes)
@@ -98,22 +101,46 @@ def _refuse_what_cannot_be(config: PipelineConfig) -> None:
     refusals = [
         (ssd.num_classes < 1, "num_classes", f"it is {ssd.num_classes}", "give the number of classes"),
         (not ssd.anchor_generator.WhichOneof("anchor_generator_oneof"), "anchor_generator", "none is given", ""),
-        (coder != "faster_rcnn_box_coder", "box_coder" + (f".{coder}" if coder else ""),
-         "NMS_TRT decodes faster_rcnn_box_coder only", ""),
+        (
+            coder != "faster_rcnn_box_coder",
+            "box_coder" + (f".{coder}" if coder else ""),
+            "NMS_TRT decodes faster_rcnn_box_coder only",
+            "",
+        ),
         (code_size != 4, f"box_predictor.{predictor}.box_code_size", "NMS_TRT reads four codes per box", ""),
-        (suppression.soft_nms_sigma > 0, nms + "soft_nms_sigma", "NMS_TRT has no soft suppression",
-         "set soft_nms_sigma to 0 and export again"),
-        (suppression.use_class_agnostic_nms, nms + "use_class_agnostic_nms", "NMS_TRT suppresses class by class",
-         "set use_class_agnostic_nms to false and export again"),
+        (
+            suppression.soft_nms_sigma > 0,
+            nms + "soft_nms_sigma",
+            "NMS_TRT has no soft suppression",
+            "set soft_nms_sigma to 0 and export again",
+        ),
+        (
+            suppression.use_class_agnostic_nms,
+            nms + "use_class_agnostic_nms",
+            "NMS_TRT suppresses class by class",
+            "set use_class_agnostic_nms to false and export again",
+        ),
         (suppression.max_detections_per_class < 1, nms + "max_detections_per_class", "it must be 1 or more", ""),
         (suppression.max_total_detections < 1, nms + "max_total_detections", "it must be 1 or more", ""),
-        (ssd.post_processing.logit_scale != 1, "post_processing.logit_scale", "NMS_TRT has no scale for logits",
-         "set logit_scale to 1 and export again"),
-        (ssd.post_processing.HasField("calibration_config"), "post_processing.calibration_config",
-         "NMS_TRT has no calibration of scores", "remove it and export again"),
+        (
+            ssd.post_processing.logit_scale != 1,
+            "post_processing.logit_scale",
+            "NMS_TRT has no scale for logits",
+            "set logit_scale to 1 and export again",
+        ),
+        (
+            ssd.post_processing.HasField("calibration_config"),
+            "post_processing.calibration_config",
+            "NMS_TRT has no calibration of scores",
+            "remove it and export again",
+        ),
         (not ssd.add_background_class, "add_background_class", "labels are counted with class 0 as background", ""),
-        (ssd.explicit_background_class, "explicit_background_class", "labels are counted with class 0 as background",
-         ""),
+        (
+            ssd.explicit_background_class,
+            "explicit_background_class",
+            "labels are counted with class 0 as background",
+            "",
+        ),
         (ssd.HasField("mask_head_config"), "mask_head_config", "NMS_TRT gives boxes only", ""),
     ]
     for wrong, name, why, remedy in refusals:
@@ -128,15 +155,18 @@ def _num_priors(config: PipelineConfig, maps: Sequence[Shape], size: Shape) -> i
     return len(reference)
 
 
-def _grid_anchor(
-    config: PipelineConfig, maps: Sequence[Shape], size: Shape, notes: list[str]
-) -> Optional[GridAnchor]:
+def _grid_anchor(config: PipelineConfig, maps: Sequence[Shape], size: Shape, notes: list[str]) -> Optional[GridAnchor]:
     """GridAnchor_TRT's fields where its formula gives the API's anchors; else None and a note that says why."""
     reason = _why_not_grid_anchor(config, maps)
     if reason is None:
         generator = config.ssd.anchor_generator.ssd_anchor_generator
-        grid = GridAnchor(len(maps), *_scale_range(generator), tuple(map(_shortest, generator.aspect_ratios)),
-                          tuple(maps), variances(config))
+        grid = GridAnchor(
+            len(maps),
+            *_scale_range(generator),
+            tuple(map(_shortest, generator.aspect_ratios)),
+            tuple(maps),
+            variances(config),
+        )
         reason = distance_reason(grid, reference_anchors(config, maps, size))
         if reason is None:
             return grid
@@ -213,14 +243,18 @@ def _nms(config: PipelineConfig, priors: int, notes: list[str]) -> Nms:
         notes.append(f"topK is limited to {top_k}: there are {priors} priors; the plugin takes {MOST_TOP_K} at most")
     keep_top_k = min(suppression.max_total_detections, top_k)
     if keep_top_k < suppression.max_total_detections:
-        notes.append(f"{where}: max_total_detections {suppression.max_total_detections} is limited to topK, {top_k}: "
-                     "NMS_TRT writes nothing when keepTopK is above it")
+        notes.append(
+            f"{where}: max_total_detections {suppression.max_total_detections} is limited to topK, {top_k}: "
+            "NMS_TRT writes nothing when keepTopK is above it"
+        )
     converter = _score_converter(config)
     lowest = suppression.score_threshold
     if lowest < 0 and converter == "IDENTITY":
-        raise config.refuse("post_processing.batch_non_max_suppression.score_threshold",
-                            f"it is {lowest:g}; NMS_TRT sorts empty slots before negative scores",
-                            "use score_converter: SIGMOID, or a threshold of 0 or more")
+        raise config.refuse(
+            "post_processing.batch_non_max_suppression.score_threshold",
+            f"it is {lowest:g}; NMS_TRT sorts empty slots before negative scores",
+            "use score_converter: SIGMOID, or a threshold of 0 or more",
+        )
     if lowest > DEPLOYMENT_THRESHOLD:
         notes.append(f"{where}: score_threshold {lowest:g} is above {DEPLOYMENT_THRESHOLD} and is kept for deployment")
     return Nms(
@@ -251,13 +285,18 @@ def check_nms_arithmetic(params: PluginParams, loc_length: int, conf_length: int
     nms, priors = params.nms, params.num_priors
     checks = [
         (priors * 4 == loc_length, f"{priors} priors x 4 codes = {priors * 4}, the graph has {loc_length} box codes"),
-        (priors * nms.num_classes == conf_length,
-         f"{priors} priors x {nms.num_classes} classes (background included) = {priors * nms.num_classes}, "
-         f"the graph has {conf_length} class scores"),
+        (
+            priors * nms.num_classes == conf_length,
+            f"{priors} priors x {nms.num_classes} classes (background included) = {priors * nms.num_classes}, "
+            f"the graph has {conf_length} class scores",
+        ),
         (nms.top_k <= priors, f"topK {nms.top_k} is above the {priors} priors"),
         (nms.keep_top_k <= nms.top_k, f"keepTopK {nms.keep_top_k} is above topK {nms.top_k}"),
     ]
     for holds, why in checks:
         if not holds:
-            raise DerivationError("NMS_TRT would refuse or spoil this model", why,
-                                  "pipeline.config and frozen graph belong to different models, most likely")
+            raise DerivationError(
+                "NMS_TRT would refuse or spoil this model",
+                why,
+                "pipeline.config and frozen graph belong to different models, most likely",
+            )

@@ -28,8 +28,11 @@ def _resize(config: PipelineConfig) -> tuple[int, int, Resize]:
     kind = resizer.WhichOneof("image_resizer_oneof")
     field = f"image_resizer.{kind}" if kind else "image_resizer"
     if kind not in ("fixed_shape_resizer", "keep_aspect_ratio_resizer"):
-        raise config.refuse(field, "the network needs one fixed input size",
-                            "use fixed_shape_resizer, or keep_aspect_ratio_resizer with pad_to_max_dimension: true")
+        raise config.refuse(
+            field,
+            "the network needs one fixed input size",
+            "use fixed_shape_resizer, or keep_aspect_ratio_resizer with pad_to_max_dimension: true",
+        )
     chosen = getattr(resizer, kind)
     if chosen.resize_method != 0:
         raise config.refuse(f"{field}.resize_method", "images are resized bilinearly on the board", "use BILINEAR")
@@ -41,8 +44,11 @@ def _resize(config: PipelineConfig) -> tuple[int, int, Resize]:
                 raise config.refuse(f"{field}.{name}", f"it is {getattr(chosen, name)} pixels")
         return chosen.height, chosen.width, Resize("fixed_shape")
     if not chosen.pad_to_max_dimension:
-        raise config.refuse(f"{field}.pad_to_max_dimension", "without it the network's size changes with the image",
-                            "set pad_to_max_dimension: true and export again")
+        raise config.refuse(
+            f"{field}.pad_to_max_dimension",
+            "without it the network's size changes with the image",
+            "set pad_to_max_dimension: true and export again",
+        )
     if not 1 <= chosen.min_dimension <= chosen.max_dimension:
         raise config.refuse(f"{field}.max_dimension", f"{chosen.max_dimension} is below min_dimension or 1")
     pad = tuple(chosen.per_channel_pad_value) or (0.0, 0.0, 0.0)
@@ -55,8 +61,11 @@ def _resize(config: PipelineConfig) -> tuple[int, int, Resize]:
 def _normalization(config: PipelineConfig) -> Normalization:
     extractor = config.ssd.feature_extractor
     if extractor.replace_preprocessor_with_placeholder:
-        raise config.refuse("feature_extractor.replace_preprocessor_with_placeholder",
-                            "such a graph has no normalisation to carry over", "set it to false and export again")
+        raise config.refuse(
+            "feature_extractor.replace_preprocessor_with_placeholder",
+            "such a graph has no normalisation to carry over",
+            "set it to false and export again",
+        )
     if re.search(r"resnet\d+", extractor.type):
         red, green, blue = _VGG_MEANS
         return Normalization((1.0, 1.0, 1.0), (-red, -green, -blue))

@@ -11,14 +11,55 @@ import pytest
 from jetlane.tasks.ssd import plugins
 from jetlane.tasks.ssd.params import GridAnchor, Nms
 
-GRID = ["300", "160", "300_min005", "320_v2", "300_min01_max09", "640_big", "ar3", "ar_order", "big_128thread",
-        "one_layer", "rect", "var_asym"]
-NMS = ["c2_t100_b1", "c2_t200_b4", "c7_450", "c7_nosig_b4", "c7_t100_b1", "c7_t200_th03", "c91_b4_160",
-       "c91_t100_b1", "fp16_c2", "fp16_c7_nosig", "fp16_scorebits10", "fp16_scorebits4"]
-RULES = ["batch_priors_agnostic", "bg_last", "bg_none", "center_size", "center_size_ve", "corner", "corner_size",
-         "corner_ve", "empty_image", "input_order_012", "input_order_210", "not_normalized", "not_normalized_pixels",
-         "sigmoid_overflow", "tf_center_ve", "threshold_negative", "threshold_strict", "threshold_zero",
-         "ties_nosig"]
+GRID = [
+    "300",
+    "160",
+    "300_min005",
+    "320_v2",
+    "300_min01_max09",
+    "640_big",
+    "ar3",
+    "ar_order",
+    "big_128thread",
+    "one_layer",
+    "rect",
+    "var_asym",
+]
+NMS = [
+    "c2_t100_b1",
+    "c2_t200_b4",
+    "c7_450",
+    "c7_nosig_b4",
+    "c7_t100_b1",
+    "c7_t200_th03",
+    "c91_b4_160",
+    "c91_t100_b1",
+    "fp16_c2",
+    "fp16_c7_nosig",
+    "fp16_scorebits10",
+    "fp16_scorebits4",
+]
+RULES = [
+    "batch_priors_agnostic",
+    "bg_last",
+    "bg_none",
+    "center_size",
+    "center_size_ve",
+    "corner",
+    "corner_size",
+    "corner_ve",
+    "empty_image",
+    "input_order_012",
+    "input_order_210",
+    "not_normalized",
+    "not_normalized_pixels",
+    "sigmoid_overflow",
+    "tf_center_ve",
+    "threshold_negative",
+    "threshold_strict",
+    "threshold_zero",
+    "ties_nosig",
+]
 
 
 def golden(shared_data: Path, name: str) -> tuple[dict, dict[str, np.ndarray]]:
@@ -48,8 +89,14 @@ def test_grid_anchor_is_bit_identical(shared_data, case):
     fields, arrays = golden(shared_data, f"grid_{case}")
     shapes = fields["featureMapShapes"]
     pairs = list(zip(shapes[::2], shapes[1::2])) if "rect" in case else [(side, side) for side in shapes]
-    params = GridAnchor(fields["numLayers"], fields["minSize"], fields["maxSize"], tuple(fields["aspectRatios"]),
-                        tuple(pairs), tuple(fields["variance"]))
+    params = GridAnchor(
+        fields["numLayers"],
+        fields["minSize"],
+        fields["maxSize"],
+        tuple(fields["aspectRatios"]),
+        tuple(pairs),
+        tuple(fields["variance"]),
+    )
     layers = plugins.grid_anchor(params)
     assert len(layers) == params.num_layers
     for index, layer in enumerate(layers):
@@ -60,8 +107,14 @@ def test_grid_anchor_is_bit_identical(shared_data, case):
 def test_nms_is_the_plugins(shared_data, case):
     fields, arrays = golden(shared_data, case)
     params = nms_params(fields)
-    top, count = plugins.nms(arrays["loc"], arrays["conf"], arrays["prior"], params,
-                             score_bits=fields["scoreBits"], batch_agnostic=bool(fields["isBatchAgnostic"]))
+    top, count = plugins.nms(
+        arrays["loc"],
+        arrays["conf"],
+        arrays["prior"],
+        params,
+        score_bits=fields["scoreBits"],
+        batch_agnostic=bool(fields["isBatchAgnostic"]),
+    )
     np.testing.assert_array_equal(count, arrays["keep"])
     if top.dtype == np.float16:
         np.testing.assert_array_equal(top, arrays["top"])

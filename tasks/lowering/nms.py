@@ -1,0 +1,165 @@
+"""NMS_TRT in ONNX operators: box decoding, scores, suppression, selection.
+
+All classes are suppressed at once: the classes are the batch axis of one NonMaxSuppression, over the topK candidates
+of each. Ties fall as in the plugin: TopK and NonMaxSuppression both prefer the lower index, which is the lower prior within
+a class and the lower class over all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jetlane.specs.errors import ConversionError
+from jetlane.tasks.lowering.builder import Array, Builder
+from jetlane.tasks.ssd.params import TF_CENTER, Nms
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Anchors and variances, float32 [P, 4] each: xmin, ymin, xmax, ymax and x, y, w, h."""
+
+    boxes: Array
+    variances: Array
+
+
+def check(nms: Nms) -> None:
+    """Refuse what this lowering does not do.
+
+    Raises:
+        ConversionError: Naming the field.
+    """
+    wanted = {
+        "codeType": (nms.code_type, TF_CENTER),
+        "shareLocation": (nms.share_location, True),
+        "isNormalized": (nms.is_normalized, True),
+        "backgroundLabelId": (nms.background_label_id, 0),
+    }
+    for field, (given, only) in wanted.items():
+        if given != only:
+            raise ConversionError(
+                f"NMS_TRT's {field} is {int(given)}",
+                f"only {int(only)} can be lowered to ONNX",
+                "use the parameters that were derived",
+            )
+    if nms.confidence_threshold < 0:
+        raise ConversionError(
+            f"confidenceThreshold is {nms.confidence_threshold}",
+            "NMS_TRT sorts empty slots before negative scores",
+            "use a threshold of 0 or more",
+        )
+
+
+def decode(builder: Builder, loc: str, priors: Priors) -> tuple[str, str]:
+    """Box codes float32 [P, 4] (ty, tx, th, tw) -> low and high corners, float32 [P, 2] each, as y, x."""
+    low, high = priors.boxes[:, :2], priors.boxes[:, 2:]
+    size, center = (high - low)[:, ::-1], ((low + high) / np.float32(2))[:, ::-1]
+    offset = _scaled(builder, loc, (0, 2), priors.variances[:, 1::-1])
+    moved = builder.op("Mul", offset, builder.constant(size))
+    middle = builder.op("Add", moved, builder.constant(center), name="center")
+    growth = builder.op("Exp", _scaled(builder, loc, (2, 4), priors.variances[:, :1:-1]))
+    half = builder.op("Mul", growth, builder.constant(size / np.float32(2)), name="half")
+    return builder.op("Sub", middle, half, name="low"), builder.op("Add", middle, half, name="high")
+
+
+def _scaled(builder: Builder, loc: str, columns: tuple[int, int], variances: Array) -> str:
+    """Two columns of the codes, times their variances (one row where all priors share them)."""
+    codes = builder.op("Slice", loc, builder.ints(columns[0]), builder.ints(columns[1]), builder.ints(1), name="codes")
+    if np.all(variances == variances[0]):
+        variances = variances[:1]
+    return builder.op("Mul", codes, builder.constant(np.ascontiguousarray(variances)))
+
+
+def boxes_and_scores(builder: Builder, loc: str, scores: str, priors: Priors, outputs: tuple[str, str]) -> None:
+    """The heads alone: ``boxes`` [1, P, 4] xmin, ymin, xmax, ymax, decoded, not clipped, and ``scores`` [1, P, C]."""
+    low, high = decode(builder, loc, priors)
+    corners = builder.op("Concat", low, high, axis=1)
+    ordered = builder.op("Gather", corners, builder.ints(1, 0, 3, 2), axis=1)
+    builder.op("Unsqueeze", ordered, builder.ints(0), output=outputs[0])
+    builder.op("Unsqueeze", scores, builder.ints(0), output=outputs[1])
+
+
+def detections(builder: Builder, loc: str, scores: str, priors: Priors, nms: Nms, outputs: tuple[str, str]) -> None:
+    """From box codes [P, 4] and scores [P, C] to NMS_TRT's two outputs for one image."""
+    check(nms)
+    classes, top_k = nms.num_classes - 1, nms.top_k
+    low, high = decode(builder, loc, priors)
+    corners = builder.op("Concat", low, high, axis=1, name="corners")
+    objects = builder.op(
+        "Slice", scores, builder.ints(1), builder.ints(nms.num_classes), builder.ints(1), name="objects"
+    )
+    by_class = builder.op("Transpose", objects, perm=[1, 0], name="by_class")
+    best, index = builder.ops(
+        "TopK",
+        by_class,
+        builder.ints(top_k),
+        names=(builder.fresh("best"), builder.fresh("index")),
+        axis=1,
+        largest=1,
+        sorted=1,
+    )
+    candidates = builder.op("Gather", corners, index, axis=0, name="candidates")  # [classes, topK, 4]
+    selected = builder.op(
+        "NonMaxSuppression",
+        candidates,
+        builder.op("Unsqueeze", best, builder.ints(1)),
+        builder.ints(top_k),
+        builder.constant(np.array([nms.nms_threshold], np.float32)),
+        builder.constant(np.array([nms.confidence_threshold], np.float32)),
+        name="selected",
+    )  # [M, 3]: class, 0, rank
+    slot = builder.op(
+        "ReduceSum",
+        builder.op("Mul", selected, builder.constant(np.array([[top_k, 0, 1]], np.int64))),
+        builder.ints(1),
+        keepdims=0,
+        name="slot",
+    )
+    _rows(builder, slot, best, candidates, nms, classes, outputs)
+
+
+def _rows(
+    builder: Builder, slot: str, best: str, candidates: str, nms: Nms, classes: int, outputs: tuple[str, str]
+) -> None:
+    """The keepTopK best of the surviving slots, padded with rows of label -1."""
+    keep = nms.keep_top_k
+    flat_scores = builder.op("Reshape", best, builder.ints(-1))
+    # keepTopK empty slots below any score, so that there are always enough.
+    scores = builder.op(
+        "Concat",
+        builder.op("Gather", flat_scores, slot, axis=0),
+        builder.constant(np.full(keep, -1, np.float32)),
+        axis=0,
+    )
+    slots = builder.op("Concat", slot, builder.constant(np.zeros(keep, np.int64)), axis=0)
+    top, order = builder.ops(
+        "TopK",
+        scores,
+        builder.ints(keep),
+        names=(builder.fresh("top"), builder.fresh("order")),
+        axis=0,
+        largest=1,
+        sorted=1,
+    )
+    chosen = builder.op("Gather", slots, order, axis=0, name="chosen")
+    used = builder.op("GreaterOrEqual", top, builder.constant(np.float32(0)), name="used")
+    label = builder.op("Div", chosen, builder.constant(np.int64(nms.top_k)))
+    label = builder.op("Add", label, builder.constant(np.int64(1)))
+    label = builder.op("Where", used, builder.op("Cast", label, to=1), builder.constant(np.float32(-1)), name="label")
+    boxes = builder.op(
+        "Gather", builder.op("Reshape", candidates, builder.ints(classes * nms.top_k, 4)), chosen, axis=0
+    )
+    boxes = builder.op("Gather", boxes, builder.ints(1, 0, 3, 2), axis=1)
+    zero, one = builder.constant(np.float32(0)), builder.constant(np.float32(1))
+    boxes = builder.op("Clip", boxes, zero, one)
+    boxes = builder.op("Where", builder.op("Unsqueeze", used, builder.ints(1)), boxes, zero)
+    columns = [
+        builder.constant(np.zeros((keep, 1), np.float32)),
+        builder.op("Unsqueeze", label, builder.ints(1)),
+        builder.op("Unsqueeze", builder.op("Max", top, zero), builder.ints(1)),
+        boxes,
+    ]
+    builder.op("Reshape", builder.op("Concat", *columns, axis=1), builder.ints(1, 1, keep, 7), output=outputs[0])
+    count = builder.op("ReduceSum", builder.op("Cast", used, to=6), builder.ints(0), keepdims=1)
+    builder.op("Reshape", count, builder.ints(1, 1, 1, 1), output=outputs[1])

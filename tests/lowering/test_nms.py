@@ -1,0 +1,71 @@
+"""NMS_TRT lowered to ONNX against what NVIDIA's own plugin code computed on a GPU."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jetlane.tasks.lowering import nms as lowering
+from jetlane.tasks.lowering.builder import Builder
+from jetlane.tasks.ssd.params import Nms
+
+CASES = [
+    "nms_c2_t100_b1",
+    "nms_c2_t200_b4",
+    "nms_c7_450",
+    "nms_c7_nosig_b4",
+    "nms_c7_t100_b1",
+    "nms_c7_t200_th03",
+    "nms_c91_b4_160",
+    "nms_c91_t100_b1",
+    "rule_batch_priors_agnostic",
+    "rule_empty_image",
+    "rule_input_order_012",
+    "rule_threshold_strict",
+    "rule_threshold_zero",
+    "rule_ties_nosig",
+]
+
+
+def lowered(params: Nms, prior: np.ndarray, priors: int, ends: str = "nms") -> bytes:
+    builder = Builder()
+    loc = builder.op("Reshape", "loc", builder.ints(priors, 4))
+    conf = builder.op("Reshape", "conf", builder.ints(priors, params.num_classes))
+    scores = builder.op("Sigmoid", conf) if params.conf_sigmoid else conf
+    rows = lowering.Priors(prior[0].reshape(-1, 4), prior[1].reshape(-1, 4))
+    lowering.detections(builder, loc, scores, rows, params, ("NMS", "NMS_1"))
+    model = builder.model(
+        "nms",
+        {"loc": (np.float32, (1, priors * 4, 1, 1)), "conf": (np.float32, (1, priors * params.num_classes, 1, 1))},
+        {"NMS": (np.float32, (1, 1, params.keep_top_k, 7)), "NMS_1": (np.int32, (1, 1, 1, 1))},
+    )
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nms_is_the_plugins(shared_data, case):
+    import onnxruntime
+
+    with np.load(shared_data / "plugins" / f"{case}.npz") as file:
+        fields = json.loads(str(file["params"]))
+        arrays = {key: file[key] for key in file.files if key != "params"}
+    params = Nms(
+        fields["numClasses"],
+        fields["topK"],
+        fields["keepTopK"],
+        fields["nmsThreshold"],
+        fields["confidenceThreshold"],
+        conf_sigmoid=bool(fields["confSigmoid"]),
+    )
+    session = onnxruntime.InferenceSession(
+        lowered(params, arrays["prior"][0], fields["numPriors"]), providers=["CPUExecutionProvider"]
+    )
+    for image in range(fields["batch"]):
+        feeds = {name: arrays[name][image : image + 1] for name in ("loc", "conf")}
+        top, count = session.run(["NMS", "NMS_1"], feeds)
+        want = arrays["top"][image]
+        assert count.item() == arrays["keep"][image].item()
+        np.testing.assert_array_equal(top[0, ..., 1], want[..., 1])
+        np.testing.assert_allclose(top[0, ..., 2:], want[..., 2:], rtol=0, atol=2e-7)
