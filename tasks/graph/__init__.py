@@ -1,1 +1,1 @@
-
+"""A frozen GraphDef, read without TensorFlow and understood by structure."""

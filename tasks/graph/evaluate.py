@@ -1,0 +1,143 @@
+"""What can be told of a graph's tensors without running the network: static shapes, and values made of constants and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.specs.errors import GraphError
+from jetlane.tasks.graph.graph import Graph, Node, node_of, port_of
+from jetlane.tasks.graph.shape_ops import SHAPE_OPS, Fact, Shape, Unknown
+from jetlane.tasks.graph.value_ops import VALUE_OPS
+
+#: Values larger than this are not computed (a damaged graph may ask for anything).
+_MAX_ELEMENTS = 1 << 26
+
+
+class Evaluator:
+    """Shapes and constant values, worked out on demand and kept.
+
+    Args:
+        graph: Not changed meanwhile.
+        shapes: Shapes of tensors that are given from outside, such as the network's input.
+    """
+
+    def __init__(self, graph: Graph, shapes: Optional[Mapping[str, Shape]] = None) -> None:
+        self._graph = graph
+        self._facts: dict[str, list[Fact]] = {}
+        self._given = {ref: Fact(tuple(shape)) for ref, shape in (shapes or {}).items()}
+
+    def fact(self, ref: str) -> Fact:
+        """Shape and value of a tensor, as far as they are known."""
+        if ref in self._given:
+            return self._given[ref]
+        self._work_out(node_of(ref))
+        outputs = self._facts[node_of(ref)]
+        port = port_of(ref)
+        return outputs[port] if port < len(outputs) else Fact()
+
+    def shape(self, ref: str) -> Shape:
+        """Static shape of a tensor.
+
+        Raises:
+            GraphError: It cannot be inferred.
+        """
+        shape = self.fact(ref).shape
+        if shape is None:
+            blamed = self._first_unknown(ref)
+            raise GraphError(
+                f"the shape of {ref!r} cannot be inferred",
+                f"{blamed.op} {blamed.name!r} is the first node without one",
+                "name the input size, or export the graph with a fixed input size",
+            )
+        return shape
+
+    def value(self, ref: str) -> Optional[np.ndarray[Any, Any]]:
+        """Values of a tensor that depends on constants and static shapes alone, else None."""
+        return self.fact(ref).value
+
+    def _known(self, ref: str) -> Optional[Fact]:
+        if ref in self._given:
+            return self._given[ref]
+        outputs = self._facts.get(node_of(ref))
+        if outputs is None:
+            return None
+        port = port_of(ref)
+        return outputs[port] if port < len(outputs) else Fact()
+
+    def _work_out(self, name: str) -> None:
+        # An explicit stack: networks are deeper than Python's recursion limit. A node met again while it waits for its own
+        # inputs is part of a loop, of which nothing is known.
+        waiting: set[str] = set()
+        todo = [name]
+        while todo:
+            current = todo[-1]
+            if current in self._facts:
+                todo.pop()
+                continue
+            node = self._graph[current]
+            refs = [ref for ref in node.inputs if not ref.startswith("^")]
+            missing = [node_of(ref) for ref in refs if self._known(ref) is None]
+            if missing and current not in waiting:
+                waiting.add(current)
+                todo.extend(missing)
+                continue
+            todo.pop()
+            inputs = [self._known(ref) or Fact() for ref in refs]
+            self._facts[current] = _infer(node, inputs)
+
+    def _first_unknown(self, ref: str) -> Node:
+        node = self._graph[ref]
+        seen: set[str] = set()
+        while node.name not in seen:
+            seen.add(node.name)
+            unknown = [r for r in node.inputs if not r.startswith("^") and self.fact(r).shape is None]
+            if not unknown:
+                break
+            node = self._graph[unknown[0]]
+        return node
+
+
+def _infer(node: Node, inputs: list[Fact]) -> list[Fact]:
+    if node.op == "Const":
+        value = node.value
+        return [Fact(value.shape, value)]
+    if node.op in ("Placeholder", "PlaceholderWithDefault"):
+        shape = node.attr("shape")
+        return [Fact(tuple(shape) if shape is not None and -1 not in shape else None)]
+    if node.op == "Shape" and inputs and inputs[0].shape is not None:
+        return [_constant(np.array(inputs[0].shape, np.int64 if node.attr("out_type", 3) == 9 else np.int32))]
+    if node.op == "Size" and inputs and inputs[0].shape is not None:
+        return [_constant(np.asarray(int(np.prod(inputs[0].shape)), np.int32))]
+    try:
+        if inputs and node.op in VALUE_OPS and all(fact.value is not None for fact in inputs) and _affordable(node, inputs):
+            return [_constant(array) for array in VALUE_OPS[node.op](node, *(fact.value for fact in inputs))]
+        if node.op in SHAPE_OPS:
+            return [Fact(tuple(int(size) for size in shape)) for shape in SHAPE_OPS[node.op](node, *inputs)]
+    except Unknown:
+        pass
+    except (ValueError, IndexError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:
+        raise GraphError(
+            f"{node.op} {node.name!r} cannot be worked out", f"its inputs do not fit it: {error}", "export the graph again"
+        ) from error
+    return [Fact()]
+
+
+def _constant(array: np.ndarray[Any, Any]) -> Fact:
+    return Fact(array.shape, array)
+
+
+def _affordable(node: Node, inputs: list[Fact]) -> bool:
+    if node.op in ("Fill", "Tile", "Range"):
+        size = 1.0
+        if node.op == "Range":
+            start, limit, delta = (float(fact.value) for fact in inputs)  # type: ignore[arg-type]
+            size = abs((limit - start) / delta) if delta else float("inf")
+        else:
+            for times in np.ravel(inputs[1 if node.op == "Tile" else 0].value):  # type: ignore[arg-type]
+                size *= max(0, int(times))
+            size *= int(np.prod(inputs[0].shape)) if node.op == "Tile" else 1  # type: ignore[arg-type]
+        return size <= _MAX_ELEMENTS
+    return True

@@ -1,0 +1,20 @@
+"""The rewrites that every reader of a graph wants first, in their order."""
+
+from __future__ import annotations
+
+from jetlane.tasks.graph.graph import Graph
+from jetlane.tasks.graph.rewrites import Applied
+from jetlane.tasks.graph.rewrites.conditionals import resolve_conditionals
+from jetlane.tasks.graph.rewrites.control_inputs import drop_control_inputs
+from jetlane.tasks.graph.rewrites.fake_quant import remove_fake_quant
+from jetlane.tasks.graph.rewrites.identities import forward_identities
+
+
+def simplify(graph: Graph) -> tuple[Graph, tuple[Applied, ...]]:
+    """A copy of the graph without control edges, constant conditions, Identities and simulated quantisation.
+
+    Nodes keep their names, so a tensor found in the result can be fetched from the original graph too.
+    """
+    result = graph.copy()
+    steps = (drop_control_inputs, resolve_conditionals, forward_identities, remove_fake_quant)
+    return result, tuple(step(result) for step in steps)
