@@ -1,0 +1,62 @@
+"""What the Prefect plugin knows: spec files on ``prefect``'s command line, and the server of ``jetlane up``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Optional
+
+STATE = Path(".jetlane") / "up" / "state.json"
+
+
+def rewrite(arguments: list[str]) -> list[str]:
+    """The arguments of ``prefect``, with spec files as JSON; anything but ``deployment run`` comes back unchanged.
+
+    Raises:
+        JetlaneError: The file is no valid spec.
+    """
+    if arguments[:2] != ["deployment", "run"]:
+        return arguments
+    result, name = list(arguments), ""
+    for index, word in enumerate(arguments[2:], start=2):
+        before = arguments[index - 1]
+        if not word.startswith("-") and not before.startswith("-") and not name:
+            name = word.rsplit("/", 1)[-1]
+            result[index] = word if "/" in word else f"{word}/{word}"
+    for index, word in enumerate(arguments[2:], start=2):
+        if word.startswith("--params=") and _is_yaml(word[9:]):
+            result[index] = "--params=" + _as_json(name, Path(word[9:]))
+        elif arguments[index - 1] == "--params" and _is_yaml(word):
+            result[index] = _as_json(name, Path(word))
+    return result
+
+
+def _is_yaml(text: str) -> bool:
+    return text.endswith((".yaml", ".yml"))
+
+
+def _as_json(deployment: str, path: Path) -> str:
+    """What the deployment's flow takes: a whole spec, a spec's path, or the file's own keys."""
+    if deployment == "retrain-and-deploy":
+        from jetlane.specs.load import load_spec
+
+        return json.dumps(load_spec(path).model_dump(mode="json", exclude_none=True))
+    if deployment == "scheduled-retrain":
+        from jetlane.specs.load import load_spec
+
+        load_spec(path)
+        return json.dumps({"spec": str(path.resolve())})
+    from jetlane.specs.yaml_marks import read
+
+    return json.dumps(read(path).data)
+
+
+def running_server(state: Path = STATE) -> Optional[str]:
+    """The API of the server that ``jetlane up`` started in this folder, when its process lives."""
+    try:
+        known = json.loads(state.read_text())
+        os.kill(known["processes"]["server"], 0)
+        return known["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,99 @@
+"""How a run says what it is doing; who listens (a terminal, Prefect, nobody) is not the steps' business."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Optional, Protocol
+
+from jetlane.tasks.run_facts import StepFacts
+
+
+class Progress(Protocol):
+    """A listener."""
+
+    def started(self, step: str) -> None:
+        """A step begins: nothing of it was found."""
+
+    def update(self, step: str, fraction: Optional[float], text: str) -> None:
+        """A step goes on; ``fraction`` is of 1, None where the end is not known."""
+
+    def finished(self, step: StepFacts) -> None:
+        """A step ended, in whatever state."""
+
+    def note(self, text: str) -> None:
+        """Something a person should read."""
+
+
+class Silent:
+    """Nobody listens."""
+
+    def started(self, step: str) -> None: ...
+
+    def update(self, step: str, fraction: Optional[float], text: str) -> None: ...
+
+    def finished(self, step: StepFacts) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Several:
+    """Everybody listens."""
+
+    def __init__(self, listeners: Iterable[Progress]) -> None:
+        self._listeners = tuple(listeners)
+
+    def started(self, step: str) -> None:
+        for listener in self._listeners:
+            listener.started(step)
+
+    def update(self, step: str, fraction: Optional[float], text: str) -> None:
+        for listener in self._listeners:
+            listener.update(step, fraction, text)
+
+    def finished(self, step: StepFacts) -> None:
+        for listener in self._listeners:
+            listener.finished(step)
+
+    def note(self, text: str) -> None:
+        for listener in self._listeners:
+            listener.note(text)
+
+
+class PrefectProgress:
+    """The steps as log lines of the flow run, and a progress artifact for each step that reports fractions."""
+
+    def __init__(self, every_seconds: float = 2.0) -> None:
+        self._every = every_seconds
+        self._artifacts: dict[str, object] = {}
+        self._last = 0.0
+
+    def started(self, step: str) -> None:
+        self._log(f"{step}: started")
+
+    def update(self, step: str, fraction: Optional[float], text: str) -> None:
+        if fraction is None or (fraction < 1 and time.monotonic() - self._last < self._every):
+            return
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        self._last = time.monotonic()
+        percent = round(100 * min(max(fraction, 0.0), 1.0), 1)
+        if step not in self._artifacts:
+            self._artifacts[step] = create_progress_artifact(percent, key=f"{step}-progress", description=text)
+        else:
+            update_progress_artifact(self._artifacts[step], progress=percent, description=text)  # type: ignore[arg-type]
+
+    def finished(self, step: StepFacts) -> None:
+        self._log(f"{step.name}: {step.state}" + (f", {step.note}" if step.note else ""))
+
+    def note(self, text: str) -> None:
+        self._log(text)
+
+    def _log(self, text: str) -> None:
+        from prefect.exceptions import MissingContextError
+        from prefect.logging import get_run_logger
+
+        try:
+            get_run_logger().info(text)
+        except MissingContextError:  # a step called outside any flow run
+            pass

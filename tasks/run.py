@@ -1,0 +1,115 @@
+"""What the steps of one run share: the spec, the workspace, the Object Detection API's process, the story so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from jetlane.specs.schema import RunSpec
+from jetlane.tasks.progress import Progress, Silent
+from jetlane.tasks.run_facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
+from jetlane.tasks.workspace import StepResult, Workspace
+
+if TYPE_CHECKING:
+    from jetlane.tasks.odapi.client import OdapiChild
+
+#: Describes a finished step in one line, from what it recorded.
+Describe = Callable[[StepResult], str]
+
+
+class Run:
+    """One run; a context manager that ends the child process it may have started.
+
+    Args:
+        spec: Every path absolute.
+        progress: Who is told.
+        force: A model the gate refuses is shipped all the same, and that is recorded.
+
+    Attributes:
+        steps: The step table so far.
+        results: Finished content-addressed steps by name.
+        notes: Sentences for the report.
+    """
+
+    def __init__(self, spec: RunSpec, progress: Optional[Progress] = None, force: bool = False) -> None:
+        self.spec = spec
+        self.progress = progress or Silent()
+        self.force = force
+        self.workspace = Workspace(Path(spec.workspace))
+        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.steps: list[StepFacts] = []
+        self.results: dict[str, StepResult] = {}
+        self.notes: list[str] = []
+        self._clock = time.monotonic()
+        self._stack = ExitStack()
+        self._child: Optional[OdapiChild] = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the run began."""
+        return time.monotonic() - self._clock
+
+    def odapi(self) -> OdapiChild:
+        """The Object Detection API's process: started at first need, one for all steps of the run."""
+        if self._child is None:
+            import sys
+
+            from jetlane.tasks.odapi.client import OdapiChild
+
+            log = self.workspace.root / "logs" / f"odapi-{self.started.replace(':', '')}.log"
+            log.parent.mkdir(exist_ok=True)
+            self._child = self._stack.enter_context(OdapiChild(self.spec.train.python or sys.executable, log))
+        return self._child
+
+    def step(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, str],
+        params: Any,
+        code: Sequence[str],
+        make: Callable[[Path], Optional[Mapping[str, Any]]],
+        describe: Describe,
+        resumable: bool = False,
+    ) -> StepResult:
+        """``Workspace.step``, told to whoever listens and entered in the step table."""
+
+        def making(out: Path) -> Optional[Mapping[str, Any]]:
+            self.progress.started(name)
+            return make(out)
+
+        try:
+            result = self.workspace.step(
+                name, inputs=inputs, params=params, code=code, make=making, resumable=resumable
+            )
+        except Exception as error:
+            self.record(StepFacts(name, FAILED, note=str(error).splitlines()[0] if str(error) else repr(error)))
+            raise
+        state = CACHED if result.cached else MADE
+        self.results[name] = result
+        self.record(StepFacts(name, state, result.seconds, result.key, describe(result), result.facts))
+        return result
+
+    def record(self, facts: StepFacts) -> None:
+        """Enter a line in the step table."""
+        self.steps.append(facts)
+        self.progress.finished(facts)
+
+    def skip(self, name: str, why: str) -> None:
+        """A step that is no part of this run; the reason is for the reader."""
+        self.record(StepFacts(name, SKIPPED, note=why))
+
+    def note(self, text: str) -> None:
+        """A sentence for the terminal and the report."""
+        self.notes.append(text)
+        self.progress.note(text)
