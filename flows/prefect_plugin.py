@@ -2,8 +2,8 @@
 
 Prefect loads this module through the entry point group ``prefect.plugins`` in every process that imports Prefect with
 plugins switched on (pyproject.toml does, for the project's root), so it does next to nothing: it names the server that
-``jetlane up`` started here, unless another is set, and for ``prefect deployment run`` alone it completes a bare deployment
-name and turns a YAML file into the JSON that Prefect wants. The spec is checked before anything is sent.
+``jetlane up`` started here, unless another is set, and for ``prefect deployment run`` alone it completes a bare
+deployment name and turns a YAML file into the JSON that Prefect wants. The spec is checked before anything is sent.
 """
 
 from __future__ import annotations

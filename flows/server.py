@@ -169,4 +169,4 @@ def _flush_logs() -> None:
     """Send what Prefect still holds back before its server goes."""
     handlers = sys.modules.get("prefect.logging.handlers")
     if handlers is not None:
-        handlers.APILogHandler.flush()
+        handlers.APILogWorker.drain_all(timeout=5)

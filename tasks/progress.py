@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Optional, Protocol
@@ -93,7 +94,5 @@ class PrefectProgress:
         from prefect.exceptions import MissingContextError
         from prefect.logging import get_run_logger
 
-        try:
+        with contextlib.suppress(MissingContextError):  # a step called outside any flow run
             get_run_logger().info(text)
-        except MissingContextError:  # a step called outside any flow run
-            pass

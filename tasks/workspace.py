@@ -1,9 +1,9 @@
 """Content-addressed steps: what was made once is not made again, and what was cut short is not mistaken for whole.
 
 A step's key is the digest of its inputs, its parameters and the source code that makes it. Its output lives in
-``<workspace>/steps/<name>/<key>/`` beside a ``manifest.json``; it is written under ``<key>.part`` and renamed when whole,
-so a folder without the suffix is always complete. Downstream steps key on the *content* of what they read, so a step that
-comes out the same stops the change from travelling further.
+``<workspace>/steps/<name>/<key>/`` beside a ``manifest.json``; it is written under ``<key>.part`` and renamed when
+whole, so a folder without the suffix is always complete. Downstream steps key on the *content* of what they read, so a
+step that comes out the same stops the change from travelling further.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def digest_of(value: Any) -> str:
 
 
 def code_digest(modules: Iterable[str]) -> str:
-    """Digest of the source files of modules or whole packages, given by dotted name; nothing is imported but parents."""
+    """Digest of the source of modules or whole packages, given by dotted name; nothing is imported but parents."""
     digest = hashlib.sha256()
     for module in sorted(modules):
         for name, path in _sources(module):
@@ -147,7 +147,12 @@ class Workspace:
             make: Writes the outputs into the folder it is given; may return facts for the manifest.
             resumable: ``make`` finds what a cut attempt left in the folder, instead of an empty one.
         """
-        recipe = {"step": name, "inputs": dict(inputs), "params": json.loads(canonical_json(params)), "code": code_digest(code)}
+        recipe = {
+            "step": name,
+            "inputs": dict(inputs),
+            "params": json.loads(canonical_json(params)),
+            "code": code_digest(code),
+        }
         key = digest_of(recipe)[:20]
         final = self.root / "steps" / name / key
         with self.lock(f"{name}-{key}"):

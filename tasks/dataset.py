@@ -1,0 +1,64 @@
+"""Step ``dataset``: record files, a label map and statistics in the workspace, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetlane.specs.paths import expand
+from jetlane.specs.schema import Dataset
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult
+
+if TYPE_CHECKING:
+    from jetlane.tasks.data.source import Dataset as Source
+
+CODE = ("jetlane.tasks.dataset", "jetlane.tasks.data")
+
+
+@step("dataset")
+def dataset(run: Run) -> StepResult:
+    """Draw the synthetic set, or copy and check the user's own records.
+
+    Raises:
+        DatasetError: Records unreadable, boxes outside, classes unknown, a split empty.
+    """
+    from jetlane.tasks.data.prepare import fingerprint, prepare
+
+    assert run.spec.dataset is not None
+    origin = source(run.spec.dataset)
+    return run.step(
+        "dataset",
+        inputs={"source": fingerprint(origin)},
+        params={},
+        code=CODE,
+        make=lambda out: prepare(origin, out),
+        describe=_describe,
+    )
+
+
+def source(given: Dataset) -> Source:
+    """The spec's data set as the data room knows it."""
+    from jetlane.tasks.data.source import Records, Shapes
+
+    if given.shapes is not None:
+        return Shapes(**given.shapes.model_dump())
+    assert given.label_map is not None
+    return Records(expand(given.train), expand(given.validation), Path(given.label_map))
+
+
+def split_files(data: StepResult, split: str) -> list[Path]:
+    """The record files of a split."""
+    return [data.file(name) for name in data.facts[split]]
+
+
+def labels_of(facts: Mapping[str, Any]) -> dict[int, str]:
+    """Class names by label, from what the step recorded."""
+    return {int(number): name for number, name in facts["labels"].items()}
+
+
+def _describe(result: StepResult) -> str:
+    counts = [f"{stats['images']} {split}" for split, stats in result.facts["stats"].items()]
+    return f"{' + '.join(counts)} images, {result.facts['num_classes']} classes"

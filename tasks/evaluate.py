@@ -1,0 +1,58 @@
+"""Step ``evaluate``: COCO metrics of the trained checkpoint on the validation data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jetlane.tasks.dataset import split_files
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
+from jetlane.tasks.workspace import StepResult, write_atomic
+
+CODE = (
+    "jetlane.tasks.evaluate",
+    "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.healing",
+)
+
+
+@step("evaluate")
+def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
+    """Measure; ``metrics.json`` and the facts hold the numbers of pycocotools.
+
+    Raises:
+        TrainingError: With the last lines of the child's log.
+    """
+    return run.step(
+        "evaluate",
+        inputs={
+            "checkpoint": checkpoint_digest(trained),
+            "pipeline_config": trained.digest(CONFIG),
+            "records": data.digest(*data.facts["validation"]),
+            "label_map": data.digest("label_map.pbtxt"),
+        },
+        params={},
+        code=CODE,
+        make=lambda out: _evaluate(run, data, trained, out),
+        describe=lambda result: f"mAP@0.5 {result.facts['mAP@0.5']:.3f}, mAP {result.facts['mAP']:.3f}",
+    )
+
+
+def _evaluate(run: Run, data: StepResult, trained: StepResult, out: Path) -> Mapping[str, Any]:
+    from jetlane.tasks.odapi.client import EvaluateJob
+
+    metrics = run.odapi().evaluate(
+        EvaluateJob(
+            pipeline_config=trained.file(CONFIG),
+            validation_records=split_files(data, "validation"),
+            label_map=data.file("label_map.pbtxt"),
+            checkpoint=checkpoint_of(trained),
+            out=out / "events",
+        )
+    )
+    write_atomic(out / "metrics.json", json.dumps(metrics, indent=1, sort_keys=True))
+    return metrics

@@ -1,0 +1,153 @@
+"""Step ``gate``: is the retrained model good enough, and not worse than what is live?
+
+A decision, taken anew in every run, because the live release is part of it:
+
+* the model's mAP@0.5 must reach ``gate.min_map``;
+* where a release of the same name is live and was measured on the same validation data, the model may be at most
+  ``gate.margin`` below it (exactly that much below still passes);
+* the first run has no live release: the threshold alone decides;
+* a live release without comparable numbers (never measured, or on other data) stops the run, for nobody can tell whether
+  the new model is worse; ``--force`` says that a person looked;
+* ``--force`` lets a refused model through, and the refusal is recorded with the release.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.specs.errors import GateError
+from jetlane.specs.schema import Gate
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.run_facts import DECIDED, FAILED, StepFacts
+from jetlane.tasks.workspace import Workspace, write_atomic
+
+
+@dataclass(frozen=True)
+class Live:
+    """The release that was last activated from this workspace under a name.
+
+    Attributes:
+        release: Its id.
+        model: Digest of its frozen graph: the same model again is not compared with itself.
+        map50: Its mAP@0.5; None when it was never measured.
+        validation: Digest of the data it was measured on.
+    """
+
+    release: str
+    model: str
+    map50: Optional[float]
+    validation: Optional[str]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate decided, and why.
+
+    Attributes:
+        map: mAP@0.5 of the new model.
+        baseline: mAP@0.5 of the live release, when it was compared.
+        reasons: Why it is refused; empty when it passes.
+        remark: What a reader should know about the comparison.
+    """
+
+    passed: bool
+    forced: bool
+    map: float
+    min_map: float
+    margin: float
+    baseline: Optional[float]
+    baseline_release: str
+    reasons: tuple[str, ...]
+    remark: str
+
+
+def decide(gate: Gate, map50: float, model: str, validation: str, live: Optional[Live], force: bool) -> Decision:
+    """Judge a model; see the module's docstring for the rules.
+
+    Args:
+        map50: mAP@0.5 of the model on the validation data.
+        model: Digest that tells it from other models.
+        validation: Digest of the validation data.
+        live: The live release, None on a first run.
+    """
+    reasons = []
+    if map50 < gate.min_map:
+        reasons.append(f"mAP@0.5 is {map50:.4f}, gate.min_map asks for {gate.min_map:g}")
+    baseline, remark = None, ""
+    if live is None:
+        remark = "no live release to compare with"
+    elif live.model == model:
+        remark = f"the live release {live.release} carries this very model"
+    elif live.map50 is None or live.validation != validation:
+        cause = "was never measured" if live.map50 is None else "was measured on other validation data"
+        reasons.append(f"the live release {live.release} {cause}, so the two cannot be compared")
+    else:
+        baseline = live.map50
+        remark = f"the live release {live.release} has {baseline:.4f}"
+        if baseline - map50 > gate.margin + 1e-9:
+            reasons.append(
+                f"mAP@0.5 is {map50:.4f}, {baseline - map50:.4f} below the live release {live.release} ({baseline:.4f}); "
+                f"gate.margin allows {gate.margin:g}"
+            )
+    return Decision(
+        passed=not reasons or force,
+        forced=bool(reasons) and force,
+        map=map50,
+        min_map=gate.min_map,
+        margin=gate.margin,
+        baseline=baseline,
+        baseline_release=live.release if live else "",
+        reasons=tuple(reasons),
+        remark=remark,
+    )
+
+
+@step("gate")
+def gate(run: Run, map50: float, model: str, validation: str) -> Decision:
+    """Let the model through, or stop the run.
+
+    Raises:
+        GateError: With the reasons and the way past.
+    """
+    live = read_live(run.workspace, run.spec.name)
+    decision = decide(run.spec.gate, map50, model, validation, live, run.force)
+    facts: dict[str, Any] = asdict(decision)
+    if not decision.passed:
+        why = "; ".join(decision.reasons)
+        run.record(StepFacts("gate", FAILED, note=why, facts=facts))
+        raise GateError(
+            "the gate stops this model; nothing was shipped",
+            why,
+            "train longer or on more data, change the spec's gate section, or say --force to ship it all the same",
+        )
+    verdict = f"forced through although {'; '.join(decision.reasons)}" if decision.forced else "passed"
+    if decision.forced:
+        run.notes.append(f"the gate was forced: {'; '.join(decision.reasons)}")
+    note = f"{verdict}: mAP@0.5 {map50:.3f} >= {decision.min_map:g}" if not decision.forced else verdict
+    run.record(StepFacts("gate", DECIDED, note=f"{note}; {decision.remark}" if decision.remark else note, facts=facts))
+    return decision
+
+
+def read_live(workspace: Workspace, name: str) -> Optional[Live]:
+    """The live release of a name, None before the first."""
+    try:
+        return Live(**json.loads(_file(workspace, name).read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):  # cut short or from another version: it was live, more is not known
+        return Live("(unknown)", "", None, None)
+
+
+def write_live(workspace: Workspace, name: str, live: Live) -> None:
+    """Remember what is live, once every device runs it."""
+    path = _file(workspace, name)
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, json.dumps(asdict(live), indent=1))
+
+
+def _file(workspace: Workspace, name: str) -> Path:
+    return workspace.root / "live" / f"{name}.json"

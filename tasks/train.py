@@ -1,0 +1,119 @@
+"""Step ``train``: records and a pipeline.config become a checkpoint, in the Object Detection API's own process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from jetlane.tasks.dataset import split_files
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult, digest_of, sha256_file
+
+if TYPE_CHECKING:
+    from jetlane.tasks.odapi.client import Progress
+
+CODE = (
+    "jetlane.tasks.train",
+    "jetlane.tasks.odapi.pipeline",
+    "jetlane.tasks.odapi.child.train",
+    "jetlane.tasks.odapi.child.healing",
+)
+#: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.
+LIMIT = "jetlane-training"
+CONFIG = "pipeline.config"
+
+
+@step("train")
+def train(run: Run, data: StepResult) -> StepResult:
+    """Train to the spec's number of steps, going on from the last checkpoint of an attempt that was cut.
+
+    Raises:
+        TrainingError: With the last lines of the child's log.
+    """
+    spec = run.spec
+    inputs = {"records": data.digest(*data.facts["train"]), "label_map": data.digest("label_map.pbtxt")}
+    if spec.model.pipeline_config is not None:
+        inputs["pipeline_config"] = sha256_file(Path(spec.model.pipeline_config))
+    if spec.train.fine_tune_checkpoint is not None:
+        inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.train.fine_tune_checkpoint))
+    return run.step(
+        "train",
+        inputs=inputs,
+        params={
+            "model": spec.model.model_dump(exclude={"pipeline_config", "frozen_graph", "saved_model"}),
+            # How often it is saved, and where the interpreter lies, does not shape the model.
+            "train": spec.train.model_dump(exclude={"python", "checkpoint_every", "fine_tune_checkpoint"}),
+        },
+        code=CODE,
+        make=lambda out: _train(run, data, out),
+        describe=_describe,
+        resumable=True,
+    )
+
+
+def _train(run: Run, data: StepResult, out: Path) -> Mapping[str, Any]:
+    from jetlane.tasks.odapi.client import TrainJob
+    from jetlane.tasks.odapi.pipeline import render
+
+    spec = run.spec
+    config = out / CONFIG
+    config.write_text(render(spec.model, spec.train, data.facts["num_classes"]))
+    start = spec.train.fine_tune_checkpoint
+    job = TrainJob(
+        pipeline_config=config,
+        train_records=split_files(data, "train"),
+        validation_records=split_files(data, "validation"),
+        label_map=data.file("label_map.pbtxt"),
+        model_dir=out / "model",
+        checkpoint_every=spec.train.checkpoint_every,
+        seed=spec.train.seed,
+        fine_tune_checkpoint=Path(start) if start else None,
+    )
+    with _alone(run):
+        facts = dict(run.odapi().train(job, lambda at: _tell(run, at)))
+    curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
+    return {**facts, "checkpoint": f"model/{facts['checkpoint']}", "curve": [row[:2] for row in curve]}
+
+
+@contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Never two trainings at once in one workspace, however they were started."""
+    from prefect.concurrency.sync import concurrency
+
+    waiting = "another training is under way in this workspace; waiting for it"
+    with run.workspace.lock("training", on_wait=lambda: run.note(waiting)), concurrency(LIMIT, occupy=1):
+        yield
+
+
+def _tell(run: Run, at: Progress) -> None:
+    text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
+    if at.eta is not None:
+        text += f", {at.eta:.0f} s to go"
+    run.progress.update("train", at.step / at.total, text)
+
+
+def checkpoint_of(trained: StepResult) -> Path:
+    """Prefix of the trained checkpoint's files."""
+    return trained.file(trained.facts["checkpoint"])
+
+
+def checkpoint_digest(trained: StepResult) -> str:
+    """Digest of the trained checkpoint's files alone, not of events and earlier checkpoints."""
+    prefix = trained.facts["checkpoint"] + "."
+    return trained.digest(*(name for name in sorted(trained.outputs) if name.startswith(prefix)))
+
+
+def _checkpoint_digest(prefix: Path) -> str:
+    files = sorted(prefix.parent.glob(prefix.name + ".*"))
+    return digest_of({file.name: sha256_file(file) for file in files})
+
+
+def _describe(result: StepResult) -> str:
+    facts: Mapping[str, Any] = result.facts
+    resumed: Optional[int] = facts.get("resumed_from")
+    went_on = f", went on from step {resumed}" if resumed else ""
+    return f"{facts['steps']} steps, loss {facts['loss']:.3f}{went_on}"
