@@ -1,8 +1,8 @@
 """NMS_TRT in ONNX operators: box decoding, scores, suppression, selection.
 
 All classes are suppressed at once: the classes are the batch axis of one NonMaxSuppression, over the topK candidates
-of each. Ties fall as in the plugin: TopK and NonMaxSuppression both prefer the lower index, which is the lower prior within
-a class and the lower class over all.
+of each. Ties fall as in the plugin: TopK and NonMaxSuppression both prefer the lower index, which is the lower prior
+within a class and the lower class over all.
 """
 
 from __future__ import annotations

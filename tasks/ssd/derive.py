@@ -61,6 +61,7 @@ def derive(config: PipelineConfig, shapes: Optional[Sequence[Shape]] = None) -> 
         num_priors=priors,
         feature_map_shapes=tuple(maps),
         grid_anchor=grid,
+        variances=variances(config),
         score_converter=_score_converter(config),
         notes=tuple(notes),
     )

@@ -127,6 +127,7 @@ class PluginParams:
     """Everything derived for one model.
 
     Attributes:
+        variances: Of the box codes, in the plugin's order x, y, w, h.
         grid_anchor: None where the anchors travel as a constant (the constant-prior route).
         score_converter: ``SIGMOID`` (in NMS_TRT), ``SOFTMAX`` (a graph op before it) or ``IDENTITY``.
         num_priors: Anchors in all.
@@ -138,6 +139,7 @@ class PluginParams:
     num_priors: int
     feature_map_shapes: tuple[tuple[int, int], ...]
     grid_anchor: Optional[GridAnchor]
+    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
     score_converter: str = "SIGMOID"
     flatten_concat: FlattenConcat = FlattenConcat()
     notes: tuple[str, ...] = ()
