@@ -1,6 +1,5 @@
 """Detections, wherever they are: boxes as fractions of the original image, labels, scores, best first."""
 
-
 from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np

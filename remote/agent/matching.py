@@ -1,6 +1,5 @@
 """Do two sets of detections say the same? Matched one to one, in both directions, nothing left over."""
 
-
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np

@@ -4,7 +4,6 @@ For TensorRT 10 and later, whose networks end at decoded boxes and scores. The r
 candidates cut before suppression, clipping on output alone) are the plugin's.
 """
 
-
 from typing import Any, Dict, Tuple
 
 import numpy as np

@@ -1,0 +1,74 @@
+"""Engines: each is kept under a key of all that shapes it, so a stale one is never loaded."""
+
+import hashlib
+import json
+import os
+import shutil
+from typing import Any, Dict, Optional
+
+from .files import read_json, sha256_file, sync_folder, write_bytes, write_json
+from .store import Store
+
+#: What a build may be asked for, and the values that suit a 4 GB Nano.
+DEFAULTS = {"precision": "fp32", "batch": 1, "workspace_mb": 256}
+
+
+def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
+    """Build options of a request, the defaults filled in."""
+    given = request.get("options") or {}
+    return {name: given.get(name, default) for name, default in DEFAULTS.items()}
+
+
+def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
+    """All that shapes an engine: model, road, runtime, processor, precision, batch, workspace."""
+    cuda, tensorrt = facts.get("cuda") or {}, facts.get("tensorrt") or {}
+    if road == "cpu":
+        runtime = {
+            "onnxruntime": facts.get("onnxruntime"),
+            "processor": facts.get("cpu"),
+            "machine": facts.get("machine"),
+        }
+    else:
+        runtime = {
+            "tensorrt": tensorrt.get("version"),
+            "cuda": cuda.get("runtime"),
+            "gpu": cuda.get("name"),
+            "compute_capability": cuda.get("compute_capability"),
+        }
+    model = manifest["roads"][road]
+    return dict(options, road=road, model=manifest["files"][model]["sha256"], runtime=runtime)
+
+
+def key_of(wanted: Dict[str, Any]) -> str:
+    """The engine's key: 20 hex digits of the recipe's sha256."""
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8")).hexdigest()[:20]
+
+
+def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
+    """What ``engine.json`` says of a whole engine. A damaged one is removed, to be built again; then None."""
+    folder = store.path("engines", key)
+    entry = read_json(os.path.join(folder, "engine.json"))
+    engine = os.path.join(folder, "engine")
+    if isinstance(entry, dict) and os.path.isfile(engine) and sha256_file(engine) == entry.get("sha256"):
+        return entry
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[str, Any]:
+    """Put a finished engine under its key."""
+    folder, part = store.path("engines", key), store.path("engines", key + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part, mode=0o700)
+    write_bytes(os.path.join(part, "engine"), engine)
+    entry = dict(facts, key=key, size=len(engine), sha256=hashlib.sha256(engine).hexdigest())
+    write_json(os.path.join(part, "engine.json"), entry)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(part, folder)
+    sync_folder(store.path("engines"))
+    return entry
+
+
+def load_bytes(store: Store, key: str) -> bytes:
+    with open(store.path("engines", key, "engine"), "rb") as file:
+        return file.read()

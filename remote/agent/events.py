@@ -1,0 +1,46 @@
+"""What the agent says: one JSON object per line on standard output, nothing else."""
+
+import json
+import sys
+import threading
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator
+
+#: Seconds between signs of life. The workstation gives a board up after several of them stayed away.
+HEARTBEAT = 5.0
+
+_lock = threading.Lock()
+
+
+def emit(event: str, **fields: Any) -> None:
+    """Write one event: ``progress``, ``heartbeat``, ``log``, ``need``, ``result`` or ``error``.
+
+    Raises:
+        BrokenPipeError: Nobody listens any more.
+    """
+    line = json.dumps(dict(fields, event=event), sort_keys=True)
+    with _lock:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEARTBEAT) -> Iterator[None]:
+    """Show signs of life while something long runs; ``describe`` gives the fields."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(every):
+            try:
+                emit("heartbeat", **describe())
+            except (OSError, ValueError):  # nobody listens: the command itself will notice
+                return
+
+    thread = threading.Thread(target=beat, name="heartbeat")
+    thread.daemon = True
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

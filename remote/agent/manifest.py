@@ -1,0 +1,117 @@
+"""The manifest of a release: what it may say, and whether the files are what it says.
+
+A release is named by its manifest: ``<name>-<first 12 hex digits of the manifest's sha256>``. So the id vouches for the
+manifest's bytes, and the manifest for every other file's.
+"""
+
+import hashlib
+import json
+import os
+import re
+from typing import Any, Dict, List
+
+from .errors import AgentError
+from .files import sha256_file
+
+NAME = "manifest.json"
+FORMAT = 1
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}\Z")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_SHA = re.compile(r"[0-9a-f]{64}\Z")
+_NEEDED = ("format", "name", "files", "input", "nms", "roads", "thresholds", "tolerances", "labels")
+
+
+def release_id(name: str, raw: bytes) -> str:
+    """The id of a release whose manifest has these bytes."""
+    return "%s-%s" % (name, hashlib.sha256(raw).hexdigest()[:12])
+
+
+def check_id(release: str) -> None:
+    """Refuse anything that is not a release's id, a path above all."""
+    if not isinstance(release, str) or not _ID.match(release):
+        raise AgentError(
+            "%r is not a release's id" % (release,), "", "name a release as in its folder's name", "tampered"
+        )
+
+
+def parse(raw: bytes, release: str) -> Dict[str, Any]:
+    """Read a manifest's bytes.
+
+    Raises:
+        AgentError: Not the manifest of this release, or one that names files outside its folder; kind ``tampered``.
+    """
+    check_id(release)
+    try:
+        manifest = json.loads(raw.decode("utf-8"))
+    except ValueError as error:
+        raise _tampered("the manifest of release %s cannot be read" % release, str(error))
+    missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
+    if missing:
+        raise _tampered("the manifest of release %s lacks %s" % (release, ", ".join(missing)))
+    if manifest["format"] != FORMAT:
+        raise AgentError(
+            "release %s has format %r; this agent reads format %d" % (release, manifest["format"], FORMAT),
+            "it was made by another version of jetlane",
+            "make the release again",
+        )
+    if release_id(str(manifest["name"]), raw) != release:
+        raise _tampered("the manifest of release %s was changed after the release was made" % release)
+    if not isinstance(manifest["files"], dict):
+        raise _tampered("the manifest of release %s lists no files" % release)
+    for path, entry in manifest["files"].items():
+        _check_entry(path, entry)
+    for road, path in manifest["roads"].items():
+        if path not in manifest["files"]:
+            raise _tampered("the manifest names %r for the %s road, but no such file" % (path, road))
+    return manifest
+
+
+def read(folder: str, release: str) -> Dict[str, Any]:
+    """The manifest in a release's folder; AgentError when it is not there or not this release's."""
+    try:
+        with open(os.path.join(folder, NAME), "rb") as file:
+            return parse(file.read(), release)
+    except OSError as error:
+        raise _tampered("the manifest of release %s cannot be read" % release, str(error))
+
+
+def check_files(folder: str, manifest: Dict[str, Any]) -> Dict[str, str]:
+    """Compare a release's folder with its manifest.
+
+    Returns:
+        What is wrong, by path: ``missing``, ``changed`` or ``not in the manifest``; empty when all is as it should be.
+    """
+    problems = {}
+    for path, entry in sorted(manifest["files"].items()):
+        place = os.path.join(folder, path)
+        if os.path.islink(place) or not os.path.isfile(place):
+            problems[path] = "missing"
+        elif os.path.getsize(place) != entry["size"] or sha256_file(place) != entry["sha256"]:
+            problems[path] = "changed"
+    for path in files_in(folder):
+        if path != NAME and path not in manifest["files"]:
+            problems[path] = "not in the manifest"
+    return problems
+
+
+def files_in(folder: str) -> List[str]:
+    """Paths of all files under a folder, relative to it, with forward slashes; links count as files."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found += [os.path.relpath(os.path.join(place, name), folder).replace(os.sep, "/") for name in names + links]
+    return sorted(found)
+
+
+def _check_entry(path: str, entry: Any) -> None:
+    parts = path.split("/")
+    if not all(_PART.match(part) for part in parts) or len(parts) > 4 or path == NAME or path.endswith(".part"):
+        raise _tampered("the manifest names the file %r" % path, "a release's files lie inside its folder")
+    sound = isinstance(entry, dict) and isinstance(entry.get("size"), int) and entry["size"] >= 0
+    if not sound or not _SHA.match(str(entry.get("sha256"))):
+        raise _tampered("the manifest's entry for %s has no size or sha256" % path)
+
+
+def _tampered(what: str, why: str = "it was altered, or damaged") -> AgentError:
+    return AgentError(what, why, "make the release again, or take it from where it was made", "tampered")

@@ -1,0 +1,157 @@
+"""Take a release in over standard input: only what the board lacks, from where an earlier attempt stopped.
+
+The dialogue: the request line ``{"release": id, "manifest_size": n}`` is followed by the manifest's n bytes. The agent
+answers with one ``need`` event: the files it lacks and the offset each starts at. For each of these, in that order, the
+sender writes a line ``{"path", "offset", "size", "sha256"}`` and then the ``size - offset`` bytes. The result ends it.
+"""
+
+import json
+import os
+import shutil
+from typing import Any, Dict, List
+
+from . import manifest as manifests
+from .errors import AgentError
+from .events import emit
+from .files import sha256_file, sync_file, sync_folder, write_bytes
+from .store import Store
+from .stream import Input
+
+#: Bytes left free beside the release; the engine is about as large as the model.
+SPARE = 16 << 20
+
+
+def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, Any]:
+    """Bring one release onto the board, whole and checked.
+
+    Returns:
+        ``{"release", "received": files, "bytes", "kept": files that were already here}``.
+
+    Raises:
+        AgentError: kinds ``disk``, ``corrupt``, ``tampered``, ``cut`` or ``busy``; what arrived whole is kept.
+    """
+    size = request.get("manifest_size")
+    if not isinstance(size, int) or not 0 < size < 16 << 20:
+        raise AgentError("the request gives no usable manifest_size")
+    raw = b"".join(stream.exactly(size))
+    release = str(request.get("release"))
+    manifest = manifests.parse(raw, release)
+    with store.lock():
+        folder = store.path("releases", release)
+        if not os.path.isdir(folder):
+            folder += ".part"
+        _prepare(folder, raw, manifest)
+        lacking = _lacking(store, folder, manifest)
+        needed = [_need(folder, path, manifest["files"][path]) for path in lacking]
+        _check_space(store, manifest, needed)
+        emit("need", files=needed)
+        count = sum(_take(stream, folder, entry) for entry in needed)
+        _finish(store, folder, release, manifest)
+    kept = len(manifest["files"]) - len(needed)
+    return {"release": release, "received": len(needed), "bytes": count, "kept": kept}
+
+
+def _prepare(folder: str, raw: bytes, manifest: Dict[str, Any]) -> None:
+    for path in [manifests.NAME] + list(manifest["files"]):
+        os.makedirs(os.path.dirname(os.path.join(folder, path)), mode=0o700, exist_ok=True)
+    write_bytes(os.path.join(folder, manifests.NAME), raw)
+
+
+def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
+    """Files to be sent. A damaged one is dropped; one that another release has already is linked from there."""
+    lacking = []
+    for path, problem in sorted(manifests.check_files(folder, manifest).items()):
+        place = os.path.join(folder, path)
+        if problem == "not in the manifest":
+            if not (path.endswith(".part") and path[: -len(".part")] in manifest["files"]):
+                os.unlink(place)
+            continue
+        if os.path.lexists(place):
+            os.unlink(place)
+        if not _borrow(store, place, path, manifest["files"][path]):
+            lacking.append(path)
+    return lacking
+
+
+def _borrow(store: Store, place: str, path: str, entry: Dict[str, Any]) -> bool:
+    for release in store.releases():
+        other = store.path("releases", release, path)
+        if os.path.isfile(other) and os.path.getsize(other) == entry["size"] and sha256_file(other) == entry["sha256"]:
+            try:
+                os.link(other, place)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(other, place)
+                sync_file(place)
+            return True
+    return False
+
+
+def _need(folder: str, path: str, entry: Dict[str, Any]) -> Dict[str, Any]:
+    part = os.path.join(folder, path + ".part")
+    offset = os.path.getsize(part) if os.path.isfile(part) else 0
+    if offset > entry["size"]:
+        os.unlink(part)
+        offset = 0
+    return {"path": path, "offset": offset, "size": entry["size"], "sha256": entry["sha256"]}
+
+
+def _check_space(store: Store, manifest: Dict[str, Any], needed: List[Dict[str, Any]]) -> None:
+    coming = sum(entry["size"] - entry["offset"] for entry in needed)
+    wanted = coming + (room_for_engine(manifest) if needed else 0)
+    free = store.free_bytes()
+    if needed and free < wanted:
+        raise AgentError(
+            "the board's disk is too full: %s is free, %s is needed" % (_megabytes(free), _megabytes(wanted)),
+            "the release brings %s, and the engine needs room too" % _megabytes(coming),
+            "free some space on the board, then run again; nothing was changed",
+            "disk",
+        )
+
+
+def room_for_engine(manifest: Dict[str, Any]) -> int:
+    """Bytes to keep free for building: three times the largest model, and a little."""
+    return 3 * max([manifest["files"][path]["size"] for path in manifest["roads"].values()] or [0]) + SPARE
+
+
+def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
+    """Receive one file's missing bytes, check it, and give it its name. Returns the bytes received."""
+    if json.loads(stream.line().decode("utf-8")) != entry:
+        raise AgentError("the sender and the board disagree about %s" % entry["path"], "", "run again", "corrupt")
+    place = os.path.join(folder, entry["path"])
+    part = place + ".part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(part, flags, 0o600), "ab") as file:
+        count = entry["size"] - entry["offset"]
+        try:
+            for chunk in stream.exactly(count):
+                file.write(chunk)
+        finally:
+            file.flush()
+            os.fsync(file.fileno())
+    if sha256_file(part) != entry["sha256"]:
+        os.unlink(part)
+        raise AgentError(
+            "%s arrived altered" % entry["path"],
+            "its sha256 on the board is not the one in the manifest",
+            "run again: the file is sent anew; if it happens often, suspect the board's storage or the network",
+            "corrupt",
+        )
+    os.replace(part, place)
+    sync_folder(os.path.dirname(place))
+    emit("progress", step="receive", path=entry["path"], size=entry["size"])
+    return count
+
+
+def _finish(store: Store, folder: str, release: str, manifest: Dict[str, Any]) -> None:
+    for path in manifests.files_in(folder):
+        if path.endswith(".part"):
+            os.unlink(os.path.join(folder, path))
+    for place, _, _ in os.walk(folder):
+        sync_folder(place)
+    if folder.endswith(".part"):
+        os.replace(folder, store.path("releases", release))
+        sync_folder(store.path("releases"))
+
+
+def _megabytes(count: int) -> str:
+    return "%.1f MB" % (count / 1e6)

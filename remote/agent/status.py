@@ -1,0 +1,49 @@
+"""What is on this board."""
+
+import os
+from typing import Any, Dict, Optional
+
+from . import manifest as manifests
+from .errors import AgentError
+from .files import read_json
+from .store import Store, open_lock, try_lock
+
+
+def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Current and previous release, what each release lacks, what was verified, and whether a build runs."""
+    releases = {release: _problem(store, release) for release in store.releases()}
+    current = store.pointed("current")
+    return {
+        "current": current,
+        "previous": store.pointed("previous"),
+        "releases": releases,
+        "verified": store.state()["verified"],
+        "report": store.report(current) if current else None,
+        "building": _building(store),
+    }
+
+
+def _problem(store: Store, release: str) -> Optional[str]:
+    """What is wrong with a release's files; None when nothing is."""
+    try:
+        problems = manifests.check_files(store.path("releases", release), store.manifest(release))
+    except AgentError as error:
+        return error.what
+    return ", ".join("%s %s" % item for item in sorted(problems.items())) or None
+
+
+def _building(store: Store) -> Optional[Dict[str, Any]]:
+    lock = open_lock(store.path("build.lock"))
+    try:
+        if try_lock(lock):
+            return None
+    finally:
+        os.close(lock)
+    job = read_json(store.path("build", "job.json")) or {}
+    beat = read_json(store.path("build", "heartbeat.json")) or {}
+    return {
+        "release": job.get("release"),
+        "engine": job.get("key"),
+        "seconds": beat.get("seconds"),
+        "note": beat.get("note"),
+    }
