@@ -17,6 +17,15 @@ from jetlane.specs.paths import FileGlobs, FilePath, FolderPath, NewPath, Progra
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
+Architecture = Literal["ssd_mobilenet_v2"]
+Steps = Annotated[int, Field(ge=1, le=10_000_000)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+DEFAULT_STEPS = 20_000
+#: Keys of ``model`` that fill in a bundled template.
+TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+
+
 class Section(BaseModel):
     """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number)."""
 
@@ -27,8 +36,8 @@ class Shapes(Section):
     """The built-in synthetic data set: coloured shapes of three classes on noise."""
 
     train_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(800, description="images to train on")
-    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(200, description="images to evaluate on")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="another seed, other images")
+    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(60, description="images to evaluate on")
+    seed: Annotated[int, Field(ge=0)] = Field(7, description="another seed, other images")
     shards: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="TFRecord files per split")
 
 
@@ -48,21 +57,27 @@ class Dataset(Section):
 class Model(Section):
     """Which network: a bundled template, a pipeline.config of one's own, or an existing frozen graph."""
 
-    architecture: Literal["ssd_mobilenet_v2"] = Field("ssd_mobilenet_v2", description="a bundled template")
-    width: Annotated[int, Field(ge=96, le=1024)] = Field(300, description="of the network's input, pixels")
-    height: Annotated[int, Field(ge=96, le=1024)] = Field(300, description="of the network's input, pixels")
-    depth_multiplier: Annotated[float, Field(gt=0, le=2)] = Field(1.0, description="width of the backbone's layers")
+    architecture: Optional[Architecture] = Field(None, description="a bundled template; default: ssd_mobilenet_v2")
+    width: Optional[Annotated[int, Field(ge=96, le=1024)]] = Field(
+        None, description="of the input; default: 300 pixels"
+    )
+    height: Optional[Annotated[int, Field(ge=96, le=1024)]] = Field(
+        None, description="of the input; default: 300 pixels"
+    )
+    depth_multiplier: Optional[Annotated[float, Field(gt=0, le=2)]] = Field(
+        None, description="width of the backbone's layers; default: 1.0"
+    )
     pipeline_config: Optional[FilePath] = Field(None, description="pipeline.config to use instead of the template")
     frozen_graph: Optional[FilePath] = Field(None, description="frozen_inference_graph.pb: nothing is trained")
     saved_model: Optional[FolderPath] = Field(None, description="reserved for TF2-native models")
 
 
 class Train(Section):
-    """How the network is trained, in a process of its own."""
+    """How the network is trained, in a process of its own. What is not given comes from the user's pipeline.config."""
 
-    steps: Annotated[int, Field(ge=1, le=10_000_000)] = Field(20_000, description="optimiser steps")
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="images per step")
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.004, description="peak of the cosine schedule")
+    steps: Optional[Steps] = Field(None, description="optimiser steps; default: 20000")
+    batch_size: Optional[BatchSize] = Field(None, description="images per step; default: 16")
+    learning_rate: Optional[LearningRate] = Field(None, description="peak of the cosine schedule; default: 0.004")
     warmup_steps: Optional[Annotated[int, Field(ge=0)]] = Field(None, description="default: a twelfth of the steps")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of TensorFlow and the input pipeline")
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(500, description="steps between checkpoints")
@@ -154,6 +169,13 @@ def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
         missing = [key for key in ("train", "validation", "label_map") if not getattr(data, key)]
         if missing:
             found.append((("dataset",), f"needs {', '.join(missing)} (or shapes, the synthetic data set)"))
+    if model.pipeline_config is not None:
+        for section, keys in (("model", TEMPLATE_KEYS), ("train", ("learning_rate", "warmup_steps"))):
+            for key in keys:
+                if getattr(getattr(spec, section), key) is not None:
+                    found.append(((section, key), "stands in model.pipeline_config; give one or the other"))
+    if spec.train.warmup_steps is not None and spec.train.warmup_steps >= (spec.train.steps or DEFAULT_STEPS):
+        found.append((("train", "warmup_steps"), "must be below train.steps"))
     if spec.fleet.inventory is not None and spec.fleet.virtual:
         found.append((("fleet", "virtual"), "excludes inventory; give one or the other"))
     return found

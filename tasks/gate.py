@@ -6,8 +6,8 @@ A decision, taken anew in every run, because the live release is part of it:
 * where a release of the same name is live and was measured on the same validation data, the model may be at most
   ``gate.margin`` below it (exactly that much below still passes);
 * the first run has no live release: the threshold alone decides;
-* a live release without comparable numbers (never measured, or on other data) stops the run, for nobody can tell whether
-  the new model is worse; ``--force`` says that a person looked;
+* a live release without comparable numbers (never measured, or on other data) stops the run, for nobody can tell
+  whether the new model is worse; ``--force`` says that a person looked;
 * ``--force`` lets a refused model through, and the refusal is recorded with the release.
 """
 
@@ -90,8 +90,8 @@ def decide(gate: Gate, map50: float, model: str, validation: str, live: Optional
         remark = f"the live release {live.release} has {baseline:.4f}"
         if baseline - map50 > gate.margin + 1e-9:
             reasons.append(
-                f"mAP@0.5 is {map50:.4f}, {baseline - map50:.4f} below the live release {live.release} ({baseline:.4f}); "
-                f"gate.margin allows {gate.margin:g}"
+                f"mAP@0.5 is {map50:.4f}, {baseline - map50:.4f} below the live release {live.release} "
+                f"({baseline:.4f}); gate.margin allows {gate.margin:g}"
             )
     return Decision(
         passed=not reasons or force,

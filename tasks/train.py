@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.specs.schema import DEFAULT_STEPS, RunSpec
 from jetlane.tasks.dataset import split_files
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
-from jetlane.tasks.workspace import StepResult, digest_of, sha256_file
+from jetlane.tasks.workspace import StepResult, digest_of, sha256_file, write_atomic
 
 if TYPE_CHECKING:
     from jetlane.tasks.odapi.client import Progress
 
 CODE = (
     "jetlane.tasks.train",
-    "jetlane.tasks.odapi.pipeline",
     "jetlane.tasks.odapi.child.train",
     "jetlane.tasks.odapi.child.healing",
 )
@@ -34,44 +34,65 @@ def train(run: Run, data: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
-    spec = run.spec
-    inputs = {"records": data.digest(*data.facts["train"]), "label_map": data.digest("label_map.pbtxt")}
-    if spec.model.pipeline_config is not None:
-        inputs["pipeline_config"] = sha256_file(Path(spec.model.pipeline_config))
-    if spec.train.fine_tune_checkpoint is not None:
-        inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.train.fine_tune_checkpoint))
+    spec = run.spec.train
+    config = pipeline_config(run.spec, data.facts["num_classes"])
+    inputs = {
+        "records": data.digest(*data.facts["train"]),
+        "label_map": data.digest("label_map.pbtxt"),
+        "pipeline_config": digest_of(config),
+    }
+    if spec.fine_tune_checkpoint is not None:
+        inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.fine_tune_checkpoint))
     return run.step(
         "train",
         inputs=inputs,
-        params={
-            "model": spec.model.model_dump(exclude={"pipeline_config", "frozen_graph", "saved_model"}),
-            # How often it is saved, and where the interpreter lies, does not shape the model.
-            "train": spec.train.model_dump(exclude={"python", "checkpoint_every", "fine_tune_checkpoint"}),
-        },
+        # How often it is saved, and where the interpreter lies, does not shape the model.
+        params={"seed": spec.seed},
         code=CODE,
-        make=lambda out: _train(run, data, out),
+        make=lambda out: _train(run, data, config, out),
         describe=_describe,
         resumable=True,
     )
 
 
-def _train(run: Run, data: StepResult, out: Path) -> Mapping[str, Any]:
-    from jetlane.tasks.odapi.client import TrainJob
-    from jetlane.tasks.odapi.pipeline import render
+def pipeline_config(spec: RunSpec, num_classes: int) -> str:
+    """The text of the pipeline.config to train by: a filled-in template, or the user's own with what must change.
 
-    spec = run.spec
-    config = out / CONFIG
-    config.write_text(render(spec.model, spec.train, data.facts["num_classes"]))
-    start = spec.train.fine_tune_checkpoint
+    Raises:
+        SpecError: Spec and config do not go together.
+    """
+    from jetlane.tasks.odapi.pipeline import ModelSettings, overlay, render
+
+    model, train = spec.model, spec.train
+    if model.pipeline_config is not None:
+        return overlay(Path(model.pipeline_config), num_classes, steps=train.steps, batch_size=train.batch_size)
+    settings = ModelSettings(
+        architecture=model.architecture or "ssd_mobilenet_v2",
+        width=model.width or 300,
+        height=model.height or 300,
+        depth_multiplier=model.depth_multiplier or 1.0,
+        batch_size=train.batch_size or 16,
+        steps=train.steps or DEFAULT_STEPS,
+        learning_rate=train.learning_rate or 0.004,
+        warmup_steps=train.warmup_steps,
+    )
+    return render(settings, num_classes)
+
+
+def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, Any]:
+    from jetlane.tasks.odapi.client import TrainJob
+
+    spec = run.spec.train
+    write_atomic(out / CONFIG, config)
     job = TrainJob(
-        pipeline_config=config,
+        pipeline_config=out / CONFIG,
         train_records=split_files(data, "train"),
         validation_records=split_files(data, "validation"),
         label_map=data.file("label_map.pbtxt"),
         model_dir=out / "model",
-        checkpoint_every=spec.train.checkpoint_every,
-        seed=spec.train.seed,
-        fine_tune_checkpoint=Path(start) if start else None,
+        checkpoint_every=spec.checkpoint_every,
+        seed=spec.seed,
+        fine_tune_checkpoint=Path(spec.fine_tune_checkpoint) if spec.fine_tune_checkpoint else None,
     )
     with _alone(run):
         facts = dict(run.odapi().train(job, lambda at: _tell(run, at)))
