@@ -1,4 +1,4 @@
-"""The agent's commands. Each reads one line of JSON from standard input and ends with a ``result`` or ``error`` event."""
+"""The agent's commands. Each reads one line of JSON and ends with one ``result`` or ``error`` event."""
 
 import argparse
 import errno

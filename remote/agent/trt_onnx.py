@@ -39,7 +39,7 @@ def build(model: str, manifest: Dict[str, Any], options: Dict[str, Any], progres
 
 
 def _network_flags(trt: Any) -> int:
-    """Explicit batch where it must be asked for. Where UffParser is gone there is no other, and bits mean other things."""
+    """Explicit batch where it must be asked for. Where UffParser is gone there is no other, and the bits changed."""
     flags = getattr(trt, "NetworkDefinitionCreationFlag", None)
     explicit = getattr(flags, "EXPLICIT_BATCH", None)
     return 1 << int(explicit) if explicit is not None and hasattr(trt, "UffParser") else 0

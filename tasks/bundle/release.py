@@ -1,0 +1,275 @@
+"""Write and read a release: an immutable folder, named by the digest of its manifest, which vouches for every file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.roads import PRECISIONS
+from jetlane.specs.errors import ReleaseError
+from jetlane.tasks.ssd.params import PluginParams
+from jetlane.tasks.workspace import sha256_file, sync_folder
+
+#: The file of each road onto a board.
+ROAD_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a board's detections may be from the workstation's: least IoU of a pair, largest score difference."""
+
+    iou: float
+    score: float
+
+
+#: By the engine's precision.
+TOLERANCES: Mapping[str, Tolerance] = {
+    "fp32": Tolerance(0.99, 0.005),
+    "fp16": Tolerance(0.95, 0.02),
+    "int8": Tolerance(0.8, 0.1),
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that was read and found whole.
+
+    Attributes:
+        path: Its folder, named by its id.
+        manifest: As in manifest.json.
+    """
+
+    id: str
+    path: Path
+    manifest: Mapping[str, Any]
+
+    def file(self, relative: str) -> Path:
+        return self.path / relative
+
+    @property
+    def expected(self) -> list[Detections]:
+        """The workstation's detections of each sample."""
+        return [
+            Detections.from_json(sample) for sample in json.loads(self.file("expected.json").read_text())["samples"]
+        ]
+
+
+def write_release(
+    out: Path,
+    name: str,
+    *,
+    files: Mapping[str, Union[Path, str, bytes]],
+    samples: Sequence[np.ndarray],
+    expected: Sequence[Detections],
+    params: PluginParams,
+    labels: Sequence[str],
+    metrics: Optional[Mapping[str, Any]] = None,
+    sources: Optional[Mapping[str, Any]] = None,
+    tools: Optional[Mapping[str, Any]] = None,
+    threshold: float = 0.3,
+    tolerances: Mapping[str, Tolerance] = TOLERANCES,
+    roads: Optional[Sequence[str]] = None,
+) -> str:
+    """Write a release into ``out/<id>`` and return its id.
+
+    The same content gives the same id, whenever and wherever it is written: nothing of the time or the machine enters it
+    unless it is in ``metrics``, ``sources`` or ``tools``. A release that is there already is left as it is.
+
+    Args:
+        name: First part of the id: letters, digits, ``_``, ``.`` and ``-``.
+        files: Content by name, a path to copy or the bytes or text themselves: model.uff, model.uff.pbtxt, model.onnx,
+            model.trt.onnx, config.py, pipeline.config. ``plugins.json``, ``labels.txt``, ``metrics.json``,
+            ``expected.json`` and ``samples/`` are made from the other arguments.
+        samples: uint8 [H, W, 3] RGB arrays of original size, at least one.
+        expected: The workstation's detections of each sample, as the fp32 model found them above ``threshold``.
+        labels: Class names; the first has label 1.
+        metrics: JSON values; such as mAP.
+        sources: Digests of what the release was made from; JSON values.
+        tools: Versions of the tools that made it; JSON values.
+        threshold: Lowest score of a detection that counts.
+        roads: Those a board may take, of ``uff``, ``onnx`` and ``cpu``; all whose file is there, unless named. A UFF with
+            unproven operations travels with the release, but is no road.
+
+    Raises:
+        ReleaseError: Something is missing, or cannot be part of a release.
+    """
+    offered = _roads(files, roads)
+    _check(samples, expected, params, labels, tolerances)
+    out = Path(out)
+    with _draft(out, name) as draft:
+        for path, content in files.items():
+            _put(draft, path, content)
+        _put(draft, "plugins.json", _json(params.to_json()))
+        _put(draft, "labels.txt", "".join(f"{label}\n" for label in labels))
+        _put(draft, "metrics.json", _json(dict(metrics or {})))
+        _put(draft, "expected.json", _json(_write_samples(draft, samples, expected, threshold)))
+        manifest = {
+            "format": manifests.FORMAT,
+            "name": name,
+            "files": _inventory(draft),
+            "input": asdict(params.input),
+            "nms": asdict(params.nms),
+            "roads": offered,
+            "thresholds": {"score": threshold},
+            "tolerances": {precision: asdict(tolerances[precision]) for precision in PRECISIONS},
+            "labels": list(labels),
+            "sources": dict(sources or {}),
+            "tools": dict(tools or {}),
+        }
+        raw = _json(manifest).encode()
+        release = manifests.release_id(name, raw)
+        _put(draft, manifests.NAME, raw)
+        with _explained(release):
+            manifests.parse(raw, release)
+        _publish(draft, out / release)
+    return release
+
+
+def read_release(path: Path) -> Release:
+    """Read a release and check every byte of it.
+
+    Raises:
+        ReleaseError: It is no release, or a file is missing, changed, or not in the manifest.
+    """
+    path = Path(path).resolve()
+    if not (path / manifests.NAME).is_file():
+        raise ReleaseError(
+            f"{path} is not a release", f"it has no {manifests.NAME}", "name the folder that `jetlane run` made"
+        )
+    with _explained(path.name):
+        manifest = manifests.read(str(path), path.name)
+        problems = manifests.check_files(str(path), manifest)
+    if problems:
+        listed = ", ".join(f"{file} {problem}" for file, problem in list(problems.items())[:5])
+        raise ReleaseError(
+            f"release {path.name} was altered: {listed}",
+            "its files are not those its manifest was made of",
+            "delete it and run again: it is made anew from the steps before it",
+        )
+    return Release(path.name, path, manifest)
+
+
+def _roads(files: Mapping[str, Any], roads: Optional[Sequence[str]]) -> dict[str, str]:
+    wanted = list(roads) if roads is not None else [road for road, file in ROAD_FILES.items() if file in files]
+    unknown = [road for road in wanted if road not in ROAD_FILES or ROAD_FILES[road] not in files]
+    if unknown or not wanted:
+        raise ReleaseError(
+            f"the release has no model for {', '.join(unknown) or 'any road'}",
+            f"it was given {', '.join(sorted(files)) or 'no files'}",
+            f"give at least one of {', '.join(ROAD_FILES.values())}",
+        )
+    return {road: ROAD_FILES[road] for road in wanted}
+
+
+def _check(
+    samples: Sequence[np.ndarray],
+    expected: Sequence[Detections],
+    params: PluginParams,
+    labels: Sequence[str],
+    tolerances: Mapping[str, Tolerance],
+) -> None:
+    if not len(samples) or len(samples) != len(expected):
+        raise ReleaseError(
+            f"{len(samples)} sample images and {len(expected)} sets of expected detections",
+            "a board verifies its engine with them",
+            "give at least one image, and the detections of each",
+        )
+    for number, image in enumerate(samples):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ReleaseError(
+                f"sample {number} has shape {image.shape} and type {image.dtype}",
+                "samples are images as they came from the camera",
+                "give uint8 [height, width, 3] in RGB, not resized",
+            )
+    if len(labels) != params.nms.num_classes - 1:
+        raise ReleaseError(
+            f"{len(labels)} labels for {params.nms.num_classes - 1} classes",
+            "every class but the background has one",
+            "use the label map the model was trained with",
+        )
+    if set(PRECISIONS) - set(tolerances):
+        raise ReleaseError(f"tolerances are missing for {', '.join(sorted(set(PRECISIONS) - set(tolerances)))}")
+
+
+@contextmanager
+def _draft(out: Path, name: str) -> Iterator[Path]:
+    """A folder to write in; gone afterwards, whatever happened."""
+    draft = out / f".{name}.{os.getpid()}.part"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        yield draft
+    except OSError as error:
+        raise ReleaseError(
+            f"the release cannot be written into {out}", str(error), "make room or rights there"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put(draft: Path, path: str, content: Union[Path, str, bytes]) -> None:
+    place = draft / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, Path):
+        try:
+            shutil.copyfile(content, place)
+        except FileNotFoundError as error:
+            raise ReleaseError(f"{path} cannot go into the release: no such file: {content}") from error
+    else:
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _write_samples(
+    draft: Path, samples: Sequence[np.ndarray], expected: Sequence[Detections], threshold: float
+) -> dict[str, Any]:
+    (draft / "samples").mkdir()
+    rows = []
+    for number, (image, found) in enumerate(zip(samples, expected)):
+        file = f"samples/{number:03d}.npy"
+        np.save(draft / file, np.ascontiguousarray(image), allow_pickle=False)
+        rows.append({"file": file, **found.above(threshold).to_json()})
+    return {"threshold": threshold, "samples": rows}
+
+
+def _inventory(draft: Path) -> dict[str, dict[str, Any]]:
+    return {
+        path: {"sha256": sha256_file(draft / path), "size": (draft / path).stat().st_size}
+        for path in manifests.files_in(str(draft))
+    }
+
+
+def _publish(draft: Path, final: Path) -> None:
+    """Make the draft the release: read-only, flushed to disk, under its name in one step."""
+    if final.exists():
+        read_release(final)
+        return
+    for path in manifests.files_in(str(draft)):
+        (draft / path).chmod(0o444)
+        sync_folder(draft / path)  # opens and flushes a file as well
+    sync_folder(draft)
+    os.replace(draft, final)
+    sync_folder(final.parent)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+@contextmanager
+def _explained(release: str) -> Iterator[None]:
+    try:
+        yield
+    except AgentError as error:
+        raise ReleaseError(error.what, error.why, error.remedy) from error
