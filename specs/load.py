@@ -28,11 +28,23 @@ def load_spec(path: Path) -> RunSpec:
         raise SpecError(
             f"a spec is a mapping, this is {_given(marked.data)}", "", "begin with `name: ...`", marked.where(())
         )
+    return _checked(marked, Path(path).resolve().parent)
+
+
+def spec_from_data(data: Mapping[str, Any], folder: Path) -> RunSpec:
+    """A spec that was put together in memory (from command-line arguments); relative paths start from ``folder``.
+
+    Raises:
+        SpecError: As ``load_spec``, without lines and columns.
+    """
+    return _checked(MarkedYaml(None, data), folder)
+
+
+def _checked(marked: MarkedYaml, folder: Path) -> RunSpec:
     try:
         spec = RunSpec.model_validate(marked.data)
     except ValidationError as error:
         raise _all_of(sorted((_problem(item, marked) for item in error.errors()), key=_position)) from None
-    folder = Path(path).resolve().parent
     base_dir = folder / Path(spec.base_dir).expanduser() if spec.base_dir else folder
     resolved = resolve(spec, base_dir)
     lost = [(found.at, missing(found)) for found in paths(resolved)]
@@ -57,17 +69,17 @@ def resolve(spec: RunSpec, base_dir: Optional[Path] = None) -> RunSpec:
     return RunSpec.model_validate(absolute(data, RunSpec.model_validate(data), base_dir))
 
 
-def _all_of(problems: list[tuple[str, str]]) -> SpecError:
+def _all_of(problems: list[tuple[Optional[str], str]]) -> SpecError:
     (where, first), rest = problems[0], problems[1:]
-    more = "".join(f"\n{place}: {text}" for place, text in rest)
+    more = "".join(f"\n{place}: {text}" if place else f"\n{text}" for place, text in rest)
     return SpecError(first + more, f"{len(problems)} mistakes in all" if rest else "", _REMEDY, where)
 
 
-def _position(problem: tuple[str, str]) -> list[int]:
-    return [int(number) for number in problem[0].rsplit(":", 2)[1:]]
+def _position(problem: tuple[Optional[str], str]) -> list[int]:
+    return [int(number) for number in (problem[0] or "").rsplit(":", 2)[1:]]
 
 
-def _problem(error: Mapping[str, Any], marked: MarkedYaml) -> tuple[str, str]:
+def _problem(error: Mapping[str, Any], marked: MarkedYaml) -> tuple[Optional[str], str]:
     """(file:line:column, message) of one pydantic error."""
     at: Location = tuple(error["loc"])
     if error["type"] == "contradiction":

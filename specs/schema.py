@@ -80,7 +80,7 @@ class Train(Section):
     learning_rate: Optional[LearningRate] = Field(None, description="peak of the cosine schedule; default: 0.004")
     warmup_steps: Optional[Annotated[int, Field(ge=0)]] = Field(None, description="default: a twelfth of the steps")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of TensorFlow and the input pipeline")
-    checkpoint_every: Annotated[int, Field(ge=1)] = Field(500, description="steps between checkpoints")
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(200, description="steps between checkpoints")
     fine_tune_checkpoint: Optional[NewPath] = Field(None, description="prefix of a checkpoint to start from")
     python: Optional[Program] = Field(None, description="interpreter with the Object Detection API; default: this one")
 

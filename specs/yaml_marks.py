@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import yaml
 
@@ -28,19 +28,21 @@ class MarkedYaml:
     """A parsed file.
 
     Attributes:
-        path: The file, as the person named it.
+        path: The file, as the person named it; None for data that came from no file.
         data: Mappings, lists, strings, numbers, booleans, None.
         keys: (line, column) of each key, by its location; both count from 1.
         values: (line, column) of each value, by its location; ``()`` is the document.
     """
 
-    path: Path
+    path: Optional[Path]
     data: Any = None
     keys: dict[Location, tuple[int, int]] = field(default_factory=dict)
     values: dict[Location, tuple[int, int]] = field(default_factory=dict)
 
-    def where(self, location: Location, key: bool = False) -> str:
-        """``file:line:column`` of a key or value, or of the nearest thing around it."""
+    def where(self, location: Location, key: bool = False) -> Optional[str]:
+        """``file:line:column`` of a key or value, or of the nearest thing around it; None without a file."""
+        if self.path is None:
+            return None
         at = tuple(location)
         if key and at in self.keys:
             return self._format(self.keys[at])

@@ -1,0 +1,130 @@
+"""The ``jetlane`` command. Every command imports what it needs when it runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+import click
+
+from jetlane.specs.errors import JetlaneError
+
+#: Command -> module and attribute that hold it. Groups are listed like commands.
+COMMANDS = {
+    "run": ("run", "run"),
+    "deploy": ("run", "deploy"),
+    "rollback": ("run", "rollback"),
+    "demo": ("run", "demo"),
+    "convert": ("convert", "convert"),
+    "plugins": ("convert", "plugins"),
+    "spec": ("spec", "spec"),
+    "device": ("device", "device"),
+    "virtual-device": ("device", "virtual_device"),
+    "up": ("up", "up"),
+    "down": ("up", "down"),
+}
+HELP = {
+    "run": "Take a spec from its data set to a verified fleet.",
+    "deploy": "Convert a frozen graph, prove it and bring it to a fleet.",
+    "rollback": "Put devices back to their previous release.",
+    "demo": "The whole road on this machine, with a virtual Jetson.",
+    "convert": "Convert a frozen graph to UFF and ONNX.",
+    "plugins": "Show the TensorRT plugin parameters of a model.",
+    "spec": "Look at specs.",
+    "device": "Look at one device, or enroll it.",
+    "virtual-device": "Start and stop virtual Jetsons.",
+    "up": "Start a Prefect server, a worker and the deployments.",
+    "down": "Stop what `up` started.",
+}
+_EXTRAS = {
+    **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
+    **dict.fromkeys(("tensorflow", "object_detection"), "train"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called; the list of them needs no import at all."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name]
+        return getattr(importlib.import_module(f"jetlane.flows.commands.{module}"), attribute)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(HELP.items()))
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
+        import difflib
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            context.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks and Prefect's own log.")
+@click.version_option(package_name="jetlane")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Retrain an SSD detector, prove the converted model, and bring it to NVIDIA Jetson boards."""
+    context.obj = {"debug": debug}
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Run the command line; errors are printed as what, why, remedy. Exits with 0, 1, or 2 for a bad spec."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    if debug:  # accepted anywhere on the line
+        given = ["--debug", *(word for word in given if word != "--debug")]
+    try:
+        cli.main(args=given, prog_name="jetlane", standalone_mode=True)
+    except JetlaneError as error:
+        _explain(error, debug)
+        sys.exit(error.exit_code)
+    except ImportError as error:
+        _explain_import(error, debug)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("stopped; run the same command again to go on from here", err=True)
+        sys.exit(130)
+
+
+def _explain(error: JetlaneError, debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exception(type(error), error, error.__traceback__)
+    click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True)
+    for title, text in (("why", error.why), ("what to do", error.remedy)):
+        if text:
+            click.echo(click.style(f"{title}: ", bold=True) + text, err=True)
+
+
+def _explain_import(error: ImportError, debug: bool) -> None:
+    missing = (error.name or "").split(".")[0]
+    extra = _EXTRAS.get(missing)
+    if debug or extra is None:
+        raise error
+    _explain(
+        JetlaneError(
+            f"this command needs {missing}, which is not installed",
+            f"it belongs to the extra `{extra}`; the base install converts models only",
+            f"pip install 'jetlane[{extra}]'",
+        ),
+        debug,
+    )
+
+
+if __name__ == "__main__":
+    main()

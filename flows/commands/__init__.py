@@ -1,0 +1,1 @@
+"""The commands of ``jetlane``, a module per family; imported only when called."""

@@ -1,0 +1,110 @@
+"""``jetlane run``, ``deploy``, ``rollback``, ``demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from jetlane.specs.schema import RunSpec
+
+_FORCE = click.option("--force", is_flag=True, help="Ship the model although the gate refuses it; this is recorded.")
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@_FORCE
+@click.pass_obj
+def run(options: dict[str, Any], spec: Path, force: bool) -> None:
+    """Take SPEC from its data set to a verified fleet.
+
+    Only what changed since the last run is done again; a run that was cut goes on where it was.
+    """
+    from jetlane.specs.load import load_spec
+
+    _run(load_spec(spec), force, options["debug"])
+
+
+@click.command()
+@click.argument("frozen", type=click.Path(path_type=Path))
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--to", "inventory", type=click.Path(path_type=Path), required=True, help="The devices, as YAML.")
+@click.option("--name", help="Name of the release; default: the graph's folder.")
+@click.option("--label-map", type=click.Path(path_type=Path), help="label_map.pbtxt with the names of the classes.")
+@click.option("--images", multiple=True, help="Sample images (files or patterns); default: synthetic ones.")
+@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+@click.pass_obj
+def deploy(
+    options: dict[str, Any],
+    frozen: Path,
+    config: Path,
+    inventory: Path,
+    name: Optional[str],
+    label_map: Optional[Path],
+    images: tuple[str, ...],
+    workspace: Path,
+) -> None:
+    """Convert FROZEN (frozen_inference_graph.pb) with its pipeline CONFIG, prove it and bring it to a fleet."""
+    import re
+
+    from jetlane.specs.load import spec_from_data
+
+    default = re.sub(r"[^a-z0-9_-]+", "-", frozen.resolve().parent.name.lower()).strip("-_") or "model"
+    data: dict[str, Any] = {
+        "name": name or default,
+        "model": {"frozen_graph": str(frozen), "pipeline_config": str(config)},
+        "fleet": {"inventory": str(inventory)},
+        "workspace": str(workspace),
+    }
+    if label_map is not None:
+        data["dataset"] = {"label_map": str(label_map)}
+    if images:
+        data["verify"] = {"images": list(images)}
+    _run(spec_from_data(data, Path.cwd()), False, options["debug"])
+
+
+@click.command()
+@click.option("--force", is_flag=True, help="Ship the model although the gate refuses it; this is recorded.")
+@click.pass_obj
+def demo(options: dict[str, Any], force: bool) -> None:
+    """Take the synthetic shapes from nothing to an active, verified release on a virtual Jetson.
+
+    The workspace is .jetlane in the current folder. A second demo finds that nothing has changed.
+    """
+    import jetlane.specs
+    from jetlane.specs.load import load_spec
+
+    example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
+    spec = load_spec(example)
+    _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, options["debug"])
+
+
+@click.command()
+@click.option("--to", "inventory", type=click.Path(path_type=Path), required=True, help="The devices, as YAML.")
+@click.option("--device", "devices", multiple=True, help="Only this device; may be given several times.")
+@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+@click.pass_obj
+def rollback(options: dict[str, Any], inventory: Path, devices: tuple[str, ...], workspace: Path) -> None:
+    """Put devices back to their previous release."""
+    from jetlane.flows.launch import quiet_prefect
+    from jetlane.flows.server import PrefectApi
+
+    quiet_prefect(options["debug"])
+    with PrefectApi(workspace.resolve()) as api:
+        from jetlane.flows.rollback import rollback as flow
+
+        api.wait()
+        flow(inventory=str(inventory.resolve()), devices=list(devices))
+
+
+def _run(spec: RunSpec, force: bool, debug: bool) -> None:
+    from jetlane.flows.launch import run_spec
+
+    click.echo(f"{spec.name}: workspace {spec.workspace}")
+    outcome = run_spec(spec, force=force, debug=debug)
+    if not outcome["changed"]:
+        click.echo("nothing has changed: no training, no conversion, no upload, no build")
+    click.echo(f"release  {outcome['release_path']}")
+    click.echo(f"report   {outcome['report']}")

@@ -1,0 +1,38 @@
+"""Runs a flow in this process, with the server it needs; what ``jetlane run`` and its relatives share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetlane.flows.server import PrefectApi
+
+if TYPE_CHECKING:
+    from jetlane.specs.schema import RunSpec
+
+
+def quiet_prefect(debug: bool) -> None:
+    """Keep Prefect's own log off the terminal (its server still gets it); to be called before Prefect is imported."""
+    if not debug:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+
+
+def run_spec(spec: RunSpec, *, force: bool = False, debug: bool = False) -> dict[str, Any]:
+    """``retrain-and-deploy`` for a spec whose paths are absolute; returns what the flow returns.
+
+    Raises:
+        JetlaneError: Whatever stopped it.
+    """
+    quiet_prefect(debug)
+    with PrefectApi(Path(spec.workspace)) as api:
+        from jetlane.flows.retrain_and_deploy import retrain_and_deploy
+
+        api.wait()
+        return retrain_and_deploy(**parameters(spec), force=force)
+
+
+def parameters(spec: RunSpec) -> dict[str, Any]:
+    """A spec as the flow's parameters."""
+    return {name: getattr(spec, name) for name in type(spec).model_fields}
