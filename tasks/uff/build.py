@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.graph.graph import Graph, Node, node_of
+from jetlane.tasks.graph.shape_ops import Shape
 from jetlane.tasks.uff.evidence import judge
 from jetlane.tasks.uff.model import ORDERS, WEIGHTS, Uff, to_data
 from jetlane.tasks.uff.rules import Emitted, Orders, apply_rule
@@ -28,7 +29,7 @@ _LAYOUTS = {
 }
 
 
-def convert_graph(graph: Graph, outputs: Sequence[str]) -> Uff:
+def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping[str, Optional[Shape]]] = None) -> Uff:
     """Convert the part of a graph that the outputs depend on.
 
     Nodes are emitted depth first from the outputs, the last input's subtree first; an Identity between two nodes is passed
@@ -37,6 +38,7 @@ def convert_graph(graph: Graph, outputs: Sequence[str]) -> Uff:
     Args:
         graph: Frozen; control inputs are followed like the others, as the original converter does.
         outputs: Names of the output nodes; each gets a ``MarkOutput_<i>``.
+        shapes: Static shapes of nodes, where known; they sharpen the evidence.
 
     Raises:
         ConversionError: An output does not exist, or an operation cannot be expressed.
@@ -61,7 +63,9 @@ def convert_graph(graph: Graph, outputs: Sequence[str]) -> Uff:
                 writer.add(constant, apply_rule(graph, constant, []))
         writer.add(node, emitted)
         todo.extend(emitted.inputs if emitted.follow is None else emitted.follow)
-    return writer.finish([node_of(name) for name in outputs])
+    uff = writer.finish([node_of(name) for name in outputs])
+    uff.evidence = judge(uff.nodes, shapes or {})
+    return uff
 
 
 def _source(graph: Graph, ref: str) -> str:
@@ -108,6 +112,4 @@ class _Writer:
             for name in node.inputs:
                 if name not in ids:
                     raise ConversionError(f"{node.id!r} reads {name!r}, which was not converted", "a mistake of the converter", "")
-        uff = Uff(self.message)
-        uff.evidence = judge(uff.nodes)
-        return uff
+        return Uff(self.message)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
 
 import numpy as np
 
@@ -46,18 +46,22 @@ _SEEN_FUNCS = {
 }
 
 
-def judge(nodes: Iterable[UffNode]) -> tuple[Evidence, ...]:
-    """The evidence for every pattern of a graph, strongest doubt first."""
+def judge(nodes: Iterable[UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]) -> tuple[Evidence, ...]:
+    """The evidence for every pattern of a graph, strongest doubt first.
+
+    Args:
+        shapes: Static shapes of nodes, where known.
+    """
     by_id = {node.id: node for node in nodes}
     collected: dict[tuple[str, str, str], list[str]] = {}
     for node in by_id.values():
-        collected.setdefault(_pattern(node, by_id), []).append(node.id)
+        collected.setdefault(_pattern(node, by_id, shapes), []).append(node.id)
     rank = {UNPROVEN: 0, DOCUMENTED: 1, SEEN: 2}
     items = [Evidence(pattern, status, tuple(ids), reason) for (pattern, status, reason), ids in collected.items()]
     return tuple(sorted(items, key=lambda item: (rank[item.status], item.pattern)))
 
 
-def _pattern(node: UffNode, by_id: dict[str, UffNode]) -> tuple[str, str, str]:
+def _pattern(node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]) -> tuple[str, str, str]:
     """(pattern, status, reason) of one node."""
     fields, name = node.fields, node.operation
     if name == "Conv":
@@ -66,6 +70,8 @@ def _pattern(node: UffNode, by_id: dict[str, UffNode]) -> tuple[str, str, str]:
         padding = "explicit" if "padding" in fields else fields.get("implicit_padding", "valid")
         seen = fields.get("func") == "max" and padding == "valid"
         return f"Pool {fields.get('func')}, {padding} padding", SEEN if seen else DOCUMENTED, _GOLDEN if seen else _SOURCE
+    if name == "Binary" and _stretches(node, by_id, shapes):
+        return f"Binary {fields.get('func')} that stretches a feature map", UNPROVEN, "real files stretch constants only"
     if name in _SEEN_FUNCS:
         func = fields.get("func", "")
         return (f"{name} {func}", SEEN, _GOLDEN) if func in _SEEN_FUNCS[name] else (f"{name} {func}", DOCUMENTED, _SOURCE)
@@ -90,7 +96,7 @@ def _pattern(node: UffNode, by_id: dict[str, UffNode]) -> tuple[str, str, str]:
     return name, status, reason
 
 
-def _conv(fields: dict[str, Any], kernel: "UffNode | None") -> tuple[str, str, str]:
+def _conv(fields: dict[str, Any], kernel: Optional[UffNode]) -> tuple[str, str, str]:
     layout = fields.get("inputs_orders", ("",))[0]
     if any(int(d) != 1 for d in fields.get("dilation", [])):
         return "Conv with dilation above 1", UNPROVEN, "real files have dilation 1 only"
@@ -108,7 +114,13 @@ def _conv(fields: dict[str, Any], kernel: "UffNode | None") -> tuple[str, str, s
     return name, SEEN, _GOLDEN
 
 
-def _fixed_rank(shape: "UffNode | None") -> int:
+def _stretches(node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]) -> bool:
+    """True where two computed tensors of different shapes meet."""
+    computed = {shapes.get(i) for i in node.inputs if i in by_id and by_id[i].operation != "Const"}
+    return len(computed - {None}) > 1
+
+
+def _fixed_rank(shape: Optional[UffNode]) -> int:
     if shape is None:
         return 0
     if shape.operation == "Stack":

@@ -1,0 +1,82 @@
+"""The network of an SSD alone: from its input to the predictors' outputs, in as few and as plain operations as possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jetlane.specs.errors import GraphError
+from jetlane.tasks.graph.evaluate import Evaluator
+from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape
+from jetlane.tasks.graph.rewrites import Applied
+from jetlane.tasks.graph.rewrites.affine import fold_affine
+from jetlane.tasks.graph.rewrites.batch_norm import split_batch_norms
+from jetlane.tasks.graph.rewrites.class_logits import prepare_class_logits
+from jetlane.tasks.graph.rewrites.constants import fold_constants
+from jetlane.tasks.graph.rewrites.depthwise import widen_depthwise
+from jetlane.tasks.graph.rewrites.paddings import same_paddings
+from jetlane.tasks.graph.shape_ops import Shape
+from jetlane.tasks.graph.simplify import simplify
+from jetlane.tasks.graph.ssd import SsdGraph
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to be written in another format.
+
+    Attributes:
+        graph: Its nodes; the input is a Placeholder of the given name, [1, H, W, 3].
+        outputs: Box and class output of each level, in turn.
+        rewrites: What was done, in order.
+    """
+
+    graph: Graph
+    outputs: tuple[str, ...]
+    rewrites: tuple[Applied, ...]
+
+    def shapes(self, input_name: str, input_shape: Shape) -> Evaluator:
+        """Static shapes of the network's tensors."""
+        return Evaluator(self.graph, {input_name: input_shape})
+
+
+def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> Network:
+    """Cut the network out of a frozen graph and rewrite it.
+
+    Raises:
+        GraphError: The network depends on something besides its input.
+    """
+    simple, rewrites = simplify(graph)
+    entry = ssd.preprocessing.tensor
+    if input_name in simple:
+        raise GraphError(f"the graph has a node called {input_name!r} already", "that is the name of the network's input", "")
+    simple.redirect({entry: input_name, f"{entry}:0": input_name})
+    shape = (1, *ssd.input_size, 3)
+    simple.add(Node(input_name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape(shape)}))
+    outputs = tuple(name for head in ssd.heads for name in (head.boxes, head.classes))
+    network = _part(simple, outputs)
+    foreign = [n for n in network if n.name != input_name and n.op in ("Placeholder", "TensorArrayGatherV3", "TensorListStack", "Enter")]
+    if foreign:
+        raise GraphError(
+            "the network depends on more than its input", f"{foreign[0].op} {foreign[0].name!r} feeds it as well", ""
+        )
+    steps = [fold_constants(network, Evaluator(network))]
+    network = _part(network, outputs)
+    evaluator = Evaluator(network)
+    steps += [split_batch_norms(network, evaluator), same_paddings(network, evaluator), widen_depthwise(network)]
+    network = _part(network, outputs)
+    steps.append(fold_affine(network, outputs))
+    steps.append(
+        prepare_class_logits(
+            network,
+            [head.classes for head in ssd.heads],
+            ssd.num_classes,
+            ssd.scores.logit_scale,
+            ssd.scores.converter == "SOFTMAX" and ssd.scores.without_background,
+        )
+    )
+    return Network(_part(network, outputs), outputs, rewrites + tuple(steps))
+
+
+def _part(graph: Graph, outputs: tuple[str, ...]) -> Graph:
+    """The nodes that the outputs depend on, in the graph's order."""
+    needed = graph.ancestors(outputs)
+    return Graph(node for node in graph if node.name in needed)

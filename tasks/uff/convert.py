@@ -1,0 +1,181 @@
+"""A frozen SSD graph as the UFF that TensorRT's parser and SSD plugins take.
+
+The network is rewritten as a TensorFlow graph with plugin nodes, as graph surgery scripts have always made it, and then
+converted node by node. The pattern behind the predictors (Reshape to a Stack of the batch size and constants, FlattenConcat,
+GridAnchor with a dummy input, Concat on axis 2, NMS) is that of real SSD files.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.specs.errors import ConversionError
+from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape, const
+from jetlane.tasks.graph.network import extract_network
+from jetlane.tasks.graph.ssd import PredictorHead, SsdGraph
+from jetlane.tasks.ssd.params import TF_CENTER, GridAnchor, Nms, PluginParams
+from jetlane.tasks.uff.build import convert_graph
+from jetlane.tasks.uff.model import Uff
+
+Array = np.ndarray[Any, Any]
+
+#: Names that real SSD files use, and that scripts on the board look for.
+NMS, PRIORS, LOCATIONS, CONFIDENCES, ANCHORS = "NMS", "concat_priorbox", "concat_box_loc", "concat_box_conf", "GridAnchor"
+
+
+def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[Array] = None) -> Uff:
+    """Convert a frozen SSD.
+
+    Args:
+        graph: As loaded.
+        ssd: What :func:`jetlane.tasks.graph.ssd.read_ssd` found in it.
+        params: The plugins' parameters. ``grid_anchor`` None writes the anchors as one constant.
+        priors: For that constant, float32 [2, priors * 4] or [2, priors * 4, 1]: xmin, ymin, xmax, ymax of each prior, then
+            its variances x, y, w, h. The graph's own anchors when not given.
+
+    Returns:
+        Input ``Input`` [1, 3, H, W], output ``NMS`` (``MarkOutput_0``), with the evidence for every operation.
+
+    Raises:
+        ConversionError: Parameters and graph do not fit each other, or an operation cannot be expressed.
+        GraphError: The network cannot be cut out of the graph.
+    """
+    _check(ssd, params)
+    network = extract_network(graph, ssd, params.input.name)
+    target = network.graph
+    shapes = network.shapes(params.input.name, (1, *ssd.input_size, 3))
+    ranks = {node.name: shapes.fact(node.name).shape for node in target}
+    target.add(
+        Node(params.input.name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape((1, 3, *ssd.input_size))})
+    )
+    locations, confidences = [], []
+    for head in ssd.heads:
+        box, score = _add_head(target, head, ssd.num_classes)
+        if params.score_converter == "SOFTMAX":
+            score = target.add(Node(f"{score}/softmax", "Softmax", [score])).name
+        locations.append(box)
+        confidences.append(score)
+    concat = {
+        "axis_u_int": params.flatten_concat.axis,
+        "ignoreBatch_u_int": int(params.flatten_concat.ignore_batch),
+        "dtype": FLOAT,
+    }
+    target.add(Node(LOCATIONS, "FlattenConcat_TRT", locations, concat))
+    target.add(Node(CONFIDENCES, "FlattenConcat_TRT", confidences, concat))
+    if params.grid_anchor is not None:
+        _add_grid_anchor(target, params.grid_anchor)
+    else:
+        target.add(const(PRIORS, _constant_priors(ssd, priors)))
+    _add_nms(target, params.nms)
+    return convert_graph(target, [NMS], ranks)
+
+
+def graph_priors(ssd: SsdGraph) -> Array:
+    """The graph's own anchors as NMS_TRT takes priors: float32 [2, priors * 4, 1]."""
+    corners = ssd.anchors[:, [1, 0, 3, 2]].reshape(-1)
+    y, x, h, w = ssd.box_coder_scales
+    variances = np.array([1 / x, 1 / y, 1 / w, 1 / h], np.float32)
+    return np.stack([corners, np.tile(variances, ssd.num_priors)]).astype(np.float32)[:, :, None]
+
+
+def _check(ssd: SsdGraph, params: PluginParams) -> None:
+    facts = (
+        ("classes with background", ssd.num_classes, params.nms.num_classes),
+        ("anchors", ssd.num_priors, params.num_priors),
+        ("input size", ssd.input_size, (params.input.height, params.input.width)),
+        ("feature maps", ssd.feature_map_shapes, tuple(tuple(shape) for shape in params.feature_map_shapes)),
+    )
+    for what, found, given in facts:
+        if found != given:
+            raise ConversionError(
+                f"the graph and the plugin parameters differ in their {what}: {found} and {given}",
+                "they belong to different models",
+                "derive the parameters from the pipeline.config exported with this graph",
+            )
+    taken = {LOCATIONS, CONFIDENCES, PRIORS, NMS, ANCHORS}
+    clash = taken & {name for head in ssd.heads for name in (head.box_reshape, head.class_reshape)}
+    if clash:
+        raise ConversionError(f"the graph's own nodes are called {sorted(clash)}", "these names belong to the plugins", "")
+
+
+def _add_head(graph: Graph, head: PredictorHead, num_classes: int) -> tuple[str, str]:
+    """Give a level's outputs the forms [1, n, 1, 4] and [1, n, classes]; the batch size is read from the feature map, as
+    in real files, and every other size is a constant: the parser refuses a second -1."""
+    scope = head.box_reshape.rpartition("/")[0] or head.box_reshape
+    shape = graph.add(Node(graph.unused_name(f"{scope}/Shape"), "Shape", [head.feature])).name
+    prefix = graph.unused_name(f"{scope}/strided_slice")
+    bounds = [
+        graph.add(const(f"{prefix}/{part}", np.array([value], np.int32))).name
+        for part, value in (("stack", 0), ("stack_1", 1), ("stack_2", 1))
+    ]
+    batch = graph.add(Node(prefix, "StridedSlice", [shape, *bounds], {"shrink_axis_mask": 1})).name
+    count = head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
+    results = []
+    for output, reshape, sizes in (
+        (head.boxes, head.box_reshape, (count, 1, 4)),
+        (head.classes, head.class_reshape, (count, num_classes)),
+    ):
+        numbers = [
+            graph.add(const(f"{reshape}/shape/{index}", np.array(size, np.int32))).name for index, size in enumerate(sizes, 1)
+        ]
+        stack = graph.add(Node(f"{reshape}/shape", "Pack", [batch, *numbers], {"axis": 0})).name
+        results.append(graph.add(Node(reshape, "Reshape", [output, stack])).name)
+    return results[0], results[1]
+
+
+def _add_grid_anchor(graph: Graph, anchors: GridAnchor) -> None:
+    square = anchors.square
+    shapes = [height for height, _ in anchors.feature_map_shapes] if square else [s for hw in anchors.feature_map_shapes for s in hw]
+    # The plugin reads no tensor, but the parser fails on a plugin node without an input.
+    dummy = graph.add(const(f"{ANCHORS}/AnchorInput", np.ones(2, np.float32))).name
+    fields = {
+        "numLayers_u_int": anchors.num_layers,
+        "minSize_u_float": _single(anchors.min_size),
+        "maxSize_u_float": _single(anchors.max_size),
+        "aspectRatios_u_flist": [_single(ratio) for ratio in anchors.aspect_ratios],
+        "featureMapShapes_u_ilist": shapes,
+        "variance_u_flist": [_single(number) for number in anchors.variance],
+        "dtype": FLOAT,
+    }
+    graph.add(Node(ANCHORS, "GridAnchor_TRT" if square else "GridAnchorRect_TRT", [dummy], fields))
+    graph.add(Node(PRIORS, "ConcatV2", [ANCHORS], {"axis": 2}))
+
+
+def _constant_priors(ssd: SsdGraph, priors: Optional[Array]) -> Array:
+    values = graph_priors(ssd) if priors is None else np.asarray(priors, np.float32)
+    wanted = (2, ssd.num_priors * 4, 1)
+    if values.size != np.prod(wanted) or values.shape[:2] != wanted[:2]:
+        raise ConversionError(f"the priors have the shape {list(values.shape)}, not {list(wanted)}", "", "")
+    return np.ascontiguousarray(values.reshape(wanted))
+
+
+def _add_nms(graph: Graph, nms: Nms) -> None:
+    inputs = [""] * 3
+    for name, position in zip((LOCATIONS, CONFIDENCES, PRIORS), nms.input_order):
+        inputs[position] = name
+    if "" in inputs:
+        raise ConversionError(f"inputOrder {list(nms.input_order)} is no order of three inputs", "", "")
+    fields: dict[str, Any] = {
+        "shareLocation_u_int": int(nms.share_location),
+        "varianceEncodedInTarget_u_int": int(nms.variance_encoded_in_target),
+        "backgroundLabelId_u_int": nms.background_label_id,
+        "confidenceThreshold_u_float": _single(nms.confidence_threshold),
+        "nmsThreshold_u_float": _single(nms.nms_threshold),
+        "topK_u_int": nms.top_k,
+        "keepTopK_u_int": nms.keep_top_k,
+        "numClasses_u_int": nms.num_classes,
+        "inputOrder_u_ilist": [inputs.index(name) for name in (LOCATIONS, CONFIDENCES, PRIORS)],
+        "confSigmoid_u_int": int(nms.conf_sigmoid),
+        "isNormalized_u_int": int(nms.is_normalized),
+        "dtype": FLOAT,
+    }
+    if nms.code_type != TF_CENTER:  # the plugin's default, which real files leave unsaid
+        fields["codeType_u_int"] = nms.code_type
+    graph.add(Node(NMS, "NMS_TRT", inputs, fields))
+
+
+def _single(number: float) -> float:
+    """As real files hold it: the float32, widened."""
+    return float(np.float32(number))
