@@ -3,6 +3,7 @@
 import os
 from typing import Any, Dict, Optional
 
+from . import engines
 from . import manifest as manifests
 from .errors import AgentError
 from .files import read_json
@@ -18,6 +19,7 @@ def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         "previous": store.pointed("previous"),
         "releases": releases,
         "verified": store.state()["verified"],
+        "engines": [key for key in store.engines() if engines.find(store, key) is not None],
         "report": store.report(current) if current else None,
         "building": _building(store),
     }

@@ -65,6 +65,9 @@ class Store(object):
     def releases(self) -> List[str]:
         return sorted(name for name in os.listdir(self.path("releases")) if not name.endswith(".part"))
 
+    def engines(self) -> List[str]:
+        return sorted(name for name in os.listdir(self.path("engines")) if not name.endswith(".part"))
+
     # current and previous
 
     def pointed(self, link: str) -> Optional[str]:

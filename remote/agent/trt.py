@@ -37,7 +37,7 @@ def tensorrt() -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger that keeps its latest lines in ``rows`` as (severity, text). It never raises: that can end the process."""
+    """A logger that keeps its latest lines in ``rows``: (severity, text). It never raises: that can end the process."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:

@@ -1,0 +1,209 @@
+"""Bring a release onto a device: ship, build, verify, activate; and back again.
+
+Every phase finds out what is done already. Whatever fails, the device goes on running the release it ran before.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.device import Agent, open_agent
+from jetlane.remote.inventory import Device
+from jetlane.remote.ssh import AgentFailure, Event, OnEvent
+from jetlane.specs.errors import ReleaseError
+
+_CHUNK = 1 << 17
+
+
+@dataclass
+class DeviceReport:
+    """What a delivery did on one device.
+
+    Attributes:
+        state: ``active``, or ``unchanged`` when the device ran this release already.
+        previous: The release it would go back to.
+        road: ``uff``, ``onnx`` or ``cpu``.
+        board: What the probe found.
+        engine: Key of the engine.
+        bytes_sent: Bytes of release files that went over the wire.
+        seconds: Duration of each phase that took place: ``ship``, ``build``, ``verify``, ``activate``.
+        skipped: One sentence for everything that needed no doing.
+        agreement: The board's verdict, without the samples: matched, missing, lowest_iou, latency, ...
+        detections: The board's detections of each sample: ``{"file", "boxes", "labels", "scores"}``.
+    """
+
+    name: str
+    host: str
+    release: str
+    state: str = "active"
+    previous: Optional[str] = None
+    road: str = ""
+    board: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = ""
+    bytes_sent: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    agreement: Mapping[str, Any] = field(default_factory=dict)
+    detections: list[dict[str, Any]] = field(default_factory=list)
+
+    def take_verification(self, report: Mapping[str, Any]) -> None:
+        """Copy what the agent's verification saw."""
+        self.agreement = {name: value for name, value in report.items() if name not in ("samples", "release", "engine")}
+        columns = ("file", "boxes", "labels", "scores")
+        self.detections = [{column: row[column] for column in columns} for row in report.get("samples", ())]
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[phase] = round(time.monotonic() - start, 3)
+
+
+def deliver(
+    release: Path,
+    device: Device,
+    on_event: Optional[OnEvent] = None,
+    options: Optional[Mapping[str, Any]] = None,
+) -> DeviceReport:
+    """Make a device run a release, doing only what is not done yet.
+
+    Args:
+        release: The release's folder.
+        on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
+        options: Of the build: ``precision``, ``batch``, ``workspace_mb``.
+
+    Raises:
+        ReleaseError: The folder is not a whole release.
+        DeviceError: The device cannot be reached, cannot run the release (before anything of it is sent), or failed a
+            phase; it then runs what it ran before.
+    """
+    raw, manifest = _read(release)
+    request = {"release": release.name, "options": engines.options_of({"options": dict(options or {})})}
+    tell = on_event or (lambda event: None)
+
+    def phase(name: str) -> None:
+        tell({"event": "phase", "phase": name, "device": device.name})
+
+    phase("probe")
+    with open_agent(device, on_event) as agent:
+        report = DeviceReport(device.name, device.address, release.name, board=agent.facts)
+        with _on(device):
+            report.road = roads.choose(agent.facts, manifest, request["options"])
+        report.engine = engines.key_of(engines.recipe(manifest, report.road, agent.facts, request["options"]))
+        status = agent.call("status")
+        if _all_done(status, release.name, report.engine):
+            report.state, report.previous = "unchanged", status["previous"]
+            report.skipped.append(f"{release.name} is already active and verified: nothing to do")
+            report.take_verification(status["report"])
+            return report
+        phase("ship")
+        with report.timed("ship"):
+            _ship(agent, release, raw, report)
+        phase("build")
+        with report.timed("build"):
+            built = agent.call("build", request)
+        if built["cached"]:
+            report.skipped.append(f"engine {built['engine']} was built before")
+        elif built["attached"]:
+            report.skipped.append(f"engine {built['engine']} was already being built")
+        phase("verify")
+        with report.timed("verify"):
+            report.take_verification(agent.call("verify", request))
+        phase("activate")
+        with report.timed("activate"):
+            report.previous = agent.call("activate", request)["previous"]
+    return report
+
+
+def rollback(
+    device: Device, on_event: Optional[OnEvent] = None, options: Optional[Mapping[str, Any]] = None
+) -> dict[str, Any]:
+    """Put a device back to its previous release, building and verifying that again if the board has changed since.
+
+    Returns:
+        ``{"release": now active, "previous": active before}``.
+
+    Raises:
+        DeviceError: There is nothing to go back to, or it does not pass; nothing is changed then.
+    """
+    with open_agent(device, on_event) as agent:
+        previous = agent.call("status")["previous"]
+        try:
+            return agent.call("rollback")
+        except AgentFailure as error:
+            if error.kind != "unverified":
+                raise
+        request = {"release": previous, "options": engines.options_of({"options": dict(options or {})})}
+        agent.call("build", request)
+        agent.call("verify", request)
+        return agent.call("rollback")
+
+
+def _read(release: Path) -> tuple[bytes, dict[str, Any]]:
+    """A release's manifest and its bytes, after checking every file against it."""
+    try:
+        raw = (release / manifests.NAME).read_bytes()
+        manifest = manifests.parse(raw, release.name)
+        problems = manifests.check_files(str(release), manifest)
+    except OSError as error:
+        raise ReleaseError(
+            f"{release} is not a release", str(error), "name the folder that `jetlane run` made"
+        ) from error
+    except AgentError as error:
+        raise ReleaseError(error.what, error.why, error.remedy) from error
+    if problems:
+        listed = ", ".join(f"{path} {problem}" for path, problem in list(problems.items())[:5])
+        raise ReleaseError(
+            f"release {release.name} was altered: {listed}",
+            "its files are not those its manifest was made of",
+            "delete it and run again: it is made anew from the steps before it",
+        )
+    return raw, manifest
+
+
+@contextmanager
+def _on(device: Device) -> Iterator[None]:
+    """What the agent's own rules say here, said of a device."""
+    try:
+        yield
+    except AgentError as error:
+        raise AgentFailure(f"{device.name}: {error.what}", error.why, error.remedy, error.kind) from error
+
+
+def _all_done(status: Mapping[str, Any], release: str, engine: str) -> bool:
+    return (
+        status["current"] == release
+        and status["releases"].get(release, "absent") is None
+        and status["verified"].get(release) == engine
+        and engine in status["engines"]
+        and bool(status["report"])
+        and status["report"].get("engine") == engine
+    )
+
+
+def _ship(agent: Agent, release: Path, raw: bytes, report: DeviceReport) -> None:
+    """Send what the board lacks; it says what that is, and from which byte."""
+
+    def feed(event: Event, send: Callable[[bytes], None]) -> None:
+        for entry in event["files"]:
+            send(json.dumps({name: entry[name] for name in ("path", "offset", "size", "sha256")}).encode() + b"\n")
+            with open(release / entry["path"], "rb") as file:
+                file.seek(entry["offset"])
+                while chunk := file.read(_CHUNK):
+                    send(chunk)
+
+    result = agent.call("receive", {"release": release.name, "manifest_size": len(raw)}, raw, feed)
+    report.bytes_sent = result["bytes"]
+    if not result["received"]:
+        report.skipped.append("the board had every file already")
+    elif result["kept"]:
+        report.skipped.append(f"{result['kept']} of {result['kept'] + result['received']} files were on the board")

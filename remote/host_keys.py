@@ -1,0 +1,61 @@
+"""Host keys: their fingerprints, the refusals that name them, and the file they are pinned in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from jetlane.remote.inventory import Device
+from jetlane.specs.errors import DeviceError
+
+if TYPE_CHECKING:
+    import paramiko
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """A key's fingerprint, as ``ssh-keygen -l`` prints it."""
+    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+    return f"SHA256:{digest} ({key.get_name()})"
+
+
+def enroll_command(device: Device) -> str:
+    """The command that pins a device's host key."""
+    return f"jetlane device enroll {shlex.quote(device.name)} --inventory {shlex.quote(str(device.inventory))}"
+
+
+def unknown(device: Device, key: paramiko.PKey) -> DeviceError:
+    return DeviceError(
+        f"{device.name}: the host key of {device.address} is not known",
+        f"it shows {fingerprint(key)}, and {device.known_hosts} has no key for it",
+        f"compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the device, then pin it:\n"
+        f"  {enroll_command(device)}",
+    )
+
+
+def changed(device: Device, key: paramiko.PKey, pinned: paramiko.PKey) -> DeviceError:
+    return DeviceError(
+        f"{device.name}: the host key of {device.address} has CHANGED",
+        f"pinned in {device.known_hosts}: {fingerprint(pinned)}; shown now: {fingerprint(key)}. The device was "
+        f"installed anew, or another machine answers in its place",
+        f"only if you know why it changed, pin the new one:\n  {enroll_command(device)}",
+    )
+
+
+def host_entry(device: Device) -> str:
+    """A device's name in a known_hosts file."""
+    return device.host if device.port == 22 else f"[{device.host}]:{device.port}"
+
+
+def pin(device: Device, key: paramiko.PKey) -> None:
+    """Make ``key`` the only key that is trusted for a device."""
+    entry = host_entry(device)
+    path = device.known_hosts
+    lines = path.read_text().splitlines() if path.is_file() else []
+    kept = [line for line in lines if entry not in line.split(" ")[0].split(",")]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("\n".join([*kept, f"{entry} {key.get_name()} {key.get_base64()}"]) + "\n")
+    os.replace(temporary, path)

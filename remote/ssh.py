@@ -1,0 +1,289 @@
+"""One SSH connection to one device: strict host keys, the agent's events, streamed uploads."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shlex
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Optional
+
+from jetlane.remote import host_keys
+from jetlane.remote.inventory import Device
+from jetlane.specs.errors import DeviceError
+
+if TYPE_CHECKING:
+    import paramiko
+
+#: Seconds for each stage of connecting.
+CONNECT = 10.0
+#: Seconds without an event after which a device is given up; the agent shows life every few seconds.
+SILENCE = 60.0
+KEEPALIVE = 10
+_CHUNK = 1 << 17
+
+Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
+Feed = Callable[[Event, Callable[[bytes], None]], None]
+
+
+class AgentFailure(DeviceError):
+    """The agent itself said what failed.
+
+    Attributes:
+        kind: The agent's word for it: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ``disagreement``, ...
+    """
+
+    def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:
+        super().__init__(what, why, remedy)
+        self.kind = kind
+
+
+class Connection:
+    """An open connection; made by ``connect``."""
+
+    def __init__(self, device: Device, client: paramiko.SSHClient) -> None:
+        self.device = device
+        self._client = client
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        request: Mapping[str, Any],
+        on_event: Optional[OnEvent] = None,
+        payload: bytes = b"",
+        feed: Optional[Feed] = None,
+    ) -> dict[str, Any]:
+        """Run a program that speaks JSON lines, and return its ``result``.
+
+        Args:
+            arguments: The argv; each is quoted for the remote shell.
+            request: Written to its standard input as one line, ``payload`` right after it.
+            on_event: Sees every event.
+            feed: Called with a ``need`` event and a function that sends bytes.
+
+        Raises:
+            AgentFailure: It ended with an ``error`` event.
+            DeviceError: The connection was lost, or the program did not speak.
+        """
+        channel = self._open(" ".join(shlex.quote(argument) for argument in arguments))
+        try:
+            self._send(channel, json.dumps(dict(request)).encode() + b"\n" + payload)
+            if feed is None:
+                channel.shutdown_write()
+            for event in self._events(channel):
+                if on_event is not None:
+                    on_event(event)
+                kind = event.get("event")
+                if kind == "need" and feed is not None:
+                    feed(event, lambda data: self._send(channel, data))
+                    channel.shutdown_write()
+                elif kind == "result":
+                    return {name: value for name, value in event.items() if name != "event"}
+                elif kind == "error":
+                    raise AgentFailure(
+                        f"{self.device.name}: {event.get('what')}",
+                        str(event.get("why") or ""),
+                        str(event.get("remedy") or ""),
+                        str(event.get("kind") or "failed"),
+                    )
+            raise self._silent(channel)
+        finally:
+            channel.close()
+
+    def place(self, content: bytes, path: str) -> bool:
+        """Put a small file on the device by SFTP, whole or not at all. False when it has one of that size already.
+
+        Raises:
+            DeviceError: The device does not take it.
+        """
+        import paramiko
+
+        try:
+            with self._client.open_sftp() as sftp:
+                sftp.get_channel().settimeout(SILENCE)  # type: ignore[union-attr]
+                try:
+                    if sftp.stat(path).st_size == len(content):
+                        return False
+                except FileNotFoundError:
+                    pass
+                _make_folders(sftp, str(PurePosixPath(path).parent))
+                sftp.putfo(io.BytesIO(content), path + ".part", confirm=True)
+                sftp.chmod(path + ".part", 0o600)
+                sftp.posix_rename(path + ".part", path)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise DeviceError(
+                f"{self.device.name}: the agent cannot be placed at {path}",
+                f"SFTP: {error or type(error).__name__}",
+                "see that the disk is not full, the folder can be written, and the SSH server offers SFTP",
+            ) from error
+        return True
+
+    def _open(self, command: str) -> paramiko.Channel:
+        import paramiko
+
+        transport = self._client.get_transport()
+        try:
+            if transport is None:
+                raise EOFError("the connection is closed")
+            channel = transport.open_session(timeout=CONNECT)
+            channel.settimeout(SILENCE)
+            channel.exec_command(command)
+            return channel
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise _lost(self.device, str(error)) from error
+
+    def _send(self, channel: paramiko.Channel, data: bytes) -> None:
+        """Send, unless the other side has ended: then its last words tell why."""
+        try:
+            channel.sendall(data)
+        except OSError:
+            pass
+
+    def _events(self, channel: paramiko.Channel) -> Iterator[Event]:
+        held = b""
+        while True:
+            try:
+                chunk = channel.recv(_CHUNK)
+            except socket.timeout as error:
+                raise _lost(self.device, f"nothing was heard from it for {SILENCE:.0f} s") from error
+            held += chunk
+            *lines, held = held.split(b"\n")
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue  # something a login script printed
+                if isinstance(event, dict):
+                    yield event
+            if not chunk:
+                return
+
+    def _silent(self, channel: paramiko.Channel) -> DeviceError:
+        """The program ended without a result: say what is known."""
+        deadline = time.monotonic() + 2.0
+        while not channel.exit_status_ready() and channel.transport.is_active() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if not channel.exit_status_ready() or channel.exit_status < 0:
+            return _lost(self.device, "it ended in the middle of a command")
+        words = b""
+        while channel.recv_stderr_ready():
+            words += channel.recv_stderr(_CHUNK)
+        if channel.exit_status in (126, 127):
+            return DeviceError(
+                f"{self.device.name}: {self.device.python} cannot be run there",
+                words.decode("utf-8", "replace").strip(),
+                "name the board's Python as `python` in the inventory",
+            )
+        return DeviceError(
+            f"{self.device.name}: the agent ended with exit code {channel.exit_status} and no result",
+            words.decode("utf-8", "replace").strip()[-2000:],
+            "see that the Python named in the inventory is 3.6 or later",
+        )
+
+
+@contextmanager
+def connect(device: Device) -> Iterator[Connection]:
+    """Open a connection, for the time of a ``with`` block.
+
+    Raises:
+        DeviceError: The device is off, refuses the key, or its host key is unknown or changed.
+    """
+    import paramiko
+
+    # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    logging.getLogger("paramiko").propagate = False
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(_Unknown(device))
+    try:
+        if device.known_hosts.is_file():
+            client.load_host_keys(str(device.known_hosts))
+        _log_in(client, device)
+        transport = client.get_transport()
+        if transport is not None:
+            transport.set_keepalive(KEEPALIVE)
+        yield Connection(device, client)
+    finally:
+        client.close()
+
+
+def _log_in(client: paramiko.SSHClient, device: Device) -> None:
+    import paramiko
+
+    if device.key is not None and not device.key.is_file():
+        raise DeviceError(
+            f"{device.name}: the key file {device.key} is not there", f"{device.inventory} names it", "mend `key` there"
+        )
+    try:
+        client.connect(
+            device.host,
+            device.port,
+            username=device.user,
+            key_filename=str(device.key) if device.key else None,
+            allow_agent=device.agent,
+            look_for_keys=device.key is None,
+            timeout=CONNECT,
+            banner_timeout=CONNECT,
+            auth_timeout=CONNECT,
+            channel_timeout=CONNECT,
+            compress=False,
+        )
+    except paramiko.BadHostKeyException as error:
+        raise host_keys.changed(device, error.key, error.expected_key) from error
+    except paramiko.AuthenticationException as error:
+        raise DeviceError(
+            f"{device.name}: {device.address} does not accept {_identity(device)}",
+            str(error),
+            f"add the public key to the device's authorized_keys (ssh-copy-id), or mend `user` and `key` in "
+            f"{device.inventory}",
+        ) from error
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise DeviceError(
+            f"{device.name}: no SSH connection to {device.address}",
+            str(error) or type(error).__name__,
+            f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+        ) from error
+
+
+def _identity(device: Device) -> str:
+    who = f"user {device.user}" if device.user else "the local user's name"
+    return f"{who} with the key {device.key}" if device.key else f"{who} with any key found here"
+
+
+def _lost(device: Device, why: str) -> AgentFailure:
+    return AgentFailure(
+        f"{device.name}: the connection was lost",
+        why,
+        "run again: what arrived is kept, and a build that was running goes on",
+        "cut",
+    )
+
+
+def _make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
+    made = PurePosixPath(folder)
+    for path in [*reversed(made.parents), made]:
+        if str(path) in (".", "/"):
+            continue
+        try:
+            sftp.stat(str(path))
+        except FileNotFoundError:
+            sftp.mkdir(str(path), 0o700)
+
+
+class _Unknown:
+    """Refuses a host whose key is not pinned (paramiko asks it by this method's name)."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        pinned = client.get_host_keys().lookup(hostname)
+        if pinned:
+            raise host_keys.changed(self._device, key, next(iter(pinned.values())))
+        raise host_keys.unknown(self._device, key)
