@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -65,12 +65,15 @@ class Builder:
         return candidate
 
     def model(
-        self, name: str, inputs: dict[str, tuple[Any, Sequence[int]]], outputs: dict[str, tuple[Any, Sequence[int]]]
+        self,
+        name: str,
+        inputs: Mapping[str, tuple[Any, Sequence[int]]],
+        outputs: Mapping[str, tuple[Any, Sequence[int]]],
     ) -> Any:
         """The finished ``onnx.ModelProto``; inputs and outputs as {name: (numpy dtype, shape)}."""
         from onnx import helper
 
-        def infos(tensors: dict[str, tuple[Any, Sequence[int]]]) -> list[Any]:
+        def infos(tensors: Mapping[str, tuple[Any, Sequence[int]]]) -> list[Any]:
             return [
                 helper.make_tensor_value_info(tensor, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))
                 for tensor, (dtype, shape) in tensors.items()

@@ -1,0 +1,100 @@
+"""Frozen graph + pipeline.config -> everything a board or a workstation runs. What the CLI and the flow call."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.specs.errors import ConversionError
+from jetlane.tasks.ssd.params import PluginParams
+
+
+def derive_plugins(pipeline_config: Path, frozen_graph: Optional[Path] = None) -> PluginParams:
+    """Plugin parameters from pipeline.config, held against the frozen graph where there is one.
+
+    Raises:
+        SpecError: pipeline.config cannot be read.
+        DerivationError: It says what the plugins cannot express, or not what the graph says.
+        GraphError: The graph cannot be read, or is no SSD.
+    """
+    from jetlane.tasks.ssd import config, derive
+
+    read = config.read(Path(pipeline_config))
+    if frozen_graph is None:
+        return derive.derive(read)
+    return _read_both(read, Path(frozen_graph))[0]
+
+
+def convert_model(frozen_graph: Path, pipeline_config: Path, out: Path) -> dict[str, Any]:
+    """Write all forms of a model into a folder, which is made where it is missing.
+
+    ``model.uff`` and its text ``model.uff.pbtxt``; lowered from that UFF ``model.onnx``, ``model.eval.onnx`` (the same
+    with the evaluation threshold), ``model.trt.onnx`` (ends at decoded boxes and scores); ``config.py`` for NVIDIA's own
+    converter; ``plugins.json``.
+
+    Returns:
+        Facts about the conversion, for the manifest: the files, parameters, notes, the evidence of each UFF pattern
+        (``unproven`` names those that bar the UFF road), and what was done to the graph.
+
+    Raises:
+        SpecError, DerivationError, GraphError: As ``derive_plugins``.
+        ConversionError: Something in the graph has no UFF or ONNX form, or a file cannot be written.
+    """
+    from jetlane.tasks.lowering.lower import lower
+    from jetlane.tasks.ssd import config
+    from jetlane.tasks.ssd.config_py import config_py
+    from jetlane.tasks.ssd.crosscheck import graph_anchors
+    from jetlane.tasks.uff import dump_text, uff_to_bytes
+    from jetlane.tasks.uff.convert import convert
+
+    params, graph, ssd = _read_both(config.read(Path(pipeline_config)), Path(frozen_graph))
+    uff = convert(graph, ssd, params)
+    evaluation = params.nms.evaluation_threshold
+    files = {
+        "model.uff": uff_to_bytes(uff),
+        "model.uff.pbtxt": dump_text(uff).encode(),
+        "model.onnx": lower(uff, params).SerializeToString(),
+        "model.eval.onnx": lower(uff, params, confidence_threshold=evaluation).SerializeToString(),
+        "model.trt.onnx": lower(uff, params, ends="heads").SerializeToString(),
+        "config.py": config_py(params, graph_anchors(ssd)).encode(),
+        "plugins.json": (json.dumps(params.to_json(), indent=2) + "\n").encode(),
+    }
+    for name, data in files.items():
+        _write(Path(out) / name, data)
+    return {
+        "files": {name: len(data) for name, data in files.items()},
+        "plugins": params.to_json(),
+        "notes": list(params.notes),
+        "evidence": [{"pattern": e.pattern, "status": e.status, "reason": e.reason} for e in uff.evidence],
+        "unproven": sorted({e.pattern for e in uff.unproven}),
+        "rewrites": [str(rewrite) for rewrite in ssd.rewrites],
+    }
+
+
+def _read_both(read: Any, frozen_graph: Path) -> tuple[PluginParams, Any, Any]:
+    """(parameters checked against the graph, the graph, the SSD in it)."""
+    from jetlane.tasks.graph.load import load_frozen_graph
+    from jetlane.tasks.graph.ssd import read_ssd
+    from jetlane.tasks.ssd.crosscheck import crosscheck
+    from jetlane.tasks.ssd.derive import derive
+
+    graph = load_frozen_graph(frozen_graph)
+    ssd = read_ssd(graph)
+    return crosscheck(read, derive(read, ssd.feature_map_shapes), ssd), graph, ssd
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConversionError(f"cannot write {path}", why, "make room, or name another folder") from None
