@@ -1,0 +1,68 @@
+"""From a job's arguments to the OD API's estimator and input functions, as ``object_detection.model_main`` makes them.
+
+The pipeline.config itself names no place on this machine (it travels with the release); where the data lies comes with
+the job and is merged in here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from . import healing
+from .errors import JobError
+
+
+def estimator_and_inputs(arguments: Dict[str, Any], model_dir: str, override: str = "", **run_config: Any) -> Dict[str, Any]:
+    """What ``model_lib.create_estimator_and_inputs`` returns.
+
+    Args:
+        arguments: ``pipeline_config``, ``train_records``, ``validation_records`` (lists of files), ``label_map``, ``seed``.
+        override: Text proto merged over the pipeline.config.
+        run_config: Further fields of tf.estimator.RunConfig.
+    """
+    healing.heal()
+    import tensorflow.compat.v1 as tf
+    from object_detection import model_hparams, model_lib
+
+    refuse_quantisation(arguments["pipeline_config"])
+    tf.logging.set_verbosity(tf.logging.INFO)
+    validation = arguments["validation_records"] or arguments["train_records"]
+    return model_lib.create_estimator_and_inputs(
+        tf.estimator.RunConfig(model_dir=model_dir, tf_random_seed=arguments["seed"], **run_config),
+        # load_pretrained: without hparams model_lib ignores the fine-tune checkpoint.
+        hparams=model_hparams.create_hparams(),
+        pipeline_config_path=arguments["pipeline_config"],
+        config_override=override or None,
+        train_input_path=_paths(arguments["train_records"] or validation),
+        eval_input_path=_paths(validation),
+        label_map_path=arguments["label_map"],
+    )
+
+
+def read_pipeline(path: str) -> Any:
+    """The parsed ``TrainEvalPipelineConfig``."""
+    healing.heal()
+    from google.protobuf import text_format
+    from object_detection.protos import pipeline_pb2
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            return text_format.Parse(file.read(), pipeline_pb2.TrainEvalPipelineConfig())
+        except text_format.ParseError as error:
+            raise JobError("%s is not accepted by the Object Detection API" % path, str(error), "correct the line named")
+
+
+def refuse_quantisation(path: str) -> None:
+    """Quantisation-aware graphs are made by tf.contrib.quantize, which only TensorFlow 1 has."""
+    import tensorflow
+
+    if read_pipeline(path).HasField("graph_rewriter") and not tensorflow.__version__.startswith("1."):
+        raise JobError(
+            "%s asks for quantisation-aware training (graph_rewriter)" % path,
+            "it needs tf.contrib.quantize, which TensorFlow %s does not have" % tensorflow.__version__,
+            "remove graph_rewriter from the config, or name a Python with TensorFlow 1.15 as train.python",
+        )
+
+
+def _paths(files: List[str]) -> List[str]:
+    return [str(file) for file in files]

@@ -1,0 +1,53 @@
+"""A checkpoint becomes frozen_inference_graph.pb, by the OD API's own exporter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Dict
+
+from . import configs
+from .errors import JobError
+
+GRAPH = "frozen_inference_graph.pb"
+_OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+
+
+def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
+    """Export.
+
+    Args:
+        arguments: ``pipeline_config``, ``checkpoint`` (prefix), ``out``: a folder that gets the frozen graph and the
+            pipeline.config as trained, byte for byte.
+    """
+    pipeline = configs.read_pipeline(arguments["pipeline_config"])
+    configs.refuse_quantisation(arguments["pipeline_config"])
+    import tensorflow.compat.v1 as tf
+    from object_detection import exporter
+
+    out = arguments["out"]
+    raw = os.path.join(out, "exporter")
+    shutil.rmtree(raw, ignore_errors=True)
+    with tf.Graph().as_default():
+        exporter.export_inference_graph("image_tensor", pipeline, arguments["checkpoint"], raw)
+    facts = _inspect(os.path.join(raw, GRAPH))
+    os.replace(os.path.join(raw, GRAPH), os.path.join(out, GRAPH))
+    shutil.copyfile(arguments["pipeline_config"], os.path.join(out, "pipeline.config"))
+    shutil.rmtree(raw)  # a SavedModel and a checkpoint with the same weights
+    return facts
+
+
+def _inspect(path: str) -> Dict[str, Any]:
+    """The graph loads, and its inputs and outputs are there by name."""
+    import tensorflow.compat.v1 as tf
+
+    graph = tf.GraphDef()
+    with open(path, "rb") as file:
+        graph.ParseFromString(file.read())
+    with tf.Graph().as_default():
+        tf.import_graph_def(graph, name="")
+    names = {node.name for node in graph.node}
+    missing = [name for name in ("image_tensor",) + _OUTPUTS if name not in names]
+    if missing:
+        raise JobError("the exported graph lacks %s" % ", ".join(missing), "", "this is no detector that can be deployed")
+    return {"input": "image_tensor", "outputs": list(_OUTPUTS), "nodes": len(names), "bytes": os.path.getsize(path)}

@@ -1,0 +1,275 @@
+"""The parent's side of the Object Detection API's process: one child, started at the first job, for all jobs of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.specs.errors import TrainingError
+
+_CHILD = Path(__file__).with_name("child")
+_LOG_LINES = 15
+
+_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        loss: Of this step.
+        steps_per_second: Mean since this process started training; 0 at its first step.
+        eta: Seconds to go; None while the speed is unknown.
+    """
+
+    step: int
+    total: int
+    loss: float
+    steps_per_second: float
+    eta: Optional[float]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """A training, to the pipeline.config's ``num_steps``.
+
+    Attributes:
+        pipeline_config: Names no paths; see ``pipeline``.
+        train_records, validation_records: Record files; without validation records, evaluation takes the others.
+        model_dir: Gets checkpoints, TensorBoard events and ``loss.json``; a training cut short is resumed from what is there.
+        checkpoint_every: Steps.
+        fine_tune_checkpoint: Prefix of a checkpoint to start from; variables of another shape are skipped and listed.
+    """
+
+    pipeline_config: Path
+    train_records: Sequence[Path]
+    validation_records: Sequence[Path]
+    label_map: Path
+    model_dir: Path
+    checkpoint_every: int = 200
+    seed: int = 0
+    fine_tune_checkpoint: Optional[Path] = None
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """An evaluation of a checkpoint (prefix) on validation records; ``out`` gets TensorBoard events."""
+
+    pipeline_config: Path
+    validation_records: Sequence[Path]
+    label_map: Path
+    checkpoint: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """An export of a checkpoint (prefix): ``out`` gets frozen_inference_graph.pb and pipeline.config."""
+
+    pipeline_config: Path
+    checkpoint: Path
+    out: Path
+
+
+class OdapiChild:
+    """The Object Detection API's process; a context manager that ends it.
+
+    The child dies with this process, however that ends, because its pipe of jobs closes then.
+
+    Args:
+        python: Interpreter that has TensorFlow and the Object Detection API; None for this one.
+        log: File that the child's stdout and stderr are appended to.
+    """
+
+    def __init__(self, python: Optional[str], log: Path) -> None:
+        self._python = python or sys.executable
+        self.log = Path(log)
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._jobs = -1
+        self._events = -1
+        self._unread = b""
+
+    def __enter__(self) -> OdapiChild:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The child's process id, once it is started."""
+        return self._process.pid if self._process else None
+
+    def probe(self) -> dict[str, Any]:
+        """Versions of the child's Python, TensorFlow and numpy, and what was healed."""
+        return self._run("probe", {})
+
+    def train(self, job: TrainJob, on_progress: Optional[Callable[[Progress], None]] = None) -> dict[str, Any]:
+        """Train, or resume.
+
+        Returns:
+            ``steps``, ``resumed_from`` (a step; 0 for a new training), ``checkpoint`` (prefix, relative to model_dir), ``loss``,
+            ``loss_curve`` (file in model_dir: ``[[step, loss, learning rate], ...]``), ``seconds``, ``fine_tune`` (None, or ``loaded``
+            (count) and ``skipped`` [{"name", "model" (shape), "checkpoint" (shape, or None where absent)}]).
+
+        Raises:
+            TrainingError: The loss became infinite or NaN, the checkpoint does not fit, or the process failed (the last lines
+                of its log are in the message).
+        """
+        job.model_dir.mkdir(parents=True, exist_ok=True)
+        return self._run("train", vars(job), on_progress)
+
+    def evaluate(self, job: EvaluateJob) -> dict[str, Any]:
+        """COCO metrics.
+
+        Returns:
+            ``mAP``, ``mAP@0.5``, ``mAP@0.75``, ``per_class`` ({name: {"AP", "AP@0.5"}}, None where a class has no ground truth),
+            ``coco`` (all twelve numbers under the OD API's names), ``losses``, ``images``, ``step``.
+        """
+        job.out.mkdir(parents=True, exist_ok=True)
+        return self._run("evaluate", {**vars(job), "train_records": [], "seed": 0})
+
+    def export(self, job: ExportJob) -> dict[str, Any]:
+        """Freeze. Returns ``input``, ``outputs`` (node names), ``nodes`` (count), ``bytes``."""
+        job.out.mkdir(parents=True, exist_ok=True)
+        return self._run("export", vars(job))
+
+    def infer(self, frozen_graph: Path, images: Sequence[Union[Path, np.ndarray]]) -> list[Detections]:
+        """Detections of a frozen graph, all that it returns, one set per image.
+
+        Args:
+            images: uint8 [H, W, 3] RGB arrays, or .npy files of such; original size.
+        """
+        with tempfile.TemporaryDirectory(prefix="jetlane-infer-") as folder:
+            out = Path(folder) / "detections.npz"
+            files = [_as_file(image, Path(folder) / f"{index}.npy") for index, image in enumerate(images)]
+            self._run("infer", {"frozen_graph": frozen_graph, "images": files, "out": out})
+            with np.load(out) as found:
+                ends = np.cumsum(found["counts"])[:-1]
+                columns = [np.split(found[name], ends) for name in ("boxes", "labels", "scores")]
+        return [Detections(*row) for row in zip(*columns)] if files else []
+
+    def close(self) -> None:
+        """End the child, in the middle of a job too. May be called twice."""
+        for descriptor in (self._jobs, self._events):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._jobs = self._events = -1
+        if self._process is not None:
+            try:
+                self._process.wait(2)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        theirs_in, self._jobs = os.pipe()
+        self._events, theirs_out = os.pipe()
+        self._unread = b""
+        try:
+            with open(self.log, "ab") as log:
+                self._process = subprocess.Popen(
+                    [self._python, str(_CHILD), str(theirs_in), str(theirs_out)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs_in, theirs_out),
+                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **_ENVIRONMENT},
+                )
+        except OSError as error:
+            self.close()
+            remedy = "name an interpreter that exists as train.python, or leave it out"
+            raise TrainingError(f"{self._python} cannot be started", error.strerror or str(error), remedy) from error
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+
+    def _run(
+        self, name: str, arguments: dict[str, Any], on_progress: Optional[Callable[[Progress], None]] = None
+    ) -> dict[str, Any]:
+        if self._process is None:
+            self._start()
+        try:
+            # BrokenPipe: the child is gone; reading its end says so.
+            with contextlib.suppress(BrokenPipeError):
+                _write_all(self._jobs, json.dumps({"job": name, **arguments}, default=str).encode() + b"\n")
+            while True:
+                event = self._next_event(name)
+                if event["event"] == "progress" and on_progress is not None:
+                    on_progress(Progress(**{key: value for key, value in event.items() if key != "event"}))
+                elif event["event"] == "result":
+                    return event["facts"]
+                elif event["event"] == "error":
+                    raise self._failure(name, event)
+        except TrainingError:
+            raise
+        except BaseException:  # cancelled, or the caller's own on_progress failed: the job must not go on behind its back
+            self.close()
+            raise
+
+    def _next_event(self, name: str) -> dict[str, Any]:
+        while b"\n" not in self._unread:
+            # Woken every second, so that a cancellation raised in this thread is not held up by a quiet child.
+            if select.select([self._events], [], [], 1.0)[0]:
+                received = os.read(self._events, 65536)
+                if not received:
+                    raise self._death(name)
+                self._unread += received
+        line, self._unread = self._unread.split(b"\n", 1)
+        return json.loads(line)
+
+    def _failure(self, name: str, event: dict[str, str]) -> TrainingError:
+        if event["what"]:
+            return TrainingError(event["what"], event["why"], event["remedy"])
+        why = f"{event['why']}\n{self._last_lines()}"
+        return TrainingError(f"the {name} job failed in the Object Detection API", why, f"the whole log is {self.log}")
+
+    def _death(self, name: str) -> TrainingError:
+        assert self._process is not None
+        status = self._process.wait()
+        self.close()
+        if status < 0:
+            why = f"it was ended by {signal.Signals(-status).name}"
+            why += " (out of memory, when nobody else did it)" if status == -signal.SIGKILL else ""
+        else:
+            why = f"it exited with status {status}"
+        remedy = f"run again: training goes on from its last checkpoint. The whole log is {self.log}"
+        return TrainingError(f"the Object Detection API's process died in its {name} job", f"{why}\n{self._last_lines()}", remedy)
+
+    def _last_lines(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        return "\n".join(f"  | {line}" for line in lines)
+
+
+def _as_file(image: Union[Path, np.ndarray], path: Path) -> Path:
+    if not isinstance(image, np.ndarray):
+        return Path(image)
+    np.save(path, image)
+    return path
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
