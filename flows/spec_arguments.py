@@ -56,7 +56,7 @@ def running_server(state: Path = STATE) -> Optional[str]:
     """The API of the server that ``jetlane up`` started in this folder, when its process lives."""
     try:
         known = json.loads(state.read_text())
-        os.kill(known["processes"]["server"], 0)
+        os.kill(known["processes"]["server"]["pid"], 0)
         return known["url"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

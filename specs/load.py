@@ -37,7 +37,7 @@ def spec_from_data(data: Mapping[str, Any], folder: Path) -> RunSpec:
     Raises:
         SpecError: As ``load_spec``, without lines and columns.
     """
-    return _checked(MarkedYaml(None, data), folder)
+    return _checked(MarkedYaml(folder, data), folder)
 
 
 def _checked(marked: MarkedYaml, folder: Path) -> RunSpec:

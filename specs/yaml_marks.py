@@ -28,20 +28,20 @@ class MarkedYaml:
     """A parsed file.
 
     Attributes:
-        path: The file, as the person named it; None for data that came from no file.
+        path: The file, as the person named it.
         data: Mappings, lists, strings, numbers, booleans, None.
         keys: (line, column) of each key, by its location; both count from 1.
         values: (line, column) of each value, by its location; ``()`` is the document.
     """
 
-    path: Optional[Path]
+    path: Path
     data: Any = None
     keys: dict[Location, tuple[int, int]] = field(default_factory=dict)
     values: dict[Location, tuple[int, int]] = field(default_factory=dict)
 
     def where(self, location: Location, key: bool = False) -> Optional[str]:
-        """``file:line:column`` of a key or value, or of the nearest thing around it; None without a file."""
-        if self.path is None:
+        """``file:line:column`` of a key or value, or of the nearest thing around it; None for data from no file."""
+        if not self.values:
             return None
         at = tuple(location)
         if key and at in self.keys:

@@ -1,0 +1,104 @@
+"""``jetlane device`` and ``jetlane virtual-device``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from jetlane.remote.inventory import Device
+
+_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+_INVENTORY = click.option(
+    "--inventory",
+    type=click.Path(path_type=Path),
+    help="The devices, as YAML; default: inventory.yaml, else the virtual Jetsons of .jetlane.",
+)
+
+
+@click.group()
+def device() -> None:
+    """Look at one device of an inventory, or enroll it."""
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+@click.option("--yes", is_flag=True, help="Pin the key without asking; for those who compared it elsewhere.")
+def enroll(name: str, inventory: Optional[Path], yes: bool) -> None:
+    """Pin the host key of device NAME, after a person has compared the fingerprint."""
+    from jetlane.remote.enroll import enroll as pin
+
+    def ask(shown: str) -> bool:
+        click.echo(shown)
+        return yes or click.confirm("is that the device's own key?", default=False)
+
+    fingerprint = pin(_device(name, inventory), ask)
+    click.echo(f"{name}: pinned {fingerprint}")
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+def probe(name: str, inventory: Optional[Path]) -> None:
+    """Show what device NAME is and can do."""
+    from jetlane.remote.device import probe as look
+
+    _show(look(_device(name, inventory)))
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+def status(name: str, inventory: Optional[Path]) -> None:
+    """Show what is on device NAME: the live release, the one before, engines, a build under way."""
+    from jetlane.remote.device import status as look
+
+    found = look(_device(name, inventory))
+    report = found.pop("report") or {}
+    found["verified on the board"] = {key: value for key, value in report.items() if key != "samples"}
+    _show(found)
+
+
+@click.group(name="virtual-device")
+def virtual_device() -> None:
+    """Start and stop virtual Jetsons: a real agent behind a real SSH server, on this machine."""
+
+
+@virtual_device.command()
+@click.option("--count", default=1, show_default=True, help="How many.")
+@_WORKSPACE
+def start(count: int, workspace: Path) -> None:
+    """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
+    from jetlane.remote.virtual import start as begin
+
+    click.echo(f"inventory: {begin(workspace.resolve() / 'virtual', count)}")
+
+
+@virtual_device.command()
+@_WORKSPACE
+def stop(workspace: Path) -> None:
+    """Stop them; what is on them stays."""
+    from jetlane.remote.virtual import stop as end
+
+    click.echo("stopped" if end(workspace.resolve() / "virtual") else "none was running")
+
+
+def _device(name: str, inventory: Optional[Path]) -> Device:
+    from jetlane.remote.inventory import load_inventory
+    from jetlane.specs.errors import SpecError
+
+    usual = [Path("inventory.yaml"), Path(".jetlane/virtual/inventory.yaml")]
+    path = inventory or next((candidate for candidate in usual if candidate.is_file()), None)
+    if path is None:
+        raise SpecError("there is no inventory here", f"looked for {usual[0]} and {usual[1]}", "name it: --inventory")
+    return load_inventory(path).device(name)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {value if isinstance(value, (str, int, float)) else json.dumps(value)}")

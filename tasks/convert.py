@@ -1,0 +1,41 @@
+"""Step ``convert``: the frozen graph as UFF, and as ONNX lowered from that UFF."""
+
+from __future__ import annotations
+
+from jetlane.tasks.export import FrozenModel
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult
+
+CODE = (
+    "jetlane.tasks.convert",
+    "jetlane.tasks.conversion",
+    "jetlane.tasks.ssd",
+    "jetlane.tasks.graph",
+    "jetlane.tasks.uff",
+    "jetlane.tasks.lowering",
+)
+
+
+@step("convert")
+def convert(run: Run, model: FrozenModel) -> StepResult:
+    """Write model.uff, model.uff.pbtxt, the ONNX files, config.py and plugins.json.
+
+    Raises:
+        GraphError, DerivationError, ConversionError: What cannot be read, expressed or written, and why.
+    """
+    from jetlane.tasks.conversion import convert_model
+
+    return run.step(
+        "convert",
+        inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
+        params={},
+        code=CODE,
+        make=lambda out: convert_model(model.graph, model.config, out),
+        describe=_describe,
+    )
+
+
+def _describe(result: StepResult) -> str:
+    uff = (result.path / "model.uff").stat().st_size
+    return f"model.uff {uff / 1e6:.1f} MB, model.onnx, model.trt.onnx"

@@ -1,0 +1,163 @@
+"""Step ``deploy``: the release onto the devices, one after the other, stopping at the first that fails.
+
+What a device runs is known by the device alone, so this step is not content-addressed: each device is asked, and only what
+is missing there is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from jetlane.specs.errors import DeviceError, JetlaneError
+from jetlane.specs.schema import Fleet
+from jetlane.tasks.gate import Live, write_live
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.progress import Progress
+from jetlane.tasks.run import Run
+from jetlane.tasks.run_facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
+
+if TYPE_CHECKING:
+    from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.inventory import Device
+
+
+@step("deploy")
+def deploy(run: Run, release: Path, live: Live) -> tuple[DeviceFacts, ...]:
+    """Deliver to every device of the spec's fleet; failures are in the facts, see ``refuse_failures``.
+
+    Args:
+        release: The release's folder.
+        live: What to remember as live once every device runs it.
+    """
+    fleet = run.spec.fleet
+    if fleet.inventory is None and not fleet.virtual:
+        run.skip("deploy", "the spec names no fleet; the release stays here")
+        return ()
+    run.progress.started("deploy")
+    with devices_of(fleet, run.workspace.root) as devices:
+        facts = deliver_all(release, devices, run.progress, run.spec.build.model_dump(mode="json"))
+    run.record(_summary(facts))
+    if all(device.state in ("active", "unchanged") for device in facts):
+        write_live(run.workspace, run.spec.name, live)
+    return facts
+
+
+def deliver_all(
+    release: Path, devices: Sequence[Device], progress: Progress, build: Mapping[str, Any]
+) -> tuple[DeviceFacts, ...]:
+    """One device after the other; after the first failure the rest is left as it is.
+
+    Args:
+        build: The spec's section: precision, workspace_mb, max_batch.
+    """
+    from jetlane.remote.delivery import deliver
+
+    options = {"precision": build["precision"], "batch": build["max_batch"], "workspace_mb": build["workspace_mb"]}
+    done: list[DeviceFacts] = []
+    failed = ""
+    for device in devices:
+        if failed:
+            done.append(DeviceFacts(device.name, device.address, SKIPPED, f"{failed} failed before it"))
+            continue
+        try:
+            report = deliver(release, device, Teller(device.name, progress), options)
+        except JetlaneError as error:
+            failed = device.name
+            done.append(DeviceFacts(device.name, device.address, FAILED, str(error)))
+        else:
+            done.append(_facts(report))
+    return tuple(done)
+
+
+class Teller:
+    """Passes an agent's events on as progress of the step."""
+
+    def __init__(self, device: str, progress: Progress) -> None:
+        self._device, self._progress, self._phase = device, progress, ""
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "phase":
+            self._phase = str(event["phase"])
+            self._say(None, "")
+        elif event["event"] in ("progress", "heartbeat"):
+            done, total = event.get("done"), event.get("total")
+            self._say(done / total if done and total else None, str(event.get("note") or event.get("step") or ""))
+
+    def _say(self, fraction: Optional[float], text: str) -> None:
+        text = f": {text}" if text and text != self._phase else ""
+        self._progress.update("deploy", fraction, f"{self._device}: {self._phase}{text}")
+
+
+def refuse_failures(devices: Sequence[DeviceFacts]) -> None:
+    """End a run whose fleet is not whole; after the report, so that a person sees what went well.
+
+    Raises:
+        DeviceError: With the first device's reason and what was left out.
+    """
+    for device in devices:
+        if device.state == FAILED:
+            left = [other.name for other in devices if other.state == SKIPPED]
+            rest = f"; left as they were: {', '.join(left)}" if left else ""
+            raise DeviceError(
+                f"the release did not go live on {device.name}{rest}",
+                device.reason,
+                "mend the cause and run again: what was done is not done again",
+            )
+
+
+@contextmanager
+def devices_of(fleet: Fleet, workspace: Path) -> Iterator[Sequence[Device]]:
+    """The devices of an inventory, or virtual Jetsons that run while they are needed.
+
+    Raises:
+        SpecError: The inventory is wrong; file, line, column.
+    """
+    from jetlane.remote.inventory import load_inventory
+
+    if fleet.inventory is not None:
+        yield load_inventory(Path(fleet.inventory)).devices
+        return
+    from jetlane.remote.virtual import running
+
+    with running(workspace / "virtual", fleet.virtual) as inventory:
+        yield load_inventory(inventory).devices
+
+
+def _facts(report: DeviceReport) -> DeviceFacts:
+    return DeviceFacts(
+        name=report.name,
+        host=report.host,
+        state=report.state,
+        reason="; ".join(report.skipped),
+        road=report.road,
+        board=dict(report.board),
+        engine_key=report.engine,
+        bytes_sent=report.bytes_sent,
+        seconds=dict(report.seconds),
+        agreement=dict(report.agreement),
+        detections=tuple(report.detections),
+    )
+
+
+def _summary(devices: Sequence[DeviceFacts]) -> StepFacts:
+    states = [device.state for device in devices]
+    seconds = sum(sum(device.seconds.values()) for device in devices)
+    note = "; ".join(f"{device.name}: {_line(device)}" for device in devices)
+    if FAILED in states:
+        return StepFacts("deploy", FAILED, seconds, note=note)
+    if all(state == "unchanged" for state in states):
+        return StepFacts("deploy", UNCHANGED, 0.0, note=note)
+    return StepFacts("deploy", MADE, seconds, note=note)
+
+
+def _line(device: DeviceFacts) -> str:
+    if device.state == "active":
+        sent = f"{device.bytes_sent / 1e6:.1f} MB sent, " if device.bytes_sent else "nothing sent, "
+        return f"active by the {device.road} road, {sent}{device.agreement.get('matched', 0)} detections agree"
+    if device.state == "unchanged":
+        return "runs this release already: no upload, no build"
+    return f"{device.state}: {device.reason.splitlines()[0]}"
+

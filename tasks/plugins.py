@@ -1,0 +1,57 @@
+"""Step ``plugins``: the TensorRT plugin parameters, derived from the pipeline.config and read back from the graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetlane.tasks.export import FrozenModel
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult, write_atomic
+
+if TYPE_CHECKING:
+    from jetlane.tasks.ssd.params import PluginParams
+
+CODE = ("jetlane.tasks.plugins", "jetlane.tasks.conversion", "jetlane.tasks.ssd", "jetlane.tasks.graph")
+
+
+@step("plugins")
+def plugins(run: Run, model: FrozenModel) -> StepResult:
+    """Derive twice; both must agree.
+
+    Raises:
+        DerivationError: Config and graph disagree, or something cannot be expressed; with the config's line.
+    """
+    return run.step(
+        "plugins",
+        inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
+        params={},
+        code=CODE,
+        make=lambda out: _derive(model, out),
+        describe=_describe,
+    )
+
+
+def _derive(model: FrozenModel, out: Path) -> Mapping[str, Any]:
+    from jetlane.tasks.conversion import derive_plugins
+
+    facts = derive_plugins(model.config, model.graph).to_json()
+    write_atomic(out / "plugins.json", json.dumps(facts, indent=1))
+    return facts
+
+
+def params_of(result: StepResult) -> PluginParams:
+    """The parameters a step recorded."""
+    from jetlane.tasks.ssd.params import PluginParams
+
+    return PluginParams.from_json(result.facts)
+
+
+def _describe(result: StepResult) -> str:
+    facts = result.facts
+    image = facts["input"]
+    anchors = "GridAnchor_TRT" if facts["grid_anchor"] else "constant anchors"
+    return f"{image['width']}x{image['height']}, {facts['num_priors']} priors, {anchors}"

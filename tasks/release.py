@@ -1,0 +1,150 @@
+"""Step ``release``: everything a device needs and everything that vouches for it, in one immutable folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetlane.tasks.export import FrozenModel
+from jetlane.tasks.plugins import params_of
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.preflight import expected_of, samples_of
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult, sync_folder
+
+if TYPE_CHECKING:
+    from jetlane.specs.schema import RunSpec
+    from jetlane.tasks.bundle.release import Tolerance
+
+CODE = ("jetlane.tasks.release", "jetlane.tasks.bundle", "jetlane.remote.agent.manifest")
+_MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
+_TOOLS = ("jetlane", "tensorflow", "tf-models-research-object-detection", "onnx", "onnxruntime", "numpy", "protobuf")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a release was made from, for its manifest.
+
+    Attributes:
+        labels: Class names; the first has label 1.
+        metrics: JSON values.
+        sources: Digests by name.
+    """
+
+    labels: tuple[str, ...]
+    metrics: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+
+@step("release")
+def release(
+    run: Run, model: FrozenModel, parameters: StepResult, converted: StepResult, proof: StepResult, origin: Origin
+) -> StepResult:
+    """Write the release; its id is in the facts, its folder is ``release_path``.
+
+    Raises:
+        ReleaseError: Something is missing.
+    """
+    verify = run.spec.verify
+    tolerances = tolerances_of(run.spec)
+    roads = roads_of(run, converted)
+    result = run.step(
+        "release",
+        inputs={
+            "models": converted.digest(*_MODELS),
+            "plugins": parameters.digest(),
+            "pipeline_config": model.config_digest,
+            "proof": proof.digest(),
+        },
+        params={
+            "name": run.spec.name,
+            "threshold": verify.threshold,
+            "tolerances": {precision: asdict(tolerance) for precision, tolerance in tolerances.items()},
+            "roads": roads,
+            "origin": origin,
+        },
+        code=CODE,
+        make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, out),
+        describe=lambda result: f"{result.facts['id']}, for {', '.join(roads)}",
+    )
+    _link(run, result)
+    return result
+
+
+def _write(
+    run: Run,
+    model: FrozenModel,
+    parameters: StepResult,
+    converted: StepResult,
+    proof: StepResult,
+    origin: Origin,
+    roads: list[str],
+    out: Path,
+) -> Mapping[str, Any]:
+    from jetlane.tasks.bundle.release import write_release
+
+    files: dict[str, Path] = {name: converted.file(name) for name in _MODELS}
+    identifier = write_release(
+        out,
+        run.spec.name,
+        files={**files, "pipeline.config": model.config},
+        samples=samples_of(proof),
+        expected=expected_of(proof),
+        params=params_of(parameters),
+        labels=origin.labels,
+        metrics=origin.metrics,
+        sources=origin.sources,
+        tools={tool: _version(tool) for tool in _TOOLS if _version(tool)},
+        threshold=run.spec.verify.threshold,
+        tolerances=tolerances_of(run.spec),
+        roads=roads,
+    )
+    return {"id": identifier}
+
+
+def release_path(result: StepResult) -> Path:
+    """The release's folder, named by its id."""
+    return result.file(result.facts["id"])
+
+
+def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
+    """The usual tolerances by precision; what the spec says goes for the precision it builds in."""
+    from jetlane.tasks.bundle.release import TOLERANCES
+
+    given = {name: value for name in ("iou", "score") if (value := getattr(spec.verify, name)) is not None}
+    own = replace(TOLERANCES[spec.build.precision], **given)
+    return {**TOLERANCES, spec.build.precision: own}
+
+
+def roads_of(run: Run, converted: StepResult) -> list[str]:
+    """The roads a board may take; a UFF with unproven patterns is none, unless the spec allows it."""
+    unproven = converted.facts["unproven"]
+    if unproven and not run.spec.convert.allow_unproven:
+        run.note(
+            f"UFF boards are left out: {', '.join(unproven)} was never seen in a UFF file that TensorRT reads "
+            "(convert.allow_unproven: true ships it all the same)"
+        )
+        return ["onnx", "cpu"]
+    return ["uff", "onnx", "cpu"]
+
+
+def _link(run: Run, result: StepResult) -> None:
+    """``<workspace>/releases/<id>``, where people look for releases."""
+    link = run.workspace.root / "releases" / result.facts["id"]
+    link.parent.mkdir(exist_ok=True)
+    target = Path("..") / release_path(result).relative_to(run.workspace.root)
+    if link.is_symlink() and link.readlink() == target:
+        return
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    sync_folder(link.parent)
+
+
+def _version(tool: str) -> str:
+    try:
+        return metadata.version(tool)
+    except metadata.PackageNotFoundError:
+        return ""

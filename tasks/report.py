@@ -1,0 +1,86 @@
+"""Step ``report``: one page that shows the run; a link to it is a Prefect artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.run_facts import DeviceFacts, RunFacts
+from jetlane.tasks.workspace import StepResult, digest_of
+
+CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run_facts")
+
+
+@step("report")
+def report(run: Run, release: Path, devices: tuple[DeviceFacts, ...]) -> StepResult:
+    """Draw the page, unless the same story was drawn before; ``page`` is its path."""
+    from jetlane.tasks.reporting import write_report
+
+    facts = gather(run, release, devices)
+    result = run.step(
+        "report",
+        inputs={"story": digest_of(_lasting(facts))},
+        params={},
+        code=CODE,
+        make=lambda out: {"page": write_report(out, facts).name},
+        describe=lambda result: str(page(result)),
+    )
+    _publish(run.spec.name, page(result))
+    return result
+
+
+def page(result: StepResult) -> Path:
+    """The report's HTML file."""
+    return result.file(result.facts["page"])
+
+
+def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
+    """Everything the run knows, in the report's form."""
+
+    def recorded(name: str) -> Mapping[str, Any]:
+        return run.results[name].facts if name in run.results else {}
+
+    metrics = recorded("evaluate").get("coco", {})
+    gate = next((step.facts for step in run.steps if step.name == "gate"), {})
+    labels = recorded("dataset").get("labels", {})
+    return RunFacts(
+        name=run.spec.name,
+        spec=run.spec.model_dump(mode="json", exclude_none=True),
+        started=run.started,
+        seconds=round(run.seconds, 1),
+        steps=tuple(run.steps),
+        labels=tuple(labels[number] for number in sorted(labels, key=int)),
+        dataset=recorded("dataset").get("stats", {}),
+        metrics=metrics,
+        loss_curve=tuple((int(at), float(loss)) for at, loss in recorded("train").get("curve", ())),
+        gate=gate,
+        plugins=recorded("plugins"),
+        preflight=recorded("preflight"),
+        release=release.name,
+        release_path=str(release),
+        devices=tuple(devices),
+        notes=tuple(run.notes),
+    )
+
+
+def _lasting(facts: RunFacts) -> Mapping[str, Any]:
+    """The story without what differs when nothing was done: times of this run, who found what in the workspace."""
+    data = facts.to_json()
+    for name in ("started", "seconds", "notes"):
+        del data[name]
+    data["steps"] = [(step["name"], step["key"]) for step in data["steps"]]
+    data["gate"] = {key: data["gate"].get(key) for key in ("passed", "forced")}
+    for device in data["devices"]:
+        for name in ("bytes_sent", "seconds", "reason", "board"):
+            del device[name]
+        device["state"] = device["state"].replace("unchanged", "active")
+    return data
+
+
+def _publish(name: str, path: Path) -> None:
+    from prefect.artifacts import create_link_artifact
+
+    create_link_artifact(f"file://{path}", link_text=f"report of {name}", key="report", description=str(path))
