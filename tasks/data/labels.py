@@ -23,7 +23,7 @@ def read_label_map(path: Path) -> dict[int, str]:
 
     Raises:
         DatasetError: Missing or unreadable file; no item; an id below 1, used twice, or ids that leave gaps (the
-            network's class column is the id, so a gap would be a class that cannot exist); a name missing or used twice.
+            network's class column is the id, so a gap would be a class without examples); a name missing or twice.
     """
     from google.protobuf import text_format
 

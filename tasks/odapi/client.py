@@ -1,4 +1,4 @@
-"""The parent's side of the Object Detection API's process: one child, started at the first job, for all jobs of a run."""
+"""The parent's side of the Object Detection API's process: one child, started at the first job, for all of a run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TrainJob:
     Attributes:
         pipeline_config: Names no paths; see ``pipeline``.
         train_records, validation_records: Record files; without validation records, evaluation takes the others.
-        model_dir: Gets checkpoints, TensorBoard events and ``loss.json``; a training cut short is resumed from what is there.
+        model_dir: Gets checkpoints, TensorBoard events and ``loss.json``; a training cut short is resumed from it.
         checkpoint_every: Steps.
         fine_tune_checkpoint: Prefix of a checkpoint to start from; variables of another shape are skipped and listed.
     """
@@ -128,13 +128,14 @@ class OdapiChild:
         """Train, or resume.
 
         Returns:
-            ``steps``, ``resumed_from`` (a step; 0 for a new training), ``checkpoint`` (prefix, relative to model_dir), ``loss``,
-            ``loss_curve`` (file in model_dir: ``[[step, loss, learning rate], ...]``), ``seconds``, ``fine_tune`` (None, or ``loaded``
-            (count) and ``skipped`` [{"name", "model" (shape), "checkpoint" (shape, or None where absent)}]).
+            ``steps``, ``resumed_from`` (a step; 0 for a new training), ``checkpoint`` (prefix, relative to model_dir),
+            ``loss``, ``loss_curve`` (file in model_dir: ``[[step, loss, learning rate], ...]``), ``seconds``, and
+            ``fine_tune``: None, or ``loaded`` (count) and ``skipped``, a list of {"name", "model" (shape), "checkpoint"
+            (shape, or None where absent)}.
 
         Raises:
-            TrainingError: The loss became infinite or NaN, the checkpoint does not fit, or the process failed (the last lines
-                of its log are in the message).
+            TrainingError: The loss became infinite or NaN, the checkpoint does not fit, or the process failed (the last
+                lines of its log are in the message).
         """
         job.model_dir.mkdir(parents=True, exist_ok=True)
         return self._run("train", vars(job), on_progress)
@@ -143,7 +144,7 @@ class OdapiChild:
         """COCO metrics.
 
         Returns:
-            ``mAP``, ``mAP@0.5``, ``mAP@0.75``, ``per_class`` ({name: {"AP", "AP@0.5"}}, None where a class has no ground truth),
+            ``mAP``, ``mAP@0.5``, ``mAP@0.75``, ``per_class`` ({name: {"AP", "AP@0.5"}}, None without ground truth),
             ``coco`` (all twelve numbers under the OD API's names), ``losses``, ``images``, ``step``.
         """
         job.out.mkdir(parents=True, exist_ok=True)
@@ -225,7 +226,7 @@ class OdapiChild:
                     raise self._failure(name, event)
         except TrainingError:
             raise
-        except BaseException:  # cancelled, or the caller's own on_progress failed: the job must not go on behind its back
+        except BaseException:  # cancelled, or on_progress failed: the job must not go on behind the caller's back
             self.close()
             raise
 
@@ -256,7 +257,8 @@ class OdapiChild:
         else:
             why = f"it exited with status {status}"
         remedy = f"run again: training goes on from its last checkpoint. The whole log is {self.log}"
-        return TrainingError(f"the Object Detection API's process died in its {name} job", f"{why}\n{self._last_lines()}", remedy)
+        what = f"the Object Detection API's process died in its {name} job"
+        return TrainingError(what, f"{why}\n{self._last_lines()}", remedy)
 
     def _last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]

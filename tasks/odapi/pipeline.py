@@ -1,4 +1,4 @@
-"""The pipeline.config of a training: rendered from a bundled template, or a user's own with the fields that must change.
+"""The pipeline.config of a training: rendered from a bundled template, or a user's own with what must change.
 
 Either way it names no place on this machine: where records and label map lie comes with the job, so that the same data,
 spec and code give the same bytes, and the file can travel with the release.
@@ -42,7 +42,7 @@ def templates_folder() -> Path:
     """Where the bundled templates are."""
     import jetlane.specs
 
-    return Path(list(jetlane.specs.__path__)[0]) / "templates"
+    return Path(next(iter(jetlane.specs.__path__))) / "templates"
 
 
 def architectures() -> list[str]:
@@ -86,13 +86,13 @@ def render(settings: ModelSettings, num_classes: int) -> str:
 def overlay(
     path: Path, num_classes: int, *, steps: Optional[int] = None, batch_size: Optional[int] = None
 ) -> str:
-    """A user's pipeline.config with what must change: classes, data, COCO metrics; and steps and batch size where given.
+    """A user's pipeline.config with what must change: classes, data, COCO metrics; steps and batch size where given.
 
     A cosine schedule is stretched to the steps. The rest stays as it is; comments are lost.
 
     Raises:
-        SpecError: The config cannot be parsed, is no SSD, asks for no number of steps, or names a fine-tune checkpoint of its
-            own (the spec must name it, so that it counts among the training's inputs).
+        SpecError: The config cannot be parsed, is no SSD, asks for no number of steps, or names a fine-tune checkpoint
+            (the spec must name it, so that it counts among the training's inputs).
     """
     from google.protobuf import text_format
 

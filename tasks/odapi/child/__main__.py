@@ -10,7 +10,7 @@ _NAME = "jetlane_odapi_child"
 
 
 def _load_package() -> None:
-    """Import this folder as a package of its own, with no folder added to the path: nothing of ours shadows a library."""
+    """Import this folder as a package of its own, with no folder on the path: nothing of ours shadows a library."""
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.getcwd()) != _HERE]
     spec = importlib.util.spec_from_file_location(
         _NAME, os.path.join(_HERE, "__init__.py"), submodule_search_locations=[_HERE]

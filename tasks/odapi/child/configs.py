@@ -6,17 +6,20 @@ the job and is merged in here.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 from . import healing
 from .errors import JobError
 
 
-def estimator_and_inputs(arguments: Dict[str, Any], model_dir: str, override: str = "", **run_config: Any) -> Dict[str, Any]:
+def estimator_and_inputs(
+    arguments: dict[str, Any], model_dir: str, override: str = "", **run_config: Any
+) -> dict[str, Any]:
     """What ``model_lib.create_estimator_and_inputs`` returns.
 
     Args:
-        arguments: ``pipeline_config``, ``train_records``, ``validation_records`` (lists of files), ``label_map``, ``seed``.
+        arguments: ``pipeline_config``, ``train_records``, ``validation_records`` (lists of files), ``label_map`` and
+            ``seed``.
         override: Text proto merged over the pipeline.config.
         run_config: Further fields of tf.estimator.RunConfig.
     """
@@ -49,7 +52,8 @@ def read_pipeline(path: str) -> Any:
         try:
             return text_format.Parse(file.read(), pipeline_pb2.TrainEvalPipelineConfig())
         except text_format.ParseError as error:
-            raise JobError("%s is not accepted by the Object Detection API" % path, str(error), "correct the line named")
+            what = f"{path} is not accepted by the Object Detection API"
+            raise JobError(what, str(error), "correct the line named") from error
 
 
 def refuse_quantisation(path: str) -> None:
@@ -58,11 +62,11 @@ def refuse_quantisation(path: str) -> None:
 
     if read_pipeline(path).HasField("graph_rewriter") and not tensorflow.__version__.startswith("1."):
         raise JobError(
-            "%s asks for quantisation-aware training (graph_rewriter)" % path,
-            "it needs tf.contrib.quantize, which TensorFlow %s does not have" % tensorflow.__version__,
+            f"{path} asks for quantisation-aware training (graph_rewriter)",
+            f"it needs tf.contrib.quantize, which TensorFlow {tensorflow.__version__} does not have",
             "remove graph_rewriter from the config, or name a Python with TensorFlow 1.15 as train.python",
         )
 
 
-def _paths(files: List[str]) -> List[str]:
+def _paths(files: list[str]) -> list[str]:
     return [str(file) for file in files]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from . import configs
 
 _BOXES = "DetectionBoxes_"
 
 
-def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
+def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Evaluate.
 
     Args:
-        arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix) and ``out`` (folder for TensorBoard events).
+        arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix) and ``out`` (TensorBoard events).
     """
     made = configs.estimator_and_inputs(arguments, arguments["out"])
     with _per_class() as classes:
@@ -43,15 +44,14 @@ class _Classes(dict):
 
 @contextlib.contextmanager
 def _per_class() -> Iterator[_Classes]:
-    """Gather per-class figures: the OD API reads them from a pycocotools of its own making, which the real one is not."""
+    """Gather per-class figures: the OD API looks for them in a pycocotools of its own making."""
     from object_detection.metrics import coco_tools
 
     original = coco_tools.COCOEvalWrapper.ComputeMetrics
     classes = _Classes()
 
     def computing(evaluator: Any, *args: Any, **kwargs: Any) -> Any:
-        kwargs["include_metrics_per_category"] = False
-        computed = original(evaluator, *args[:0], **kwargs)
+        computed = original(evaluator)
         precision = evaluator.eval["precision"]  # [IoU thresholds, recalls, classes, areas, most detections]
         classes.images = len(evaluator.params.imgIds)
         for index, number in enumerate(evaluator.params.catIds):

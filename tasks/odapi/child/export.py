@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Dict
+from typing import Any
 
 from . import configs
 from .errors import JobError
@@ -13,7 +13,7 @@ GRAPH = "frozen_inference_graph.pb"
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
 
-def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
+def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Export.
 
     Args:
@@ -37,7 +37,7 @@ def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
     return facts
 
 
-def _inspect(path: str) -> Dict[str, Any]:
+def _inspect(path: str) -> dict[str, Any]:
     """The graph loads, and its inputs and outputs are there by name."""
     import tensorflow.compat.v1 as tf
 
@@ -49,5 +49,5 @@ def _inspect(path: str) -> Dict[str, Any]:
     names = {node.name for node in graph.node}
     missing = [name for name in ("image_tensor",) + _OUTPUTS if name not in names]
     if missing:
-        raise JobError("the exported graph lacks %s" % ", ".join(missing), "", "this is no detector that can be deployed")
+        raise JobError("the exported graph lacks {}".format(", ".join(missing)), "", "it is no detector to be deployed")
     return {"input": "image_tensor", "outputs": list(_OUTPUTS), "nodes": len(names), "bytes": os.path.getsize(path)}

@@ -1,7 +1,7 @@
-"""What breaks when the Object Detection API 2.8 meets TensorFlow 2.15, Python 3.11, numpy 1.26 and today's Pillow, healed.
+"""What breaks when the Object Detection API 2.8 meets TensorFlow 2.15, Python 3.11 and the numpy and Pillow of today.
 
-Everything happens in this process's memory; nothing installed is touched. Each function heals one break at its root, only
-where the break exists, and says so by returning its name: on a real TensorFlow 1.15 all of them find nothing to do.
+Everything happens in this process's memory; nothing installed is touched. Each function heals one break at its
+root, only where the break exists, and says whether it did: on a real TensorFlow 1.15 there is next to nothing to do.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import importlib.util
 import os
 import sys
 import types
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from .errors import JobError
 
-_healed = None  # type: Optional[List[str]]
+_healed: Optional[list[str]] = None
 
 
-def heal() -> List[str]:
-    """Make ``object_detection`` importable and able to train, evaluate and export TF1-style SSDs. Call before importing it.
+def heal() -> list[str]:
+    """Make ``object_detection`` able to train, evaluate and export TF1-style SSDs. Call before importing it.
 
     Returns:
         The names of the breaks that were found and healed.
@@ -32,9 +32,7 @@ def heal() -> List[str]:
         # One Keras in this process: the one that _legacy_layers takes its layers from.
         os.environ.pop("TF_USE_LEGACY_KERAS", None)
         require("tensorflow", "object_detection")
-        steps = (_stale_protos, _tf2_behaviour, _numpy_aliases, _pillow_text_size)
-        steps += (_legacy_layers, _tensorflow_attributes, _contrib, _slim_packages, _profiler)
-        _healed = [step.__name__.strip("_") for step in steps if step()]
+        _healed = [step.__name__.strip("_") for step in _STEPS if step()]
     return _healed
 
 
@@ -42,15 +40,17 @@ def require(*packages: str) -> None:
     for name in packages:
         if not _exists(name):
             raise JobError(
-                "%s has no %s" % (sys.executable, name),
+                f"{sys.executable} has no {name}",
                 "training needs TensorFlow and the Object Detection API",
-                "install the project with its train extra on Python 3.10 or 3.11, or name an interpreter as train.python",
+                "install the train extra on Python 3.10 or 3.11, or name an interpreter that has them as train.python",
             )
 
 
 def _stale_protos() -> bool:
-    """The OD API's ``_pb2`` modules come from an old protoc: protobuf 4 refuses them, unless it is told to be pure Python,
-    which makes every graph that is built or saved many times slower. Each holds its serialised descriptor; that is enough.
+    """The OD API's ``_pb2`` modules come from an old protoc: protobuf 4 refuses them unless told to be pure Python.
+
+    That would make every graph that is built or saved many times slower. Each module holds its serialised descriptor,
+    and that is enough.
     """
     from google.protobuf.internal import api_implementation
 
@@ -89,11 +89,11 @@ def _serialised_descriptor(path: str) -> bytes:
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
             return ast.literal_eval(node.value)
-    raise ImportError("no serialized_pb in %s" % path)
+    raise ImportError(f"no serialized_pb in {path}")
 
 
 def _tf2_behaviour() -> bool:
-    """The OD API offers its TF1 builders only where ``tf2.enabled()`` is false, and TensorFlow 2 enables it on import."""
+    """The OD API has its TF1 builders only where ``tf2.enabled()`` is false; importing TensorFlow 2 makes it true."""
     import tensorflow.compat.v1 as tf
     from tensorflow.python import tf2
 
@@ -120,12 +120,12 @@ def _pillow_text_size() -> bool:
         return False
     broken = [kind for kind in (ImageFont.FreeTypeFont, ImageFont.ImageFont) if not hasattr(kind, "getsize")]
     for kind in broken:
-        kind.getsize = lambda self, text: self.getbbox(text)[2:]  # type: ignore[attr-defined]
+        setattr(kind, "getsize", lambda self, text: self.getbbox(text)[2:])  # noqa: B010 - the class has no such name
     return bool(broken)
 
 
 def _legacy_layers() -> bool:
-    """TensorFlow's ``layers`` modules, which tf_slim uses, load themselves from ``tf_keras.legacy_tf_layers``: not there.
+    """TensorFlow's ``layers`` modules, which tf_slim uses, look for ``tf_keras.legacy_tf_layers``: not there.
 
     Keras 2.15 has them as ``keras.src.legacy_tf_layers``.
     """
@@ -145,7 +145,7 @@ def _exists(module: str) -> bool:
 
 
 def _tensorflow_attributes() -> bool:
-    """tf_slim reaches into TensorFlow's modules for names that moved: ``case``, ``cond``, ``while_loop``, ``IndexedSlices``."""
+    """tf_slim reaches into TensorFlow's own modules for names that have moved out of them."""
     import tensorflow.compat.v1 as tf
     from tensorflow.python.framework import ops
     from tensorflow.python.ops import control_flow_ops
@@ -159,7 +159,7 @@ def _tensorflow_attributes() -> bool:
 
 
 def _contrib() -> bool:
-    """``tensorflow.contrib`` left TensorFlow in 2.0. Three of its names are used unguarded; the rest is really not there."""
+    """``tensorflow.contrib`` left TensorFlow in 2.0. Three of its modules are used unguarded; the rest stays absent."""
     try:
         importlib.import_module("tensorflow.contrib")
         return False
@@ -176,21 +176,21 @@ def _contrib() -> bool:
 
 def _module(name: str, **contents: Any) -> None:
     module = types.ModuleType(name)
-    module.__path__ = []  # type: ignore[attr-defined]
+    module.__path__ = []
     module.__dict__.update(contents)
     parent, _, child = name.rpartition(".")
     sys.modules[name] = module
     setattr(sys.modules[parent], child, module)
 
 
-class _HParams(object):
+class _HParams:
     """The part of contrib's HParams that model_lib and config_util ask for."""
 
     def __init__(self, **values: Any) -> None:
         self._values = values
         self.__dict__.update(values)
 
-    def values(self) -> Dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return dict(self._values)
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -200,7 +200,7 @@ class _HParams(object):
 def _moving_average_optimizer() -> Any:
     import tensorflow.compat.v1 as tf
 
-    class MovingAverageOptimizer(tf.train.Optimizer):  # type: ignore[misc, name-defined]
+    class MovingAverageOptimizer(tf.train.Optimizer):
         """Applies another optimizer's gradients, then updates the moving averages of the variables they touched."""
 
         def __init__(self, optimizer: Any, average_decay: float = 0.9999) -> None:
@@ -241,3 +241,16 @@ def _profiler() -> bool:
         return False
     exporter.profile_inference_graph = lambda graph: None
     return True
+
+
+_STEPS = (
+    _stale_protos,
+    _tf2_behaviour,
+    _numpy_aliases,
+    _pillow_text_size,
+    _legacy_layers,
+    _tensorflow_attributes,
+    _contrib,
+    _slim_packages,
+    _profiler,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 from . import healing
 from .errors import JobError
@@ -12,19 +12,22 @@ from .errors import JobError
 _FETCHES = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 
 
-def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
+def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Infer, one image after the other in one session.
 
     Args:
-        arguments: ``frozen_graph``; ``images``: .npy files, uint8 [H, W, 3] RGB; ``out``: an .npz that gets ``counts`` [images],
-            ``boxes`` float32 [all, 4] (xmin, ymin, xmax, ymax in 0..1 of the original image), ``labels`` int32 and ``scores`` float32.
+        arguments: ``frozen_graph``; ``images``: .npy files, uint8 [H, W, 3] RGB; ``out``: an .npz that gets
+            ``counts`` [images], ``boxes`` float32 [all, 4] (xmin, ymin, xmax, ymax in 0..1 of the original image),
+            ``labels`` int32 [all] and ``scores`` float32 [all].
     """
     healing.require("tensorflow")
     import numpy as np
     import tensorflow.compat.v1 as tf
 
     graph = _load(arguments["frozen_graph"])
-    boxes, labels, scores = [], [], []  # type: List[Any], List[Any], List[Any]
+    boxes: list[Any] = []
+    labels: list[Any] = []
+    scores: list[Any] = []
     started = time.time()
     with tf.Session(graph=graph) as session:
         feed, encode = _input(graph, arguments["frozen_graph"])
@@ -58,10 +61,12 @@ def _load(path: str) -> Any:
         with graph.as_default():
             tf.import_graph_def(definition, name="")
     except Exception as error:  # a damaged file fails in many ways
-        raise JobError("the frozen graph %s cannot be loaded" % path, str(error).splitlines()[0], "export it again")
+        why = str(error).split("\n")[0]
+        raise JobError(f"the frozen graph {path} cannot be loaded", why, "export it again") from error
     missing = [name for name in _FETCHES if name not in {node.name for node in definition.node}]
     if missing:
-        raise JobError("%s lacks %s" % (path, ", ".join(missing)), "it is no exported detector", "give an exported SSD")
+        why = "it lacks {}".format(", ".join(missing))
+        raise JobError(f"{path} is no exported detector", why, "give an exported SSD")
     return graph
 
 
@@ -71,7 +76,8 @@ def _input(graph: Any, path: str) -> Any:
     for name, encode in (("image_tensor", lambda image: image), ("encoded_image_string_tensor", _png)):
         if name in names:
             return graph.get_tensor_by_name(name + ":0"), encode
-    raise JobError("%s has no input image_tensor" % path, "it has: %s" % ", ".join(sorted(names)), "export it with image_tensor")
+    why = "its placeholders are: {}".format(", ".join(sorted(names)))
+    raise JobError(f"{path} has no input image_tensor", why, "export it with the input type image_tensor")
 
 
 def _png(image: Any) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 from . import healing
 
 
-def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
+def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Versions of Python's packages that shape a training, and what had to be healed."""
     import sys
 

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 from .errors import JobError
 
@@ -27,23 +27,23 @@ def saved_step(model_dir: str) -> int:
 
 def not_finite(loss: Any, step: int) -> JobError:
     return JobError(
-        "training stopped: the loss became %s after step %d" % (loss, step),
+        f"training stopped: the loss became {loss} after step {step}",
         "the optimiser diverged: the learning rate is too high, or a box has no area",
         "lower train.learning_rate, or lengthen train.warmup_steps",
     )
 
 
-class LossCurve(object):
+class LossCurve:
     """``[[step, loss, learning rate or null], ...]``, kept in a file so that a resumed training continues it."""
 
     def __init__(self, path: str, total: int, start: int) -> None:
         self.path = path
         self.last_step = start
-        self.points = [point for point in self._load() if point[0] <= start]  # type: List[List[Any]]
+        self.points = [point for point in self._load() if point[0] <= start]
         self._every = max(1, total // _POINTS)
-        self._losses = []  # type: List[float]
+        self._losses: list[float] = []
 
-    def _load(self) -> List[List[Any]]:
+    def _load(self) -> list[list[Any]]:
         try:
             with open(self.path, encoding="utf-8") as file:
                 return json.load(file)
@@ -67,13 +67,13 @@ def hook(curve: LossCurve, total: int, emit: Any) -> Any:
     """A session hook that feeds the curve and emits ``progress`` about once a second."""
     import tensorflow.compat.v1 as tf
 
-    class ProgressHook(tf.train.SessionRunHook):  # type: ignore[misc, name-defined]
+    class ProgressHook(tf.train.SessionRunHook):
         def begin(self) -> None:
             self._fetches = {"loss": _summarised("loss")}
             rate = _summarised("learning_rate")
             if rate is not None:
                 self._fetches["rate"] = rate
-            self._clock = None  # type: Any
+            self._clock: Any = None
 
         def before_run(self, run_context: Any) -> Any:
             return tf.train.SessionRunArgs(self._fetches)

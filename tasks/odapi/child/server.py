@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, Dict
+from typing import Any
 
 from .errors import JobError
 
@@ -24,12 +24,12 @@ JOBS = ("train", "evaluate", "export", "infer", "probe")
 
 
 def serve(jobs_fd: int, events_fd: int) -> None:
-    """Run jobs until the parent closes its end of the pipe, which ends this process at once, in the middle of a job too."""
+    """Run jobs until the parent closes its end of the pipe, which ends this process at once, amid a job too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well; it decides
     os.set_inheritable(jobs_fd, False)
     os.set_inheritable(events_fd, False)
     events = os.fdopen(events_fd, "w", encoding="utf-8")
-    jobs = queue.Queue()  # type: queue.Queue[Dict[str, Any]]
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read_jobs, args=(jobs_fd, jobs), daemon=True).start()
 
     def emit(event: str, **values: Any) -> None:
@@ -49,18 +49,18 @@ def _read_jobs(jobs_fd: int, jobs: Any) -> None:
     os._exit(0)
 
 
-def _run(job: Dict[str, Any], emit: Any) -> None:
+def _run(job: dict[str, Any], emit: Any) -> None:
     name = job.pop("job")
-    print("---- job: %s %.300s" % (name, json.dumps(job)), flush=True)
+    print(f"---- job: {name} {json.dumps(job):.300}", flush=True)
     try:
         if name not in JOBS:
-            raise JobError("unknown job %r" % name)
+            raise JobError(f"unknown job {name!r}")
         facts = importlib.import_module("." + name, __package__).run(job, emit)
     except JobError as error:
         emit("error", what=error.what, why=error.why, remedy=error.remedy)
     except Exception as error:
         traceback.print_exc()
         sys.stderr.flush()
-        emit("error", what="", why="%s: %s" % (type(error).__name__, error), remedy="")
+        emit("error", what="", why=f"{type(error).__name__}: {error}", remedy="")
     else:
         emit("result", facts=facts)

@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import time
-from typing import Any, Dict, Iterator, List
+from collections.abc import Iterator
+from typing import Any
 
 from . import configs, progress
 from .errors import JobError
 
 
-def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
+def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Train to the pipeline.config's ``num_steps``.
 
     Args:
@@ -42,17 +43,17 @@ def run(arguments: Dict[str, Any], emit: Any) -> Dict[str, Any]:
                 hook = progress.hook(curve, total, emit)
                 made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=[hook])
         except tf.estimator.NanLossDuringTrainingError:
-            raise progress.not_finite("not a number", curve.last_step)
+            raise progress.not_finite("not a number", curve.last_step) from None
     curve.save()
     if restored and not restored["loaded"]:
         raise JobError(
-            "nothing of %s fits this model" % arguments["fine_tune_checkpoint"],
+            "nothing of {} fits this model".format(arguments["fine_tune_checkpoint"]),
             "no variable of the same name and shape is in it",
             "give a checkpoint of the same architecture, or none to train from scratch",
         )
     prefix = tf.train.latest_checkpoint(model_dir)
     if prefix is None or progress.saved_step(model_dir) != total:
-        raise JobError("training ended without the checkpoint of step %d" % total, "in %s" % model_dir, "run again")
+        raise JobError(f"training ended without the checkpoint of step {total}", f"in {model_dir}", "run again")
     return {
         "steps": total,
         "resumed_from": start,
@@ -74,12 +75,12 @@ def _fine_tune_override(checkpoint: Any) -> str:
         names = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
     except Exception as error:  # each TensorFlow raises its own kind
         raise JobError(
-            "the checkpoint %s cannot be read" % checkpoint,
-            str(error).splitlines()[0],
+            f"the checkpoint {checkpoint} cannot be read",
+            str(error).split("\n")[0],
             "give the prefix of a TensorFlow checkpoint, such as model.ckpt-20000, without .index or .data",
-        )
+        ) from error
     kind = "detection" if any(name.startswith("FeatureExtractor/") for name in names) else "classification"
-    return "train_config { fine_tune_checkpoint: %s fine_tune_checkpoint_type: %s %s }" % (
+    return "train_config {{ fine_tune_checkpoint: {} fine_tune_checkpoint_type: {} {} }}".format(
         json.dumps(checkpoint),
         json.dumps(kind),
         "load_all_detection_checkpoint_vars: true" if kind == "detection" else "",
@@ -87,12 +88,12 @@ def _fine_tune_override(checkpoint: Any) -> str:
 
 
 @contextlib.contextmanager
-def _restored_variables() -> Iterator[Dict[str, Any]]:
-    """Note which variables the fine-tune checkpoint gave, and which it could not: ``loaded`` (count), ``skipped`` (list)."""
+def _restored_variables() -> Iterator[dict[str, Any]]:
+    """Note what the fine-tune checkpoint gave, and what it could not: ``loaded`` (count), ``skipped`` (list)."""
     from object_detection.utils import variables_helper
 
     original = variables_helper.get_variables_available_in_checkpoint
-    noted = {}  # type: Dict[str, Any]
+    noted: dict[str, Any] = {}
 
     def noting(variables: Any, checkpoint: str, *args: Any, **kwargs: Any) -> Any:
         available = original(variables, checkpoint, *args, **kwargs)
@@ -106,7 +107,7 @@ def _restored_variables() -> Iterator[Dict[str, Any]]:
         variables_helper.get_variables_available_in_checkpoint = original
 
 
-def _skipped(wanted: Dict[str, Any], available: Dict[str, Any], checkpoint: str) -> List[Dict[str, Any]]:
+def _skipped(wanted: dict[str, Any], available: dict[str, Any], checkpoint: str) -> list[dict[str, Any]]:
     import tensorflow.compat.v1 as tf
 
     shapes = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
