@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.remote.agent import engines, roads
-from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device import Agent, open_agent
 from jetlane.remote.inventory import Device
+from jetlane.remote.release import Release, read_release
 from jetlane.remote.ssh import AgentFailure, Event, OnEvent
-from jetlane.specs.errors import ReleaseError
 
 _CHUNK = 1 << 17
 
@@ -86,8 +85,9 @@ def deliver(
         DeviceError: The device cannot be reached, cannot run the release (before anything of it is sent), or failed a
             phase; it then runs what it ran before.
     """
-    raw, manifest = _read(release)
-    request = {"release": release.name, "options": engines.options_of({"options": dict(options or {})})}
+    whole = read_release(release)
+    chosen = engines.options_of({"options": dict(options or {})})
+    request = {"release": whole.id, "options": chosen}
     tell = on_event or (lambda event: None)
 
     def phase(name: str) -> None:
@@ -95,19 +95,19 @@ def deliver(
 
     phase("probe")
     with open_agent(device, on_event) as agent:
-        report = DeviceReport(device.name, device.address, release.name, board=agent.facts)
+        report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
         with _on(device):
-            report.road = roads.choose(agent.facts, manifest, request["options"])
-        report.engine = engines.key_of(engines.recipe(manifest, report.road, agent.facts, request["options"]))
+            report.road = roads.choose(agent.facts, whole.manifest, chosen)
+        report.engine = engines.key_of(engines.recipe(whole.manifest, report.road, agent.facts, chosen))
         status = agent.call("status")
-        if _all_done(status, release.name, report.engine):
+        if _all_done(status, whole.id, report.engine):
             report.state, report.previous = "unchanged", status["previous"]
-            report.skipped.append(f"{release.name} is already active and verified: nothing to do")
+            report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
             report.take_verification(status["report"])
             return report
         phase("ship")
         with report.timed("ship"):
-            _ship(agent, release, raw, report)
+            _ship(agent, whole, report)
         phase("build")
         with report.timed("build"):
             built = agent.call("build", request)
@@ -148,28 +148,6 @@ def rollback(
         return agent.call("rollback")
 
 
-def _read(release: Path) -> tuple[bytes, dict[str, Any]]:
-    """A release's manifest and its bytes, after checking every file against it."""
-    try:
-        raw = (release / manifests.NAME).read_bytes()
-        manifest = manifests.parse(raw, release.name)
-        problems = manifests.check_files(str(release), manifest)
-    except OSError as error:
-        raise ReleaseError(
-            f"{release} is not a release", str(error), "name the folder that `jetlane run` made"
-        ) from error
-    except AgentError as error:
-        raise ReleaseError(error.what, error.why, error.remedy) from error
-    if problems:
-        listed = ", ".join(f"{path} {problem}" for path, problem in list(problems.items())[:5])
-        raise ReleaseError(
-            f"release {release.name} was altered: {listed}",
-            "its files are not those its manifest was made of",
-            "delete it and run again: it is made anew from the steps before it",
-        )
-    return raw, manifest
-
-
 @contextmanager
 def _on(device: Device) -> Iterator[None]:
     """What the agent's own rules say here, said of a device."""
@@ -190,18 +168,18 @@ def _all_done(status: Mapping[str, Any], release: str, engine: str) -> bool:
     )
 
 
-def _ship(agent: Agent, release: Path, raw: bytes, report: DeviceReport) -> None:
+def _ship(agent: Agent, release: Release, report: DeviceReport) -> None:
     """Send what the board lacks; it says what that is, and from which byte."""
 
     def feed(event: Event, send: Callable[[bytes], None]) -> None:
         for entry in event["files"]:
             send(json.dumps({name: entry[name] for name in ("path", "offset", "size", "sha256")}).encode() + b"\n")
-            with open(release / entry["path"], "rb") as file:
+            with open(release.file(entry["path"]), "rb") as file:
                 file.seek(entry["offset"])
                 while chunk := file.read(_CHUNK):
                     send(chunk)
 
-    result = agent.call("receive", {"release": release.name, "manifest_size": len(raw)}, raw, feed)
+    result = agent.call("receive", {"release": release.id, "manifest_size": len(release.raw)}, release.raw, feed)
     report.bytes_sent = result["bytes"]
     if not result["received"]:
         report.skipped.append("the board had every file already")

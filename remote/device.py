@@ -26,13 +26,26 @@ class Agent:
         self._on_event = on_event
         self._path = f"{self.device.root.rstrip('/')}/{agent_file().name}"
         self.placed = connection.place(agent_file().content, self._path)
-        self.facts = self.call("probe")
+        self.facts = self._probe()
+        if self.facts.get("agent") != agent_file().digest and not self.placed:
+            # damaged there, by a power cut perhaps: send it again
+            self.placed = connection.place(agent_file().content, self._path, replace=True)
+            self.facts = self.call("probe")
         if self.facts.get("agent") != agent_file().digest:
             raise DeviceError(
                 f"{self.device.name}: the agent at {self._path} is not the one that was sent",
                 f"its sha256 there is {self.facts.get('agent')}",
                 "delete that file on the device, then run again",
             )
+
+    def _probe(self) -> dict[str, Any]:
+        """The board's facts; none when an agent that was there already does not run."""
+        try:
+            return self.call("probe")
+        except DeviceError:
+            if self.placed:
+                raise
+            return {}
 
     def call(
         self,

@@ -9,9 +9,9 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
@@ -73,16 +73,18 @@ class Connection:
         """
         channel = self._open(" ".join(shlex.quote(argument) for argument in arguments))
         try:
-            self._send(channel, json.dumps(dict(request)).encode() + b"\n" + payload)
-            if feed is None:
-                channel.shutdown_write()
+            with suppress(EOFError):
+                _send(channel, json.dumps(dict(request)).encode() + b"\n" + payload)
+                if feed is None:
+                    channel.shutdown_write()
             for event in self._events(channel):
                 if on_event is not None:
                     on_event(event)
                 kind = event.get("event")
                 if kind == "need" and feed is not None:
-                    feed(event, lambda data: self._send(channel, data))
-                    channel.shutdown_write()
+                    with suppress(EOFError):  # the other side has ended: its last words, still to be read, tell why
+                        feed(event, lambda data: _send(channel, data))
+                        channel.shutdown_write()
                 elif kind == "result":
                     return {name: value for name, value in event.items() if name != "event"}
                 elif kind == "error":
@@ -96,8 +98,11 @@ class Connection:
         finally:
             channel.close()
 
-    def place(self, content: bytes, path: str) -> bool:
-        """Put a small file on the device by SFTP, whole or not at all. False when it has one of that size already.
+    def place(self, content: bytes, path: str, replace: bool = False) -> bool:
+        """Put a small file on the device by SFTP, whole or not at all.
+
+        Args:
+            replace: Also when the device has a file of that name and size; else it is left, and False is returned.
 
         Raises:
             DeviceError: The device does not take it.
@@ -108,7 +113,7 @@ class Connection:
             with self._client.open_sftp() as sftp:
                 sftp.get_channel().settimeout(SILENCE)  # type: ignore[union-attr]
                 try:
-                    if sftp.stat(path).st_size == len(content):
+                    if not replace and sftp.stat(path).st_size == len(content):
                         return False
                 except FileNotFoundError:
                     pass
@@ -138,13 +143,6 @@ class Connection:
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise _lost(self.device, str(error)) from error
 
-    def _send(self, channel: paramiko.Channel, data: bytes) -> None:
-        """Send, unless the other side has ended: then its last words tell why."""
-        try:
-            channel.sendall(data)
-        except OSError:
-            pass
-
     def _events(self, channel: paramiko.Channel) -> Iterator[Event]:
         held = b""
         while True:
@@ -167,7 +165,7 @@ class Connection:
     def _silent(self, channel: paramiko.Channel) -> DeviceError:
         """The program ended without a result: say what is known."""
         deadline = time.monotonic() + 2.0
-        while not channel.exit_status_ready() and channel.transport.is_active() and time.monotonic() < deadline:
+        while not channel.exit_status_ready() and time.monotonic() < deadline:
             time.sleep(0.02)
         if not channel.exit_status_ready() or channel.exit_status < 0:
             return _lost(self.device, "it ended in the middle of a command")
@@ -200,7 +198,7 @@ def connect(device: Device) -> Iterator[Connection]:
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     logging.getLogger("paramiko").propagate = False
     client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(_Unknown(device))
+    client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _Unknown(device)))
     try:
         if device.known_hosts.is_file():
             client.load_host_keys(str(device.known_hosts))
@@ -274,6 +272,13 @@ def _make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
             sftp.stat(str(path))
         except FileNotFoundError:
             sftp.mkdir(str(path), 0o700)
+
+
+def _send(channel: paramiko.Channel, data: bytes) -> None:
+    try:
+        channel.sendall(data)
+    except OSError as error:
+        raise EOFError from error
 
 
 class _Unknown:

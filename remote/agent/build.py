@@ -57,7 +57,8 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 _start(store, job, lock)
         finally:
             os.close(lock)
-        attached = _follow(store, job["key"]) or attached
+        seen = _follow(store, job["key"])
+        attached = attached or (seen and not attempts)
 
 
 def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool) -> Dict[str, Any]:
@@ -107,7 +108,7 @@ def own_environment() -> Dict[str, str]:
 
 
 def _follow(store: Store, key: str) -> bool:
-    """Wait until the build lock is free, showing the heartbeat. True when a build of ``key`` was seen running."""
+    """Wait until the build lock is free, showing the heartbeat. True when a build of ``key`` was running."""
     seen = False
     beat = 0.0
     while True:

@@ -10,7 +10,7 @@ from .files import read_json, sha256_file, sync_folder, write_bytes, write_json
 from .store import Store
 
 #: What a build may be asked for, and the values that suit a 4 GB Nano.
-DEFAULTS = {"precision": "fp32", "batch": 1, "workspace_mb": 256}
+DEFAULTS: Dict[str, Any] = {"precision": "fp32", "batch": 1, "workspace_mb": 256}
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:

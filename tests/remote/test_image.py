@@ -110,7 +110,9 @@ def test_equals_tensorflow_on_images_of_many_sizes(tmp_path: Path) -> None:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
     child = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", TENSORFLOW, str(tmp_path / "cases.json"), str(tmp_path)],
-        env=environment, capture_output=True, text=True,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert child.returncode == 0, child.stderr[-2000:]
     for number, (spec, size) in enumerate(cases):

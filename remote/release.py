@@ -1,0 +1,76 @@
+"""A release as it lies in a folder: read, and checked to the last byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.errors import AgentError
+from jetlane.specs.errors import ReleaseError
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that was read and found whole.
+
+    Attributes:
+        path: Its folder, named by its id.
+        manifest: As in manifest.json.
+        raw: The bytes of manifest.json, which the id is made of.
+    """
+
+    id: str
+    path: Path
+    manifest: dict[str, Any]
+    raw: bytes
+
+    def file(self, relative: str) -> Path:
+        return self.path / relative
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry["size"] for entry in self.manifest["files"].values())
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names; the first has label 1."""
+        return list(self.manifest["labels"])
+
+    @property
+    def expected(self) -> list[Detections]:
+        """The workstation's detections of each sample."""
+        entries: list[Mapping[str, Any]] = json.loads(self.file("expected.json").read_text())["samples"]
+        return [Detections.from_json(dict(entry)) for entry in entries]
+
+
+def read_release(path: Path) -> Release:
+    """Read a release and check every byte of it.
+
+    Raises:
+        ReleaseError: It is no release, or a file is missing, changed, or not in the manifest.
+    """
+    path = Path(path).resolve()
+    try:
+        raw = (path / manifests.NAME).read_bytes()
+        manifest = manifests.parse(raw, path.name)
+        problems = manifests.check_files(str(path), manifest)
+    except OSError as error:
+        raise ReleaseError(
+            f"{path} is not a release", f"{manifests.NAME}: {error.strerror}", "name the folder that `jetlane run` made"
+        ) from error
+    except AgentError as error:
+        raise ReleaseError(error.what, error.why, error.remedy) from error
+    if problems:
+        listed = ", ".join(f"{file} {problem}" for file, problem in list(problems.items())[:5])
+        raise ReleaseError(
+            f"release {path.name} was altered: {listed}",
+            "its files are not those its manifest was made of",
+            "delete it and run again: it is made anew from the steps before it",
+        )
+    return Release(path.name, path, manifest, raw)

@@ -1,0 +1,174 @@
+"""Virtual Jetsons: SSH and SFTP servers on loopback, each with its own host key and home, running the real agent.
+
+They live in one process of their own and in one folder::
+
+    <folder>/inventory.yaml  known_hosts  user_key  server.json  server.log
+    <folder>/<name>/host_key  home/             what the board's user sees as its home
+    <folder>/<name>/fault.json                  a fault to happen once; for tests
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from jetlane.specs.errors import DeviceError
+
+HOST = "127.0.0.1"
+USER = "jetson"
+#: In the environment of everything a virtual Jetson runs, so that switching it off ends all of it and nothing else.
+MARK = "JETLANE_VIRTUAL_JETSON"
+_START_SECONDS = 30.0
+
+#: Servers that this process started, so that it collects them when they end.
+_servers: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class VirtualDevice:
+    """One virtual Jetson.
+
+    Attributes:
+        home: What its user sees as home; the agent's folder is ``home/jetlane``.
+    """
+
+    name: str
+    port: int
+    home: Path
+
+
+@dataclass(frozen=True)
+class VirtualFleet:
+    """The virtual Jetsons of one folder.
+
+    Attributes:
+        inventory: Inventory file with their addresses, key and pinned host keys.
+        pid: The process that serves them.
+    """
+
+    folder: Path
+    inventory: Path
+    devices: tuple[VirtualDevice, ...]
+    pid: int
+
+    def device(self, name: str) -> VirtualDevice:
+        return next(device for device in self.devices if device.name == name)
+
+
+def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Optional[str] = None) -> VirtualFleet:
+    """Switch on virtual Jetsons, or find them running.
+
+    Ports, keys and homes are those of the last time, so that a fleet that was stopped comes back as it was.
+
+    Args:
+        folder: Made when missing.
+        python: The interpreter on the boards, with numpy and onnxruntime; this one unless named.
+
+    Raises:
+        DeviceError: The server did not come up; with the end of its log.
+    """
+    folder = Path(folder).absolute()
+    running = find(folder)
+    if running is not None and {device.name for device in running.devices} == set(names):
+        return running
+    stop(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "server.json").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "jetlane.remote.virtual", "serve", str(folder), python or sys.executable, *names]
+    with open(folder / "server.log", "ab") as log:
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, MARK: str(folder)},
+        )
+    _servers[folder] = server
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        running = find(folder)
+        if running is not None:
+            return running
+        time.sleep(0.02)
+    stop(folder)
+    end = (folder / "server.log").read_text(errors="replace")[-2000:]
+    raise DeviceError(f"the virtual Jetson in {folder} did not start", end.strip(), "see server.log there")
+
+
+def find(folder: Path) -> Optional[VirtualFleet]:
+    """The virtual Jetsons that run in a folder, or None."""
+    folder = Path(folder).absolute()
+    try:
+        state = json.loads((folder / "server.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if not _ours(state["pid"], folder):
+        return None
+    devices = tuple(VirtualDevice(name, port, folder / name / "home") for name, port in state["ports"].items())
+    return VirtualFleet(folder, folder / "inventory.yaml", devices, state["pid"])
+
+
+def stop(folder: Path) -> bool:
+    """Switch the virtual Jetsons of a folder off, with everything that runs on them. False when none ran."""
+    folder = Path(folder).absolute()
+    ran = False
+    deadline = time.monotonic() + 10.0
+    while True:
+        # the server first gets the chance to close its connections; a board that is switched off loses its processes
+        pids = [pid for pid in _processes() if _ours(pid, folder)]
+        if not pids:
+            server = _servers.pop(folder, None)
+            if server is not None:
+                server.wait()
+            return ran
+        ran = True
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGTERM if time.monotonic() < deadline - 8.0 else signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if folder in _servers:
+            _servers[folder].poll()
+        if time.monotonic() > deadline:
+            raise DeviceError(f"the virtual Jetson in {folder} does not stop", f"processes {pids}")
+        time.sleep(0.05)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+
+
+def _ours(pid: int, folder: Path) -> bool:
+    """Whether a process was started by the virtual Jetsons of this folder."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+    return not ended and f"{MARK}={folder}".encode() in environment.split(b"\0")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``serve FOLDER PYTHON NAME...``: the process behind ``start``."""
+    import asyncio
+
+    from jetlane.remote import virtual_server
+
+    command, folder, python, *names = arguments
+    if command != "serve":
+        raise SystemExit("usage: python -m jetlane.remote.virtual serve FOLDER PYTHON NAME...")
+    asyncio.run(virtual_server.serve(Path(folder), python, names))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

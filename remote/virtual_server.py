@@ -1,0 +1,176 @@
+"""The server of the virtual Jetsons: asyncssh, one listener per board, no shell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Optional
+
+import asyncssh
+
+from jetlane.remote.virtual import HOST, USER
+
+_CHUNK = 1 << 16
+
+
+class Board:
+    """One virtual Jetson: its keys, its home, its listener."""
+
+    def __init__(self, folder: Path, name: str, python: str) -> None:
+        self.name = name
+        self.folder = folder / name
+        self.home = self.folder / "home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.host_key = _key(self.folder / "host_key")
+        self._python = python
+        self._user_key = folder / "user_key.pub"
+        self.listener: Optional[asyncssh.SSHAcceptor] = None
+
+    async def listen(self, port: int) -> int:
+        """Open for connections; on ``port`` if it is free, else on another. Returns the port."""
+        options: dict[str, Any] = {
+            "server_host_keys": [self.host_key],
+            "authorized_client_keys": str(self._user_key),
+            "process_factory": self._run,
+            "sftp_factory": self._sftp,
+            "allow_scp": False,
+            "encoding": None,
+            "login_timeout": 30,
+        }
+        try:
+            self.listener = await asyncssh.listen(HOST, port, **options)
+        except OSError:
+            self.listener = await asyncssh.listen(HOST, 0, **options)
+        return self.listener.get_port()
+
+    def _sftp(self, channel: asyncssh.SSHServerChannel) -> asyncssh.SFTPServer:
+        return asyncssh.SFTPServer(channel, chroot=os.fsencode(self.home))
+
+    async def _run(self, process: asyncssh.SSHServerProcess) -> None:
+        """Run a command's argv in the board's home. It goes on when the connection ends, as on a real board."""
+        try:
+            argv = shlex.split(process.command or "")
+            child = await asyncio.create_subprocess_exec(
+                *argv, stdin=-1, stdout=-1, stderr=-1, cwd=self.home, env=self._environment()
+            )
+        except (OSError, ValueError) as error:
+            process.stderr.write(f"{error}\n".encode())
+            process.exit(127)
+            return
+        inwards = asyncio.create_task(self._inwards(process, child, "receive" in argv))
+        with suppress(OSError, asyncssh.Error):
+            await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+        code = await child.wait()
+        inwards.cancel()
+        with suppress(OSError, asyncssh.Error):
+            process.exit(code if code >= 0 else 128 - code)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SSH_"))}
+        return {**kept, "HOME": str(self.home), "USER": USER}
+
+    async def _inwards(self, process: asyncssh.SSHServerProcess, child: Any, upload: bool) -> None:
+        """Feed the child what the client sends, with a fault where one was asked for."""
+        fault = self._take_fault() if upload else {}
+        count = 0
+        with suppress(OSError, asyncssh.Error):
+            while chunk := await process.stdin.read(_CHUNK):
+                before, count = count, count + len(chunk)
+                cut, corrupt = fault.get("cut_after"), fault.get("corrupt_at")
+                if corrupt is not None and before <= corrupt < count:
+                    place = corrupt - before
+                    chunk = chunk[:place] + bytes([chunk[place] ^ 0xFF]) + chunk[place + 1 :]
+                if cut is not None and count >= cut:
+                    child.stdin.write(chunk[: cut - before])
+                    await child.stdin.drain()
+                    process.channel.get_connection().abort()
+                    break
+                child.stdin.write(chunk)
+                await child.stdin.drain()
+        with suppress(OSError):
+            child.stdin.close()
+
+    def _take_fault(self) -> dict[str, int]:
+        """``{"cut_after": n}`` or ``{"corrupt_at": n}``, counted in bytes of the upload; it happens once."""
+        path = self.folder / "fault.json"
+        try:
+            fault = json.loads(path.read_text())
+            path.unlink()
+        except (OSError, ValueError):
+            return {}
+        return dict(fault)
+
+
+async def serve(folder: Path, python: str, names: Sequence[str]) -> None:
+    """Serve boards until SIGTERM; ``server.json`` appears when all of them listen."""
+    _key(folder / "user_key")
+    ports = _read_ports(folder)
+    boards = [Board(folder, name, python) for name in names]
+    for board in boards:
+        ports[board.name] = await board.listen(ports.get(board.name, 0))
+    served = {board.name: ports[board.name] for board in boards}
+    _write(folder / "ports.json", json.dumps(ports))
+    _write(folder / "known_hosts", "".join(_pinned(board, served[board.name]) for board in boards))
+    _write(folder / "inventory.yaml", _inventory(served, python))
+    _write(folder / "server.json", json.dumps({"pid": os.getpid(), "ports": served}))
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    await done.wait()
+    (folder / "server.json").unlink(missing_ok=True)
+    for board in boards:
+        if board.listener is not None:
+            board.listener.close()
+    # Sessions that still run end with the process: a board that is switched off finishes nothing.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _read_ports(folder: Path) -> dict[str, int]:
+    """The ports of the last time: a board keeps its address over a restart."""
+    try:
+        return dict(json.loads((folder / "ports.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _key(path: Path) -> asyncssh.SSHKey:
+    """An ed25519 key in a file, made when missing."""
+    if path.is_file():
+        return asyncssh.read_private_key(str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(key.export_private_key())
+    path.with_name(path.name + ".pub").write_bytes(key.export_public_key())
+    return key
+
+
+def _pinned(board: Board, port: int) -> str:
+    key = board.host_key.export_public_key().decode().split()
+    return f"[{HOST}]:{port} {key[0]} {key[1]}\n"
+
+
+def _inventory(ports: dict[str, int], python: str) -> str:
+    defaults = {"host": HOST, "user": USER, "key": "user_key", "agent": False, "python": python, "tags": ["virtual"]}
+    rows = [f"  {json.dumps(name)}: {json.dumps({'port': port})}" for name, port in ports.items()]
+    return f"# virtual Jetsons\ndefaults: {json.dumps(defaults)}\ndevices:\n" + "\n".join(rows) + "\n"
+
+
+async def _pump(source: Any, sink: Any) -> None:
+    while chunk := await source.read(_CHUNK):
+        sink.write(chunk)
+        await sink.drain()
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

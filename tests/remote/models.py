@@ -1,0 +1,73 @@
+"""A small model with the outputs of a converted SSD: what a board must run, without the minutes that training takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SIZE, KEEP = 32, 8
+
+
+def small_model(seed: int = 0, weight_bytes: int = 0) -> bytes:
+    """An ONNX (opset 13, IR 8) whose detections depend on the image: NMS [1, 1, 8, 7] and NMS_1 int32 [1, 1, 1, 1].
+
+    Args:
+        weight_bytes: Adds about so many bytes of weights, to make an upload long.
+    """
+    rng = np.random.default_rng(seed)
+    base = np.zeros((KEEP, 7), np.float32)
+    base[:, 1] = rng.integers(1, 4, KEEP)
+    base[:, 2] = np.linspace(0.9, 0.4, KEEP)
+    base[:, 3:5] = rng.uniform(0.0, 0.4, (KEEP, 2))
+    base[:, 5:] = base[:, 3:5] + rng.uniform(0.2, 0.4, (KEEP, 2))
+    gain = np.zeros((KEEP, 7), np.float32)
+    gain[:, 2], gain[:, 3:] = 0.02, 0.05
+    padding = rng.standard_normal(max(weight_bytes // 4, 1)).astype(np.float32)
+    constants = {
+        "base": base[None, None],
+        "gain": gain[None, None],
+        "padding": padding,
+        "zero": np.zeros(1, np.float32),
+        "count": np.full((1, 1, 1, 1), KEEP - 1, np.int32),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["Input"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("ReduceMax", ["padding"], ["largest"], axes=[0], keepdims=1),
+        helper.make_node("Mul", ["largest", "zero"], ["nothing"]),
+        helper.make_node("Mul", ["gain", "mean"], ["shift"]),
+        helper.make_node("Add", ["base", "shift"], ["rows"]),
+        helper.make_node("Add", ["rows", "nothing"], ["NMS"]),
+        helper.make_node("ReduceSum", ["mean"], ["scalar"], keepdims=1),
+        helper.make_node("Mul", ["scalar", "zero"], ["none"]),
+        helper.make_node("Cast", ["none"], ["whole"], to=TensorProto.INT32),
+        helper.make_node("Add", ["count", "whole"], ["NMS_1"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("Input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
+        [
+            helper.make_tensor_value_info("NMS", TensorProto.FLOAT, [1, 1, KEEP, 7]),
+            helper.make_tensor_value_info("NMS_1", TensorProto.INT32, [1, 1, 1, 1]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def images(count: int = 4, seed: int = 5) -> list[np.ndarray]:
+    """Sample images of two sizes, of different brightness."""
+    rng = np.random.default_rng(seed)
+    sizes = [(40, 60), (50, 30)]
+    return [rng.integers(0, 40 + 50 * (number % 4), (*sizes[number % 2], 3), dtype=np.uint8) for number in range(count)]
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
