@@ -13,7 +13,8 @@ from jetlane.tasks.graph.rewrites.batch_norm import split_batch_norms
 from jetlane.tasks.graph.rewrites.class_logits import prepare_class_logits
 from jetlane.tasks.graph.rewrites.constants import fold_constants
 from jetlane.tasks.graph.rewrites.depthwise import widen_depthwise
-from jetlane.tasks.graph.rewrites.paddings import same_paddings
+from jetlane.tasks.graph.rewrites.paddings import absorb_paddings, zeros_to_pads
+from jetlane.tasks.graph.rewrites.upsampling import upsample_by_convolution
 from jetlane.tasks.graph.shape_ops import Shape
 from jetlane.tasks.graph.simplify import simplify
 from jetlane.tasks.graph.ssd import SsdGraph
@@ -60,8 +61,9 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
         )
     steps = [fold_constants(network, Evaluator(network))]
     network = _part(network, outputs)
-    evaluator = Evaluator(network)
-    steps += [split_batch_norms(network, evaluator), same_paddings(network, evaluator), widen_depthwise(network)]
+    for step in (split_batch_norms, zeros_to_pads, absorb_paddings, upsample_by_convolution):
+        steps.append(step(network, Evaluator(network)))
+    steps.append(widen_depthwise(network))
     network = _part(network, outputs)
     steps.append(fold_affine(network, outputs))
     steps.append(

@@ -182,6 +182,15 @@ def _matmul(node: Node, a: Fact, b: Fact) -> list[Shape]:
     return [(rows, columns)]
 
 
+def _resize(node: Node, x: Fact, size: Fact) -> list[Shape]:
+    shape, wanted = _shape(x), _value(size)
+    return [(shape[0], int(wanted[0]), int(wanted[1]), shape[3])]
+
+
+def _conv_transpose(node: Node, size: Fact, kernel: Fact, x: Fact) -> list[Shape]:
+    return [tuple(int(s) for s in _value(size))]
+
+
 def _batch_norm(node: Node, x: Fact, *rest: Fact) -> list[Shape]:
     return [_shape(x)] * 5
 
@@ -217,6 +226,9 @@ SHAPE_OPS: dict[str, Callable[..., Sequence[Shape]]] = {
     "StridedSlice": _strided_slice,
     "Slice": _slice,
     "MatMul": _matmul,
+    "ResizeBilinear": _resize,
+    "ResizeNearestNeighbor": _resize,
+    "Conv2DBackpropInput": _conv_transpose,
     "FusedBatchNorm": _batch_norm,
     "FusedBatchNormV2": _batch_norm,
     "FusedBatchNormV3": _batch_norm,

@@ -52,11 +52,17 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
     )
     locations, confidences = [], []
     for head in ssd.heads:
-        box, score = _add_head(target, head, ssd.num_classes)
+        batch = _add_batch_size(target, head)
+        count = head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
+        locations.append(_add_reshape(target, head.box_reshape, head.boxes, batch, (count, 1, 4)))
+        scores, sizes = head.classes, (count, ssd.num_classes)
         if params.score_converter == "SOFTMAX":
-            score = target.add(Node(f"{score}/softmax", "Softmax", [score])).name
-        locations.append(box)
-        confidences.append(score)
+            # Four dimensions, where the order N+C leaves no doubt which are the channels; the reshape after it brings the
+            # elements back into their order, whatever the parser did inside.
+            logits = f"{head.class_reshape}/logits"
+            scores = _add_reshape(target, logits, scores, batch, (count, 1, ssd.num_classes))
+            scores = target.add(Node(f"{head.class_reshape}/softmax", "Softmax", [scores])).name
+        confidences.append(_add_reshape(target, head.class_reshape, scores, batch, sizes))
     concat = {
         "axis_u_int": params.flatten_concat.axis,
         "ignoreBatch_u_int": int(params.flatten_concat.ignore_batch),
@@ -100,9 +106,8 @@ def _check(ssd: SsdGraph, params: PluginParams) -> None:
         raise ConversionError(f"the graph's own nodes are called {sorted(clash)}", "these names belong to the plugins", "")
 
 
-def _add_head(graph: Graph, head: PredictorHead, num_classes: int) -> tuple[str, str]:
-    """Give a level's outputs the forms [1, n, 1, 4] and [1, n, classes]; the batch size is read from the feature map, as
-    in real files, and every other size is a constant: the parser refuses a second -1."""
+def _add_batch_size(graph: Graph, head: PredictorHead) -> str:
+    """The batch size, read from the feature map: the pattern of real files."""
     scope = head.box_reshape.rpartition("/")[0] or head.box_reshape
     shape = graph.add(Node(graph.unused_name(f"{scope}/Shape"), "Shape", [head.feature])).name
     prefix = graph.unused_name(f"{scope}/strided_slice")
@@ -110,19 +115,14 @@ def _add_head(graph: Graph, head: PredictorHead, num_classes: int) -> tuple[str,
         graph.add(const(f"{prefix}/{part}", np.array([value], np.int32))).name
         for part, value in (("stack", 0), ("stack_1", 1), ("stack_2", 1))
     ]
-    batch = graph.add(Node(prefix, "StridedSlice", [shape, *bounds], {"shrink_axis_mask": 1})).name
-    count = head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
-    results = []
-    for output, reshape, sizes in (
-        (head.boxes, head.box_reshape, (count, 1, 4)),
-        (head.classes, head.class_reshape, (count, num_classes)),
-    ):
-        numbers = [
-            graph.add(const(f"{reshape}/shape/{index}", np.array(size, np.int32))).name for index, size in enumerate(sizes, 1)
-        ]
-        stack = graph.add(Node(f"{reshape}/shape", "Pack", [batch, *numbers], {"axis": 0})).name
-        results.append(graph.add(Node(reshape, "Reshape", [output, stack])).name)
-    return results[0], results[1]
+    return graph.add(Node(prefix, "StridedSlice", [shape, *bounds], {"shrink_axis_mask": 1})).name
+
+
+def _add_reshape(graph: Graph, name: str, data: str, batch: str, sizes: tuple[int, ...]) -> str:
+    """Reshape to [batch, *sizes]; all sizes are constants, as the parser refuses a second -1."""
+    numbers = [graph.add(const(f"{name}/shape/{i}", np.array(size, np.int32))).name for i, size in enumerate(sizes, 1)]
+    stack = graph.add(Node(f"{name}/shape", "Pack", [batch, *numbers], {"axis": 0})).name
+    return graph.add(Node(name, "Reshape", [data, stack])).name
 
 
 def _add_grid_anchor(graph: Graph, anchors: GridAnchor) -> None:

@@ -83,7 +83,7 @@ def _pattern(node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Opti
     if name == "Stack" and not _is_shape_arithmetic(node, by_id):
         return "Stack of feature maps", UNPROVEN, "real files stack numbers of a shape only"
     if name == "Softmax" and any(by_id[i].operation == "Reshape" for i in node.inputs if i in by_id):
-        return "Softmax over the last of 3 dimensions", UNPROVEN, "real files apply it to 2 dimensions; how its order counts 3 is unknown"
+        return "Softmax of 4 dimensions", UNPROVEN, "real files apply it to 2; which axis the parser takes of 4 was not seen"
     if name == "Softmax":
         return "Softmax", SEEN, _GOLDEN
     if name == "_NMS_TRT" and any(by_id[i].operation == "Const" for i in node.inputs if i in by_id):

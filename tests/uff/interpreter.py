@@ -66,6 +66,16 @@ def _softmax(fields, x):
     return e / e.sum(-1, keepdims=True)
 
 
+def _conv_transpose(fields, x, kernel, shape):
+    """Scatter each pixel's products; VALID, kernel as large as the stride."""
+    kh, kw, out, _ = kernel.shape
+    assert [kh, kw] == fields["strides"] and fields["inputs_orders"] == ("N+C", "+KC")
+    n, h, w, _ = x.shape
+    spread = np.einsum("nhwc,ijkc->nhiwjk", x, kernel, optimize=True).reshape(n, h * kh, w * kw, out)
+    assert list(spread.shape) == list(shape)
+    return spread
+
+
 _FUNCS = {
     "add": np.add,
     "sub": np.subtract,
@@ -79,6 +89,7 @@ _FUNCS = {
 _OPERATIONS = {
     "Const": lambda fields: fields["values"],
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Pool": _pool,
     "Binary": lambda fields, a, b: _FUNCS[fields["func"]](a, b),
     "Activation": lambda fields, x: _FUNCS[fields["func"]](x),
