@@ -25,13 +25,16 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> int:
     """
     count = 0
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        for payload in payloads:
-            file.write(frame(payload))
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            for payload in payloads:
+                file.write(frame(payload))
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return count
 
 
