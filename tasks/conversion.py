@@ -31,8 +31,8 @@ def convert_model(frozen_graph: Path, pipeline_config: Path, out: Path) -> dict[
     """Write all forms of a model into a folder, which is made where it is missing.
 
     ``model.uff`` and its text ``model.uff.pbtxt``; lowered from that UFF ``model.onnx``, ``model.eval.onnx`` (the same
-    with the evaluation threshold), ``model.trt.onnx`` (ends at decoded boxes and scores); ``config.py`` for NVIDIA's own
-    converter; ``plugins.json``.
+    with the evaluation threshold), ``model.trt.onnx`` (ends at decoded boxes and scores); ``config.py`` for NVIDIA's
+    own converter; ``plugins.json``.
 
     Returns:
         Facts about the conversion, for the manifest: the files, parameters, notes, the evidence of each UFF pattern

@@ -1,0 +1,114 @@
+"""Mean average precision, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.specs.errors import PreflightError
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What an image really shows.
+
+    Attributes:
+        boxes: float32 [N, 4]: xmin, ymin, xmax, ymax in 0..1 of the image.
+        labels: int32 [N], ids of the label map.
+        size: (height, width) of the image, pixels.
+        crowd: bool [N]: boxes around groups, which neither count nor harm; None for none.
+    """
+
+    boxes: Array
+    labels: Array
+    size: tuple[int, int]
+    crowd: Optional[Array] = None
+
+
+def mean_average_precision(
+    truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str]
+) -> dict[str, Any]:
+    """COCO's average precision, 100 detections an image at most.
+
+    Args:
+        names: Label map id -> name.
+
+    Returns:
+        ``mAP`` (IoU 0.5 to 0.95), ``mAP@0.5``, and ``per_class`` ({name: {"AP", "AP@0.5"}}). None stands where there is
+        no ground truth.
+
+    Raises:
+        PreflightError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise PreflightError("pycocotools is not installed", str(error), "pip install 'jetlane[train]'") from None
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports on stdout
+        reference = COCO()
+        reference.dataset = _dataset(truth, names)
+        reference.createIndex()
+        evaluation = COCOeval(reference, _results(COCO, reference, truth, found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., 0, -1]  # [IoU thresholds, recalls, classes]: any size, 100 detections
+    per_class = {
+        names[number]: {"AP": _mean(precision[..., index]), "AP@0.5": _mean(precision[0, :, index])}
+        for index, number in enumerate(evaluation.params.catIds)
+    }
+    return {"mAP": _mean(precision), "mAP@0.5": _mean(precision[0]), "per_class": per_class}
+
+
+def _dataset(truth: Sequence[GroundTruth], names: Mapping[int, str]) -> dict[str, Any]:
+    images = [{"id": index, "height": one.size[0], "width": one.size[1]} for index, one in enumerate(truth)]
+    annotations: list[dict[str, Any]] = []
+    for index, one in enumerate(truth):
+        crowd = np.zeros(len(one.labels), bool) if one.crowd is None else one.crowd
+        for box, label, group in zip(_pixels(one.boxes, one.size), one.labels, crowd):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index,
+                    "category_id": int(label),
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": int(group),
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in names.items()]
+    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def _results(coco: Any, reference: Any, truth: Sequence[GroundTruth], found: Sequence[Detections]) -> Any:
+    rows = [
+        {"image_id": index, "category_id": int(label), "bbox": box, "score": float(score)}
+        for index, (one, detections) in enumerate(zip(truth, found))
+        for box, label, score in zip(_pixels(detections.boxes, one.size), detections.labels, detections.scores)
+    ]
+    if rows:
+        return reference.loadRes(rows)
+    empty = coco()
+    empty.dataset = {**reference.dataset, "annotations": []}
+    empty.createIndex()
+    return empty
+
+
+def _pixels(boxes: Array, size: tuple[int, int]) -> list[list[float]]:
+    """x, y, width, height in pixels."""
+    height, width = size
+    absolute = np.asarray(boxes, np.float64).reshape(-1, 4) * [width, height, width, height]
+    return np.column_stack([absolute[:, :2], absolute[:, 2:] - absolute[:, :2]]).tolist()
+
+
+def _mean(precision: Array) -> Optional[float]:
+    known = precision[precision > -1]  # -1: no ground truth
+    return float(known.mean()) if known.size else None

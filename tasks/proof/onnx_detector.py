@@ -1,0 +1,66 @@
+"""Run ``model.onnx`` in onnxruntime as a board would: original image in, detections out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.image import to_input
+from jetlane.specs.errors import PreflightError
+from jetlane.tasks.ssd.params import InputSpec
+
+Array = np.ndarray[Any, Any]
+
+
+class OnnxDetector:
+    """A lowered model on the CPU.
+
+    Attributes:
+        largest_logit: Of all class logits seen so far; -inf where the model has no sigmoid.
+    """
+
+    def __init__(self, model: bytes, image: InputSpec) -> None:
+        """
+        Args:
+            model: An ONNX file that ends at NMS.
+            image: What the model was made with.
+
+        Raises:
+            PreflightError: onnxruntime is missing or cannot load the model.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise PreflightError("onnxruntime is not installed", str(error), "pip install 'jetlane[flow]'") from None
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            with_logits, self._logits = _watched(model)
+            self._session = onnxruntime.InferenceSession(with_logits, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # protobuf's and onnxruntime's types share no base
+            raise PreflightError("onnxruntime cannot load the converted model", str(error), "convert again") from None
+        self._spec = asdict(image)
+        self._name = image.name
+        self.largest_logit = float("-inf")
+
+    def detect(self, image: Array) -> Detections:
+        """Detections in an image, uint8 [H, W, 3] RGB of any size."""
+        pixels, content = to_input(image, self._spec)
+        rows, count, *logits = self._session.run(["NMS", "NMS_1", *self._logits], {self._name: pixels[None]})
+        for values in logits:
+            self.largest_logit = max(self.largest_logit, float(values.max()))
+        return Detections.from_nms(rows[0, 0], int(count.item()), content)
+
+
+def _watched(model: bytes) -> tuple[bytes, list[str]]:
+    """The model with its class logits as a further output: (model, names of the added outputs)."""
+    import onnx
+
+    proto = onnx.ModelProto.FromString(model)
+    names = [node.input[0] for node in proto.graph.node if node.name == "probabilities"]
+    for name in names:
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return proto.SerializeToString(), names

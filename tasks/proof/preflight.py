@@ -1,0 +1,119 @@
+"""The converted model against the trained one, on the same images from the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.specs.errors import PreflightError
+from jetlane.tasks.proof.agreement import Agreement, compare
+from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
+from jetlane.tasks.proof.onnx_detector import OnnxDetector
+from jetlane.tasks.ssd.params import PluginParams
+
+#: exp overflows float32 above 88.72: NMS_TRT's score is NaN then, and the surest detections are dropped.
+LARGEST_SOUND_LOGIT = 88.0
+
+
+@dataclass(frozen=True)
+class PreflightReport:
+    """What was compared and how it came out.
+
+    Attributes:
+        agreement: Of TensorFlow's detections (expected) and the converted model's (got).
+        detections: The converted model's, per image, at the deployment threshold.
+        largest_logit: The largest class logit met; -inf for scores that are no sigmoid.
+        map_tensorflow, map_onnx: See ``mean_average_precision``; None without ground truth.
+        notes: Warnings for a person.
+    """
+
+    agreement: Agreement
+    detections: tuple[Detections, ...]
+    largest_logit: float
+    map_tensorflow: Optional[dict[str, Any]] = None
+    map_onnx: Optional[dict[str, Any]] = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "agreement": self.agreement.to_json(),
+            "mAP": {"tensorflow": self.map_tensorflow, "onnx": self.map_onnx} if self.map_onnx else None,
+            "largest_logit": self.largest_logit if np.isfinite(self.largest_logit) else None,
+            "notes": list(self.notes),
+        }
+
+
+class Disagreement(PreflightError):
+    """The converted model does not find what the trained one finds; ``report`` says how far apart they are."""
+
+    def __init__(self, report: PreflightReport) -> None:
+        agreement = report.agreement
+        images = ", ".join(map(str, agreement.disagreeing[:8])) + (", ..." if len(agreement.disagreeing) > 8 else "")
+        super().__init__(
+            "the converted model does not find what the trained one finds",
+            f"of {agreement.expected} detections above {agreement.threshold:g} in {agreement.images} images, "
+            f"{agreement.missing} of TensorFlow's and {agreement.surplus} of the converted model's have no partner of "
+            f"the same class with IoU >= {agreement.min_iou:g} and a score within {agreement.max_score_difference:g} "
+            f"(images {images})",
+            "nothing was shipped; report this with the frozen graph and its pipeline.config",
+        )
+        self.report = report
+
+
+def preflight(
+    model: bytes,
+    evaluation_model: bytes,
+    params: PluginParams,
+    images: Sequence[np.ndarray[Any, Any]],
+    tensorflow: Sequence[Detections],
+    *,
+    ground_truth: Optional[Sequence[GroundTruth]] = None,
+    names: Optional[Mapping[int, str]] = None,
+    threshold: Optional[float] = None,
+    min_iou: float = 0.99,
+    max_score_difference: float = 0.005,
+) -> PreflightReport:
+    """Run the converted model and hold it against TensorFlow.
+
+    Args:
+        model: ``model.onnx``.
+        evaluation_model: ``model.eval.onnx``, for mAP; run only where there is ground truth.
+        images: uint8 [H, W, 3] RGB, original size.
+        tensorflow: What the frozen graph found in each, all of it.
+        ground_truth: Of each image; ``names`` then gives the label map's names.
+        threshold: Detections of at least this score are compared; the deployment threshold if not given.
+
+    Raises:
+        Disagreement: Detections that do not match.
+        PreflightError: onnxruntime or pycocotools is missing, or the model cannot be loaded.
+    """
+    threshold = params.nms.confidence_threshold if threshold is None else threshold
+    detector = OnnxDetector(model, params.input)
+    found = tuple(detector.detect(image) for image in images)
+    agreement = compare(tensorflow, found, threshold, min_iou, max_score_difference)
+    maps: tuple[Optional[dict[str, Any]], Optional[dict[str, Any]]] = (None, None)
+    if ground_truth:
+        evaluation = OnnxDetector(evaluation_model, params.input)
+        everything = [evaluation.detect(image) for image in images]
+        maps = tuple(mean_average_precision(ground_truth, one, names or {}) for one in (tensorflow, everything))  # type: ignore[assignment]
+    notes = _notes(agreement, detector.largest_logit)
+    report = PreflightReport(agreement, found, detector.largest_logit, *maps, notes=notes)
+    if not agreement.agreed:
+        raise Disagreement(report)
+    return report
+
+
+def _notes(agreement: Agreement, largest_logit: float) -> tuple[str, ...]:
+    notes = []
+    if largest_logit > LARGEST_SOUND_LOGIT:
+        notes.append(
+            f"a class logit reaches {largest_logit:.1f}: NMS_TRT drops detections whose logit is above 88.7 on boards "
+            "that run it; train with more regularisation or fewer steps"
+        )
+    if not agreement.expected:
+        notes.append(f"TensorFlow finds nothing above {agreement.threshold:g} in these images: nothing was compared")
+    return tuple(notes)

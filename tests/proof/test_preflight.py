@@ -1,0 +1,131 @@
+"""Preflight on a trained model: it agrees with TensorFlow, and every kind of difference stops the run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.specs.errors import PreflightError
+from jetlane.tasks.conversion import convert_model
+from jetlane.tasks.proof.agreement import compare
+from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
+from jetlane.tasks.proof.preflight import Disagreement, preflight
+from jetlane.tasks.ssd.params import PluginParams
+
+NAMES = {1: "circle", 2: "square", 3: "triangle"}
+
+
+@pytest.fixture(scope="module")
+def trained(shared_data, tmp_path_factory):
+    """(model, evaluation model, parameters, images, TensorFlow's detections) of a trained SSD."""
+    from PIL import Image
+
+    folder = shared_data / "graphs" / "trained_F_t215_v2_160_c3"
+    out = tmp_path_factory.mktemp("converted")
+    convert_model(folder / "frozen_inference_graph.pb", folder / "pipeline.config", out)
+    names = json.loads((folder / "meta.json").read_text())["images"]
+    images = [np.asarray(Image.open(shared_data / "graphs" / "images" / name).convert("RGB")) for name in names]
+    with np.load(folder / "reference.npz") as reference:
+        found = [
+            Detections(
+                reference[f"detection_boxes_{index}"][0][:, [1, 0, 3, 2]],
+                reference[f"detection_classes_{index}"][0],
+                reference[f"detection_scores_{index}"][0],
+            )
+            for index in range(len(images))
+        ]
+    params = PluginParams.from_json(json.loads((out / "plugins.json").read_text()))
+    return (out / "model.onnx").read_bytes(), (out / "model.eval.onnx").read_bytes(), params, images, found
+
+
+def truth_of(found: list[Detections], images: list[np.ndarray]) -> list[GroundTruth]:
+    """Pretends that TensorFlow's detections above 0.3 are what the images show."""
+    return [
+        GroundTruth(one.above(0.3).boxes, one.above(0.3).labels, image.shape[:2]) for one, image in zip(found, images)
+    ]
+
+
+def test_the_converted_model_agrees(trained):
+    model, evaluation, params, images, found = trained
+    report = preflight(model, evaluation, params, images, found, ground_truth=truth_of(found, images), names=NAMES)
+    agreement = report.agreement
+    assert agreement.matched == agreement.expected == agreement.got >= 4
+    assert agreement.lowest_iou > 0.9999 and agreement.largest_score_difference < 1e-5
+    assert report.map_onnx["mAP@0.5"] == pytest.approx(report.map_tensorflow["mAP@0.5"]) == pytest.approx(1)
+    assert [len(one) for one in report.detections] == [len(one.above(0.3)) for one in found]
+    assert json.loads(json.dumps(report.to_json()))["agreement"]["agreed"] is True
+    assert 0 < report.largest_logit < 88
+
+
+def _first(found: list[Detections]) -> int:
+    return next(index for index, one in enumerate(found) if len(one.above(0.3)))
+
+
+@pytest.mark.parametrize("change", ["box", "label", "score", "missing", "surplus"])
+def test_each_kind_of_difference_stops_the_run(trained, change):
+    model, evaluation, params, images, found = trained
+    index = _first(found)
+    one = found[index]
+    boxes, labels, scores = one.boxes.copy(), one.labels.copy(), one.scores.copy()
+    if change == "box":
+        boxes[0, 2] -= 0.02 * (boxes[0, 2] - boxes[0, 0])
+    elif change == "label":
+        labels[0] = labels[0] % 3 + 1
+    elif change == "score":
+        scores[0] -= 0.006
+    elif change == "missing":
+        boxes, labels, scores = boxes[1:], labels[1:], scores[1:]
+    else:
+        boxes, labels, scores = (
+            np.vstack([boxes, boxes[:1]]),
+            np.append(labels, labels[0]),
+            np.append(scores, scores[0]),
+        )
+    changed = [*found[:index], Detections(boxes, labels, scores), *found[index + 1 :]]
+    with pytest.raises(Disagreement, match="does not find what the trained one finds") as error:
+        preflight(model, evaluation, params, images, changed)
+    assert error.value.report.agreement.disagreeing == (index,)
+    assert f"images {index}" in error.value.why
+
+
+def test_a_wrong_preprocessing_is_noticed(trained):
+    """The very mistake that goes unnoticed on boards: colours in the wrong order."""
+    model, evaluation, params, images, found = trained
+    with pytest.raises(Disagreement):
+        preflight(model, evaluation, params, [image[..., ::-1] for image in images], found)
+
+
+def test_a_damaged_model(trained):
+    _, evaluation, params, images, found = trained
+    with pytest.raises(PreflightError, match="cannot load"):
+        preflight(b"no model", evaluation, params, images, found)
+
+
+def test_agreement_counts_what_lies_near_the_threshold():
+    box = np.array([[0.1, 0.1, 0.5, 0.5]], np.float32)
+    agreement = compare([Detections(box, [1], [0.302])], [Detections(box, [1], [0.299])], 0.3)
+    assert agreement.agreed and agreement.borderline == 1 and agreement.expected == 1 and agreement.got == 0
+    agreement = compare([Detections(box, [1], [0.31])], [Detections(box, [1], [0.299])], 0.3)
+    assert not agreement.agreed and agreement.missing == 1
+
+
+def test_mean_average_precision_of_cases_worked_out_by_hand():
+    boxes = np.array([[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]], np.float32)
+    truth = [GroundTruth(boxes, np.array([1, 2]), (200, 240))]
+    whole = mean_average_precision(truth, [Detections(boxes, [1, 2], [0.9, 0.8])], NAMES)
+    assert whole["mAP@0.5"] == pytest.approx(1)
+    assert whole["per_class"]["triangle"] == {"AP": None, "AP@0.5": None}
+    # A better-scored false positive halves the precision at every recall; class 2 is not found at all.
+    found = Detections(np.vstack([boxes[1], boxes[0]]), [1, 1], [0.9, 0.8])
+    half = mean_average_precision(truth, [found], NAMES)
+    assert half["per_class"]["circle"]["AP@0.5"] == pytest.approx(0.5)
+    assert half["mAP@0.5"] == pytest.approx(0.25)
+    # A box of IoU 0.6 counts at 0.5 and 0.55 alone, of the ten thresholds.
+    loose = boxes[:1].copy()
+    loose[0, 2] = 0.1 + 0.4 / 0.62
+    single = [GroundTruth(boxes[:1], np.array([1]), (200, 240))]
+    assert mean_average_precision(single, [Detections(loose, [1], [0.9])], NAMES)["mAP"] == pytest.approx(0.3)
+    assert mean_average_precision(truth, [Detections(boxes[:0], [], [])], NAMES)["mAP@0.5"] == 0
