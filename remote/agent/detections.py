@@ -52,7 +52,9 @@ class Detections(object):
         valid = valid[valid[:, 1] >= 0]
         fractions = np.array([content[0], content[1], content[0], content[1]], np.float32)
         boxes = np.clip(valid[:, 3:7] / fractions, 0.0, 1.0) if tuple(content) != (1.0, 1.0) else valid[:, 3:7]
-        return cls(boxes, valid[:, 1].astype(np.int32), valid[:, 2])
+        # TensorFlow drops what has no area once it is clipped to the image; the plugin keeps it.
+        seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return cls(boxes[seen], valid[seen, 1].astype(np.int32), valid[seen, 2])
 
 
 def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
