@@ -71,6 +71,7 @@ def read(path: Path) -> MarkedYaml:
     marked = MarkedYaml(path)
     try:
         node = loader.get_single_node()
+        marked.values[()] = (1, 1)
         if node is not None:
             marked.data = _plain(loader, node, (), marked)
     except yaml.MarkedYAMLError as error:

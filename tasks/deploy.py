@@ -1,7 +1,7 @@
 """Step ``deploy``: the release onto the devices, one after the other, stopping at the first that fails.
 
-What a device runs is known by the device alone, so this step is not content-addressed: each device is asked, and only what
-is missing there is done.
+What a device runs is known by the device alone, so this step is not content-addressed: each device is asked, and only
+what is missing there is done.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from jetlane.tasks.prefect_task import step
 from jetlane.tasks.progress import Progress
 from jetlane.tasks.run import Run
 from jetlane.tasks.run_facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
+from jetlane.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.delivery import DeviceReport
     from jetlane.remote.inventory import Device
+
+
+#: Beside the virtual Jetsons while `jetlane virtual-device start` has asked them to stay on between runs.
+STAYS = "stays"
 
 
 @step("deploy")
@@ -37,7 +42,7 @@ def deploy(run: Run, release: Path, live: Live) -> tuple[DeviceFacts, ...]:
         run.skip("deploy", "the spec names no fleet; the release stays here")
         return ()
     run.progress.started("deploy")
-    with devices_of(fleet, run.workspace.root) as devices:
+    with devices_of(fleet, run.workspace) as devices:
         facts = deliver_all(release, devices, run.progress, run.spec.build.model_dump(mode="json"))
     run.record(_summary(facts))
     if all(device.state in ("active", "unchanged") for device in facts):
@@ -109,8 +114,8 @@ def refuse_failures(devices: Sequence[DeviceFacts]) -> None:
 
 
 @contextmanager
-def devices_of(fleet: Fleet, workspace: Path) -> Iterator[Sequence[Device]]:
-    """The devices of an inventory, or virtual Jetsons that run while they are needed.
+def devices_of(fleet: Fleet, workspace: Workspace) -> Iterator[Sequence[Device]]:
+    """The devices of an inventory, or virtual Jetsons that are switched on while they are needed.
 
     Raises:
         SpecError: The inventory is wrong; file, line, column.
@@ -120,10 +125,21 @@ def devices_of(fleet: Fleet, workspace: Path) -> Iterator[Sequence[Device]]:
     if fleet.inventory is not None:
         yield load_inventory(Path(fleet.inventory)).devices
         return
-    from jetlane.remote.virtual import running
+    from jetlane.remote import virtual
 
-    with running(workspace / "virtual", fleet.virtual) as inventory:
-        yield load_inventory(inventory).devices
+    folder = workspace.root / "virtual"
+    with workspace.lock("virtual"):
+        inventory = virtual.start(folder, virtual_names(fleet.virtual)).inventory
+        try:
+            yield load_inventory(inventory).devices
+        finally:
+            if not (folder / STAYS).exists():
+                virtual.stop(folder)
+
+
+def virtual_names(count: int) -> list[str]:
+    """Names of so many virtual Jetsons; a larger fleet keeps the boards of a smaller one."""
+    return [f"virtual-jetson-{number + 1}" for number in range(count)]
 
 
 def _facts(report: DeviceReport) -> DeviceFacts:

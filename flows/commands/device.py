@@ -73,18 +73,27 @@ def virtual_device() -> None:
 @_WORKSPACE
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
-    from jetlane.remote.virtual import start as begin
+    from jetlane.remote import virtual
+    from jetlane.tasks.deploy import STAYS, virtual_names
 
-    click.echo(f"inventory: {begin(workspace.resolve() / 'virtual', count)}")
+    folder = workspace.resolve() / "virtual"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STAYS).touch()
+    fleet = virtual.start(folder, virtual_names(count))
+    click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
+    click.echo(f"inventory: {fleet.inventory}")
 
 
 @virtual_device.command()
 @_WORKSPACE
 def stop(workspace: Path) -> None:
     """Stop them; what is on them stays."""
-    from jetlane.remote.virtual import stop as end
+    from jetlane.remote import virtual
+    from jetlane.tasks.deploy import STAYS
 
-    click.echo("stopped" if end(workspace.resolve() / "virtual") else "none was running")
+    folder = workspace.resolve() / "virtual"
+    (folder / STAYS).unlink(missing_ok=True)
+    click.echo("stopped" if virtual.stop(folder) else "none was running")
 
 
 def _device(name: str, inventory: Optional[Path]) -> Device:

@@ -1,0 +1,138 @@
+"""Specs: what is accepted, and what a person is told when it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jetlane.specs.errors import SpecError
+from jetlane.specs.load import load_spec, resolve
+from jetlane.specs.paths import paths
+from jetlane.specs.schema import RunSpec
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str) -> Path:
+        path = tmp_path / "spec.yaml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_the_shortest_spec_is_a_name_and_a_data_set(write, tmp_path: Path) -> None:
+    spec = load_spec(write("name: a\ndataset: {shapes: {}}\n"))
+    assert spec.dataset is not None and spec.dataset.shapes is not None
+    assert spec.dataset.shapes.train_images == 800
+    assert spec.workspace == str(tmp_path / ".jetlane")
+
+
+@pytest.mark.parametrize("example", ["shapes.yaml", "nano-fleet/spec.yaml"])
+def test_the_examples_are_good_specs(repository: Path, example: str) -> None:
+    if example.startswith("nano"):
+        from jetlane.specs.yaml_marks import read
+
+        RunSpec.model_validate(read(repository / "specs/examples" / example).data)  # its data are the reader's own
+    else:
+        load_spec(repository / "specs/examples" / example)
+
+
+# Each row: the spec, the line and column that must be named, and words that must be in the message.
+WRONG = [
+    (
+        "name: a\ndataset: {shapes: {}}\ntrain:\n  stepz: 3\n",
+        "4:3",
+        ["train.stepz", "did you mean steps", "batch_size"],
+    ),
+    ("name: a\ndataset: {shapes: {}}\ntrain:\n  steps: many\n", "4:10", ["'many'", "a whole number, at least 1"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 1.5}\n", "3:16", ["1.5", "whole number"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: yes}\n", "3:16", ["given true", "whole number"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 0}\n", "3:16", ["given 0", "at least 1"]),
+    ("name: a\ndataset: {shapes: {}}\nbuild: {precision: int4}\n", "3:20", ["'int4'", "'fp32' or 'fp16'"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: 3\n", "3:8", ["a mapping with inventory, virtual"]),
+    ("name: A b\ndataset: {shapes: {}}\n", "1:7", ["'A b'", "^[a-z0-9]"]),
+    ("dataset: {shapes: {}}\n", "1:1", ["the key name is missing"]),
+    ("name: a\n", "1:1", ["needs a dataset"]),
+    ("name: a\ndataset: {train: [x]}\n", "2:1", ["validation, label_map"]),
+    ("name: a\ndataset: {shapes: {}, label_map: x}\n", "2:11", ["excludes"]),
+    ("name: a\ndataset: {shapes: {}}\nmodel: {saved_model: .}\n", "3:9", ["reserved"]),
+    ("name: a\nmodel: {frozen_graph: spec.yaml}\n", "2:9", ["needs model.pipeline_config"]),
+    ("name: a\ndataset: {shapes: {}}\nmodel: {pipeline_config: spec.yaml, width: 300}\n", "3:37", ["pipeline_config"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 5, warmup_steps: 5}\n", "3:19", ["below train.steps"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: spec.yaml, virtual: 1}\n", "3:31", ["excludes inventory"]),
+    ("name: a\ndataset: {shapes: {}}\nname: b\n", "3:1", ["given twice", "line 1"]),
+    ("name: [a\ndataset: 3\n", "2:8", ["not valid YAML"]),
+    ("- a\n", "1:1", ["a spec is a mapping"]),
+    ("", "1:1", ["a spec is a mapping", "nothing"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: spec.yml}\n", "3:20", ["no such file", "there is spec.yaml"]),
+    (
+        "name: a\ndataset: {train: [no-*.rec], validation: [spec.yaml], label_map: spec.yaml}\n",
+        "2:19",
+        ["no file matches"],
+    ),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {python: no-such-python}\n", "3:17", ["no such program"]),
+]
+
+
+@pytest.mark.parametrize(("text", "position", "words"), WRONG)
+def test_an_error_names_line_and_column_what_was_given_and_what_is_allowed(write, text, position, words) -> None:
+    path = write(text)
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{position}: "), message
+    for word in words:
+        assert word in message
+    assert caught.value.exit_code == 2
+
+
+def test_all_mistakes_are_told_at_once_in_the_files_order(write) -> None:
+    path = write("name: a\ndataset: {shapes: {sed: 1}}\ntrain:\n  steps: x\ngate: {min_map: 2}\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    lines = caught.value.what.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{path}:2:20", f"{path}:4:10", f"{path}:5:17"]
+
+
+def test_numbers_may_be_written_with_an_exponent(write) -> None:
+    spec = load_spec(write("name: a\ndataset: {shapes: {}}\ntrain: {learning_rate: 1e-3}\n"))
+    assert spec.train.learning_rate == 0.001
+
+
+def test_a_missing_spec_is_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        load_spec(tmp_path / "nowhere.yaml")
+
+
+def test_paths_start_from_the_specs_own_folder(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("a.rec", "b.rec", "map.pbtxt"):
+        (tmp_path / "data" / name).touch()
+    monkeypatch.chdir("/")
+    spec = load_spec(
+        write("name: a\ndataset: {train: ['data/*.rec'], validation: [data/b.rec], label_map: data/map.pbtxt}\n")
+    )
+    assert spec.dataset is not None
+    assert spec.dataset.train == [f"{tmp_path}/data/*.rec"]
+    assert spec.dataset.label_map == f"{tmp_path}/data/map.pbtxt"
+    assert {found.kind for found in paths(spec)} == {"glob", "file", "new"}
+
+
+def test_json_from_elsewhere_needs_absolute_paths_or_a_base() -> None:
+    data = {"name": "a", "dataset": {"shapes": {}}, "fleet": {"inventory": "inv.yaml"}, "workspace": "/w"}
+    with pytest.raises(SpecError, match=r"fleet.inventory: given the relative path 'inv.yaml'"):
+        resolve(RunSpec.model_validate(data))
+    with pytest.raises(SpecError, match="base_dir"):
+        resolve(RunSpec.model_validate({**data, "base_dir": "here"}))
+    based = resolve(RunSpec.model_validate({**data, "base_dir": "/base"}))
+    assert based.fleet.inventory == "/base/inv.yaml"
+    plain = resolve(RunSpec.model_validate({**data, "fleet": {"inventory": "/x/inv.yaml"}}))
+    assert plain.fleet.inventory == "/x/inv.yaml"
+
+
+def test_a_resolved_spec_survives_json(write) -> None:
+    spec = load_spec(write("name: a\ndataset: {shapes: {}}\ntrain: {python: python3}\n"))
+    again = resolve(RunSpec.model_validate_json(spec.model_dump_json(exclude_none=True)))
+    assert again == spec
