@@ -214,16 +214,13 @@ def connect(device: Device) -> Iterator[Connection]:
 def _log_in(client: paramiko.SSHClient, device: Device) -> None:
     import paramiko
 
-    if device.key is not None and not device.key.is_file():
-        raise DeviceError(
-            f"{device.name}: the key file {device.key} is not there", f"{device.inventory} names it", "mend `key` there"
-        )
+    key = _private_key(device)
     try:
         client.connect(
             device.host,
             device.port,
             username=device.user,
-            key_filename=str(device.key) if device.key else None,
+            pkey=key,
             allow_agent=device.agent,
             look_for_keys=device.key is None,
             timeout=CONNECT,
@@ -246,6 +243,35 @@ def _log_in(client: paramiko.SSHClient, device: Device) -> None:
             f"{device.name}: no SSH connection to {device.address}",
             str(error) or type(error).__name__,
             f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+        ) from error
+
+
+def _private_key(device: Device) -> Optional[paramiko.PKey]:
+    """The device's key; None where none is named, or where the SSH agent holds the one that a passphrase protects.
+
+    Loaded here, because paramiko's own loading tries the file as one type after another and reports the last failure.
+    """
+    import paramiko
+
+    if device.key is None:
+        return None
+    try:
+        return paramiko.PKey.from_path(str(device.key))
+    except paramiko.PasswordRequiredException as error:
+        if device.agent:
+            return None
+        raise DeviceError(
+            f"{device.name}: the key {device.key} is protected by a passphrase",
+            "nobody is asked for one during a delivery",
+            f"load it into an SSH agent (ssh-add) and set `agent: true` in {device.inventory}",
+        ) from error
+    except FileNotFoundError as error:
+        raise DeviceError(
+            f"{device.name}: the key file {device.key} is not there", f"{device.inventory} names it", "mend `key` there"
+        ) from error
+    except (OSError, ValueError, paramiko.SSHException, paramiko.UnknownKeyType) as error:
+        raise DeviceError(
+            f"{device.name}: the key file {device.key} cannot be read", str(error), "name a private key as `key`"
         ) from error
 
 

@@ -23,6 +23,8 @@ from .probe import probe
 from .store import Store
 
 _PR_SET_PDEATHSIG = 1
+#: In the worker's environment: the process it must not outlive.
+_SUPERVISOR = "JETLANE_BUILD_SUPERVISOR"
 
 
 def supervise(store: Store) -> None:
@@ -35,7 +37,7 @@ def supervise(store: Store) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
-        env=own_environment(),
+        env=dict(own_environment(), **{_SUPERVISOR: str(os.getpid())}),
     )
     last: Dict[str, Any] = {}
     reader = threading.Thread(target=_read_events, args=(worker, last))
@@ -122,10 +124,9 @@ def work(store: Store) -> Dict[str, Any]:
 
 def _be_modest() -> None:
     """End with the supervisor, yield the processor, and be the first to go when memory runs out."""
-    parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we could ask
-        os._exit(1)
+    if str(os.getppid()) != os.environ.get(_SUPERVISOR):
+        os._exit(1)  # it died before we could ask to die with it
     os.nice(10)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:

@@ -6,10 +6,12 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -22,10 +24,12 @@ from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
 
 
-def _models() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("remote_models", Path(__file__).with_name("models.py"))
+def _beside(name: str) -> ModuleType:
+    """A module of this folder; tests are not a package."""
+    spec = importlib.util.spec_from_file_location(f"remote_{name}", Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # data classes look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -33,7 +37,7 @@ def _models() -> ModuleType:
 @pytest.fixture(scope="session")
 def models() -> ModuleType:
     """tests/remote/models.py."""
-    return _models()
+    return _beside("models")
 
 
 MakeRelease = Callable[..., Path]
@@ -41,14 +45,19 @@ MakeRelease = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def make_release(models: ModuleType) -> MakeRelease:
-    """Write a release of a small model into a folder; ``wrong`` shifts what is expected of it."""
+    """Write a release of a small model into a folder.
 
-    def make(out: Path, seed: int = 0, weight_bytes: int = 0, wrong: float = 0.0, name: str = "small") -> Path:
+    ``wrong`` shifts the boxes that are expected of it; ``model`` takes the model's place after these were found.
+    """
+
+    def make(
+        out: Path, seed: int = 0, weight_bytes: int = 0, wrong: float = 0.0, model: Optional[bytes] = None
+    ) -> Path:
         import onnxruntime
 
-        model = models.small_model(seed, weight_bytes)
+        small = models.small_model(seed, weight_bytes)
         params = PluginParams(InputSpec(models.SIZE, models.SIZE), Nms(4, 8, models.KEEP, 0.6), 10, ((4, 4),), None)
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(small, providers=["CPUExecutionProvider"])
         samples, expected = models.images(), []
         for image in samples:
             pixels, content = to_input(image, asdict(params.input))
@@ -56,9 +65,15 @@ def make_release(models: ModuleType) -> MakeRelease:
             found = Detections.from_nms(rows[0, 0], output_count(count)[0], content)
             expected.append(Detections(found.boxes + np.float32(wrong), found.labels, found.scores))
         identity = write_release(
-            out, name, files={"model.onnx": model, "config.py": "# none\n"}, samples=samples, expected=expected,
-            params=params, labels=["circle", "square", "triangle"], metrics={"map": 0.9},
-        )  # fmt: skip
+            out,
+            "small",
+            files={"model.onnx": model or small, "config.py": "# none\n"},
+            samples=samples,
+            expected=expected,
+            params=params,
+            labels=["circle", "square", "triangle"],
+            metrics={"map": 0.9},
+        )
         return out / identity
 
     return make
@@ -81,6 +96,25 @@ def board(tmp_path: Path) -> Iterator[virtual.VirtualFleet]:
 @pytest.fixture
 def device(board: virtual.VirtualFleet) -> Device:
     return load_inventory(board.inventory).device("virtual-jetson")
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Any]:
+    """A real OpenSSH server, stopped at the end; ``Sshd`` of sshd.py."""
+    beside = _beside("sshd")
+    if beside.program() is None:
+        pytest.skip("no sshd on this machine: install openssh-server")
+    server = beside.start(tmp_path / "sshd")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["virtual", pytest.param("sshd", marks=pytest.mark.sshd)])
+def reached(request: pytest.FixtureRequest) -> Device:
+    """A device behind either server."""
+    if request.param == "virtual":
+        return request.getfixturevalue("device")
+    return load_inventory(request.getfixturevalue("sshd").inventory).device("real")
 
 
 @pytest.fixture(scope="session")
@@ -122,4 +156,3 @@ def _works(python: str) -> bool:
         return subprocess.run([python, "-c", check], capture_output=True, env={"PATH": os.defpath}).returncode == 0
     except OSError:
         return False
-

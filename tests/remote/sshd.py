@@ -1,0 +1,94 @@
+"""A real OpenSSH server for a test: own configuration, own keys, on loopback."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_CONFIG = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile {folder}/sshd.pid
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+StrictModes no
+UsePAM no
+MaxStartups 100
+Subsystem sftp internal-sftp
+"""
+
+
+def program() -> str | None:
+    """The sshd of this machine; it wants to be called by its full path."""
+    return shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd",) if Path(path).is_file()), None)
+
+
+@dataclass
+class Sshd:
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventory.yaml"
+
+    def sessions(self) -> list[int]:
+        """Processes of open connections: children of the server."""
+        children = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                except OSError:
+                    continue
+                if int(fields[1]) == self.process.pid and fields[0] != "Z":
+                    children.append(int(entry))
+        return children
+
+    def stop(self) -> None:
+        for pid in self.sessions():
+            os.kill(pid, signal.SIGKILL)
+        self.process.terminate()
+        self.process.wait()
+
+
+def start(folder: Path) -> Sshd:
+    """Start a server in a new folder, with an inventory of one device, ``real``, whose host key is pinned."""
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)  # where a root sshd separates its privileges
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=folder))
+    log = open(folder / "sshd.log", "wb")  # noqa: SIM115
+    with log:
+        process = subprocess.Popen([program() or "sshd", "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+    key = (folder / "host_key.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    (folder / "inventory.yaml").write_text(
+        f"devices:\n  real: {{host: 127.0.0.1, port: {port}, user: {getpass.getuser()}, key: user_key, agent: false,\n"
+        f"         root: {folder}/board, python: {sys.executable}}}\n"
+    )
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return Sshd(folder, port, process)
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError((folder / "sshd.log").read_text())

@@ -1,0 +1,123 @@
+"""Whom we talk to: host keys, login, and what a person is told when it does not work."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from jetlane.remote import host_keys, virtual
+from jetlane.remote.device import probe
+from jetlane.remote.enroll import enroll, fetch_host_key
+from jetlane.remote.inventory import Device, load_inventory
+from jetlane.specs.errors import DeviceError
+
+
+def test_an_unknown_host_key_is_refused_with_the_command_that_pins_it(reached: Device) -> None:
+    device = replace(reached, known_hosts=reached.inventory.parent / "none" / "known_hosts")
+    shown = host_keys.fingerprint(fetch_host_key(device))
+    with pytest.raises(DeviceError, match=rf"{device.name}: the host key of {device.address} is not known") as caught:
+        probe(device)
+    assert shown in caught.value.why
+    assert (
+        f"jetlane device enroll {device.name} --inventory {shlex.quote(str(device.inventory))}" in caught.value.remedy
+    )
+    asked: list[str] = []
+    assert enroll(device, lambda text: not asked.append(text)) == shown
+    assert shown in asked[0] and "none is pinned yet" in asked[0]
+    assert probe(device)["python"]
+
+
+def test_a_changed_host_key_is_refused_until_it_is_enrolled_again(reached: Device, tmp_path: Path) -> None:
+    other = paramiko.ECDSAKey.generate()
+    device = replace(reached, known_hosts=tmp_path / "known_hosts")
+    for pinned in (other, paramiko.RSAKey.generate(2048)):
+        host_keys.pin(device, pinned)
+        with pytest.raises(DeviceError, match="has CHANGED") as caught:
+            probe(device)
+        assert host_keys.fingerprint(pinned) in caught.value.why
+        assert host_keys.fingerprint(fetch_host_key(device)) in caught.value.why
+        assert "jetlane device enroll" in caught.value.remedy
+    with pytest.raises(DeviceError, match="was not pinned"):
+        enroll(device, lambda text: False)
+    assert other.get_base64() not in device.known_hosts.read_text()
+    asked: list[str] = []
+    enroll(device, lambda text: not asked.append(text))
+    assert "ANOTHER one is pinned" in asked[0]
+    assert probe(device)["python"] and len(device.known_hosts.read_text().splitlines()) == 1
+
+
+def test_a_key_that_the_device_does_not_accept(reached: Device, tmp_path: Path) -> None:
+    key = tmp_path / "other_key"
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(key))
+    with pytest.raises(DeviceError, match=rf"{reached.address} does not accept user .* with the key {key}") as caught:
+        probe(replace(reached, key=key))
+    assert "authorized_keys" in caught.value.remedy
+    with pytest.raises(DeviceError, match="gone is not there"):
+        probe(replace(reached, key=tmp_path / "gone"))
+
+
+def test_a_device_that_is_off(board: virtual.VirtualFleet, device: Device) -> None:
+    virtual.stop(board.folder)
+    with pytest.raises(DeviceError, match=rf"virtual-jetson: no SSH connection to {device.address}") as caught:
+        probe(device)
+    assert "the device is on" in caught.value.remedy
+    with pytest.raises(DeviceError, match="no SSH server answers"):
+        fetch_host_key(device)
+    assert virtual.start(board.folder).devices == board.devices, "it comes back at the same address with the same keys"
+    assert probe(device)["python"]
+
+
+def test_something_that_is_no_ssh_server(device: Device) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        import threading
+
+        def answer() -> None:
+            link, _ = server.accept()
+            link.sendall(b"HTTP/1.0 400 what\r\n\r\n")
+            link.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DeviceError, match="no SSH connection"):
+            probe(replace(device, port=server.getsockname()[1]))
+        thread.join()
+
+
+def test_a_python_that_is_not_there(reached: Device) -> None:
+    with pytest.raises(DeviceError, match="no-such-python cannot be run there") as caught:
+        probe(replace(reached, python="/opt/no-such-python"))
+    assert "`python` in the inventory" in caught.value.remedy
+
+
+def test_nothing_in_the_inventory_reaches_a_shell_unquoted(reached: Device, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    root = f"a b; touch {trap} $(touch {trap})"
+    device = replace(reached, root=root if not reached.root.startswith("/") else f"{reached.root}/{root}")
+    assert probe(device)["python"]
+    assert not trap.exists()
+
+
+def test_pinning_one_device_leaves_the_others_alone(board: virtual.VirtualFleet, device: Device) -> None:
+    before = device.known_hosts.read_text()
+    other = replace(device, name="b", port=2200)
+    host_keys.pin(other, paramiko.RSAKey.generate(2048))
+    host_keys.pin(device, fetch_host_key(device))
+    lines = device.known_hosts.read_text().splitlines()
+    assert len(lines) == 2 and before.strip() in lines
+
+
+def test_many_boards_in_one_process(tmp_path: Path) -> None:
+    fleet = virtual.start(tmp_path / "fleet", [f"nano-{number}" for number in range(5)])
+    try:
+        inventory = load_inventory(fleet.inventory)
+        assert [device.name for device in inventory.devices] == [f"nano-{number}" for number in range(5)]
+        assert len({host_keys.fingerprint(fetch_host_key(device)) for device in inventory.devices}) == 5
+        assert virtual.start(tmp_path / "fleet", [device.name for device in inventory.devices]) == fleet
+    finally:
+        assert virtual.stop(fleet.folder)
+    assert virtual.find(fleet.folder) is None and not virtual.stop(fleet.folder)
