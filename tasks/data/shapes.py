@@ -57,9 +57,11 @@ def _draw(rng: np.random.Generator, name: str, height: int, width: int) -> Annot
 
 
 def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Blotches of 10 pixels and fine grain: float32 [height, width, 3]."""
-    blotches = rng.uniform(-35, 35, (-(-height // 10), -(-width // 10), 3)).astype(np.float32)
-    return blotches.repeat(10, 0).repeat(10, 1)[:height, :width] + _grain(rng, 8, height, width)
+    """A slope of colour and a grain of light: float32 [height, width, 3]."""
+    across, down = rng.uniform(-25, 25, (2, 3)).astype(np.float32)
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
+    return x * across + y * down + _grain(rng, 20, height, width)
 
 
 def _grain(rng: np.random.Generator, strength: int, height: int, width: int) -> np.ndarray:
@@ -80,7 +82,7 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[np.ndarra
     boxes: list[np.ndarray] = []
     wanted = int(rng.integers(1, 4))
     for _ in range(40):
-        radius = rng.uniform(0.12, 0.27) * min(height, width)
+        radius = rng.uniform(0.14, 0.30) * min(height, width)
         x, y = rng.uniform(radius + 1, width - radius - 1), rng.uniform(radius + 1, height - radius - 1)
         box = np.array([x - radius, y - radius, x + radius, y + radius])
         if all((box[:2] > other[2:] + 4).any() or (box[2:] + 4 < other[:2]).any() for other in boxes):

@@ -251,12 +251,13 @@ class OdapiChild:
         assert self._process is not None
         status = self._process.wait()
         self.close()
+        remedy = f"the whole log is {self.log}"
         if status < 0:
             why = f"it was ended by {signal.Signals(-status).name}"
             why += " (out of memory, when nobody else did it)" if status == -signal.SIGKILL else ""
+            remedy = f"run again: training goes on from its last checkpoint; {remedy}"
         else:
             why = f"it exited with status {status}"
-        remedy = f"run again: training goes on from its last checkpoint. The whole log is {self.log}"
         what = f"the Object Detection API's process died in its {name} job"
         return TrainingError(what, f"{why}\n{self._last_lines()}", remedy)
 

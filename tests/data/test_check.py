@@ -1,4 +1,4 @@
-"""A user's own records: what is wrong is refused with file, record and field; what is missing but clear is completed."""
+"""A user's own records: what is wrong is refused by file, record and field; what is missing is completed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ BAD: list[tuple[Change, str]] = [
     (_first("image/object/bbox/ymin", "float_list", float("nan")), r"bbox/ymin: box 0 has nan, outside"),
     (_first("image/object/bbox/xmin", "float_list", 1.0), r"bbox/xmin: box 0 has xmin 1 and xmax 0\."),
     (_set("image/object/bbox/ymax", "float_list", []), r"image/object/bbox: has \d xmin, \d ymin, \d xmax, 0 ymax"),
-    (_first("image/object/class/text", "bytes_list", b"hexagon"), r"class/text: box 0 is of the unknown class 'hexagon'"),
+    (_first("image/object/class/text", "bytes_list", b"disc"), r"class/text: box 0 is of the unknown class 'disc'"),
     (_first("image/object/class/label", "int64_list", 9), r"class/label: box 0 has the unknown class id 9"),
     (_set("image/object/class/text", "bytes_list", [b"circle"] * 9), r"class/text: has 9 entries for \d boxes"),
     (_set("image/encoded", "bytes_list", []), r"image/encoded: is missing or empty"),

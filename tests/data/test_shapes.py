@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.data.conftest import SMALL
 
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import fingerprint, prepare
 from jetlane.tasks.data.shapes import LABELS, draw_split
 from jetlane.tasks.data.source import Shapes
-from tests.data.conftest import SMALL
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -41,8 +41,8 @@ def test_facts(shapes_folder: Path, tmp_path: Path) -> None:
 
 def test_no_image_twice() -> None:
     source = Shapes(train_images=120, validation_images=120)
-    images = [hashlib.sha256(item.encoded).digest() for split in ("train", "validation") for item in draw_split(source, split)]
-    assert len(set(images)) == 240
+    drawn = [item for split in ("train", "validation") for item in draw_split(source, split)]
+    assert len({hashlib.sha256(item.encoded).digest() for item in drawn}) == 240
 
 
 def test_another_seed_gives_other_images() -> None:
@@ -99,11 +99,13 @@ def test_tensorflow_parses_the_examples(shapes_folder: Path) -> None:
         "    f = tf.train.Example.FromString(raw.numpy()).features.feature\n"
         "    image = tf.image.decode_image(f['image/encoded'].bytes_list.value[0]).numpy()\n"
         "    out.append([f['image/source_id'].bytes_list.value[0].decode(), int(image.astype(int).sum()),\n"
-        "        list(f['image/object/class/label'].int64_list.value), list(f['image/object/bbox/ymax'].float_list.value)])\n"
+        "        list(f['image/object/class/label'].int64_list.value),\n"
+        "        list(f['image/object/bbox/ymax'].float_list.value)])\n"
         "print(json.dumps(out))\n"
     )
     ran = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
     expected = [
-        [s.source_id, int(s.image.astype(int).sum()), s.labels.tolist(), s.boxes[:, 3].tolist()] for s in read_samples([path])
+        [sample.source_id, int(sample.image.astype(int).sum()), sample.labels.tolist(), sample.boxes[:, 3].tolist()]
+        for sample in read_samples([path])
     ]
     assert json.loads(ran.stdout.splitlines()[-1]) == expected

@@ -98,9 +98,19 @@ def hook(curve: LossCurve, total: int, emit: Any) -> Any:
                     steps_per_second=round(speed, 3),
                     eta=round((total - step) / speed, 1) if speed else None,
                 )
-                curve.save()
 
     return ProgressHook()
+
+
+def listener(curve: LossCurve) -> Any:
+    """Saves the curve with every checkpoint, so that a resumed training finds both or neither."""
+    import tensorflow.compat.v1 as tf
+
+    class CurveListener(tf.train.CheckpointSaverListener):
+        def before_save(self, session: Any, global_step_value: int) -> None:
+            curve.save()
+
+    return CurveListener()
 
 
 def _summarised(tag: str) -> Any:

@@ -40,8 +40,12 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     with _restored_variables() as restored:
         try:
             if start < total:
-                hook = progress.hook(curve, total, emit)
-                made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=[hook])
+                made["estimator"].train(
+                    made["train_input_fn"],
+                    max_steps=total,
+                    hooks=[progress.hook(curve, total, emit)],
+                    saving_listeners=[progress.listener(curve)],
+                )
         except tf.estimator.NanLossDuringTrainingError:
             raise progress.not_finite("not a number", curve.last_step) from None
     curve.save()

@@ -1,0 +1,157 @@
+"""The child's life: it starts late, dies with its parent, and says why it died. What was trained is not lost."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.odapi.conftest import TINY, Data
+
+from jetlane.specs.errors import TrainingError
+from jetlane.tasks.odapi import client
+from jetlane.tasks.odapi.client import OdapiChild, Progress
+
+CHILD = Path(client.__file__).with_name("child")
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while _alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.05)
+
+
+def test_nothing_is_started_before_the_first_job(tmp_path: Path) -> None:
+    with OdapiChild(None, tmp_path / "log") as child:
+        assert child.pid is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_child_is_python_3_7_and_free_of_the_project() -> None:
+    for path in CHILD.glob("*.py"):
+        tree = ast.parse(path.read_text(), feature_version=(3, 7))
+        imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+        imported += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        assert not [name for name in imported if name.split(".")[0] == "jetlane"]
+
+
+def test_an_interpreter_without_tensorflow_is_named(tmp_path: Path) -> None:
+    pyenv = Path.home() / ".pyenv" / "versions"
+    found = next(map(str, pyenv.glob("3.7.*/bin/python")), None) or shutil.which("python3.7")
+    if found is None:
+        pytest.skip("no Python 3.7 on this machine")
+    child = OdapiChild(found, tmp_path / "log")
+    with child, pytest.raises(TrainingError, match="has no tensorflow") as caught:
+        child.probe()
+    assert "train.python" in caught.value.remedy
+
+
+def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+    child = OdapiChild("/no/such/python", tmp_path / "log")
+    with child, pytest.raises(TrainingError, match="/no/such/python cannot be started"):
+        child.probe()
+
+
+def test_a_program_that_is_no_interpreter(tmp_path: Path) -> None:
+    child = OdapiChild("/bin/false", tmp_path / "log")
+    with child, pytest.raises(TrainingError, match="died in its probe job") as caught:
+        child.probe()
+    assert "exited with status 1" in caught.value.why
+
+
+def test_closing_ends_a_job(tmp_path: Path) -> None:
+    """From another thread, as a cancellation does: the job's caller gets an error, no process stays."""
+    child = OdapiChild(None, tmp_path / "log")
+    outcome: list[BaseException] = []
+
+    def probe() -> None:
+        try:
+            child.probe()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    while child.pid is None:
+        time.sleep(0.01)
+    pid = child.pid
+    os.kill(pid, signal.SIGTERM)
+    thread.join(30)
+    assert isinstance(outcome[0], TrainingError)
+    assert "SIGTERM" in outcome[0].why
+    _wait_until_gone(pid)
+    child.close()
+    child.close()
+
+
+#: Stands in for a run: trains, and prints the child's process id as long as the training goes.
+RUN = """
+import json, pathlib, sys
+from jetlane.tasks.odapi.client import OdapiChild, TrainJob
+job, log = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
+for key in ("pipeline_config", "label_map", "model_dir"):
+    job[key] = pathlib.Path(job[key])
+with OdapiChild(None, log) as child:
+    child.train(TrainJob(**job), lambda progress: print(child.pid, progress.step, flush=True))
+"""
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("victim", ["the run", "the child"])
+def test_sigkill_costs_only_the_steps_since_the_checkpoint(
+    child: OdapiChild, data: Data, tmp_path: Path, victim: str
+) -> None:
+    """Amid a training that would take an hour: nothing survives, and the next training goes on from the checkpoint."""
+    cut = data.job(tmp_path, replace(TINY, steps=100_000))
+    command = [sys.executable, "-c", RUN, json.dumps(vars(cut), default=str), str(tmp_path / "log")]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    for line in run.stdout:
+        pid, step = map(int, line.split())
+        if step >= 3:
+            break
+    os.kill(run.pid if victim == "the run" else pid, signal.SIGKILL)
+    _, errors = run.communicate()
+    _wait_until_gone(pid)
+    assert victim == "the run" or "it was ended by SIGKILL" in errors
+
+    saved = max(int(path.stem.split("-")[1]) for path in cut.model_dir.glob("model.ckpt-*.index"))
+    facts = child.train(data.job(tmp_path, replace(TINY, steps=saved + 3)))
+    assert facts["resumed_from"] == saved >= 2
+    steps = [step for step, _, _ in json.loads((cut.model_dir / "loss.json").read_text())]
+    assert steps == sorted(set(steps)) and steps[-1] == saved + 3
+    assert len(steps) >= saved + 2  # the step of the checkpoint itself may be missing
+
+
+@pytest.mark.tensorflow
+def test_a_callers_failure_ends_the_training(data: Data, tmp_path: Path) -> None:
+    """Ctrl-C arrives like this: an exception between two events."""
+    pids = []
+    with OdapiChild(None, tmp_path / "log") as child:
+
+        def interrupt(progress: Progress) -> None:
+            pids.append(child.pid)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            child.train(data.job(tmp_path, replace(TINY, steps=100_000)), interrupt)
+        assert child.pid is None
+        _wait_until_gone(pids[0])
