@@ -1,0 +1,105 @@
+"""Every key of a spec, as Markdown: ``python -m jetlane.specs.document > docs/spec.md``."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from jetlane.specs.schema import RunSpec, Section
+
+HEAD = """# The spec
+
+One YAML file describes a run. Unknown keys are errors; `jetlane spec check SPEC.yaml` names every mistake with its line
+and column. Paths are relative to the spec's own folder. The shortest spec is a `name` and a `dataset`.
+
+This page is made from the schema: `python -m jetlane.specs.document > docs/spec.md`.
+"""
+
+
+def document() -> str:
+    """The page's text."""
+    return "\n".join([HEAD, *_section("The top level", RunSpec, "")]).replace("``", "`").rstrip() + "\n"
+
+
+def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
+    yield f"## {title}\n"
+    if prefix:
+        yield f"{(model.__doc__ or '').strip()}\n"
+    yield "| key | values | default | meaning |\n|---|---|---|---|"
+    inner: list[tuple[str, type[BaseModel]]] = []
+    for name, field in model.model_fields.items():
+        nested = _nested(field.annotation)
+        if nested is not None:
+            inner.append((f"{prefix}{name}", nested))
+            summary = (nested.__doc__ or "").strip().splitlines()[0]
+            yield f"| `{prefix}{name}` | section | | {field.description or summary} |"
+        else:
+            yield f"| `{prefix}{name}` | {_values(field)} | {_default(field)} | {field.description or ''} |"
+    yield ""
+    for name, nested in inner:
+        yield from _section(f"`{name}`", nested, f"{name}.")
+
+
+def _nested(annotation: Any) -> Optional[type[BaseModel]]:
+    for kind in _members(annotation):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None
+
+
+def _members(annotation: Any) -> list[Any]:
+    """What a union may be, ``Annotated`` taken off, None left out."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _members(get_args(annotation)[0])
+    if origin is Union or origin is getattr(types, "UnionType", None):
+        return [member for arg in get_args(annotation) if arg is not type(None) for member in _members(arg)]
+    return [annotation]
+
+
+def _values(field: FieldInfo) -> str:
+    words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+    shown = []
+    for kind in _members(field.annotation):
+        origin = get_origin(kind)
+        if origin is Literal:
+            shown.append(", ".join(f"`{choice}`" for choice in get_args(kind)))
+        elif origin in (list, tuple):
+            shown.append("list of text")
+        else:
+            shown.append(words.get(kind, getattr(kind, "__name__", str(kind)).lower()))
+    return " or ".join(dict.fromkeys(shown)) + _bounds(field.annotation, field.metadata)
+
+
+def _bounds(annotation: Any, metadata: list[Any]) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = []
+    for holder in [*metadata, *_annotations(annotation)]:
+        for item in getattr(holder, "metadata", [holder]):
+            found += [f"{sign} {getattr(item, key):,}" for key, sign in signs.items() if hasattr(item, key)]
+    return f" {', '.join(dict.fromkeys(found))}" if found else ""
+
+
+def _annotations(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return list(get_args(annotation)[1:])
+    if get_origin(annotation) is not None:
+        return [item for arg in get_args(annotation) for item in _annotations(arg)]
+    return []
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None or field.default is PydanticUndefined:
+        return ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

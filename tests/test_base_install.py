@@ -1,0 +1,52 @@
+"""The base install converts on every supported Python, with neither TensorFlow nor Prefect beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UV = (sys.executable, "-m", "uv")
+GRAPH = "trained_F_t215_v2_160_c3"
+ABSENT = "import sys; from importlib.util import find_spec; sys.exit(any(map(find_spec, ('tensorflow', 'prefect'))))"
+    "import importlib.util, sys; sys.exit(any(map(importlib.util.find_spec, ('tensorflow', 'prefect', 'pydantic'))))"
+)
+
+
+def _interpreter(version: str) -> str:
+    """An interpreter of that version: on the PATH, or one that pyenv or uv manages."""
+    found = subprocess.run(
+        [*UV, "python", "find", "--no-project", "--no-python-downloads", version], capture_output=True, text=True
+    )
+    if found.returncode:
+        pytest.skip(f"no Python {version} on this machine")
+    return found.stdout.strip()
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
+def test_base_install_converts(version: str, repository: Path, shared_data: Path, tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    subprocess.run([*UV, "venv", "-q", "-p", _interpreter(version), tmp_path / "venv"], check=True, env=clean)
+    source = tmp_path / "source"  # a copy, so that the build leaves nothing in the checkout
+    leave = shutil.ignore_patterns(".git", ".venv", ".jetlane", "build", "*.egg-info", "__pycache__")
+    shutil.copytree(repository, source, symlinks=True, ignore=leave)
+    subprocess.run([*UV, "pip", "install", "-q", "-p", python, source], check=True, env=clean)
+    assert subprocess.run([python, "-c", ABSENT], env=clean).returncode == 0
+
+    case = shared_data / "graphs" / GRAPH
+    out = tmp_path / "out"
+    command = [tmp_path / "venv" / "bin" / "jetlane", "convert", case / "frozen_inference_graph.pb"]
+    done = subprocess.run(
+        [*command, case / "pipeline.config", "-o", out], capture_output=True, text=True, env=clean, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "plugins.json", "config.py"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert json.loads((out / "plugins.json").read_text())["nms"]["num_classes"] == 4
