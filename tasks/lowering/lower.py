@@ -10,7 +10,7 @@ import numpy as np
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.lowering import nms
 from jetlane.tasks.lowering.context import Context, Rule
-from jetlane.tasks.lowering.ops import convolution, elementwise, plugins, pool, shapes
+from jetlane.tasks.lowering.ops import convolution, elementwise, plugins, pool, shapes, upsampling
 from jetlane.tasks.lowering.tensor import Tensor
 from jetlane.tasks.ssd.params import Nms, PluginParams
 from jetlane.tasks.uff.model import Uff, UffNode
@@ -21,6 +21,7 @@ _RULES: dict[str, Rule] = {
     **plugins.RULES,
     **pool.RULES,
     **shapes.RULES,
+    **upsampling.RULES,
 }
 
 
