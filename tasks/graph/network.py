@@ -61,8 +61,9 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
         )
     steps = [fold_constants(network, Evaluator(network))]
     network = _part(network, outputs)
-    for step in (split_batch_norms, zeros_to_pads, absorb_paddings, upsample_by_convolution):
+    for step in (split_batch_norms, zeros_to_pads, absorb_paddings):
         steps.append(step(network, Evaluator(network)))
+    steps.append(upsample_by_convolution(network, Evaluator(network), outputs))
     steps.append(widen_depthwise(network))
     network = _part(network, outputs)
     steps.append(fold_affine(network, outputs))

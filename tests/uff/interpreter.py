@@ -56,6 +56,10 @@ def _pool(fields, x):
     return _patches(x, tuple(fields["kernel"]), fields).sum(axis=(4, 5)) / ones.sum(axis=(4, 5))  # the margin is not counted
 
 
+def _batch_norm(fields, x, gamma, beta, mean, variance):
+    return (x - mean) / np.sqrt(variance + np.float32(fields["epsilon"])) * gamma + beta
+
+
 def _strided_slice(fields, x, begin, end, strides):
     assert fields["shrink_axis_mask"] == 1 and len(begin) == 1
     return x[int(begin[0])]
@@ -90,6 +94,7 @@ _OPERATIONS = {
     "Const": lambda fields: fields["values"],
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "BatchNorm": _batch_norm,
     "Pool": _pool,
     "Binary": lambda fields, a, b: _FUNCS[fields["func"]](a, b),
     "Activation": lambda fields, x: _FUNCS[fields["func"]](x),

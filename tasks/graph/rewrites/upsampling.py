@@ -9,7 +9,7 @@ What a chain of reshapes does is not guessed from its form: it is run on a map o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -22,16 +22,16 @@ from jetlane.tasks.graph.shape_ops import Shape
 _MOVING = ("Reshape", "Pack", "Mul", "Tile", "ExpandDims", "Squeeze", "ConcatV2", "Transpose")
 
 
-def upsample_by_convolution(graph: Graph, evaluator: Evaluator, outputs: Iterable[str] = ()) -> Applied:
+def upsample_by_convolution(graph: Graph, evaluator: Evaluator, outputs: Sequence[str]) -> Applied:
     """Rewrite each node that repeats the pixels of a feature map [1, h, w, C] a whole number of times.
 
     Args:
-        outputs: Nodes that are read from outside.
+        outputs: The graph's outputs.
     """
     count = 0
     for node in reversed(graph.of("Reshape", "ResizeNearestNeighbor")):  # the last of a chain first
-        if node.name not in outputs and not graph.consumers(node.name):
-            continue
+        if node.name not in graph.ancestors(outputs):
+            continue  # part of a chain that was rewritten
         shape = evaluator.fact(node.name).shape
         if shape is None or len(shape) != 4:
             continue
