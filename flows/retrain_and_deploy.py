@@ -15,43 +15,82 @@ from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Na
 from jetlane.tasks.convert import convert
 from jetlane.tasks.dataset import dataset
 from jetlane.tasks.deploy import deploy, refuse_failures
-from jetlane.tasks.evaluate import evaluate
+from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
-from jetlane.tasks.gate import gate
+from jetlane.tasks.gate import Live, gate
 from jetlane.tasks.plugins import plugins
-from jetlane.tasks.preflight import preflight
+from jetlane.tasks.preflight import graph_measured, preflight
 from jetlane.tasks.progress import PrefectProgress, Several
-from jetlane.tasks.release import release
-from jetlane.tasks.report import report
+from jetlane.tasks.release import origin_of, release, release_path
+from jetlane.tasks.report import page, report
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import train
 
 
 def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
+    data = dataset(run) if run.spec.dataset and run.spec.dataset.has_validation else None
     if run.spec.trains:
-        data = dataset(run)
         trained = train(run, data)
-        measured = evaluate(run, data, trained)
+        evaluated = evaluate(run, data, trained)
+        measured = checkpoint_measured(evaluated, data, trained)
         gate(run, measured)
         model = exported_model(export(run, trained))
     else:
-        data = dataset(run) if run.has_images else run.skip("dataset", "the spec names no validation data")
-        run.skip_all(("train", "evaluate", "export"), "the spec gives a frozen graph")
+        run.skip("the spec gives a frozen graph", "train", "evaluate", "export")
         model = given_model(run)
     parameters = plugins(run, model)
     converted = convert(run, model)
-    proof = preflight(run, data, model, converted)
+    proof = preflight(run, data, model, parameters, converted)
     if not run.spec.trains:
-        gate(run, proof) if run.has_images else run.skip("gate", "there is no validation data to measure mAP on")
-    shipped = release(run, model, parameters, converted, proof)
-    devices = deploy(run, shipped)
-    page = report(run, shipped, devices)
+        measured = graph_measured(proof, data, model)
+        gate(run, measured)
+    shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
+    devices = deploy(run, release_path(shipped), Live(release_path(shipped).name, measured))
+    drawn = report(run, release_path(shipped), devices)
     refuse_failures(devices)
     return {
-        "release": shipped.id,
-        "release_path": str(shipped.path),
-        "report": str(page),
+        "release": release_path(shipped).name,
+        "release_path": str(run.workspace.root / "releases" / release_path(shipped).name),
+        "report": str(page(drawn)),
         "changed": run.changed,
         "devices": {device.name: device.state for device in devices},
     }
+
+
+@flow(name="retrain-and-deploy", flow_run_name="{name}")
+def retrain_and_deploy(
+    name: Name,
+    dataset: Optional[Dataset] = None,
+    model: Model = Model(),
+    train: Train = Train(),
+    gate: Gate = Gate(),
+    convert: Convert = Convert(),
+    build: Build = Build(),
+    verify: Verify = Verify(),
+    fleet: Fleet = Fleet(),
+    workspace: str = ".jetlane",
+    base_dir: Optional[str] = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Retrain an SSD, prove the converted model, and bring it to a fleet; only what changed is done again.
+
+    Returns:
+        ``release`` (id), ``release_path``, ``report`` (path), ``changed`` (False when nothing had to be done),
+        ``devices`` ({name: state}).
+    """
+    spec = RunSpec(
+        name=name,
+        dataset=dataset,
+        model=model,
+        train=train,
+        gate=gate,
+        convert=convert,
+        build=build,
+        verify=verify,
+        fleet=fleet,
+        workspace=workspace,
+        base_dir=base_dir,
+    )
+    with Run(resolve(spec), Several([PrefectProgress(), Terminal()]), force) as run:
+        return story(run)

@@ -1,7 +1,7 @@
 """``retrain-and-deploy`` on a schedule.
 
-It takes the path of a spec, not its content: a schedule outlives many edits of the spec. With data, spec and code unchanged
-it ends green in seconds.
+It takes the path of a spec, not its content: a schedule outlives many edits of the spec. With data, spec and code
+unchanged it ends green in seconds.
 """
 
 from pathlib import Path

@@ -110,7 +110,7 @@ class Verify(Section):
     """What every device, and this workstation before it, must show."""
 
     samples: Annotated[int, Field(ge=30, le=1000)] = Field(32, description="images that travel with the release")
-    images: Optional[FileGlobs] = Field(None, description="image files to use instead of the validation data")
+    images: Optional[FileGlobs] = Field(None, description="image files, where there is no validation data")
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="least score of a detection that counts")
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
         None, description="least overlap of a matched pair; default: 0.99 in fp32, 0.95 in fp16"
@@ -180,6 +180,8 @@ def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
                     found.append(((section, key), "stands in model.pipeline_config; give one or the other"))
     if spec.train.warmup_steps is not None and spec.train.warmup_steps >= (spec.train.steps or DEFAULT_STEPS):
         found.append((("train", "warmup_steps"), "must be below train.steps"))
+    if spec.verify.images and data is not None and data.has_validation:
+        found.append((("verify", "images"), "is for specs without validation data; the samples are taken from that"))
     if spec.fleet.inventory is not None and spec.fleet.virtual:
         found.append((("fleet", "virtual"), "excludes inventory; give one or the other"))
     return found

@@ -39,7 +39,7 @@ def deploy(run: Run, release: Path, live: Live) -> tuple[DeviceFacts, ...]:
     """
     fleet = run.spec.fleet
     if fleet.inventory is None and not fleet.virtual:
-        run.skip("deploy", "the spec names no fleet; the release stays here")
+        run.skip("the spec names no fleet; the release stays here", "deploy")
         return ()
     run.progress.started("deploy")
     with devices_of(fleet, run.workspace) as devices:
@@ -176,4 +176,3 @@ def _line(device: DeviceFacts) -> str:
     if device.state == "unchanged":
         return "runs this release already: no upload, no build"
     return f"{device.state}: {device.reason.splitlines()[0]}"
-

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.tasks.dataset import split_files
+from jetlane.tasks.gate import Measured
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
@@ -16,6 +17,7 @@ from jetlane.tasks.workspace import StepResult, write_atomic
 CODE = (
     "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.healing",
 )
 
@@ -56,3 +58,12 @@ def _evaluate(run: Run, data: StepResult, trained: StepResult, out: Path) -> Map
     )
     write_atomic(out / "metrics.json", json.dumps(metrics, indent=1, sort_keys=True))
     return metrics
+
+
+def checkpoint_measured(evaluated: StepResult, data: StepResult, trained: StepResult) -> Measured:
+    """The trained checkpoint and its mAP, for the gate."""
+    return Measured(
+        model=checkpoint_digest(trained),
+        map50=evaluated.facts["mAP@0.5"] or 0.0,
+        validation=data.digest(*data.facts["validation"]),
+    )

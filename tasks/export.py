@@ -13,6 +13,7 @@ from jetlane.tasks.workspace import StepResult, sha256_file
 CODE = (
     "jetlane.tasks.export",
     "jetlane.tasks.odapi.child.export",
+    "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.healing",
 )
 FROZEN = "frozen_inference_graph.pb"

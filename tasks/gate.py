@@ -8,7 +8,7 @@ A decision, taken anew in every run, because the live release is part of it:
 * the first run has no live release: the threshold alone decides;
 * a live release without comparable numbers (never measured, or on other data) stops the run, for nobody can tell
   whether the new model is worse; ``--force`` says that a person looked;
-* ``--force`` lets a refused model through, and the refusal is recorded with the release.
+* ``--force`` lets a refused model through, and the refusal is recorded in the report.
 """
 
 from __future__ import annotations
@@ -27,20 +27,31 @@ from jetlane.tasks.workspace import Workspace, write_atomic
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A model and what it was found to be worth.
+
+    Attributes:
+        model: Digest that tells it from other models.
+        map50: mAP@0.5 on the validation data; None where there is none.
+        validation: Digest of that data.
+    """
+
+    model: str
+    map50: Optional[float]
+    validation: Optional[str]
+
+
+@dataclass(frozen=True)
 class Live:
     """The release that was last activated from this workspace under a name.
 
     Attributes:
         release: Its id.
-        model: Digest of its frozen graph: the same model again is not compared with itself.
-        map50: Its mAP@0.5; None when it was never measured.
-        validation: Digest of the data it was measured on.
+        measured: What it was worth when it went live. The same model again is not compared with itself.
     """
 
     release: str
-    model: str
-    map50: Optional[float]
-    validation: Optional[str]
+    measured: Measured
 
 
 @dataclass(frozen=True)
@@ -65,13 +76,11 @@ class Decision:
     remark: str
 
 
-def decide(gate: Gate, map50: float, model: str, validation: str, live: Optional[Live], force: bool) -> Decision:
+def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], force: bool) -> Decision:
     """Judge a model; see the module's docstring for the rules.
 
     Args:
-        map50: mAP@0.5 of the model on the validation data.
-        model: Digest that tells it from other models.
-        validation: Digest of the validation data.
+        map50: ``measured.map50``, which there must be.
         live: The live release, None on a first run.
     """
     reasons = []
@@ -80,13 +89,13 @@ def decide(gate: Gate, map50: float, model: str, validation: str, live: Optional
     baseline, remark = None, ""
     if live is None:
         remark = "no live release to compare with"
-    elif live.model == model:
+    elif live.measured.model == measured.model:
         remark = f"the live release {live.release} carries this very model"
-    elif live.map50 is None or live.validation != validation:
-        cause = "was never measured" if live.map50 is None else "was measured on other validation data"
+    elif live.measured.map50 is None or live.measured.validation != measured.validation:
+        cause = "was never measured" if live.measured.map50 is None else "was measured on other validation data"
         reasons.append(f"the live release {live.release} {cause}, so the two cannot be compared")
     else:
-        baseline = live.map50
+        baseline = live.measured.map50
         remark = f"the live release {live.release} has {baseline:.4f}"
         if baseline - map50 > gate.margin + 1e-9:
             reasons.append(
@@ -107,14 +116,17 @@ def decide(gate: Gate, map50: float, model: str, validation: str, live: Optional
 
 
 @step("gate")
-def gate(run: Run, map50: float, model: str, validation: str) -> Decision:
-    """Let the model through, or stop the run.
+def gate(run: Run, measured: Measured) -> Optional[Decision]:
+    """Let the model through, or stop the run; without validation data there is nothing to decide by, which is said.
 
     Raises:
         GateError: With the reasons and the way past.
     """
+    if measured.map50 is None:
+        run.skip("there is no validation data to measure mAP on", "gate")
+        return None
     live = read_live(run.workspace, run.spec.name)
-    decision = decide(run.spec.gate, map50, model, validation, live, run.force)
+    decision = decide(run.spec.gate, measured.map50, measured, live, run.force)
     facts: dict[str, Any] = asdict(decision)
     if not decision.passed:
         why = "; ".join(decision.reasons)
@@ -127,7 +139,7 @@ def gate(run: Run, map50: float, model: str, validation: str) -> Decision:
     verdict = f"forced through although {'; '.join(decision.reasons)}" if decision.forced else "passed"
     if decision.forced:
         run.notes.append(f"the gate was forced: {'; '.join(decision.reasons)}")
-    note = f"{verdict}: mAP@0.5 {map50:.3f} >= {decision.min_map:g}" if not decision.forced else verdict
+    note = f"{verdict}: mAP@0.5 {decision.map:.3f} >= {decision.min_map:g}" if not decision.forced else verdict
     run.record(StepFacts("gate", DECIDED, note=f"{note}; {decision.remark}" if decision.remark else note, facts=facts))
     return decision
 
@@ -135,11 +147,12 @@ def gate(run: Run, map50: float, model: str, validation: str) -> Decision:
 def read_live(workspace: Workspace, name: str) -> Optional[Live]:
     """The live release of a name, None before the first."""
     try:
-        return Live(**json.loads(_file(workspace, name).read_text()))
+        data = json.loads(_file(workspace, name).read_text())
+        return Live(data["release"], Measured(**data["measured"]))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):  # cut short or from another version: it was live, more is not known
-        return Live("(unknown)", "", None, None)
+    except (ValueError, TypeError, KeyError):  # cut short or from another version: it was live, more is not known
+        return Live("(unknown)", Measured("", None, None))
 
 
 def write_live(workspace: Workspace, name: str, live: Live) -> None:

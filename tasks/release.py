@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CODE = ("jetlane.tasks.release", "jetlane.tasks.bundle", "jetlane.remote.agent.manifest")
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
+#: Steps whose outputs are named in the manifest by their digest.
+_SOURCES = ("dataset", "train", "export", "convert")
 _TOOLS = ("jetlane", "tensorflow", "tf-models-research-object-detection", "onnx", "onnxruntime", "numpy", "protobuf")
 
 
@@ -72,6 +75,39 @@ def release(
     )
     _link(run, result)
     return result
+
+
+def origin_of(run: Run, data: Optional[StepResult], model: FrozenModel, proof: StepResult) -> Origin:
+    """What this run made the release from."""
+    evaluated = run.results.get("evaluate")
+    return Origin(
+        labels=labels(run, data),
+        metrics={
+            "evaluation": {key: evaluated.facts[key] for key in ("mAP", "mAP@0.5", "per_class")} if evaluated else None,
+            "preflight": {"mAP": proof.facts["mAP"], "agreement": proof.facts["agreement"]},
+        },
+        sources={
+            "frozen_graph": model.graph_digest,
+            "pipeline_config": model.config_digest,
+            **{f"step {name}": result.digest() for name, result in run.results.items() if name in _SOURCES},
+        },
+    )
+
+
+def labels(run: Run, data: Optional[StepResult]) -> tuple[str, ...]:
+    """Class names; the first has label 1. Without a label map they are numbered, which is said."""
+    from jetlane.tasks.data.labels import read_label_map
+
+    count = run.results["plugins"].facts["nms"]["num_classes"] - 1
+    given = run.spec.dataset.label_map if run.spec.dataset is not None else None
+    if data is not None:
+        named = labels_of(data.facts)
+    elif given is not None:
+        named = read_label_map(Path(given))
+    else:
+        run.note("no label map: the classes are called class-1, class-2, ... (dataset.label_map names them)")
+        named = {}
+    return tuple(named.get(number, f"class-{number}") for number in range(1, count + 1))
 
 
 def _write(

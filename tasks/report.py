@@ -17,7 +17,7 @@ CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run_fa
 @step("report")
 def report(run: Run, release: Path, devices: tuple[DeviceFacts, ...]) -> StepResult:
     """Draw the page, unless the same story was drawn before; ``page`` is its path."""
-    from jetlane.tasks.reporting import write_report
+    from jetlane.tasks.reporting.report import write_report
 
     facts = gather(run, release, devices)
     result = run.step(

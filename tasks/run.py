@@ -55,6 +55,11 @@ class Run:
         self._stack.close()
 
     @property
+    def changed(self) -> bool:
+        """Whether anything was made or done; the report does not count."""
+        return any(step.state in (MADE, FAILED) for step in self.steps if step.name != "report")
+
+    @property
     def seconds(self) -> float:
         """Wall time since the run began."""
         return time.monotonic() - self._clock
@@ -105,9 +110,10 @@ class Run:
         self.steps.append(facts)
         self.progress.finished(facts)
 
-    def skip(self, name: str, why: str) -> None:
-        """A step that is no part of this run; the reason is for the reader."""
-        self.record(StepFacts(name, SKIPPED, note=why))
+    def skip(self, why: str, *names: str) -> None:
+        """Steps that are no part of this run; the reason is for the reader."""
+        for name in names:
+            self.record(StepFacts(name, SKIPPED, note=why))
 
     def note(self, text: str) -> None:
         """A sentence for the terminal and the report."""

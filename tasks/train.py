@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CODE = (
     "jetlane.tasks.train",
     "jetlane.tasks.odapi.child.train",
+    "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.healing",
 )
 #: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.

@@ -1,0 +1,150 @@
+"""Step ``preflight``: the converted model is the trained model, shown on this workstation before a byte is shipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.tasks import images
+from jetlane.tasks.dataset import labels_of
+from jetlane.tasks.export import FrozenModel
+from jetlane.tasks.gate import Measured
+from jetlane.tasks.images import Images, image_source, load_images
+from jetlane.tasks.plugins import params_of
+from jetlane.tasks.prefect_task import step
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult, write_atomic
+
+CODE = (
+    "jetlane.tasks.preflight",
+    "jetlane.tasks.proof",
+    "jetlane.tasks.odapi.child.infer",
+    "jetlane.tasks.odapi.child.healing",
+    "jetlane.remote.agent.detections",
+    "jetlane.remote.agent.image",
+    "jetlane.remote.agent.matching",
+    *images.CODE,
+)
+_MODELS = ("model.onnx", "model.eval.onnx")
+EXPECTED = "expected.json"
+
+
+@step("preflight")
+def preflight(
+    run: Run, data: Optional[StepResult], model: FrozenModel, parameters: StepResult, converted: StepResult
+) -> StepResult:
+    """Run both models on the same images; keep the samples and what TensorFlow found in them.
+
+    Raises:
+        PreflightError: The two do not agree.
+        TrainingError: TensorFlow could not run the frozen graph.
+    """
+    source = image_source(run.spec, data)
+    if source.synthetic:
+        run.note("no validation data and no verify.images: the model is proven on synthetic images only")
+    verify = run.spec.verify
+    usual = run.spec.build.precision == "fp32"  # what the spec asks of a coarser precision is asked of boards alone
+    tolerance = {
+        "min_iou": verify.iou if usual and verify.iou else 0.99,
+        "max_score_difference": verify.score if usual and verify.score is not None else 0.005,
+    }
+    result = run.step(
+        "preflight",
+        inputs={
+            "frozen_graph": model.graph_digest,
+            "models": converted.digest(*_MODELS),
+            "plugins": parameters.digest(),
+            "images": source.digest,
+        },
+        params={"samples": verify.samples, "threshold": verify.threshold, **tolerance},
+        code=CODE,
+        make=lambda out: _prove(
+            run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, out
+        ),
+        describe=_describe,
+    )
+    for note in result.facts["notes"]:
+        run.note(note)
+    return result
+
+
+def _prove(
+    run: Run,
+    data: Optional[StepResult],
+    model: FrozenModel,
+    parameters: StepResult,
+    converted: StepResult,
+    seen: Images,
+    tolerance: Mapping[str, float],
+    out: Path,
+) -> Mapping[str, Any]:
+    from jetlane.tasks.proof import preflight as proof
+
+    run.progress.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
+    reference = run.odapi().infer(model.graph, seen.arrays)
+    run.progress.update("preflight", None, "onnxruntime looks at the same")
+    report = proof.preflight(
+        converted.file("model.onnx").read_bytes(),
+        converted.file("model.eval.onnx").read_bytes(),
+        params_of(parameters),
+        seen.arrays,
+        reference,
+        ground_truth=seen.truth,
+        names=labels_of(data.facts) if data is not None else None,
+        threshold=run.spec.verify.threshold,
+        **tolerance,
+    )
+    facts = report.to_json()
+    _keep_samples(seen, reference, run.spec.verify.threshold, out)
+    write_atomic(out / "report.json", json.dumps(facts, indent=1))
+    return facts
+
+
+def _keep_samples(seen: Images, reference: Sequence[Detections], threshold: float, out: Path) -> None:
+    (out / "samples").mkdir()
+    rows = []
+    for number, index in enumerate(seen.samples):
+        file = f"samples/{number:03d}.npy"
+        np.save(out / file, np.ascontiguousarray(seen.arrays[index]), allow_pickle=False)
+        rows.append({"file": file, **reference[index].above(threshold).to_json()})
+    write_atomic(out / EXPECTED, json.dumps(rows))
+
+
+def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenModel) -> Measured:
+    """A frozen graph that was given, and TensorFlow's mAP of it, for the gate."""
+    if not proof.facts["mAP"] or data is None:
+        return Measured(model.graph_digest, None, None)
+    return Measured(
+        model=model.graph_digest,
+        map50=proof.facts["mAP"]["tensorflow"]["mAP@0.5"] or 0.0,
+        validation=data.digest(*data.facts["validation"]),
+    )
+
+
+def samples_of(result: StepResult) -> list[np.ndarray[Any, Any]]:
+    """The images that travel with the release."""
+    return [np.load(result.file(row["file"]), allow_pickle=False) for row in _rows(result)]
+
+
+def expected_of(result: StepResult) -> list[Detections]:
+    """What TensorFlow found in each of them, above the threshold."""
+    return [Detections.from_json(row) for row in _rows(result)]
+
+
+def _rows(result: StepResult) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(result.file(EXPECTED).read_text())
+    return rows
+
+
+def _describe(result: StepResult) -> str:
+    agreement = result.facts["agreement"]
+    text = f"{agreement['matched']} detections in {agreement['images']} images match one to one"
+    maps = result.facts["mAP"]
+    if maps:
+        text += f"; mAP@0.5 {maps['tensorflow']['mAP@0.5']:.3f} in TensorFlow, {maps['onnx']['mAP@0.5']:.3f} converted"
+    return text
