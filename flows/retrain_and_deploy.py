@@ -17,7 +17,7 @@ from jetlane.tasks.dataset import dataset
 from jetlane.tasks.deploy import deploy, refuse_failures
 from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
-from jetlane.tasks.gate import Live, gate
+from jetlane.tasks.gate import gate, remember_measured
 from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, preflight
 from jetlane.tasks.progress import PrefectProgress, Several
@@ -46,7 +46,8 @@ def story(run: Run) -> dict[str, Any]:
         measured = graph_measured(proof, data, model)
         gate(run, measured)
     shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
-    devices = deploy(run, release_path(shipped), Live(release_path(shipped).name, measured))
+    remember_measured(run.workspace, release_path(shipped).name, measured)
+    devices = deploy(run, release_path(shipped))
     drawn = report(run, release_path(shipped), devices)
     refuse_failures(devices)
     return {

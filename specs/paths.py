@@ -99,6 +99,21 @@ def _copy(value: Any) -> Any:
     return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
+def refuse_relative(**named: Optional[str]) -> None:
+    """Accept absolute paths only, of parameters that may come from another machine.
+
+    Raises:
+        SpecError: Naming the parameter.
+    """
+    for name, text in named.items():
+        if text is not None and not os.path.isabs(text):
+            raise SpecError(
+                f"{name}: given the relative path {text!r}",
+                "nobody can tell which folder it starts from where the flow runs",
+                "use an absolute path",
+            )
+
+
 def missing(found: Found) -> Optional[str]:
     """What is wrong with an absolute path on this machine, or None."""
     path = Path(found.text)

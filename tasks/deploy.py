@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.errors import DeviceError, JetlaneError
-from jetlane.specs.schema import Fleet
-from jetlane.tasks.gate import Live, write_live
+from jetlane.specs.schema import Build, Fleet
+from jetlane.tasks.gate import remember_live
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.progress import Progress
 from jetlane.tasks.run import Run
@@ -29,38 +29,30 @@ if TYPE_CHECKING:
 STAYS = "stays"
 
 
-@step("deploy")
-def deploy(run: Run, release: Path, live: Live) -> tuple[DeviceFacts, ...]:
-    """Deliver to every device of the spec's fleet; failures are in the facts, see ``refuse_failures``.
-
-    Args:
-        release: The release's folder.
-        live: What to remember as live once every device runs it.
-    """
+def deploy(run: Run, release: Path) -> tuple[DeviceFacts, ...]:
+    """Deliver to every device of the spec's fleet; failures are in the facts, see ``refuse_failures``."""
     fleet = run.spec.fleet
     if fleet.inventory is None and not fleet.virtual:
         run.skip("the spec names no fleet; the release stays here", "deploy")
         return ()
     run.progress.started("deploy")
     with devices_of(fleet, run.workspace) as devices:
-        facts = deliver_all(release, devices, run.progress, run.spec.build.model_dump(mode="json"))
-    run.record(_summary(facts))
-    if all(device.state in ("active", "unchanged") for device in facts):
-        write_live(run.workspace, run.spec.name, live)
+        facts = roll_out(release, devices, run.spec.build, run.progress)
+    run.record(summary(facts))
+    if all_live(facts):
+        remember_live(run.workspace, release.name)
     return facts
 
 
-def deliver_all(
-    release: Path, devices: Sequence[Device], progress: Progress, build: Mapping[str, Any]
-) -> tuple[DeviceFacts, ...]:
+@step("deploy")
+def roll_out(release: Path, devices: Sequence[Device], build: Build, progress: Progress) -> tuple[DeviceFacts, ...]:
     """One device after the other; after the first failure the rest is left as it is.
 
     Args:
-        build: The spec's section: precision, workspace_mb, max_batch.
+        release: The release's folder.
     """
     from jetlane.remote.delivery import deliver
 
-    options = {"precision": build["precision"], "batch": build["max_batch"], "workspace_mb": build["workspace_mb"]}
     done: list[DeviceFacts] = []
     failed = ""
     for device in devices:
@@ -68,13 +60,37 @@ def deliver_all(
             done.append(DeviceFacts(device.name, device.address, SKIPPED, f"{failed} failed before it"))
             continue
         try:
-            report = deliver(release, device, Teller(device.name, progress), options)
+            report = deliver(release, device, Teller(device.name, progress), _options(build))
         except JetlaneError as error:
             failed = device.name
             done.append(DeviceFacts(device.name, device.address, FAILED, str(error)))
         else:
             done.append(_facts(report))
     return tuple(done)
+
+
+@step("rollback")
+def put_back(device: Device, build: Build, progress: Progress) -> str:
+    """One device to its previous release; returns that release's id.
+
+    Raises:
+        DeviceError: There is none, or it does not pass; the device then runs what it ran before.
+    """
+    from jetlane.remote.delivery import rollback
+
+    result = rollback(device, Teller(device.name, progress), _options(build))
+    note = f"{device.name}: runs {result['release']} again, instead of {result['previous']}"
+    progress.finished(StepFacts("rollback", MADE, note=note))
+    return str(result["release"])
+
+
+def _options(build: Build) -> dict[str, Any]:
+    return {"precision": build.precision, "batch": build.max_batch, "workspace_mb": build.workspace_mb}
+
+
+def all_live(devices: Sequence[DeviceFacts]) -> bool:
+    """Whether every device runs the release."""
+    return all(device.state in ("active", UNCHANGED) for device in devices)
 
 
 class Teller:
@@ -114,16 +130,23 @@ def refuse_failures(devices: Sequence[DeviceFacts]) -> None:
 
 
 @contextmanager
-def devices_of(fleet: Fleet, workspace: Workspace) -> Iterator[Sequence[Device]]:
+def devices_of(fleet: Fleet, workspace: Workspace, names: Optional[Sequence[str]] = None) -> Iterator[Sequence[Device]]:
     """The devices of an inventory, or virtual Jetsons that are switched on while they are needed.
 
+    Args:
+        names: Only these.
+
     Raises:
-        SpecError: The inventory is wrong; file, line, column.
+        SpecError: The inventory is wrong (file, line, column), or does not list a name.
     """
     from jetlane.remote.inventory import load_inventory
 
+    def chosen(path: Path) -> Sequence[Device]:
+        inventory = load_inventory(path)
+        return [inventory.device(name) for name in names] if names else inventory.devices
+
     if fleet.inventory is not None:
-        yield load_inventory(Path(fleet.inventory)).devices
+        yield chosen(Path(fleet.inventory))
         return
     from jetlane.remote import virtual
 
@@ -131,7 +154,7 @@ def devices_of(fleet: Fleet, workspace: Workspace) -> Iterator[Sequence[Device]]
     with workspace.lock("virtual"):
         inventory = virtual.start(folder, virtual_names(fleet.virtual)).inventory
         try:
-            yield load_inventory(inventory).devices
+            yield chosen(inventory)
         finally:
             if not (folder / STAYS).exists():
                 virtual.stop(folder)
@@ -158,7 +181,8 @@ def _facts(report: DeviceReport) -> DeviceFacts:
     )
 
 
-def _summary(devices: Sequence[DeviceFacts]) -> StepFacts:
+def summary(devices: Sequence[DeviceFacts]) -> StepFacts:
+    """The step table's line."""
     states = [device.state for device in devices]
     seconds = sum(sum(device.seconds.values()) for device in devices)
     note = "; ".join(f"{device.name}: {_line(device)}" for device in devices)

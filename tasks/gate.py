@@ -144,23 +144,41 @@ def gate(run: Run, measured: Measured) -> Optional[Decision]:
     return decision
 
 
+def remember_measured(workspace: Workspace, release: str, measured: Measured) -> None:
+    """Keep what a release was worth, for the day it is live and a newer model is held against it."""
+    _write(workspace.root / "measured" / f"{release}.json", asdict(measured))
+
+
+def remember_live(workspace: Workspace, release: str) -> None:
+    """Note that a release runs on every device it was meant for."""
+    _write(workspace.root / "live" / f"{_name(release)}.json", {"release": release})
+
+
 def read_live(workspace: Workspace, name: str) -> Optional[Live]:
     """The live release of a name, None before the first."""
+    known = _read(workspace.root / "live" / f"{name}.json")
+    if known is None:
+        return None
+    release = str(known.get("release", "(unknown)"))
+    worth = _read(workspace.root / "measured" / f"{release}.json") or {}
+    return Live(release, Measured(str(worth.get("model", "")), worth.get("map50"), worth.get("validation")))
+
+
+def _name(release: str) -> str:
+    return release.rsplit("-", 1)[0]
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, json.dumps(value, indent=1))
+
+
+def _read(path: Path) -> Optional[dict[str, Any]]:
+    """A file's object; None when there is no file, empty when it was damaged: something was there."""
     try:
-        data = json.loads(_file(workspace, name).read_text())
-        return Live(data["release"], Measured(**data["measured"]))
+        value = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError):  # cut short or from another version: it was live, more is not known
-        return Live("(unknown)", Measured("", None, None))
-
-
-def write_live(workspace: Workspace, name: str, live: Live) -> None:
-    """Remember what is live, once every device runs it."""
-    path = _file(workspace, name)
-    path.parent.mkdir(exist_ok=True)
-    write_atomic(path, json.dumps(asdict(live), indent=1))
-
-
-def _file(workspace: Workspace, name: str) -> Path:
-    return workspace.root / "live" / f"{name}.json"
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -94,9 +94,10 @@ def rollback(options: dict[str, Any], inventory: Path, devices: tuple[str, ...],
     quiet_prefect(options["debug"])
     with PrefectApi(workspace.resolve()) as api:
         from jetlane.flows.rollback import rollback as flow
+        from jetlane.specs.schema import Fleet
 
         api.wait()
-        flow(inventory=str(inventory.resolve()), devices=list(devices))
+        flow(Fleet(inventory=str(inventory.resolve())), str(workspace.resolve()), list(devices) or None)
 
 
 def _run(spec: RunSpec, force: bool, debug: bool) -> None:
