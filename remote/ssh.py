@@ -269,7 +269,7 @@ def _private_key(device: Device) -> Optional[paramiko.PKey]:
         raise DeviceError(
             f"{device.name}: the key file {device.key} is not there", f"{device.inventory} names it", "mend `key` there"
         ) from error
-    except (OSError, ValueError, paramiko.SSHException, paramiko.UnknownKeyType) as error:
+    except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
         raise DeviceError(
             f"{device.name}: the key file {device.key} cannot be read", str(error), "name a private key as `key`"
         ) from error

@@ -104,10 +104,15 @@ def files_in(folder: str) -> List[str]:
     return sorted(found)
 
 
-def _check_entry(path: str, entry: Any) -> None:
+def check_path(path: str) -> None:
+    """Refuse a path that leads out of a release's folder, or that means something else there."""
     parts = path.split("/")
     if not all(_PART.match(part) for part in parts) or len(parts) > 4 or path == NAME or path.endswith(".part"):
         raise _tampered("the manifest names the file %r" % path, "a release's files lie inside its folder")
+
+
+def _check_entry(path: str, entry: Any) -> None:
+    check_path(path)
     sound = isinstance(entry, dict) and isinstance(entry.get("size"), int) and entry["size"] >= 0
     if not sound or not _SHA.match(str(entry.get("sha256"))):
         raise _tampered("the manifest's entry for %s has no size or sha256" % path)

@@ -130,7 +130,7 @@ class Store(object):
     # locks
 
     @contextmanager
-    def lock(self, wait: float = 10.0) -> Iterator[None]:
+    def lock(self, wait: float = 3.0) -> Iterator[None]:
         """Be the only one who changes this board.
 
         Raises:
