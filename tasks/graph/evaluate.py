@@ -1,4 +1,4 @@
-"""What can be told of a graph's tensors without running the network: static shapes, and values made of constants and shapes."""
+"""What can be told of tensors without running the network: static shapes, and values made of constants and shapes."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Evaluator:
         return outputs[port] if port < len(outputs) else Fact()
 
     def _work_out(self, name: str) -> None:
-        # An explicit stack: networks are deeper than Python's recursion limit. A node met again while it waits for its own
-        # inputs is part of a loop, of which nothing is known.
+        # An explicit stack: networks are deeper than Python's recursion limit. A node met again while it waits for its
+        # own inputs is part of a loop, of which nothing is known.
         waiting: set[str] = set()
         todo = [name]
         while todo:
@@ -112,7 +112,12 @@ def _infer(node: Node, inputs: list[Fact]) -> list[Fact]:
     if node.op == "Size" and inputs and inputs[0].shape is not None:
         return [_constant(np.asarray(int(np.prod(inputs[0].shape)), np.int32))]
     try:
-        if inputs and node.op in VALUE_OPS and all(fact.value is not None for fact in inputs) and _affordable(node, inputs):
+        if (
+            inputs
+            and node.op in VALUE_OPS
+            and all(fact.value is not None for fact in inputs)
+            and _affordable(node, inputs)
+        ):
             return [_constant(array) for array in VALUE_OPS[node.op](node, *(fact.value for fact in inputs))]
         if node.op in SHAPE_OPS:
             return [Fact(tuple(int(size) for size in shape)) for shape in SHAPE_OPS[node.op](node, *inputs)]
@@ -120,7 +125,9 @@ def _infer(node: Node, inputs: list[Fact]) -> list[Fact]:
         pass
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:
         raise GraphError(
-            f"{node.op} {node.name!r} cannot be worked out", f"its inputs do not fit it: {error}", "export the graph again"
+            f"{node.op} {node.name!r} cannot be worked out",
+            f"its inputs do not fit it: {error}",
+            "export the graph again",
         ) from error
     return [Fact()]
 

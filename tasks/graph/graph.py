@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Optional
 
 import numpy as np
@@ -14,7 +14,7 @@ class TfType(int):
     """A TensorFlow DataType number, told apart from an ordinary integer attribute."""
 
 
-class TfShape(tuple):  # type: ignore[type-arg]
+class TfShape(tuple[int, ...]):
     """A static shape; -1 where a size is unknown. ``None`` stands for an unknown rank."""
 
 
@@ -70,8 +70,10 @@ class Node:
         """The values of a Const."""
         found = self.attr("value")
         if self.op != "Const" or found is None:
-            raise GraphError(f"node {self.name!r} ({self.op}) holds no constant", "the graph is not what it seemed to be", "")
-        return found  # type: ignore[no-any-return]
+            raise GraphError(
+                f"node {self.name!r} ({self.op}) holds no constant", "the graph is not what it seemed to be", ""
+            )
+        return np.asarray(found)
 
     def copy(self) -> Node:
         return Node(self.name, self.op, self.inputs, self._decoded, self._raw)
@@ -100,8 +102,8 @@ def _decode(attribute: Any, node: str) -> Any:
             if len(items):
                 return [one(item) for item in items]
         return []
-    plain = {"s": _text, "i": int, "f": float, "b": bool, "type": TfType, "shape": _shape}
-    return plain[kind](value)
+    plain: dict[str, Callable[[Any], Any]] = {"s": _text, "type": TfType, "shape": _shape}
+    return plain[kind](value) if kind in plain else value
 
 
 def _text(value: bytes) -> str:
@@ -137,7 +139,9 @@ class Graph:
         node = self.nodes.get(ref) or self.nodes.get(node_of(ref))
         if node is None:
             raise GraphError(
-                f"the graph has no node {node_of(ref)!r}", "another node reads it: the file is damaged or was edited", ""
+                f"the graph has no node {node_of(ref)!r}",
+                "another node reads it: the file is damaged or was edited",
+                "",
             )
         return node
 
@@ -196,7 +200,7 @@ class Graph:
         return count
 
     def ancestors(self, refs: Iterable[str], stop: Iterable[str] = ()) -> dict[str, Node]:
-        """Every node that the given tensors depend on, their own makers included; nodes in ``stop`` are not looked behind."""
+        """Every node that the given tensors depend on, their makers included; not what is behind nodes in ``stop``."""
         barrier = set(stop)
         found: dict[str, Node] = {}
         todo = [node_of(ref) for ref in refs]

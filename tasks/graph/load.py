@@ -58,17 +58,25 @@ def graph_from_message(message: Any, source: str = "the graph") -> Graph:
     """
     nodes = [Node(node.name, node.op, node.input, None, node.attr) for node in message.node]
     if not nodes:
-        raise GraphError(f"{source} holds no graph", "it has not a single node: it is no GraphDef, or an empty one", _EXPORT)
+        raise GraphError(
+            f"{source} holds no graph", "it has not a single node: it is no GraphDef, or an empty one", _EXPORT
+        )
     if any(not node.name or not node.op for node in nodes):
-        raise GraphError(f"{source} is no frozen graph", "nodes without a name or an operation: another kind of file", _EXPORT)
+        raise GraphError(
+            f"{source} is no frozen graph", "nodes without a name or an operation: another kind of file", _EXPORT
+        )
     variables = [node.name for node in nodes if node.op in _VARIABLE_OPS]
     if variables:
         raise GraphError(
-            f"{source} is not frozen", f"{len(variables)} variables are no constants, {variables[0]!r} the first", _EXPORT
+            f"{source} is not frozen",
+            f"{len(variables)} variables are no constants, {variables[0]!r} the first",
+            _EXPORT,
         )
     graph = Graph(nodes)
     if len(graph) != len(nodes):
-        raise GraphError(f"{source} has nodes of the same name", "the file is damaged or was put together badly", _EXPORT)
+        raise GraphError(
+            f"{source} has nodes of the same name", "the file is damaged or was put together badly", _EXPORT
+        )
     return graph
 
 
@@ -84,7 +92,9 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise GraphError(f"{path} cannot be read", str(error), "check the file's permissions") from error
     if not data:
-        raise GraphError(f"{path} is empty", "a copy or an export did not finish", "copy it again, or export the graph again")
+        raise GraphError(
+            f"{path} is empty", "a copy or an export did not finish", "copy it again, or export the graph again"
+        )
     return data
 
 
@@ -97,11 +107,13 @@ def _refuse_other_kinds(path: Path, data: bytes) -> None:
         raise GraphError(
             f"{path} is a web page, not a graph", "a download was answered with a page", "download the raw file itself"
         )
-    if head.startswith(b"node {") or head.startswith(b"node{"):
+    if head.startswith((b"node {", b"node{")):
         raise GraphError(f"{path} is a GraphDef in text form", "the binary form is read", _EXPORT)
     if path.suffix in (".index", ".meta") or ".data-0" in path.name or path.name == "checkpoint":
         raise GraphError(f"{path} is part of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT)
     if path.name == "saved_model.pb" or data[:1] == b"\x08":  # a SavedModel begins with its schema version
         raise GraphError(f"{path} is a SavedModel, not a frozen graph", "", _EXPORT)
     if data[-8:] == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
-        raise GraphError(f"{path} is the index of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT)
+        raise GraphError(
+            f"{path} is the index of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT
+        )

@@ -1,4 +1,4 @@
-"""The network of an SSD alone: from its input to the predictors' outputs, in as few and as plain operations as possible."""
+"""The network of an SSD alone: from its input to the predictors' outputs, in few and plain operations."""
 
 from __future__ import annotations
 
@@ -48,13 +48,19 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
     simple, rewrites = simplify(graph)
     entry = ssd.preprocessing.tensor
     if input_name in simple:
-        raise GraphError(f"the graph has a node called {input_name!r} already", "that is the name of the network's input", "")
+        raise GraphError(
+            f"the graph has a node called {input_name!r} already", "that is the name of the network's input", ""
+        )
     simple.redirect({entry: input_name, f"{entry}:0": input_name})
     shape = (1, *ssd.input_size, 3)
     simple.add(Node(input_name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape(shape)}))
     outputs = tuple(name for head in ssd.heads for name in (head.boxes, head.classes))
     network = _part(simple, outputs)
-    foreign = [n for n in network if n.name != input_name and n.op in ("Placeholder", "TensorArrayGatherV3", "TensorListStack", "Enter")]
+    foreign = [
+        n
+        for n in network
+        if n.name != input_name and n.op in ("Placeholder", "TensorArrayGatherV3", "TensorListStack", "Enter")
+    ]
     if foreign:
         raise GraphError(
             "the network depends on more than its input", f"{foreign[0].op} {foreign[0].name!r} feeds it as well", ""

@@ -80,9 +80,7 @@ def _windows(node: Node, x: Shape, kernel: tuple[int, int], channels: int) -> li
         raise GraphError(f"{node.op} {node.name!r} has explicit paddings", "only SAME and VALID are understood", "")
     strides, dilations = spatial(node, "strides"), spatial(node, "dilations")
     height, width = (x[2], x[3]) if channels_first(node) else (x[1], x[2])
-    out = [
-        window_output(size, k, s, padding, d) for size, k, s, d in zip((height, width), kernel, strides, dilations)
-    ]
+    out = [window_output(size, k, s, padding, d) for size, k, s, d in zip((height, width), kernel, strides, dilations)]
     return [(x[0], channels, *out)] if channels_first(node) else [(x[0], *out, channels)]
 
 
@@ -196,17 +194,20 @@ def _batch_norm(node: Node, x: Fact, *rest: Fact) -> list[Shape]:
 
 
 _UNARY = (
-    "Identity Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax Neg Exp Log Abs Sqrt Rsqrt "
-    "Square Floor Ceil Round Cast BiasAdd LRN ZerosLike OnesLike StopGradient CheckNumerics FakeQuantWithMinMaxVars "
-    "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVarsPerChannel Sin Cos Tan Erf Reciprocal"
+    "Identity Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax Neg Exp Log Abs Sqrt "
+    "Rsqrt Square Floor Ceil Round Cast BiasAdd LRN ZerosLike OnesLike StopGradient CheckNumerics Sin Cos Tan Erf "
+    "FakeQuantWithMinMaxVars FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVarsPerChannel Reciprocal"
 )
-_BINARY = "Add AddV2 Sub Mul RealDiv Div FloorDiv Minimum Maximum Pow SquaredDifference Less Greater GreaterEqual Equal Select"
+_BINARY = (
+    "Add AddV2 Sub Mul RealDiv Div FloorDiv Minimum Maximum Pow SquaredDifference Less Greater GreaterEqual "
+    "Equal Select"
+)
 _REDUCE = "Mean Sum Prod Max Min All Any"
 
 SHAPE_OPS: dict[str, Callable[..., Sequence[Shape]]] = {
-    **{op: _same for op in _UNARY.split()},
-    **{op: _broadcast for op in _BINARY.split()},
-    **{op: _reduce for op in _REDUCE.split()},
+    **dict.fromkeys(_UNARY.split(), _same),
+    **dict.fromkeys(_BINARY.split(), _broadcast),
+    **dict.fromkeys(_REDUCE.split(), _reduce),
     "AddN": _broadcast,
     "Conv2D": _conv,
     "DepthwiseConv2dNative": _depthwise,

@@ -10,7 +10,14 @@ import numpy as np
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.find.decode import find_decoder
-from jetlane.tasks.graph.find.heads import Joint, Scores, find_box_joint, find_class_joint, find_scores, first_convolution
+from jetlane.tasks.graph.find.heads import (
+    Joint,
+    Scores,
+    find_box_joint,
+    find_class_joint,
+    find_scores,
+    first_convolution,
+)
 from jetlane.tasks.graph.find.nms import NmsSettings, find_nms
 from jetlane.tasks.graph.find.preprocessing import Preprocessing, find_preprocessing
 from jetlane.tasks.graph.find.walk import CONVOLUTIONS, nearest
@@ -27,7 +34,7 @@ class PredictorHead:
         feature: Tensor the box convolution reads.
         boxes: Its output with bias, [1, h, w, anchors_per_cell * 4].
         classes: The class convolution's output with bias, [1, h, w, anchors_per_cell * num_classes].
-        box_reshape, class_reshape: The nodes that give them the forms [1, anchors, (1,) 4] and [1, anchors, num_classes].
+        box_reshape, class_reshape: The nodes that give them the forms [1, n, (1,) 4] and [1, n, num_classes].
         feature_map: Height and width of the level.
     """
 
@@ -144,11 +151,15 @@ def _settle_size(found: Optional[tuple[int, int]], given: Optional[tuple[int, in
     return tuple(found or given)  # type: ignore[arg-type, return-value]
 
 
-def _head(graph: Graph, evaluator: Evaluator, boxes: Joint, classes: Joint, level: int, num_classes: int) -> PredictorHead:
+def _head(
+    graph: Graph, evaluator: Evaluator, boxes: Joint, classes: Joint, level: int, num_classes: int
+) -> PredictorHead:
     box, cls = boxes.outputs[level], classes.outputs[level]
     box_shape, class_shape = evaluator.shape(box), evaluator.shape(cls)
     if len(box_shape) != 4 or box_shape[:3] != class_shape[:3] or box_shape[3] % 4:
-        raise GraphError(f"the predictors of level {level} do not fit each other", f"boxes {box_shape}, classes {class_shape}", "")
+        raise GraphError(
+            f"the predictors of level {level} do not fit each other", f"boxes {box_shape}, classes {class_shape}", ""
+        )
     per_cell = box_shape[3] // 4
     if class_shape[3] != per_cell * num_classes:
         raise GraphError(

@@ -12,7 +12,7 @@ from jetlane.specs.errors import GraphError
 MAX_ELEMENTS = 1 << 28
 
 #: TensorFlow's DataType number -> (numpy dtype of the stored form, field of TensorProto).
-_STORED = {
+_STORED: dict[int, tuple[np.dtype[Any], str]] = {
     1: (np.dtype("<f4"), "float_val"),
     2: (np.dtype("<f8"), "double_val"),
     3: (np.dtype("<i4"), "int_val"),
@@ -56,14 +56,18 @@ def to_numpy(proto: Any, name: str = "") -> np.ndarray[Any, Any]:
     for size in shape:
         count *= size
     if count < 0 or count > MAX_ELEMENTS:
-        raise GraphError(f"constant {name!r} claims the shape {list(shape)}", "the file is damaged", "export the graph again")
+        raise GraphError(
+            f"constant {name!r} claims the shape {list(shape)}", "the file is damaged", "export the graph again"
+        )
     if proto.dtype == _STRING:
         values: np.ndarray[Any, Any] = np.array(list(proto.string_val), dtype=object)
     elif proto.dtype in _STORED:
         values = _numbers(proto)
     else:
         raise GraphError(
-            f"constant {name!r} has TensorFlow data type {proto.dtype}", "numbers and strings are read, nothing else", ""
+            f"constant {name!r} has TensorFlow data type {proto.dtype}",
+            "numbers and strings are read, nothing else",
+            "",
         )
     if values.size == count:
         return values.reshape(shape)
@@ -87,7 +91,11 @@ def _numbers(proto: Any) -> np.ndarray[Any, Any]:
         content = proto.tensor_content
         values = np.frombuffer(content[: len(content) - len(content) % dtype.itemsize], dtype)
     elif field == "half_val":
-        values = np.array(getattr(proto, field), np.int64).astype(np.uint16).view(np.float16 if proto.dtype == _HALF else np.uint16)
+        values = (
+            np.array(getattr(proto, field), np.int64)
+            .astype(np.uint16)
+            .view(np.float16 if proto.dtype == _HALF else np.uint16)
+        )
     else:
         values = np.array(getattr(proto, field)).astype(dtype)
     if proto.dtype == _BFLOAT16:

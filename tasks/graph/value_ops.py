@@ -1,6 +1,7 @@
 """TensorFlow operations on numpy arrays: what shape arithmetic, anchors and constant weights are made of.
 
-Each rule takes the node and its input arrays and gives all outputs. Arithmetic stays in the inputs' dtype, as in TensorFlow.
+Each rule takes the node and its input arrays and gives all outputs. Arithmetic stays in the inputs' dtype, as in
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def _fill(node: Node, shape: Array, value: Array) -> tuple[Array, ...]:
     return (np.full(tuple(int(s) for s in shape), value, value.dtype),)
 
 
-def _fused_batch_norm(node: Node, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array) -> tuple[Array, ...]:
+def _fused_batch_norm(
+    node: Node, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array
+) -> tuple[Array, ...]:
     scale = gamma / np.sqrt(variance + np.float32(node.attr("epsilon", 1e-3)))
     return (x * scale + (beta - mean * scale),)
 

@@ -32,8 +32,8 @@ _LAYOUTS = {
 def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping[str, Optional[Shape]]] = None) -> Uff:
     """Convert the part of a graph that the outputs depend on.
 
-    Nodes are emitted depth first from the outputs, the last input's subtree first; an Identity between two nodes is passed
-    over. Operations UFF does not know become custom ones, ``_<op>``, which the parser looks for among its plugins.
+    Nodes are emitted depth first from the outputs, the last input's subtree first; an Identity between two nodes is
+    passed over. Operations UFF does not know become custom ones, ``_<op>``, which the parser takes for plugins.
 
     Args:
         graph: Frozen; control inputs are followed like the others, as the original converter does.
@@ -111,5 +111,7 @@ class _Writer:
         for node in self.graph.nodes:
             for name in node.inputs:
                 if name not in ids:
-                    raise ConversionError(f"{node.id!r} reads {name!r}, which was not converted", "a mistake of the converter", "")
+                    raise ConversionError(
+                        f"{node.id!r} reads {name!r}, which was not converted", "a mistake of the converter", ""
+                    )
         return Uff(self.message)

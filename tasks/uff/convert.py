@@ -1,8 +1,8 @@
 """A frozen SSD graph as the UFF that TensorRT's parser and SSD plugins take.
 
 The network is rewritten as a TensorFlow graph with plugin nodes, as graph surgery scripts have always made it, and then
-converted node by node. The pattern behind the predictors (Reshape to a Stack of the batch size and constants, FlattenConcat,
-GridAnchor with a dummy input, Concat on axis 2, NMS) is that of real SSD files.
+converted node by node. The pattern behind the predictors (Reshape to a Stack of the batch size and constants,
+FlattenConcat, GridAnchor with a dummy input, Concat on axis 2, NMS) is that of real SSD files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from jetlane.tasks.uff.model import Uff
 Array = np.ndarray[Any, Any]
 
 #: Names that real SSD files use, and that scripts on the board look for.
-NMS, PRIORS, LOCATIONS, CONFIDENCES, ANCHORS = "NMS", "concat_priorbox", "concat_box_loc", "concat_box_conf", "GridAnchor"
+NMS, PRIORS, LOCATIONS, CONFIDENCES, ANCHORS = (
+    "NMS",
+    "concat_priorbox",
+    "concat_box_loc",
+    "concat_box_conf",
+    "GridAnchor",
+)
 
 
 def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[Array] = None) -> Uff:
@@ -32,8 +38,8 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
         graph: As loaded.
         ssd: What :func:`jetlane.tasks.graph.ssd.read_ssd` found in it.
         params: The plugins' parameters. ``grid_anchor`` None writes the anchors as one constant.
-        priors: For that constant, float32 [2, priors * 4] or [2, priors * 4, 1]: xmin, ymin, xmax, ymax of each prior, then
-            its variances x, y, w, h. The graph's own anchors when not given.
+        priors: For that constant, float32 [2, priors * 4] or [2, priors * 4, 1]: xmin, ymin, xmax, ymax of each prior,
+            then its variances x, y, w, h. The graph's own anchors when not given.
 
     Returns:
         Input ``Input`` [1, 3, H, W], output ``NMS`` (``MarkOutput_0``), with the evidence for every operation.
@@ -47,9 +53,7 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
     target = network.graph
     shapes = network.shapes(params.input.name, (1, *ssd.input_size, 3))
     ranks = {node.name: shapes.fact(node.name).shape for node in target}
-    target.add(
-        Node(params.input.name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape((1, 3, *ssd.input_size))})
-    )
+    target.add(Node(params.input.name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape((1, 3, *ssd.input_size))}))
     locations, confidences = [], []
     for head in ssd.heads:
         batch = _add_batch_size(target, head)
@@ -57,8 +61,8 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
         locations.append(_add_reshape(target, head.box_reshape, head.boxes, batch, (count, 1, 4)))
         scores, sizes = head.classes, (count, ssd.num_classes)
         if params.score_converter == "SOFTMAX":
-            # Four dimensions, where the order N+C leaves no doubt which are the channels; the reshape after it brings the
-            # elements back into their order, whatever the parser did inside.
+            # Four dimensions, where the order N+C leaves no doubt which are the channels; the reshape after it brings
+            # the elements back into their order, whatever the parser did inside.
             logits = f"{head.class_reshape}/logits"
             scores = _add_reshape(target, logits, scores, batch, (count, 1, ssd.num_classes))
             scores = target.add(Node(f"{head.class_reshape}/softmax", "Softmax", [scores])).name
@@ -103,7 +107,9 @@ def _check(ssd: SsdGraph, params: PluginParams) -> None:
     taken = {LOCATIONS, CONFIDENCES, PRIORS, NMS, ANCHORS}
     clash = taken & {name for head in ssd.heads for name in (head.box_reshape, head.class_reshape)}
     if clash:
-        raise ConversionError(f"the graph's own nodes are called {sorted(clash)}", "these names belong to the plugins", "")
+        raise ConversionError(
+            f"the graph's own nodes are called {sorted(clash)}", "these names belong to the plugins", ""
+        )
 
 
 def _add_batch_size(graph: Graph, head: PredictorHead) -> str:
@@ -127,7 +133,11 @@ def _add_reshape(graph: Graph, name: str, data: str, batch: str, sizes: tuple[in
 
 def _add_grid_anchor(graph: Graph, anchors: GridAnchor) -> None:
     square = anchors.square
-    shapes = [height for height, _ in anchors.feature_map_shapes] if square else [s for hw in anchors.feature_map_shapes for s in hw]
+    shapes = (
+        [height for height, _ in anchors.feature_map_shapes]
+        if square
+        else [s for hw in anchors.feature_map_shapes for s in hw]
+    )
     # The plugin reads no tensor, but the parser fails on a plugin node without an input.
     dummy = graph.add(const(f"{ANCHORS}/AnchorInput", np.ones(2, np.float32))).name
     fields = {

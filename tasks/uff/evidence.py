@@ -1,4 +1,4 @@
-"""What speaks for each operation we write: nobody can run the real UFF parser here, so the evidence travels with the file."""
+"""What speaks for each operation we write: the UFF parser runs on boards alone, so the evidence goes with the graph."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def judge(nodes: Iterable[UffNode], shapes: Mapping[str, Optional[tuple[int, ...
     return tuple(sorted(items, key=lambda item: (rank[item.status], item.pattern)))
 
 
-def _pattern(node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]) -> tuple[str, str, str]:
+def _pattern(
+    node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]
+) -> tuple[str, str, str]:
     """(pattern, status, reason) of one node."""
     fields, name = node.fields, node.operation
     if name == "Conv":
@@ -69,28 +71,44 @@ def _pattern(node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Opti
     if name == "Pool":
         padding = "explicit" if "padding" in fields else fields.get("implicit_padding", "valid")
         seen = fields.get("func") == "max" and padding == "valid"
-        return f"Pool {fields.get('func')}, {padding} padding", SEEN if seen else DOCUMENTED, _GOLDEN if seen else _SOURCE
+        return (
+            f"Pool {fields.get('func')}, {padding} padding",
+            SEEN if seen else DOCUMENTED,
+            _GOLDEN if seen else _SOURCE,
+        )
     if name == "Binary" and _stretches(node, by_id, shapes):
-        return f"Binary {fields.get('func')} that stretches a feature map", UNPROVEN, "real files stretch constants only"
+        return (
+            f"Binary {fields.get('func')} that stretches a feature map",
+            UNPROVEN,
+            "real files stretch constants only",
+        )
     if name in _SEEN_FUNCS:
         func = fields.get("func", "")
-        return (f"{name} {func}", SEEN, _GOLDEN) if func in _SEEN_FUNCS[name] else (f"{name} {func}", DOCUMENTED, _SOURCE)
+        return (
+            (f"{name} {func}", SEEN, _GOLDEN) if func in _SEEN_FUNCS[name] else (f"{name} {func}", DOCUMENTED, _SOURCE)
+        )
     if name == "Concat":
         axis = fields.get("axis")
-        return (f"Concat axis {axis}", SEEN, _GOLDEN) if axis in (2, -1) else (f"Concat axis {axis}", DOCUMENTED, _SOURCE)
+        return (
+            (f"Concat axis {axis}", SEEN, _GOLDEN) if axis in (2, -1) else (f"Concat axis {axis}", DOCUMENTED, _SOURCE)
+        )
     if name == "Reshape" and _fixed_rank(by_id.get(node.inputs[1])) > 4:
         return "Reshape to more than 4 dimensions", UNPROVEN, "real files reshape to 3 and 4 dimensions only"
     if name == "Stack" and not _is_shape_arithmetic(node, by_id):
         return "Stack of feature maps", UNPROVEN, "real files stack numbers of a shape only"
     if name == "Softmax" and any(by_id[i].operation == "Reshape" for i in node.inputs if i in by_id):
-        return "Softmax of 4 dimensions", UNPROVEN, "real files apply it to 2; which axis the parser takes of 4 was not seen"
+        return (
+            "Softmax of 4 dimensions",
+            UNPROVEN,
+            "real files apply it to 2; which axis the parser takes of 4 was not seen",
+        )
     if name == "Softmax":
         return "Softmax", SEEN, _GOLDEN
     if name == "_NMS_TRT" and any(by_id[i].operation == "Const" for i in node.inputs if i in by_id):
         return (
             "_NMS_TRT with constant priors",
             DOCUMENTED,
-            "constants are seen as plugin inputs, and their shapes exclude the batch; a constant of priors is in no real file at hand",
+            "constants are seen as plugin inputs, and their shapes exclude the batch; none of priors is in a real file",
         )
     status, reason = _OPERATIONS.get(name, (UNPROVEN, "no parser is known to read it"))
     return name, status, reason

@@ -25,7 +25,9 @@ def read_uff(path: Union[str, Path]) -> Uff:
     if not data:
         raise ConversionError(f"{path} is empty", "a conversion or a copy did not finish", "convert again")
     if data.startswith(b"version https://git-lfs"):
-        raise ConversionError(f"{path} is a Git LFS pointer, not the file itself", "", "run `git lfs pull` in its repository")
+        raise ConversionError(
+            f"{path} is a Git LFS pointer, not the file itself", "", "run `git lfs pull` in its repository"
+        )
     return uff_from_bytes(data, str(path))
 
 
@@ -39,9 +41,13 @@ def uff_from_bytes(data: bytes, source: str = "the data") -> Uff:
     try:
         message.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError; its implementations raise others for damaged text fields
-        raise ConversionError(f"{source} is no UFF file, or a damaged one", str(error), "convert the frozen graph again") from error
+        raise ConversionError(
+            f"{source} is no UFF file, or a damaged one", str(error), "convert the frozen graph again"
+        ) from error
     if not message.graphs or not message.graphs[0].nodes:
-        raise ConversionError(f"{source} holds no UFF graph", "it is another kind of file", "convert the frozen graph again")
+        raise ConversionError(
+            f"{source} holds no UFF graph", "it is another kind of file", "convert the frozen graph again"
+        )
     return Uff(message)
 
 

@@ -71,7 +71,9 @@ class Uff:
         if self._nodes is None:
             graphs = self.message.graphs
             if len(graphs) != 1:
-                raise ConversionError(f"the UFF file holds {len(graphs)} graphs", "a UFF file holds exactly one", "convert again")
+                raise ConversionError(
+                    f"the UFF file holds {len(graphs)} graphs", "a UFF file holds exactly one", "convert again"
+                )
             self._nodes = [self._view(node) for node in graphs[0].nodes]
         return self._nodes
 
@@ -101,7 +103,9 @@ class Uff:
         if kind == "ref":
             if data.ref not in self.message.referenced_data:
                 raise ConversionError(
-                    f"node {node!r} refers to {data.ref!r}, which the file does not hold", "the file is damaged", "convert again"
+                    f"node {node!r} refers to {data.ref!r}, which the file does not hold",
+                    "the file is damaged",
+                    "convert again",
                 )
             if data.ref.startswith(ORDERS):
                 return tuple(data.ref[len(ORDERS) :].split("_"))

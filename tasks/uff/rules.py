@@ -13,10 +13,20 @@ from jetlane.tasks.graph.graph import Graph, Node, TfShape, TfType, node_of
 from jetlane.tasks.graph.shape_ops import channels_first, spatial
 
 #: numpy dtype -> TensorFlow DataType, for constants that rewrites made.
-_TF_TYPES = {"float32": 1, "int32": 3, "int16": 5, "int8": 6, "int64": 9, "float16": 19, "uint8": 4, "bool": 10, "float64": 2}
+_TF_TYPES = {
+    "float32": 1,
+    "int32": 3,
+    "int16": 5,
+    "int8": 6,
+    "int64": 9,
+    "float16": 19,
+    "uint8": 4,
+    "bool": 10,
+    "float64": 2,
+}
 
 
-class Orders(tuple):  # type: ignore[type-arg]
+class Orders(tuple[str, ...]):
     """Layouts of a node's inputs, such as ``("N+C", "+CK")``; stored once per file and referred to."""
 
 
@@ -55,7 +65,9 @@ def _constant(graph: Graph, node: Node, name: str, role: str) -> np.ndarray[Any,
     source = graph[name]
     if source.op != "Const":
         raise ConversionError(
-            f"the {role} of {node.op} {node.name!r} is not a constant", "UFF stores it as a field", "fold constants first"
+            f"the {role} of {node.op} {node.name!r} is not a constant",
+            "UFF stores it as a field",
+            "fold constants first",
         )
     return source.value
 
@@ -66,7 +78,10 @@ def _layout(node: Node) -> str:
 
 def _placeholder(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
     shape = node.attr("shape")
-    fields = {"shape": [int(size) for size in shape] if shape is not None else [], "dtype": node.attr("dtype", TfType(1))}
+    fields = {
+        "shape": [int(size) for size in shape] if shape is not None else [],
+        "dtype": node.attr("dtype", TfType(1)),
+    }
     return Emitted("Input", [], fields, follow=inputs)
 
 
@@ -75,8 +90,10 @@ def _const(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
     if value.dtype == object:
         if value.size != 1:
             raise ConversionError(f"{node.name!r} is a tensor of strings", "UFF holds single strings alone", "")
-        text = value.reshape(())[()]
-        return Emitted("Const", [], {"shape": [], "dtype": TfType(7), "values": text.decode("utf-8", "replace")}, follow=inputs)
+        text: Any = value.reshape(()).item()
+        return Emitted(
+            "Const", [], {"shape": [], "dtype": TfType(7), "values": text.decode("utf-8", "replace")}, follow=inputs
+        )
     dtype = node.attr("dtype") or TfType(_TF_TYPES.get(value.dtype.name, 1))
     return Emitted("Const", [], {"shape": list(value.shape), "dtype": dtype, "values": value}, follow=inputs)
 
@@ -94,7 +111,9 @@ def _window(graph: Graph, node: Node, data: str) -> tuple[str, dict[str, Any]]:
             fields["padding"] = [int(a) for a in (amounts[2:, 0] if channels_first(node) else amounts[1:3, 0])]
             data = node_of(pad.inputs[0])
     elif padding != "VALID":
-        raise ConversionError(f"{node.op} {node.name!r} has padding {padding!r}", "UFF knows SAME, VALID and symmetric paddings", "")
+        raise ConversionError(
+            f"{node.op} {node.name!r} has padding {padding!r}", "UFF knows SAME, VALID and symmetric paddings", ""
+        )
     return data, fields
 
 
@@ -109,7 +128,10 @@ def _conv(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 
 def _conv_transpose(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
-    fields: dict[str, Any] = {"strides": list(spatial(node, "strides")), "inputs_orders": Orders((_layout(node), "+KC"))}
+    fields: dict[str, Any] = {
+        "strides": list(spatial(node, "strides")),
+        "inputs_orders": Orders((_layout(node), "+KC")),
+    }
     if node.attr("padding", "VALID") == "SAME":
         fields["implicit_padding"] = "same"
     return Emitted("ConvTranspose", [inputs[2], inputs[1], inputs[0]], fields)
@@ -168,7 +190,9 @@ def _expand_dims(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 
 def _transpose(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
-    return Emitted("Transpose", inputs[:1], {"permutation": [int(p) for p in _constant(graph, node, inputs[1], "permutation")]})
+    return Emitted(
+        "Transpose", inputs[:1], {"permutation": [int(p) for p in _constant(graph, node, inputs[1], "permutation")]}
+    )
 
 
 def _pack(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
@@ -220,11 +244,39 @@ def _custom(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 Rule = Callable[[Graph, Node, list[str]], Emitted]
 
-_BINARY = {"Add": "add", "AddV2": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "RealDiv": "div", "Minimum": "min", "Maximum": "max"}
-_ACTIVATIONS = "Relu Relu6 Sigmoid Tanh Elu Selu Softsign Softplus".split()
-_UNARY = (
-    "Neg Exp Log Abs Sqrt Rsqrt Square Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Ceil Floor".split()
-)
+_BINARY = {
+    "Add": "add",
+    "AddV2": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "Div": "div",
+    "RealDiv": "div",
+    "Minimum": "min",
+    "Maximum": "max",
+}
+_ACTIVATIONS = ["Relu", "Relu6", "Sigmoid", "Tanh", "Elu", "Selu", "Softsign", "Softplus"]
+_UNARY = [
+    "Neg",
+    "Exp",
+    "Log",
+    "Abs",
+    "Sqrt",
+    "Rsqrt",
+    "Square",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Sinh",
+    "Cosh",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "Ceil",
+    "Floor",
+]
 
 _RULES: dict[str, Rule] = {
     "Placeholder": _placeholder,
@@ -253,7 +305,7 @@ _RULES: dict[str, Rule] = {
     "Softmax": _softmax,
     "ArgMax": _arg,
     "ArgMin": _arg,
-    **{op: _reduce for op in ("Mean", "Sum", "Prod", "Max", "Min")},
+    **dict.fromkeys(("Mean", "Sum", "Prod", "Max", "Min"), _reduce),
     **{op: _plain("Binary", func) for op, func in _BINARY.items()},
     **{op: _plain("Activation", op.lower()) for op in _ACTIVATIONS},
     **{op: _plain("Unary", op.lower()) for op in _UNARY},

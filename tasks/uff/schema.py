@@ -5,7 +5,7 @@ A ``.uff`` file is one serialised proto3 ``MetaGraph``, without magic number, fr
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 #: DataType: the high half says signed integer (1) or float (2), the low half the width in bits.
@@ -75,7 +75,7 @@ _MESSAGE, _ENUM = 11, 14
 _PACKAGE = "uff"
 
 
-@lru_cache(maxsize=None)
+@cache
 def message_class(name: str) -> Any:
     """The message class ``MetaGraph``, ``Node``, ``Data``, ..."""
     from google.protobuf import message_factory
@@ -83,7 +83,7 @@ def message_class(name: str) -> Any:
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pool() -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool
 

@@ -47,7 +47,9 @@ class Sketch:
         return Graph(self.nodes)
 
 
-def small_ssd(converter="Sigmoid", classes=2, logit_scale=None, slice_before=False, scales=(10.0, 10.0, 5.0, 5.0)) -> Graph:
+def small_ssd(
+    converter="Sigmoid", classes=2, logit_scale=None, slice_before=False, scales=(10.0, 10.0, 5.0, 5.0)
+) -> Graph:
     """An SSD of two levels (8x8 and 4x4 of a 16x16 input) as older exports write it, without a resize loop."""
     g, rng = Sketch(), np.random.default_rng(3)
     g.input("image_tensor", (1, 16, 16, 3))

@@ -120,7 +120,10 @@ def test_tensor_that_does_not_fill_its_shape():
 
 def test_no_tensorflow_is_loaded():
     """Reading a graph needs numpy and protobuf alone, and clashes with no installed TensorFlow."""
-    code = "import sys, jetlane.tasks.uff.convert, jetlane.tasks.graph.load as l; l.graph_def_class()(); print('tensorflow' in sys.modules)"
+    code = (
+        "import sys, jetlane.tasks.uff.convert, jetlane.tasks.graph.load as load;"
+        "load.graph_def_class()(); print('tensorflow' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.graph.sketches import Sketch
+from tests.uff.interpreter import run
 
 from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.graph import Graph, Node
@@ -21,9 +23,6 @@ from jetlane.tasks.graph.rewrites.paddings import absorb_paddings, zeros_to_pads
 from jetlane.tasks.graph.rewrites.upsampling import upsample_by_convolution
 from jetlane.tasks.uff import convert_graph
 
-from tests.graph.sketches import Sketch
-from tests.uff.interpreter import run
-
 
 def compute(graph: Graph, x, output="y"):
     return run(convert_graph(graph, [output]), {"x": x}, [output])[0]
@@ -35,7 +34,11 @@ def random(*shape, seed=0):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    steps=st.lists(st.sampled_from(["Mul", "Add", "AddV2", "Sub", "BiasAdd", "RealDiv", "FusedBatchNormV3", "minus"]), min_size=1, max_size=4),
+    steps=st.lists(
+        st.sampled_from(["Mul", "Add", "AddV2", "Sub", "BiasAdd", "RealDiv", "FusedBatchNormV3", "minus"]),
+        min_size=1,
+        max_size=4,
+    ),
     depthwise=st.booleans(),
     scalar=st.booleans(),
     shared=st.booleans(),
@@ -91,7 +94,11 @@ def test_a_tensor_read_twice_ends_the_folding(sketch):
 @settings(max_examples=150, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    pads=st.lists(st.tuples(st.tuples(st.integers(0, 3), st.integers(0, 3)), st.tuples(st.integers(0, 3), st.integers(0, 3))), min_size=1, max_size=2),
+    pads=st.lists(
+        st.tuples(st.tuples(st.integers(0, 3), st.integers(0, 3)), st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        min_size=1,
+        max_size=2,
+    ),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     stride=st.integers(1, 2),
     padding=st.sampled_from(["SAME", "VALID"]),
@@ -155,7 +162,10 @@ def test_upsampling_in_every_form(sketch, form, factor):
     graph, x = sketch.graph(), random(1, h, w, c)
     assert upsample_by_convolution(graph, Evaluator(graph), ["y"]).count == 1
     uff = convert_graph(graph, ["y"])
-    assert [n.operation for n in uff.nodes if n.operation not in ("Const", "Activation", "Input")] == ["ConvTranspose", "MarkOutput"]
+    assert [n.operation for n in uff.nodes if n.operation not in ("Const", "Activation", "Input")] == [
+        "ConvTranspose",
+        "MarkOutput",
+    ]
     expected = np.clip(x, 0, 6).repeat(factor, 1).repeat(factor, 2)
     np.testing.assert_array_equal(run(uff, {"x": x}, ["y"])[0], expected)
 

@@ -6,16 +6,17 @@ import json
 
 import numpy as np
 import pytest
+from tests.graph.sketches import case_names, small_ssd
 
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.graph import Graph
 from jetlane.tasks.graph.load import load_frozen_graph
 from jetlane.tasks.graph.ssd import read_ssd
 
-from tests.graph.sketches import case_names, small_ssd
 
-
-@pytest.mark.parametrize("case", case_names() or [pytest.param("none", marks=pytest.mark.skip(reason="golden graphs not found"))])
+@pytest.mark.parametrize(
+    "case", case_names() or [pytest.param("none", marks=pytest.mark.skip(reason="golden graphs not found"))]
+)
 def test_real_graphs_of_every_era(shared_data, case):
     folder = shared_data / "graphs" / case
     ssd = read_ssd(load_frozen_graph(folder / "frozen_inference_graph.pb"))
@@ -24,12 +25,16 @@ def test_real_graphs_of_every_era(shared_data, case):
     assert list(ssd.input_size) == meta["input_hw"]
     assert ssd.num_classes == meta["classes"] + 1
     encoded = meta.get("input_type") == "encoded_image_string_tensor"
-    assert ssd.image == ("encoded_image_string_tensor" if encoded else "input_tensor" if case[:3] == "TF2" else "image_tensor")
+    assert ssd.image == (
+        "encoded_image_string_tensor" if encoded else "input_tensor" if case[:3] == "TF2" else "image_tensor"
+    )
     assert ssd.preprocessing.encoded == encoded
     assert (ssd.nms.max_per_class, ssd.nms.max_total, ssd.nms.soft_sigma) == (100, 100, 0)
     assert ssd.nms.score_threshold == pytest.approx(1e-8) and ssd.nms.iou_threshold == pytest.approx(0.6)
     assert ssd.preprocessing.scale == pytest.approx((2 / 255,) * 3) and ssd.preprocessing.offset == (-1, -1, -1)
-    assert ssd.preprocessing.order == ("normalize_resize" if case[0] in "EFT" or case.startswith("trained_F") else "resize_normalize")
+    assert ssd.preprocessing.order == (
+        "normalize_resize" if case[0] in "EFT" or case.startswith("trained_F") else "resize_normalize"
+    )
     cut = [key for key in reference.files if key.startswith("T/")]
     if cut:  # TF2-native exports have no cut tensors
         for name in (ssd.preprocessing.tensor, ssd.encodings, ssd.logits):
@@ -83,7 +88,9 @@ def test_names_do_not_matter():
     for node in graph:
         copy = node.copy()
         copy.name = names[node.name]
-        copy.inputs = [names[ref.split(":")[0]] + (":" + ref.split(":")[1] if ":" in ref else "") for ref in node.inputs]
+        copy.inputs = [
+            names[ref.split(":")[0]] + (":" + ref.split(":")[1] if ":" in ref else "") for ref in node.inputs
+        ]
         renamed.append(copy)
     renamed.reverse()  # nor does their order
     found, known = read_ssd(Graph(renamed)), read_ssd(graph)

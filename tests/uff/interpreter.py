@@ -6,7 +6,7 @@ import numpy as np
 
 
 def run(uff, feeds, wanted):
-    """Values of the wanted node ids. ``feeds``: input id -> float32 [1, H, W, 3] (channels last, unlike the declared shape)."""
+    """Values of the wanted node ids. ``feeds``: input id -> float32 [1, H, W, 3], channels last."""
     nodes = {node.id: node for node in uff.nodes}
     values = dict(feeds)
     todo = list(wanted)
@@ -33,7 +33,11 @@ def _window_padding(size, kernel, stride, fields, axis):
 
 
 def _patches(x, kernel, fields, fill=0.0):
-    pads = [(0, 0)] + [_window_padding(x.shape[a + 1], kernel[a], fields["strides"][a], fields, a) for a in (0, 1)] + [(0, 0)]
+    pads = (
+        [(0, 0)]
+        + [_window_padding(x.shape[a + 1], kernel[a], fields["strides"][a], fields, a) for a in (0, 1)]
+        + [(0, 0)]
+    )
     x = np.pad(x, pads, constant_values=fill)
     windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))
     return windows[:, :: fields["strides"][0], :: fields["strides"][1]]
@@ -53,7 +57,9 @@ def _pool(fields, x):
     if fields["func"] == "max":
         return _patches(x, tuple(fields["kernel"]), fields, -np.inf).max(axis=(4, 5))
     ones = _patches(np.ones_like(x), tuple(fields["kernel"]), fields)
-    return _patches(x, tuple(fields["kernel"]), fields).sum(axis=(4, 5)) / ones.sum(axis=(4, 5))  # the margin is not counted
+    return _patches(x, tuple(fields["kernel"]), fields).sum(axis=(4, 5)) / ones.sum(
+        axis=(4, 5)
+    )  # the margin is not counted
 
 
 def _batch_norm(fields, x, gamma, beta, mean, variance):
@@ -105,6 +111,8 @@ _OPERATIONS = {
     "Concat": lambda fields, *x: np.concatenate(x, fields["axis"]),
     "Softmax": _softmax,
     "Pad": lambda fields, x, paddings: np.pad(x, [tuple(p) for p in paddings]),
-    "Reduce": lambda fields, x: {"mean": np.mean}[fields["func"]](x, axis=tuple(fields["axes"]), keepdims=fields["keepdims"]),
+    "Reduce": lambda fields, x: {"mean": np.mean}[fields["func"]](
+        x, axis=tuple(fields["axes"]), keepdims=fields["keepdims"]
+    ),
     "_FlattenConcat_TRT": lambda fields, *x: np.concatenate([part.reshape(len(part), -1) for part in x], 1),
 }

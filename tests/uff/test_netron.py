@@ -9,16 +9,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.graph.sketches import case_names, small_ssd
+from tests.uff.by_hand import parameters
 
 from jetlane.tasks.graph.load import load_frozen_graph
 from jetlane.tasks.graph.ssd import read_ssd
 from jetlane.tasks.uff import dump_text, write_uff
 from jetlane.tasks.uff.convert import convert
-from tests.graph.sketches import case_names, small_ssd
-from tests.uff.by_hand import parameters
 
 _SCRIPT = """
 import fs from 'fs';
+import './base.js';
 import { ModelFactory } from './uff.js';
 import * as protobuf from './protobuf.js';
 import * as proto from './uff-proto.js';
@@ -58,7 +59,7 @@ def read_with_netron(tmp_path_factory):
     if found is None or found.origin is None or node is None:
         pytest.skip("netron (Python package) and node are needed")
     folder = tmp_path_factory.mktemp("netron")
-    for name in ("uff.js", "uff-proto.js", "protobuf.js", "text.js"):
+    for name in ("base.js", "uff.js", "uff-proto.js", "protobuf.js", "text.js"):
         shutil.copy(Path(found.origin).parent / name, folder / name)
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "read.js").write_text(_SCRIPT)

@@ -1,7 +1,8 @@
 """The box decoder: where encodings and anchors enter it, and the coder's scales.
 
-A Faster R-CNN box coder leaves two exponentials, of the encoded height and width, each divided by its scale and multiplied
-by the anchor's side. Both come out of one Unpack of the transposed encodings; the sides come from an Unpack of the anchors.
+A Faster R-CNN box coder leaves two exponentials, of the encoded height and width, each divided by its scale and
+multiplied by the anchor's side. Both come out of one Unpack of the transposed encodings; the sides come from an Unpack
+of the anchors.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def find_decoder(graph: Graph, evaluator: Evaluator) -> Decoder:
     return next(iter(found.values()))
 
 
-def _unpacked(graph: Graph, evaluator: Evaluator, ref: str) -> "Node | None":
+def _unpacked(graph: Graph, evaluator: Evaluator, ref: str) -> Node | None:
     """The Unpack whose output reaches a tensor through nothing but a constant scale."""
     for _ in range(3):
         node = graph[ref]

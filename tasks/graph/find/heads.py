@@ -112,7 +112,9 @@ def find_scores(graph: Graph, evaluator: Evaluator, concat: str) -> Scores:
     """
     ref, scale, converter, before, sliced = concat, 1.0, "", False, False
     for _ in range(16):
-        readers = [node for node in graph.consumers(ref) if node.op in ("RealDiv", "Mul", "Slice", "StridedSlice", "Reshape")]
+        readers = [
+            node for node in graph.consumers(ref) if node.op in ("RealDiv", "Mul", "Slice", "StridedSlice", "Reshape")
+        ]
         activations = [node for node in graph.consumers(ref) if node.op in ("Sigmoid", "Softmax")]
         if activations and not converter:
             converter = activations[0].op.upper()

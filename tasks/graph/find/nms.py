@@ -54,14 +54,23 @@ def find_nms(graph: Graph, evaluator: Evaluator, num_classes: int) -> NmsSetting
     nodes = graph.of(*_NMS)
     if not nodes:
         raise GraphError(
-            "the graph has no non-maximum suppression", "its post-processing was cut off", "export it with export_inference_graph"
+            "the graph has no non-maximum suppression",
+            "its post-processing was cut off",
+            "export it with export_inference_graph",
         )
     settings = {_one(graph, evaluator, node) for node in nodes}
     if len(settings) != 1:
-        raise GraphError(f"the {len(nodes)} suppressions of the graph differ in their settings", "one setting for all is understood")
+        raise GraphError(
+            f"the {len(nodes)} suppressions of the graph differ in their settings", "one setting for all is understood"
+        )
     score, iou, per_class, sigma = next(iter(settings))
     return NmsSettings(
-        score, iou, per_class, _total(graph, evaluator, nodes), sigma, class_agnostic=len(nodes) == 1 and num_classes > 1
+        score,
+        iou,
+        per_class,
+        _total(graph, evaluator, nodes),
+        sigma,
+        class_agnostic=len(nodes) == 1 and num_classes > 1,
     )
 
 

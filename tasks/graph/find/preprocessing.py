@@ -14,7 +14,20 @@ from jetlane.tasks.graph.graph import Graph, Node, node_of
 
 _ARITHMETIC = ("Mul", "Sub", "Add", "AddV2", "RealDiv", "Div")
 _RESIZES = ("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea")
-_PASSING = ("Squeeze", "ExpandDims", "Unpack", "Pack", "StridedSlice", "Reshape", "Cast", "Enter", "Switch", "Slice", "Pad", "PadV2")
+_PASSING = (
+    "Squeeze",
+    "ExpandDims",
+    "Unpack",
+    "Pack",
+    "StridedSlice",
+    "Reshape",
+    "Cast",
+    "Enter",
+    "Switch",
+    "Slice",
+    "Pad",
+    "PadV2",
+)
 _INPUTS = ("Placeholder", "PlaceholderWithDefault")
 
 Triple = tuple[float, float, float]
@@ -72,7 +85,9 @@ def find_preprocessing(graph: Graph, evaluator: Evaluator, first: Node) -> Prepr
     if last.op not in _INPUTS:
         placeholder = nearest(graph, last.name, lambda node: node.op in _INPUTS)
         if placeholder is None:
-            raise GraphError("the image input cannot be found", f"above {last.op} {last.name!r} there is no placeholder", "")
+            raise GraphError(
+                "the image input cannot be found", f"above {last.op} {last.name!r} there is no placeholder", ""
+            )
         last = placeholder
     resizes = [index for index, node in enumerate(path) if node.op in _RESIZES]
     arithmetic = [(index, node) for index, node in enumerate(path) if node.op in _ARITHMETIC]
@@ -162,9 +177,12 @@ def _compose(evaluator: Evaluator, nodes: list[Node]) -> tuple[Triple, Triple]:
     scale, offset = np.ones(3), np.zeros(3)
     for node in nodes:
         first = evaluator.value(node.inputs[0])
-        number = np.ravel(first if first is not None else evaluator.value(node.inputs[1])).astype(np.float64)
+        constant = first if first is not None else evaluator.value(node.inputs[1])
+        number = np.ravel(np.asarray(constant, np.float64))
         if number.size not in (1, 3):
-            raise GraphError(f"{node.name!r} normalises with {number.size} numbers", "one, or one per colour, is understood", "")
+            raise GraphError(
+                f"{node.name!r} normalises with {number.size} numbers", "one, or one per colour, is understood", ""
+            )
         if node.op == "Mul":
             scale, offset = scale * number, offset * number
         elif node.op in ("RealDiv", "Div"):

@@ -1,9 +1,10 @@
 """Fold per-channel scales and offsets that follow a convolution into its kernel and one bias.
 
-A convolution with a bias (``Conv``, ``Binary add`` with a constant of its channels) is the pattern of every box predictor
-in real UFF files, so the parser is known to read it; and it is the fastest form there is: batch norm costs nothing at
-run time, and TensorRT and onnxruntime fuse convolution, bias and activation into one kernel. A kernel that several
-convolutions share is not scaled, as each would need a copy: there the multiplication stays, which real files have too.
+A convolution with a bias (``Conv``, ``Binary add`` with a constant of its channels) is the pattern of every box
+predictor in real UFF files, so the parser is known to read it; and it is the fastest form there is: batch norm costs
+nothing at run time, and TensorRT and onnxruntime fuse convolution, bias and activation into one kernel. A kernel that
+several convolutions share is not scaled, as each would need a copy: there the multiplication stays, which real files
+have too.
 """
 
 from __future__ import annotations

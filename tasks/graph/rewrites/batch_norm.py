@@ -1,7 +1,7 @@
 """Fused batch norm as what it is at inference: one multiplication and one addition per channel.
 
-Unfused batch norm needs no rewrite of its own: once constants are folded it is the same multiplication and addition, and
-so is the folded form that quantisation-aware training leaves behind.
+Unfused batch norm needs no rewrite of its own: once constants are folded it is the same multiplication and addition,
+and so is the folded form that quantisation-aware training leaves behind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def split_batch_norms(graph: Graph, evaluator: Evaluator) -> Applied:
         data_format = {"data_format": node.attr("data_format", "NHWC")}
         factor = graph.add(const(graph.unused_name(f"{node.name}/scale"), scale.astype(np.float32)))
         summand = graph.add(const(graph.unused_name(f"{node.name}/offset"), (beta - mean * scale).astype(np.float32)))
-        product = graph.add(Node(graph.unused_name(f"{node.name}/mul"), "Mul", [node.inputs[0], factor.name], data_format))
+        product = graph.add(
+            Node(graph.unused_name(f"{node.name}/mul"), "Mul", [node.inputs[0], factor.name], data_format)
+        )
         graph.add(Node(node.name, "BiasAdd", [product.name, summand.name], data_format))
         count += 1
     return Applied("batch norm", count, "fused batch norms split into scale and offset")

@@ -7,6 +7,7 @@ the background out of their softmax: a background logit of -10000, whose exponen
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,9 @@ def prepare_class_logits(
         convolution = graph[bias_add.inputs[0]] if bias_add.inputs else bias_add
         if bias_add.op != "BiasAdd" or convolution.op != "Conv2D" or graph[convolution.inputs[1]].op != "Const":
             raise ConversionError(
-                f"the class predictor {output!r} is no convolution with a bias", "its logits have to be changed before scores are made", ""
+                f"the class predictor {output!r} is no convolution with a bias",
+                "its logits have to be changed before scores are made",
+                "",
             )
         for name in (convolution.inputs[1], bias_add.inputs[1]):
             if name not in done:  # levels may share them
@@ -47,7 +50,7 @@ def prepare_class_logits(
     return Applied("class logits", len(done), what)
 
 
-def _changed(node: Node, num_classes: int, logit_scale: float, mute_background: bool) -> np.ndarray:  # type: ignore[type-arg]
+def _changed(node: Node, num_classes: int, logit_scale: float, mute_background: bool) -> np.ndarray[Any, Any]:
     values = node.value.astype(np.float64) / logit_scale
     if mute_background:
         columns = values.reshape(*values.shape[:-1], -1, num_classes)

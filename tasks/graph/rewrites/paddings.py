@@ -60,7 +60,9 @@ def absorb_paddings(graph: Graph, evaluator: Evaluator) -> Applied:
             continue
         weights = node.inputs[1]
         if np.any(margins):
-            weights = graph.add(const(graph.unused_name(f"{weights}/padded"), np.pad(kernel, [*margins, (0, 0), (0, 0)]))).name
+            weights = graph.add(
+                const(graph.unused_name(f"{weights}/padded"), np.pad(kernel, [*margins, (0, 0), (0, 0)]))
+            ).name
             total[1:3] += np.array(margins)
             reach = [r + sum(m) for r, m in zip(reach, margins)]
         attrs = {key: node.attr(key) for key in ("strides", "dilations", "data_format")}
