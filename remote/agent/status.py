@@ -12,8 +12,8 @@ from .store import Store, open_lock, try_lock
 
 def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Current and previous release, what each release lacks, what was verified, and whether a build runs."""
-    releases = {release: _problem(store, release) for release in store.releases()}
     current = store.pointed("current")
+    releases = {release: _problem(store, release, release == current) for release in store.releases()}
     return {
         "current": current,
         "previous": store.pointed("previous"),
@@ -25,10 +25,10 @@ def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _problem(store: Store, release: str) -> Optional[str]:
+def _problem(store: Store, release: str, hashed: bool) -> Optional[str]:
     """What is wrong with a release's files; None when nothing is."""
     try:
-        problems = manifests.check_files(store.path("releases", release), store.manifest(release))
+        problems = manifests.check_files(store.path("releases", release), store.manifest(release), hashed)
     except AgentError as error:
         return error.what
     return ", ".join("%s %s" % item for item in sorted(problems.items())) or None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -61,13 +59,33 @@ def small_model(seed: int = 0, weight_bytes: int = 0) -> bytes:
     return model.SerializeToString()
 
 
+def heads_model() -> bytes:
+    """An ONNX that ends at ``boxes`` [1, 10, 4] and ``scores`` [1, 10, 4], as TensorRT 10 and later are given."""
+    rng = np.random.default_rng(8)
+    corners = rng.uniform(0.0, 0.5, (1, 10, 2))
+    boxes = np.concatenate([corners, corners + 0.3], axis=2).astype(np.float32)
+    scores = rng.uniform(0.0, 0.6, (1, 10, 4)).astype(np.float32)
+    nodes = [
+        helper.make_node("ReduceMean", ["Input"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "small"], ["shift"]),
+        helper.make_node("Add", ["base_boxes", "shift"], ["boxes"]),
+        helper.make_node("Add", ["base_scores", "shift"], ["scores"]),
+    ]
+    constants = {"small": np.full(1, 0.01, np.float32), "base_boxes": boxes, "base_scores": scores}
+    graph = helper.make_graph(
+        nodes,
+        "heads",
+        [helper.make_tensor_value_info("Input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 10, 4]) for name in ("boxes", "scores")],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    return model.SerializeToString()
+
+
 def images(count: int = 4, seed: int = 5) -> list[np.ndarray]:
     """Sample images of two sizes, of different brightness."""
     rng = np.random.default_rng(seed)
     sizes = [(40, 60), (50, 30)]
     return [rng.integers(0, 40 + 50 * (number % 4), (*sizes[number % 2], 3), dtype=np.uint8) for number in range(count)]
-
-
-def write(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
