@@ -122,4 +122,10 @@ def _apply(context: Context, node: UffNode, inputs: list[Tensor], params: Plugin
             "it is none of an SSD's",
             "report the model's architecture",
         )
-    return rule(context, node, inputs)
+    try:
+        return rule(context, node, inputs)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Fields or shapes that no converter writes: rules read them as they are.
+        raise ConversionError(
+            f"the UFF node {node.id!r} ({node.operation}) is malformed", str(error), "convert the frozen graph again"
+        ) from error

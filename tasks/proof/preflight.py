@@ -89,9 +89,17 @@ def preflight(
 
     Raises:
         Disagreement: Detections that do not match.
-        PreflightError: onnxruntime or pycocotools is missing, or the model cannot be loaded.
+        PreflightError: ``threshold`` is below the model's own; onnxruntime or pycocotools is missing; the model cannot
+            be loaded.
     """
-    threshold = params.nms.confidence_threshold if threshold is None else threshold
+    own = params.nms.confidence_threshold
+    threshold = own if threshold is None else threshold
+    if threshold < own:
+        raise PreflightError(
+            f"detections cannot be compared above {threshold:g}",
+            f"the converted model gives none below its own threshold, {own:g}",
+            f"compare above {own:g} or more",
+        )
     detector = OnnxDetector(model, params.input)
     found = tuple(detector.detect(image) for image in images)
     agreement = compare(tensorflow, found, threshold, min_iou, max_score_difference)

@@ -16,6 +16,9 @@ Shape = tuple[int, int]
 #: (scale, aspect ratio) of each box of a cell.
 Specs = list[tuple[float, float]]
 
+#: No detector has more, or anything so large; a config that asks for it is mistaken.
+MOST_ANCHORS, MOST_LAYERS, FAR_OFF = 2_000_000, 32, 1e6
+
 
 def anchors(generators: Any, shapes: Sequence[Shape], size: Shape, *, order_of_2017: bool = False) -> Optional[Array]:
     """Anchors of an ``anchor_generator`` message; None for a kind of generator that is not modelled here."""
@@ -85,6 +88,8 @@ def ssd_specs(generator: Any, *, order_of_2017: bool = False) -> list[Specs]:
 def ssd_scales(generator: Any) -> list[float]:
     """Scale of each layer, and 1.0 after the last."""
     layers = generator.num_layers
+    if not 1 <= layers <= MOST_LAYERS:
+        raise ValueError(f"num_layers is {layers}")
     if generator.scales:
         scales = list(generator.scales)
         if len(scales) != layers:
@@ -94,6 +99,8 @@ def ssd_scales(generator: Any) -> list[float]:
     else:
         low, high = generator.min_scale, generator.max_scale
         scales = [low + (high - low) * layer / (layers - 1) for layer in range(layers)]
+    if not all(0 < scale < FAR_OFF for scale in scales):
+        raise ValueError("the scales have to be above 0")
     return [*scales, 1.0]
 
 
@@ -106,6 +113,10 @@ def multiscale_anchors(generator: Any, shapes: Sequence[Shape], size: Shape) -> 
     Raises:
         ValueError: The number of maps does not fit the levels.
     """
+    if not 0 <= generator.min_level <= generator.max_level <= MOST_LAYERS:
+        raise ValueError(f"the levels {generator.min_level} to {generator.max_level} are no pyramid")
+    if not 1 <= generator.scales_per_octave <= MOST_LAYERS:
+        raise ValueError(f"scales_per_octave is {generator.scales_per_octave}")
     levels = range(generator.min_level, generator.max_level + 1)
     if len(shapes) != len(levels):
         raise ValueError(f"{len(levels)} levels of anchors for {len(shapes)} feature maps")
@@ -124,6 +135,14 @@ def multiscale_anchors(generator: Any, shapes: Sequence[Shape], size: Shape) -> 
 def _tile(shape: Shape, specs: Specs, base: Sequence[float], stride: Sequence[float], offset: Sequence[float]) -> Array:
     """One grid: boxes of ``specs`` x ``base`` (height, width) at offset + index * stride (y, x)."""
     rows, columns = shape
+    if rows * columns * len(specs) > MOST_ANCHORS:
+        raise ValueError(f"a {rows}x{columns} feature map with {len(specs)} boxes a cell is more than can be meant")
+    if not specs:
+        raise ValueError("a cell has no boxes")
+    if not all(0 < number < FAR_OFF for spec in specs for number in spec):
+        raise ValueError("scales and aspect ratios have to be above 0, and of a size that makes sense")
+    if not all(abs(number) < FAR_OFF for number in (*base, *stride, *offset)):
+        raise ValueError("sizes, strides and offsets have to be of a size that makes sense")
     scales, ratios = np.asarray(specs, np.float64).T
     half_height, half_width = scales / np.sqrt(ratios) * base[0] / 2, scales * np.sqrt(ratios) * base[1] / 2
     y = (np.arange(rows) * stride[0] + offset[0])[:, None, None]

@@ -91,7 +91,12 @@ def _pairs(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Ite
     yield "box_coder.faster_rcnn_box_coder", "as the scales y, x, h, w", said, tuple(graph.box_coder_scales)
     processing = "post_processing"
     yield f"{processing}.score_converter", "as the score converter", params.score_converter, graph.scores.converter
-    yield f"{processing}.logit_scale", "as the logit scale", 1.0, graph.scores.logit_scale
+    yield (
+        f"{processing}.logit_scale",
+        "as the logit scale",
+        config.ssd.post_processing.logit_scale,
+        graph.scores.logit_scale,
+    )
     nms, own = config.ssd.post_processing.batch_non_max_suppression, graph.nms
     prefix = f"{processing}.batch_non_max_suppression"
     yield f"{prefix}.iou_threshold", "as the IoU threshold", nms.iou_threshold, own.iou_threshold

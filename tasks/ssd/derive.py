@@ -17,6 +17,7 @@ from jetlane.tasks.ssd.config import PipelineConfig
 from jetlane.tasks.ssd.feature_maps import feature_map_shapes
 from jetlane.tasks.ssd.image_input import input_spec
 from jetlane.tasks.ssd.params import GridAnchor, Nms, PluginParams
+from jetlane.tasks.ssd.refusals import refuse_inexpressible
 
 Shape = tuple[int, int]
 
@@ -42,7 +43,7 @@ def derive(config: PipelineConfig, shapes: Optional[Sequence[Shape]] = None) -> 
         SpecError: The resizer cannot give a fixed input size.
     """
     ssd = config.ssd
-    _refuse_what_cannot_be(config)
+    refuse_inexpressible(config)
     image = input_spec(config)
     size = (image.height, image.width)
     maps = feature_map_shapes(config, size) or tuple(shapes or ())
@@ -90,63 +91,6 @@ def reference_anchors(
 def _generator(config: PipelineConfig) -> str:
     kind = config.ssd.anchor_generator.WhichOneof("anchor_generator_oneof")
     return f"anchor_generator.{kind}" if kind else "anchor_generator"
-
-
-def _refuse_what_cannot_be(config: PipelineConfig) -> None:
-    ssd = config.ssd
-    suppression = ssd.post_processing.batch_non_max_suppression
-    nms = "post_processing.batch_non_max_suppression."
-    coder = ssd.box_coder.WhichOneof("box_coder_oneof")
-    predictor = ssd.box_predictor.WhichOneof("box_predictor_oneof")
-    code_size = getattr(getattr(ssd.box_predictor, predictor), "box_code_size", 4) if predictor else 4
-    refusals = [
-        (ssd.num_classes < 1, "num_classes", f"it is {ssd.num_classes}", "give the number of classes"),
-        (not ssd.anchor_generator.WhichOneof("anchor_generator_oneof"), "anchor_generator", "none is given", ""),
-        (
-            coder != "faster_rcnn_box_coder",
-            "box_coder" + (f".{coder}" if coder else ""),
-            "NMS_TRT decodes faster_rcnn_box_coder only",
-            "",
-        ),
-        (code_size != 4, f"box_predictor.{predictor}.box_code_size", "NMS_TRT reads four codes per box", ""),
-        (
-            suppression.soft_nms_sigma > 0,
-            nms + "soft_nms_sigma",
-            "NMS_TRT has no soft suppression",
-            "set soft_nms_sigma to 0 and export again",
-        ),
-        (
-            suppression.use_class_agnostic_nms,
-            nms + "use_class_agnostic_nms",
-            "NMS_TRT suppresses class by class",
-            "set use_class_agnostic_nms to false and export again",
-        ),
-        (suppression.max_detections_per_class < 1, nms + "max_detections_per_class", "it must be 1 or more", ""),
-        (suppression.max_total_detections < 1, nms + "max_total_detections", "it must be 1 or more", ""),
-        (
-            ssd.post_processing.logit_scale != 1,
-            "post_processing.logit_scale",
-            "NMS_TRT has no scale for logits",
-            "set logit_scale to 1 and export again",
-        ),
-        (
-            ssd.post_processing.HasField("calibration_config"),
-            "post_processing.calibration_config",
-            "NMS_TRT has no calibration of scores",
-            "remove it and export again",
-        ),
-        (not ssd.add_background_class, "add_background_class", "labels are counted with class 0 as background", ""),
-        (
-            ssd.explicit_background_class,
-            "explicit_background_class",
-            "labels are counted with class 0 as background",
-            "",
-        ),
-        (ssd.HasField("mask_head_config"), "mask_head_config", "NMS_TRT gives boxes only", ""),
-    ]
-    for wrong, name, why, remedy in refusals:
-        if wrong:
-            raise config.refuse(name, why, remedy)
 
 
 def _num_priors(config: PipelineConfig, maps: Sequence[Shape], size: Shape) -> int:

@@ -27,26 +27,42 @@ _HALVING = [
 #: Extractors with one map per level of a pyramid, from ``fpn`` or ``bifpn``.
 _PYRAMID = r"ssd_(mobilenet_v[12]|resnet(50|101|152)_v1)_fpn(_keras)?|ssd_efficientnet-b\d_bifpn_keras"
 
+_MOST_LEVELS, _LARGEST_MULTIPLE = 16, 1024
+
 
 def feature_map_shapes(config: PipelineConfig, size: Shape) -> Optional[tuple[Shape, ...]]:
     """(height, width) of each map for an input of ``size`` = (height, width) pixels, largest first.
 
     Returns:
         None for an extractor whose layout is not known here; the graph has to tell then.
+
+    Raises:
+        DerivationError: The extractor's own settings make no sense, by field and line.
     """
     extractor = config.ssd.feature_extractor
+    _check(config, extractor)
     multiple = max(1, extractor.pad_to_multiple)
     height, width = (-(-side // multiple) * multiple for side in size)
-    sides = [_sides(extractor, side) for side in (height, width)]
-    if sides[0] is None or sides[1] is None:
+    rows, columns = _sides(extractor, height), _sides(extractor, width)
+    if rows is None or columns is None:
         return None
-    return tuple(zip(sides[0], sides[1]))
+    if min(*rows, *columns) < 1:
+        raise config.refuse("image_resizer", f"{height}x{width} pixels are too few for {extractor.type}")
+    return tuple(zip(rows, columns))
 
 
-def num_layers(extractor: Any) -> Optional[int]:
-    """How many maps the extractor yields; None where not known."""
-    sides = _sides(extractor, 1024)
-    return None if sides is None else len(sides)
+def _check(config: PipelineConfig, extractor: Any) -> None:
+    pyramid = re.fullmatch(_PYRAMID, extractor.type)
+    if extractor.HasField("num_layers") and not 1 <= extractor.num_layers <= _MOST_LEVELS:
+        raise config.refuse("feature_extractor.num_layers", f"it is {extractor.num_layers}")
+    if extractor.pad_to_multiple > _LARGEST_MULTIPLE:
+        raise config.refuse("feature_extractor.pad_to_multiple", f"it is {extractor.pad_to_multiple}")
+    if pyramid:
+        name = "bifpn" if "bifpn" in extractor.type else "fpn"
+        levels = getattr(extractor, name)
+        if not 0 <= levels.min_level <= levels.max_level <= _MOST_LEVELS:
+            why = f"the levels {levels.min_level} to {levels.max_level} are no pyramid"
+            raise config.refuse(f"feature_extractor.{name}", why)
 
 
 def _sides(extractor: Any, side: int) -> Optional[list[int]]:

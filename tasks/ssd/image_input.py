@@ -12,6 +12,9 @@ _VGG_MEANS = (123.68, 116.779, 103.939)
 #: ImageNet's means and deviations, 0..1 (``ssd_efficientnet_bifpn_feature_extractor.preprocess``).
 _IMAGENET_MEANS, _IMAGENET_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+#: Of the network's input, pixels; no SSD is run on more.
+LARGEST_SIDE = 8192
+
 
 def input_spec(config: PipelineConfig) -> InputSpec:
     """The network's input. Its order of steps is that of exports from 2020 on; only a graph can tell an older one.
@@ -40,8 +43,8 @@ def _resize(config: PipelineConfig) -> tuple[int, int, Resize]:
         raise config.refuse(f"{field}.convert_to_grayscale", "the network's input has three channels")
     if kind == "fixed_shape_resizer":
         for name in ("height", "width"):
-            if getattr(chosen, name) < 1:
-                raise config.refuse(f"{field}.{name}", f"it is {getattr(chosen, name)} pixels")
+            if not 1 <= getattr(chosen, name) <= LARGEST_SIDE:
+                raise config.refuse(f"{field}.{name}", f"it is {getattr(chosen, name)} pixels, not 1 to {LARGEST_SIDE}")
         return chosen.height, chosen.width, Resize("fixed_shape")
     if not chosen.pad_to_max_dimension:
         raise config.refuse(
@@ -49,8 +52,9 @@ def _resize(config: PipelineConfig) -> tuple[int, int, Resize]:
             "without it the network's size changes with the image",
             "set pad_to_max_dimension: true and export again",
         )
-    if not 1 <= chosen.min_dimension <= chosen.max_dimension:
-        raise config.refuse(f"{field}.max_dimension", f"{chosen.max_dimension} is below min_dimension or 1")
+    if not 1 <= chosen.min_dimension <= chosen.max_dimension <= LARGEST_SIDE:
+        why = f"{chosen.min_dimension} to {chosen.max_dimension} is no range within 1 to {LARGEST_SIDE} pixels"
+        raise config.refuse(f"{field}.max_dimension", why)
     pad = tuple(chosen.per_channel_pad_value) or (0.0, 0.0, 0.0)
     if len(pad) != 3:
         raise config.refuse(f"{field}.per_channel_pad_value", f"it has {len(pad)} values for three channels")

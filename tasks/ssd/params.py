@@ -6,6 +6,7 @@ writer, the ONNX lowering, the release manifest and the agent. ``to_json``/``fro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Optional
@@ -145,7 +146,9 @@ class PluginParams:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain JSON values: lists, not tuples."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PluginParams:

@@ -78,7 +78,7 @@ def test_the_plugin_is_taken_where_it_is_exact(config_text, scales):
     [
         ("iou_threshold: 0.6", "soft_nms_sigma: 0.5", 26, "soft_nms_sigma"),
         ("iou_threshold: 0.6", "use_class_agnostic_nms: true", 26, "use_class_agnostic_nms"),
-        ("score_converter: SIGMOID", "logit_scale: 2.0", 30, "logit_scale"),
+        ("score_converter: SIGMOID", "logit_scale: 0.0", 30, "logit_scale"),
         ("faster_rcnn_box_coder { y_scale: 10.0 x_scale: 10.0 height_scale: 5.0 width_scale: 5.0 }",
          "mean_stddev_box_coder {}", 9, "mean_stddev_box_coder"),
         ("num_classes: 3", "add_background_class: false num_classes: 3", 3, "add_background_class"),
