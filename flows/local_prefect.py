@@ -65,7 +65,7 @@ def up(workspace: Path, project: Path, port: int) -> str:
     _make_deployments(environment, project)
     state = read_state(folder)
     if not _alive(state, "worker"):
-        worker = _start(["worker", "start", "--pool", POOL], environment, project, folder / "worker.log")
+        worker = _start(["worker", "start", "--pool", POOL], environment, folder, folder / "worker.log")
         _write_state(folder, url, {"worker": worker})
     return url
 

@@ -55,6 +55,7 @@ def story(run: Run) -> dict[str, Any]:
         "release_path": str(run.workspace.root / "releases" / release_path(shipped).name),
         "report": str(page(drawn)),
         "changed": run.changed,
+        "steps": {line.name: line.state for line in run.steps},
         "devices": {device.name: device.state for device in devices},
     }
 
@@ -78,7 +79,7 @@ def retrain_and_deploy(
 
     Returns:
         ``release`` (id), ``release_path``, ``report`` (path), ``changed`` (False when nothing had to be done),
-        ``devices`` ({name: state}).
+        ``steps`` and ``devices`` ({name: state}).
     """
     spec = RunSpec(
         name=name,

@@ -1,0 +1,216 @@
+"""Changing one thing reruns exactly the steps that depend on it; the other half of "nothing changed, nothing done"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jetlane.tasks.data.examples import to_example
+from jetlane.tasks.data.records import write_records
+from jetlane.tasks.data.shapes import draw_split
+from jetlane.tasks.data.source import Shapes
+
+pytestmark = pytest.mark.prefect
+
+IMAGES = Shapes(train_images=4, validation_images=30, seed=3, shards=1)
+
+
+class Project:
+    """A user's folder: records, a label map, a spec; every write is undone by ``restore``."""
+
+    def __init__(self, folder: Path, stand_in: Path) -> None:
+        self.folder = folder
+        self._kept: dict[Path, bytes] = {}
+        self.items = {split: list(draw_split(IMAGES, split)) for split in ("train", "validation")}
+        for split in self.items:
+            self.write_split(split, self.items[split])
+        labels = "".join(f'item {{ id: {n} name: "{t}" }}\n' for n, t in enumerate(("circle", "square", "triangle"), 1))
+        (folder / "labels.pbtxt").write_text(labels)
+        self.spec: dict[str, Any] = {
+            "name": "table",
+            "dataset": {"train": ["train.record"], "validation": ["validation.record"], "label_map": "labels.pbtxt"},
+            "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
+            "train": {"steps": 6, "python": str(stand_in)},
+            "verify": {"samples": 30},
+        }
+        self.write_spec()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "spec.yaml"
+
+    def write_spec(self, section: str = "train", **changes: Any) -> None:
+        data = {**self.spec, section: {**self.spec.get(section, {}), **changes}}
+        self._keep(self.path)
+        self.path.write_text(yaml.safe_dump(data))
+
+    def write_split(self, split: str, items: list[Any]) -> None:
+        path = self.folder / f"{split}.record"
+        self._keep(path)
+        write_records(path, (to_example(item) for item in items))
+
+    def rewrite(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        self._keep(path)
+        path.write_text(path.read_text().replace(old, new))
+
+    def _keep(self, path: Path) -> None:
+        if path.exists():
+            self._kept.setdefault(path, path.read_bytes())
+
+    def restore(self) -> None:
+        for path, content in self._kept.items():
+            path.write_bytes(content)
+        self._kept.clear()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flows) -> tuple[Project, dict[str, Any]]:
+    project = Project(tmp_path_factory.mktemp("table"), stand_in)
+    return project, flows.run(project.path)
+
+
+@pytest.fixture
+def project(base) -> Any:
+    base[0].restore()
+    yield base[0]
+    base[0].restore()
+
+
+def made(outcome: dict[str, Any]) -> set[str]:
+    assert "steps" in outcome, outcome
+    return {name for name, state in outcome["steps"].items() if state == "made"}
+
+
+TRAINED = {"train", "evaluate", "export", "plugins", "convert", "preflight", "release"}
+
+
+def test_the_first_run_makes_everything(base) -> None:
+    assert made(base[1]) == {"dataset", "report"} | TRAINED
+    assert base[1]["steps"]["deploy"] == "skipped"
+    assert base[1]["changed"] is True
+
+
+def test_the_second_run_makes_nothing(project: Project, base, flows) -> None:
+    outcome = flows.run(project.path)
+    assert made(outcome) == set()
+    assert outcome["changed"] is False
+    assert outcome["release"] == base[1]["release"] and outcome["report"] == base[1]["report"]
+
+
+# Each row: what is changed, and the steps that must be made again; all others must not.
+SPEC_CHANGES = [
+    ("train", {"seed": 1}, {*TRAINED, "report"}),
+    ("train", {"steps": 7}, {*TRAINED, "report"}),
+    ("model", {"depth_multiplier": 0.5}, {*TRAINED, "report"}),
+    ("train", {"checkpoint_every": 77}, {"report"}),
+    ("gate", {"min_map": 0.2}, {"report"}),
+    ("verify", {"samples": 31}, {"preflight", "release", "report"}),
+    ("verify", {"threshold": 0.4}, {"preflight", "release", "report"}),
+    ("build", {"precision": "fp16"}, {"report"}),
+    ("fleet", {"virtual": 0}, set()),
+]
+
+
+@pytest.mark.parametrize(("section", "change", "expected"), SPEC_CHANGES)
+def test_a_key_of_the_spec(project: Project, flows, section: str, change: dict[str, Any], expected: set[str]) -> None:
+    project.write_spec(section, **change)
+    assert made(flows.run(project.path)) == expected
+
+
+def test_one_training_image(project: Project, flows) -> None:
+    project.write_split("train", [*project.items["train"][1:], project.items["train"][0]])
+    assert made(flows.run(project.path)) == {"dataset", "report"} | TRAINED
+
+
+def test_one_validation_image(project: Project, flows) -> None:
+    other = next(iter(draw_split(Shapes(4, 1, seed=99, shards=1), "validation")))
+    project.write_split("validation", [*project.items["validation"][:-1], other])
+    assert made(flows.run(project.path)) == {"dataset", "evaluate", "preflight", "release", "report"}
+
+
+def test_the_labels(project: Project, flows) -> None:
+    project.rewrite("labels.pbtxt", 'id: 3 name: "triangle"', 'id: 3 name: "triangle" display_name: "Dreieck"')
+    assert made(flows.run(project.path)) == {"dataset"}  # the name the records use is what counts
+
+
+def test_files_that_only_moved(project: Project, flows) -> None:
+    (project.folder / "moved.record").write_bytes((project.folder / "train.record").read_bytes())
+    project.write_spec("dataset", train=["moved.record"])
+    assert made(flows.run(project.path)) == {"report"}
+
+
+# Each row: a source file that was edited. What is made again comes out the same here, so nothing after it is.
+CODE_CHANGES = [
+    ("tasks/data/prepare.py", {"dataset", "preflight"}),
+    ("tasks/odapi/child/train.py", {"train"}),
+    ("tasks/odapi/child/evaluate.py", {"evaluate"}),
+    ("tasks/odapi/child/healing.py", {"train", "evaluate", "export", "preflight"}),
+    ("tasks/ssd/derive.py", {"plugins", "convert"}),
+    ("tasks/lowering/lower.py", {"convert"}),
+    ("tasks/proof/agreement.py", {"preflight"}),
+    ("tasks/bundle/release.py", {"release"}),
+    ("tasks/reporting/report.html.j2", {"report"}),
+    ("flows/terminal.py", set()),
+]
+
+
+@pytest.mark.parametrize(("source", "expected"), CODE_CHANGES)
+def test_the_code_of_a_step(project: Project, flows, source: str, expected: set[str]) -> None:
+    assert made(flows.run(project.path, edited=[source])) - {"report"} == expected - {"report"}
+
+
+def test_the_device(project: Project, flows) -> None:
+    """A fleet is asked, not remembered: what is on it needs no doing, what was lost there is done again."""
+    from jetlane.remote import virtual
+
+    project.write_spec("fleet", virtual=1)
+    first = flows.run(project.path)
+    assert made(first) == {"deploy", "report"} and first["devices"] == {"virtual-jetson-1": "active"}
+    again = flows.run(project.path)
+    assert made(again) == set() and again["devices"] == {"virtual-jetson-1": "unchanged"} and not again["changed"]
+    home = project.folder / ".jetlane" / "virtual" / "virtual-jetson-1" / "home"
+    engine = next((home / "jetlane" / "engines").iterdir())
+    for file in engine.rglob("*"):
+        if file.is_file():
+            file.chmod(0o600)
+            file.write_bytes(b"")  # as a power cut leaves it
+    mended = flows.run(project.path)
+    assert mended["steps"]["deploy"] == "made" and mended["devices"] == {"virtual-jetson-1": "active"}
+    assert made(mended) <= {"deploy", "report"}
+    assert virtual.find(project.folder / ".jetlane" / "virtual") is None  # switched off when the run ended
+
+
+def test_rollback_and_rollout(project: Project, flows) -> None:
+    """Two releases on a device, back to the first, forth to the second; what is live is known to the gate."""
+    project.write_spec("fleet", virtual=1)
+    one = flows.run(project.path)
+    project.spec["fleet"] = {"virtual": 1}
+    project.write_spec("train", seed=5)
+    two = flows.run(project.path)
+    del project.spec["fleet"]
+    assert one["release"] != two["release"]
+    place = {"fleet": {"virtual": 1}, "workspace": str(project.folder / ".jetlane")}
+    assert flows.run(project.path, flow="rollback", arguments=place) == {"virtual-jetson-1": one["release"]}
+    live = (project.folder / ".jetlane" / "live" / "table.json").read_text()
+    assert one["release"] in live
+    forth = flows.run(project.path, flow="fleet-rollout", arguments={"release": two["release_path"], **place})
+    assert forth == {"release": two["release"], "devices": {"virtual-jetson-1": "active"}}
+    relative = flows.run(project.path, flow="fleet-rollout", arguments={**place, "release": "releases/x"})
+    assert relative["kind"] == "SpecError" and "absolute" in relative["error"]
+
+
+def test_the_schedule_ends_green_when_nothing_changed(project: Project, flows) -> None:
+    outcome = flows.run(project.path, flow="scheduled-retrain", arguments={"spec": str(project.path)})
+    assert outcome["changed"] is False and made(outcome) == set()
+
+
+def test_the_gate_stops_a_bad_model_and_force_lets_it_through(project: Project, flows) -> None:
+    project.write_spec("gate", min_map=0.95)
+    stopped = flows.run(project.path)
+    assert stopped["kind"] == "GateError"
+    assert "mAP@0.5 is 0.9000, gate.min_map asks for 0.95" in stopped["error"] and "--force" in stopped["error"]
+    assert flows.run(project.path, force=True)["steps"]["gate"] == "decided"
