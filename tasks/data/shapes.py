@@ -61,7 +61,7 @@ def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     across, down = rng.uniform(-25, 25, (2, 3)).astype(np.float32)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
-    return x * across + y * down + _grain(rng, 20, height, width)
+    return x * across + y * down + _grain(rng, 14, height, width)
 
 
 def _grain(rng: np.random.Generator, strength: int, height: int, width: int) -> np.ndarray:
@@ -82,7 +82,7 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[np.ndarra
     boxes: list[np.ndarray] = []
     wanted = int(rng.integers(1, 4))
     for _ in range(40):
-        radius = rng.uniform(0.14, 0.30) * min(height, width)
+        radius = rng.uniform(0.15, 0.30) * min(height, width)
         x, y = rng.uniform(radius + 1, width - radius - 1), rng.uniform(radius + 1, height - radius - 1)
         box = np.array([x - radius, y - radius, x + radius, y + radius])
         if all((box[:2] > other[2:] + 4).any() or (box[2:] + 4 < other[:2]).any() for other in boxes):
@@ -95,7 +95,7 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[np.ndarra
 def _contrasting(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
     while True:
         colour = rng.uniform(0, 255, 3).astype(np.float32)
-        if np.abs(colour - base).max() > 100:
+        if np.abs(colour - base).max() > 120:
             return colour
 
 

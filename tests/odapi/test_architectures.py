@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.odapi.conftest import TINY, Data
 
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import Shapes
 from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild
 from jetlane.tasks.odapi.pipeline import ModelSettings, architectures
-from tests.odapi.conftest import TINY, Data
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 

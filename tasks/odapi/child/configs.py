@@ -30,7 +30,7 @@ def estimator_and_inputs(
     refuse_quantisation(arguments["pipeline_config"])
     tf.logging.set_verbosity(tf.logging.INFO)
     validation = arguments["validation_records"] or arguments["train_records"]
-    return model_lib.create_estimator_and_inputs(
+    made = model_lib.create_estimator_and_inputs(
         tf.estimator.RunConfig(model_dir=model_dir, tf_random_seed=arguments["seed"], **run_config),
         # load_pretrained: without hparams model_lib ignores the fine-tune checkpoint.
         hparams=model_hparams.create_hparams(),
@@ -40,6 +40,26 @@ def estimator_and_inputs(
         eval_input_path=_paths(validation),
         label_map_path=arguments["label_map"],
     )
+    made["train_input_fn"] = _untuned(made["train_input_fn"])
+    made["eval_input_fns"] = [_untuned(function) for function in made["eval_input_fns"]]
+    return made
+
+
+def _untuned(input_fn: Any) -> Any:
+    """The same input without tf.data's autotuning.
+
+    Its thread sleeps for up to a minute between its rounds, and the end of the session waits for it to wake. The OD API
+    gives every stage its parallelism, so there is little to tune.
+    """
+    import tensorflow.compat.v1 as tf
+
+    def untuned() -> Any:
+        options = tf.data.Options()
+        if hasattr(options, "autotune"):  # TensorFlow 1 has no such thread
+            options.autotune.enabled = False
+        return input_fn().with_options(options)
+
+    return untuned
 
 
 def read_pipeline(path: str) -> Any:

@@ -54,7 +54,7 @@ def _stale_protos() -> bool:
     """
     from google.protobuf.internal import api_implementation
 
-    if api_implementation.Type() == "python" or not _exists("google.protobuf.internal.builder"):
+    if api_implementation.Type() != "upb":  # protobuf 3 takes them as they are
         return False
     sys.meta_path.insert(0, _ProtoFinder())
     return True
