@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Union
 
@@ -35,6 +36,15 @@ def load_frozen_graph(path: Union[str, Path]) -> Graph:
         GraphError: The file is missing, empty, cut short, or something else: a Git LFS pointer, a web page, an archive,
             a SavedModel, a checkpoint, a graph that was never frozen.
     """
+    return graph_from_message(read_graph_def(path), str(path))
+
+
+def read_graph_def(path: Union[str, os.PathLike[str]]) -> Any:
+    """The ``GraphDef`` message of a frozen graph's file.
+
+    Raises:
+        GraphError: As :func:`load_frozen_graph`, but for what the message's nodes say.
+    """
     path = Path(path)
     data = _read(path)
     _refuse_other_kinds(path, data)
@@ -47,7 +57,7 @@ def load_frozen_graph(path: Union[str, Path]) -> Graph:
             f"it was cut short, damaged, or is no GraphDef: {error}",
             "compare its size and sha256 with the original, copy it again, or export the graph again",
         ) from error
-    return graph_from_message(message, str(path))
+    return message
 
 
 def graph_from_message(message: Any, source: str = "the graph") -> Graph:

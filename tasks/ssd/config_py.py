@@ -123,7 +123,7 @@ def preprocess(dynamic_graph):
     dynamic_graph.collapse_namespaces({name: node for name, node in COLLAPSED.items() if name in scopes})
     dynamic_graph.remove(dynamic_graph.graph_outputs, remove_exclusive_dependencies=False)
     dynamic_graph.forward_inputs(dynamic_graph.find_nodes_by_path("Squeeze"))
-    dynamic_graph.append(PRIORS[:-1])
+    dynamic_graph.extend(PRIORS[:-1])
     for node in dynamic_graph.find_nodes_by_path("concat_priorbox"):
         node.input[:] = PRIORS[-1].input
     for nms in dynamic_graph.find_nodes_by_op("NMS_TRT"):
