@@ -117,13 +117,19 @@ def find(folder: Path) -> Optional[VirtualFleet]:
     return VirtualFleet(folder, folder / "inventory.yaml", devices, state["pid"])
 
 
-def stop(folder: Path) -> bool:
-    """Switch the virtual Jetsons of a folder off, with everything that runs on them. False when none ran."""
+def stop(folder: Path, power_cut: bool = False) -> bool:
+    """Switch the virtual Jetsons of a folder off, with everything that runs on them.
+
+    Args:
+        power_cut: Give nothing the time to end well.
+
+    Returns:
+        False when none ran.
+    """
     folder = Path(folder).absolute()
     ran = False
     deadline = time.monotonic() + 10.0
     while True:
-        # the server first gets the chance to close its connections; a board that is switched off loses its processes
         pids = [pid for pid in _processes() if _ours(pid, folder)]
         if not pids:
             server = _servers.pop(folder, None)
@@ -133,7 +139,7 @@ def stop(folder: Path) -> bool:
         ran = True
         for pid in pids:
             try:
-                os.kill(pid, signal.SIGTERM if time.monotonic() < deadline - 8.0 else signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL if power_cut or time.monotonic() > deadline - 8.0 else signal.SIGTERM)
             except ProcessLookupError:
                 continue
         if folder in _servers:

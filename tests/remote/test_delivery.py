@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,31 @@ def test_files_damaged_on_the_board_are_healed(board: virtual.VirtualFleet, devi
     agent = next(root.glob("agent-*.pyz"))
     agent.write_bytes(b"\0" * agent.stat().st_size)
     assert deliver(release, device).state == "unchanged"
+
+
+@pytest.mark.parametrize(
+    "seed", [1, 2, pytest.param(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 21))]
+)
+def test_a_power_cut_at_any_moment_leaves_a_board_that_recovers(
+    seed: int, board: virtual.VirtualFleet, device: Device, release: Path, make_release, tmp_path: Path
+) -> None:
+    """The board loses its power during a delivery: a whole release stays live, and the next delivery goes through."""
+    deliver(release, device)
+    other = make_release(tmp_path / "other", seed=1, weight_bytes=2_000_000)
+    moment = random.Random(seed).uniform(0.0, 2.0)
+    timer = threading.Timer(moment, virtual.stop, (board.folder, True))
+    timer.start()
+    try:
+        ended = deliver(other, device).release
+    except DeviceError:
+        ended = ""
+    timer.join()
+    virtual.start(board.folder)
+    now = status(device)
+    assert now["current"] in ({ended} if ended else {release.name, other.name})
+    assert now["releases"][now["current"]] is None
+    report = deliver(other, device)
+    assert report.agreement["agreed"] and status(device)["current"] == other.name
 
 
 def test_a_board_without_a_runtime_is_refused_before_any_transfer(
