@@ -13,7 +13,7 @@ from jetlane.flows.terminal import Terminal
 from jetlane.specs.load import resolve
 from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, RunSpec, Train, Verify
 from jetlane.tasks.convert import convert
-from jetlane.tasks.dataset import dataset
+from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy, refuse_failures
 from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
@@ -25,19 +25,20 @@ from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import train
+from jetlane.tasks.workspace import StepResult
 
 
 def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
-    data = dataset(run) if run.spec.dataset and run.spec.dataset.has_validation else None
+    data: Optional[StepResult]
     if run.spec.trains:
+        data = dataset(run)
         trained = train(run, data)
-        evaluated = evaluate(run, data, trained)
-        measured = checkpoint_measured(evaluated, data, trained)
+        measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
         gate(run, measured)
         model = exported_model(export(run, trained))
     else:
-        run.skip("the spec gives a frozen graph", "train", "evaluate", "export")
+        data = validation_data(run)
         model = given_model(run)
     parameters = plugins(run, model)
     converted = convert(run, model)

@@ -20,8 +20,8 @@ class PathKind:
     """Mark on a field's type.
 
     Attributes:
-        kind: ``file`` and ``folder`` must exist, ``glob`` must match a file, ``program`` may also be a name on the
-            PATH, ``new`` need not exist.
+        kind: ``file`` and ``folder`` must exist, ``glob`` must match a file, ``checkpoint`` is the prefix of
+            a checkpoint's files, ``program`` may also be a name on the PATH, ``new`` need not exist.
     """
 
     kind: str
@@ -29,6 +29,7 @@ class PathKind:
 
 FilePath = Annotated[str, Field(min_length=1), PathKind("file")]
 FolderPath = Annotated[str, Field(min_length=1), PathKind("folder")]
+CheckpointPath = Annotated[str, Field(min_length=1), PathKind("checkpoint")]
 NewPath = Annotated[str, Field(min_length=1), PathKind("new")]
 Program = Annotated[str, Field(min_length=1), PathKind("program")]
 FileGlobs = Annotated[list[Annotated[str, Field(min_length=1), PathKind("glob")]], Field(min_length=1)]
@@ -121,6 +122,10 @@ def missing(found: Found) -> Optional[str]:
         return f"{path} is a folder, not a file" if path.is_dir() else f"no such file: {path}{_nearby(path)}"
     if found.kind == "folder" and not path.is_dir():
         return f"no such folder: {path}"
+    if found.kind == "checkpoint" and not Path(f"{path}.index").is_file():
+        return (
+            f"no such checkpoint: there is no {path}.index (a checkpoint is named by its prefix, as in model.ckpt-600)"
+        )
     if found.kind == "glob" and not expand([found.text]):
         return f"no file matches {path}"
     if found.kind == "program" and shutil.which(found.text) is None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Optional
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from jetlane.specs.paths import FileGlobs, FilePath, FolderPath, NewPath, Program
+from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -35,19 +35,21 @@ class Section(BaseModel):
 class Shapes(Section):
     """The built-in synthetic data set: coloured shapes of three classes on noise."""
 
-    train_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(800, description="images to train on")
-    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(60, description="images to evaluate on")
-    seed: Annotated[int, Field(ge=0)] = Field(7, description="another seed, other images")
-    shards: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="TFRecord files per split")
+    train_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=800, description="images to train on")
+    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=60, description="images to evaluate on"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=7, description="another seed, other images")
+    shards: Annotated[int, Field(ge=1, le=1000)] = Field(default=4, description="TFRecord files per split")
 
 
 class Dataset(Section):
     """Where the images and boxes come from: ``shapes``, or TFRecords in the Object Detection API's form."""
 
-    shapes: Optional[Shapes] = Field(None, description="the synthetic data set; excludes the other keys")
-    train: Optional[FileGlobs] = Field(None, description="TFRecord files or patterns to train on")
-    validation: Optional[FileGlobs] = Field(None, description="TFRecord files or patterns to evaluate on")
-    label_map: Optional[FilePath] = Field(None, description="label_map.pbtxt")
+    shapes: Optional[Shapes] = Field(default=None, description="the synthetic data set; excludes the other keys")
+    train: Optional[FileGlobs] = Field(default=None, description="TFRecord files or patterns to train on")
+    validation: Optional[FileGlobs] = Field(default=None, description="TFRecord files or patterns to evaluate on")
+    label_map: Optional[FilePath] = Field(default=None, description="label_map.pbtxt")
 
     @property
     def has_validation(self) -> bool:
@@ -57,74 +59,100 @@ class Dataset(Section):
 class Model(Section):
     """Which network: a bundled template, a pipeline.config of one's own, or an existing frozen graph."""
 
-    architecture: Optional[Architecture] = Field(None, description="a bundled template; default: ssd_mobilenet_v2")
+    architecture: Optional[Architecture] = Field(
+        default=None, description="a bundled template; default: ssd_mobilenet_v2"
+    )
     width: Optional[Annotated[int, Field(ge=96, le=1024)]] = Field(
-        None, description="of the input; default: 300 pixels"
+        default=None, description="of the input; default: 300 pixels"
     )
     height: Optional[Annotated[int, Field(ge=96, le=1024)]] = Field(
-        None, description="of the input; default: 300 pixels"
+        default=None, description="of the input; default: 300 pixels"
     )
     depth_multiplier: Optional[Annotated[float, Field(gt=0, le=2)]] = Field(
-        None, description="width of the backbone's layers; default: 1.0"
+        default=None, description="width of the backbone's layers; default: 1.0"
     )
-    pipeline_config: Optional[FilePath] = Field(None, description="pipeline.config to use instead of the template")
-    frozen_graph: Optional[FilePath] = Field(None, description="frozen_inference_graph.pb: nothing is trained")
-    saved_model: Optional[FolderPath] = Field(None, description="reserved for TF2-native models")
+    pipeline_config: Optional[FilePath] = Field(
+        default=None, description="pipeline.config to use instead of the template"
+    )
+    frozen_graph: Optional[FilePath] = Field(default=None, description="frozen_inference_graph.pb: nothing is trained")
+    saved_model: Optional[FolderPath] = Field(default=None, description="reserved for TF2-native models")
 
 
 class Train(Section):
     """How the network is trained, in a process of its own. What is not given comes from the user's pipeline.config."""
 
-    steps: Optional[Steps] = Field(None, description="optimiser steps; default: 20000")
-    batch_size: Optional[BatchSize] = Field(None, description="images per step; default: 16")
-    learning_rate: Optional[LearningRate] = Field(None, description="peak of the cosine schedule; default: 0.004")
-    warmup_steps: Optional[Annotated[int, Field(ge=0)]] = Field(None, description="default: a twelfth of the steps")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of TensorFlow and the input pipeline")
-    checkpoint_every: Annotated[int, Field(ge=1)] = Field(200, description="steps between checkpoints")
-    fine_tune_checkpoint: Optional[NewPath] = Field(None, description="prefix of a checkpoint to start from")
-    python: Optional[Program] = Field(None, description="interpreter with the Object Detection API; default: this one")
+    steps: Optional[Steps] = Field(default=None, description="optimiser steps; default: 20000")
+    batch_size: Optional[BatchSize] = Field(default=None, description="images per step; default: 16")
+    learning_rate: Optional[LearningRate] = Field(
+        default=None, description="peak of the cosine schedule; default: 0.004"
+    )
+    warmup_steps: Optional[Annotated[int, Field(ge=0)]] = Field(
+        default=None, description="default: a twelfth of the steps"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of TensorFlow and the input pipeline")
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(default=200, description="steps between checkpoints")
+    fine_tune_checkpoint: Optional[CheckpointPath] = Field(
+        default=None, description="prefix of a checkpoint to start from"
+    )
+    python: Optional[Program] = Field(
+        default=None, description="interpreter with the Object Detection API; default: this one"
+    )
 
 
 class Gate(Section):
     """What a retrained model must reach before anything is exported."""
 
-    min_map: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="least mAP@0.5 on the validation data")
-    margin: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="how far below the live release it may be")
+    min_map: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="least mAP@0.5 on the validation data"
+    )
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01, description="how far below the live release it may be"
+    )
 
 
 class Convert(Section):
     """How the frozen graph becomes UFF and ONNX."""
 
-    allow_unproven: bool = Field(False, description="allow UFF boards although an operation was never seen in UFF")
+    allow_unproven: bool = Field(
+        default=False, description="allow UFF boards although an operation was never seen in UFF"
+    )
 
 
 class Build(Section):
     """How each board builds its engine."""
 
-    precision: Literal["fp32", "fp16"] = Field("fp32", description="arithmetic of the engine")
-    workspace_mb: Annotated[int, Field(ge=16, le=65536)] = Field(256, description="TensorRT's scratch memory, MiB")
-    max_batch: Annotated[int, Field(ge=1, le=64)] = Field(1, description="images per inference")
+    precision: Literal["fp32", "fp16"] = Field(default="fp32", description="arithmetic of the engine")
+    workspace_mb: Annotated[int, Field(ge=16, le=65536)] = Field(
+        default=256, description="TensorRT's scratch memory, MiB"
+    )
+    max_batch: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="images per inference")
 
 
 class Verify(Section):
     """What every device, and this workstation before it, must show."""
 
-    samples: Annotated[int, Field(ge=30, le=1000)] = Field(32, description="images that travel with the release")
-    images: Optional[FileGlobs] = Field(None, description="image files, where there is no validation data")
-    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="least score of a detection that counts")
+    samples: Annotated[int, Field(ge=30, le=1000)] = Field(
+        default=32, description="images that travel with the release"
+    )
+    images: Optional[FileGlobs] = Field(default=None, description="image files, where there is no validation data")
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.3, description="least score of a detection that counts"
+    )
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
-        None, description="least overlap of a matched pair; default: 0.99 in fp32, 0.95 in fp16"
+        default=None, description="least overlap of a matched pair; default: 0.99 in fp32, 0.95 in fp16"
     )
     score: Optional[Annotated[float, Field(ge=0, le=1)]] = Field(
-        None, description="largest score difference of a matched pair; default: 0.005 in fp32, 0.02 in fp16"
+        default=None, description="largest score difference of a matched pair; default: 0.005 in fp32, 0.02 in fp16"
     )
 
 
 class Fleet(Section):
     """Where the release goes. Nothing given: it is built and proven here, and stays here."""
 
-    inventory: Optional[FilePath] = Field(None, description="inventory.yaml: the devices")
-    virtual: Annotated[int, Field(ge=0, le=200)] = Field(0, description="virtual Jetsons to start in the workspace")
+    inventory: Optional[FilePath] = Field(default=None, description="inventory.yaml: the devices")
+    virtual: Annotated[int, Field(ge=0, le=200)] = Field(
+        default=0, description="virtual Jetsons to start in the workspace"
+    )
 
 
 class RunSpec(Section):
@@ -139,14 +167,19 @@ class RunSpec(Section):
     build: Build = Build()
     verify: Verify = Verify()
     fleet: Fleet = Fleet()
-    workspace: NewPath = Field(".jetlane", description="folder of everything that is made")
-    base_dir: Optional[NewPath] = Field(None, description="absolute folder that relative paths start from")
+    workspace: NewPath = Field(default=".jetlane", description="folder of everything that is made")
+    base_dir: Optional[NewPath] = Field(default=None, description="absolute folder that relative paths start from")
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:
         for at, message in _contradictions(self):
             raise PydanticCustomError("contradiction", "{message}", {"message": message, "at": list(at)})
         return self
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are images with known objects to measure a model on."""
+        return self.dataset is not None and self.dataset.has_validation
 
     @property
     def trains(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.paths import expand
 from jetlane.specs.schema import Dataset
@@ -37,6 +37,14 @@ def dataset(run: Run) -> StepResult:
         make=lambda out: prepare(origin, out),
         describe=_describe,
     )
+
+
+def validation_data(run: Run) -> Optional[StepResult]:
+    """What a given graph is measured on, where the spec names any."""
+    if run.spec.has_validation:
+        return dataset(run)
+    run.skip("the spec names no validation data", "dataset")
+    return None
 
 
 def source(given: Dataset) -> Source:

@@ -83,7 +83,9 @@ def load_images(source: ImageSource, samples: int) -> Images:
     from jetlane.tasks.proof.coco_map import GroundTruth
 
     known = read_samples(source.validation, MOST_IMAGES) if source.validation else []
-    truth = [GroundTruth(item.boxes, item.labels, item.image.shape[:2], item.crowd) for item in known]
+    truth = [
+        GroundTruth(item.boxes, item.labels, (item.image.shape[0], item.image.shape[1]), item.crowd) for item in known
+    ]
     arrays = [item.image for item in known] or [_picture(path) for path in source.pictures] or _drawn(samples)
     chosen = np.linspace(0, len(arrays) - 1, min(samples, len(arrays))).round().astype(int).tolist()
     return Images(arrays, truth, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jetlane.tasks.data.source import Shapes
 
 pytestmark = pytest.mark.prefect
 
-IMAGES = Shapes(train_images=4, validation_images=30, seed=3, shards=1)
+IMAGES = Shapes(train_images=4, validation_images=32, seed=3, shards=1)
 
 
 class Project:
@@ -128,13 +129,13 @@ def test_one_training_image(project: Project, flows) -> None:
 
 def test_one_validation_image(project: Project, flows) -> None:
     other = next(iter(draw_split(Shapes(4, 1, seed=99, shards=1), "validation")))
-    project.write_split("validation", [*project.items["validation"][:-1], other])
+    project.write_split("validation", [*project.items["validation"][:-1], replace(other, source_id="new.png")])
     assert made(flows.run(project.path)) == {"dataset", "evaluate", "preflight", "release", "report"}
 
 
 def test_the_labels(project: Project, flows) -> None:
     project.rewrite("labels.pbtxt", 'id: 3 name: "triangle"', 'id: 3 name: "triangle" display_name: "Dreieck"')
-    assert made(flows.run(project.path)) == {"dataset"}  # the name the records use is what counts
+    assert made(flows.run(project.path)) == {"dataset", "report"}  # the name the records use is what counts
 
 
 def test_files_that_only_moved(project: Project, flows) -> None:

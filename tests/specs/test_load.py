@@ -72,6 +72,11 @@ WRONG = [
         "2:19",
         ["no file matches"],
     ),
+    (
+        "name: a\ndataset: {shapes: {}}\ntrain: {fine_tune_checkpoint: spec}\n",
+        "3:31",
+        ["no such checkpoint", "spec.index"],
+    ),
     ("name: a\ndataset: {shapes: {}}\ntrain: {python: no-such-python}\n", "3:17", ["no such program"]),
 ]
 

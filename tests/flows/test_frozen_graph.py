@@ -1,0 +1,91 @@
+"""A frozen graph that somebody has already: no data set, no training, no export; gate and mAP where there is data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jetlane.tasks.data.prepare import prepare
+from jetlane.tasks.data.source import Shapes
+
+pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture
+def spec(tmp_path: Path, golden_model: Path, stand_in: Path):
+    for name in ("frozen_inference_graph.pb", "pipeline.config"):
+        shutil.copy(golden_model / name, tmp_path / name)
+
+    def write(**more: Any) -> Path:
+        path = tmp_path / "spec.yaml"
+        model = {"frozen_graph": "frozen_inference_graph.pb", "pipeline_config": "pipeline.config"}
+        path.write_text(yaml.safe_dump({"name": "given", "model": model, "train": {"python": str(stand_in)}, **more}))
+        return path
+
+    return write
+
+
+def test_without_data_it_is_proven_on_synthetic_images_and_says_so(spec, flows) -> None:
+    outcome = flows.run(spec())
+    steps = outcome["steps"]
+    assert {name for name, state in steps.items() if state == "skipped"} == {
+        "dataset", "train", "evaluate", "export", "gate", "deploy"
+    }  # fmt: skip
+    assert {name for name, state in steps.items() if state == "made"} == {
+        "plugins", "convert", "preflight", "release", "report"
+    }  # fmt: skip
+    page = Path(outcome["report"]).read_text()
+    for words in ("proven on synthetic images only", "classes are called class-1", "no validation data to measure mAP"):
+        assert words in page, words
+    assert (Path(outcome["release_path"]) / "labels.txt").read_text() == "class-1\nclass-2\nclass-3\n"
+
+
+def test_labels_change_the_release_alone(spec, flows, tmp_path: Path) -> None:
+    def name(third: str) -> dict[str, Any]:
+        labels = "".join(f'item {{ id: {n} name: "{t}" }}\n' for n, t in enumerate(("circle", "square", third), 1))
+        (tmp_path / "labels.pbtxt").write_text(labels)
+        return flows.run(spec(dataset={"label_map": "labels.pbtxt"}))
+
+    first, second = name("triangle"), name("Dreieck")
+    assert {step for step, state in second["steps"].items() if state == "made"} == {"release", "report"}
+    assert first["release"] != second["release"]
+
+
+def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    prepare(Shapes(train_images=1, validation_images=30, seed=4, shards=1), tmp_path / "data")
+    data = {"validation": ["data/validation.record-*"], "label_map": "data/label_map.pbtxt"}
+    outcome = flows.run(spec(dataset=data, gate={"min_map": 0.0}))
+    assert outcome["steps"]["gate"] == "decided" and outcome["steps"]["dataset"] == "made"
+    stopped = flows.run(spec(dataset=data, gate={"min_map": 1.0}))
+    assert stopped["kind"] == "GateError"
+
+
+# Each row: what is wrong with the files, the class of the error, words of the message.
+BAD = [
+    ("truncated", "GraphError", "frozen_inference_graph.pb"),
+    ("lfs pointer", "GraphError", "LFS"),
+    ("other classes", "DerivationError", "says 5 classes, the graph has 3"),
+    ("other size", "DerivationError", ""),
+]
+
+
+@pytest.mark.parametrize(("damage", "kind", "words"), BAD)
+def test_bad_files_are_explained(spec, flows, tmp_path: Path, damage: str, kind: str, words: str) -> None:
+    graph, config = tmp_path / "frozen_inference_graph.pb", tmp_path / "pipeline.config"
+    if damage == "truncated":
+        graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    elif damage == "lfs pointer":
+        graph.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 3100000\n")
+    elif damage == "other classes":
+        config.write_text(config.read_text().replace("num_classes: 3", "num_classes: 5"))
+    else:
+        config.write_text(config.read_text().replace("160", "192"))
+    outcome = flows.run(spec())
+    assert outcome["kind"] == kind, outcome
+    assert words in outcome["error"]
+    assert "what to do:" in outcome["error"]
