@@ -46,25 +46,27 @@ def convert_model(frozen_graph: Path, pipeline_config: Path, out: Path) -> dict[
     from jetlane.tasks.ssd import config
     from jetlane.tasks.ssd.config_py import config_py
     from jetlane.tasks.ssd.crosscheck import graph_anchors
-    from jetlane.tasks.uff import dump_text, uff_to_bytes
+    from jetlane.tasks.uff import dump_text, uff_from_bytes, uff_to_bytes
     from jetlane.tasks.uff.convert import convert
 
     params, graph, ssd = _read_both(config.read(Path(pipeline_config)), Path(frozen_graph))
     uff = convert(graph, ssd, params)
     evaluation = params.nms.evaluation_threshold
+    data = uff_to_bytes(uff)
+    written = uff_from_bytes(data, "model.uff")  # what is lowered is what the file says, not what was meant
     files = {
-        "model.uff": uff_to_bytes(uff),
+        "model.uff": data,
         "model.uff.pbtxt": dump_text(uff).encode(),
-        "model.onnx": lower(uff, params).SerializeToString(),
-        "model.eval.onnx": lower(uff, params, confidence_threshold=evaluation).SerializeToString(),
-        "model.trt.onnx": lower(uff, params, ends="heads").SerializeToString(),
+        "model.onnx": lower(written, params).SerializeToString(),
+        "model.eval.onnx": lower(written, params, confidence_threshold=evaluation).SerializeToString(),
+        "model.trt.onnx": lower(written, params, ends="heads").SerializeToString(),
         "config.py": config_py(params, graph_anchors(ssd)).encode(),
         "plugins.json": (json.dumps(params.to_json(), indent=2) + "\n").encode(),
     }
-    for name, data in files.items():
-        _write(Path(out) / name, data)
+    for name, content in files.items():
+        _write(Path(out) / name, content)
     return {
-        "files": {name: len(data) for name, data in files.items()},
+        "files": {name: len(content) for name, content in files.items()},
         "plugins": params.to_json(),
         "notes": list(params.notes),
         "evidence": [{"pattern": e.pattern, "status": e.status, "reason": e.reason} for e in uff.evidence],

@@ -6,7 +6,11 @@ their order does not hang on ties.
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -293,3 +297,23 @@ def test_files_are_complete_and_old_runtimes_read_them(converted, name):
         assert [value.name for value in model.graph.output] == outputs
         dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
         assert dims == [1, 3, case.params.input.height, case.params.input.width]
+
+
+@pytest.mark.tensorflow
+def test_a_quantisation_aware_graph_is_itself_without_its_quantisers(converted, tmp_path):
+    """The case that differs above differs by the removed quantisation alone."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed")
+    case = converted("C_t15_qat_v2_160_c3")
+    tensor = next(key for key in case.stored if key.startswith("T/Preprocessor"))
+    np.save(tmp_path / "pixels.npy", case.stored[tensor])
+    program = Path(__file__).with_name("without_fake_quant.py")
+    arguments = [case.folder / "frozen_inference_graph.pb", tmp_path / "pixels.npy", tensor[2:-2], tmp_path / "out.npz"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, program, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    boxes, scores = case.heads(np.ascontiguousarray(case.stored[tensor][0].transpose(2, 0, 1)))
+    with np.load(tmp_path / "out.npz") as found:
+        assert found["removed"] > 50
+        assert far(boxes, found["boxes"][0][:, [1, 0, 3, 2]]) <= TOLERANCE
+        assert far(scores, found["scores"][0]) <= TOLERANCE
