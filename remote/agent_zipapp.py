@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from jetlane.specs import catalogue
+
 _PACKAGE = "jetlane_agent"
 _MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import main\n\nsys.exit(main(sys.argv[1:]))\n"
 #: The oldest time a zip can hold: what changes nothing must not change the digest.
@@ -38,6 +40,7 @@ def agent_file() -> AgentFile:
         for path in sorted(sources.glob("*")):
             if path.suffix in (".py", ".json"):
                 _add(archive, f"{_PACKAGE}/{path.name}", path.read_bytes())
+        _add(archive, f"{_PACKAGE}/{catalogue.FILE.name}", catalogue.FILE.read_bytes())
     content = b"#!/usr/bin/env python3\n" + buffer.getvalue()
     return AgentFile(content, hashlib.sha256(content).hexdigest())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
-from jetlane.remote.ssh import CONNECT
+from jetlane.remote.login import CONNECT
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Optional, cast
+from typing import TYPE_CHECKING, Any, Optional
 
-from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
+from jetlane.remote.login import log_in
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
     import paramiko
 
-#: Seconds for each stage of connecting.
-CONNECT = 10.0
+#: Seconds for starting a command on an open connection.
+OPEN = 10.0
 #: Seconds without an event after which a device is given up; the agent shows life every few seconds.
 SILENCE = 60.0
 KEEPALIVE = 10
@@ -136,7 +136,7 @@ class Connection:
         try:
             if transport is None:
                 raise EOFError("the connection is closed")
-            channel = transport.open_session(timeout=CONNECT)
+            channel = transport.open_session(timeout=OPEN)
             channel.settimeout(SILENCE)
             channel.exec_command(command)
             return channel
@@ -198,86 +198,14 @@ def connect(device: Device) -> Iterator[Connection]:
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     logging.getLogger("paramiko").propagate = False
     client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _Unknown(device)))
     try:
-        if device.known_hosts.is_file():
-            client.load_host_keys(str(device.known_hosts))
-        _log_in(client, device)
+        log_in(client, device)
         transport = client.get_transport()
         if transport is not None:
             transport.set_keepalive(KEEPALIVE)
         yield Connection(device, client)
     finally:
         client.close()
-
-
-def _log_in(client: paramiko.SSHClient, device: Device) -> None:
-    import paramiko
-
-    key = _private_key(device)
-    try:
-        client.connect(
-            device.host,
-            device.port,
-            username=device.user,
-            pkey=key,
-            allow_agent=device.agent,
-            look_for_keys=device.key is None,
-            timeout=CONNECT,
-            banner_timeout=CONNECT,
-            auth_timeout=CONNECT,
-            channel_timeout=CONNECT,
-            compress=False,
-        )
-    except paramiko.BadHostKeyException as error:
-        raise host_keys.changed(device, error.key, error.expected_key) from error
-    except paramiko.AuthenticationException as error:
-        raise DeviceError(
-            f"{device.name}: {device.address} does not accept {_identity(device)}",
-            str(error),
-            f"add the public key to the device's authorized_keys (ssh-copy-id), or mend `user` and `key` in "
-            f"{device.inventory}",
-        ) from error
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        raise DeviceError(
-            f"{device.name}: no SSH connection to {device.address}",
-            str(error) or type(error).__name__,
-            f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
-        ) from error
-
-
-def _private_key(device: Device) -> Optional[paramiko.PKey]:
-    """The device's key; None where none is named, or where the SSH agent holds the one that a passphrase protects.
-
-    Loaded here, because paramiko's own loading tries the file as one type after another and reports the last failure.
-    """
-    import paramiko
-
-    if device.key is None:
-        return None
-    try:
-        return paramiko.PKey.from_path(str(device.key))
-    except paramiko.PasswordRequiredException as error:
-        if device.agent:
-            return None
-        raise DeviceError(
-            f"{device.name}: the key {device.key} is protected by a passphrase",
-            "nobody is asked for one during a delivery",
-            f"load it into an SSH agent (ssh-add) and set `agent: true` in {device.inventory}",
-        ) from error
-    except FileNotFoundError as error:
-        raise DeviceError(
-            f"{device.name}: the key file {device.key} is not there", f"{device.inventory} names it", "mend `key` there"
-        ) from error
-    except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
-        raise DeviceError(
-            f"{device.name}: the key file {device.key} cannot be read", str(error), "name a private key as `key`"
-        ) from error
-
-
-def _identity(device: Device) -> str:
-    who = f"user {device.user}" if device.user else "the local user's name"
-    return f"{who} with the key {device.key}" if device.key else f"{who} with any key found here"
 
 
 def _lost(device: Device, why: str) -> AgentFailure:
@@ -305,16 +233,3 @@ def _send(channel: paramiko.Channel, data: bytes) -> None:
         channel.sendall(data)
     except OSError as error:
         raise EOFError from error
-
-
-class _Unknown:
-    """Refuses a host whose key is not pinned (paramiko asks it by this method's name)."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        pinned = client.get_host_keys().lookup(hostname)
-        if pinned:
-            raise host_keys.changed(self._device, key, next(iter(pinned.values())))
-        raise host_keys.unknown(self._device, key)

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any, Dict, List, Optional
 
+from .catalogue import explained
 from .errors import AgentError
 from .events import emit
 from .store import Store
@@ -34,7 +35,7 @@ def main(arguments: List[str]) -> int:
         # the workstation is gone; a second complaint at exit is avoided by giving the closed pipe away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except AgentError as error:
-        emit("error", what=error.what, why=error.why, remedy=error.remedy, kind=error.kind)
+        emit("error", **explained(error))
     except OSError as error:
         emit("error", **_explain(error))
     except Exception as error:  # a bug must reach the workstation as an event too

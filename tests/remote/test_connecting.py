@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
+import asyncssh
 import paramiko
 import pytest
 
@@ -59,6 +61,15 @@ def test_a_key_that_the_device_does_not_accept(reached: Device, tmp_path: Path) 
     assert "authorized_keys" in caught.value.remedy
     with pytest.raises(DeviceError, match="gone is not there"):
         probe(replace(reached, key=tmp_path / "gone"))
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "locked.pem"), password="secret")
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(tmp_path / "locked"), passphrase="secret")
+    for locked in ("locked.pem", "locked"):
+        with pytest.raises(DeviceError, match="is protected by a passphrase") as refused:
+            probe(replace(reached, key=tmp_path / locked))
+        assert "ssh-add" in refused.value.remedy
+    (tmp_path / "text").write_text("not a key")
+    with pytest.raises(DeviceError, match="text cannot be read"):
+        probe(replace(reached, key=tmp_path / "text"))
 
 
 def test_a_device_that_is_off(board: virtual.VirtualFleet, device: Device) -> None:
@@ -74,7 +85,6 @@ def test_a_device_that_is_off(board: virtual.VirtualFleet, device: Device) -> No
 
 def test_something_that_is_no_ssh_server(device: Device) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        import threading
 
         def answer() -> None:
             link, _ = server.accept()

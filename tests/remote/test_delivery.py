@@ -11,7 +11,7 @@ import pytest
 
 from jetlane.remote import virtual
 from jetlane.remote.delivery import deliver, rollback
-from jetlane.remote.device import probe, status
+from jetlane.remote.device import status
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh import AgentFailure
 from jetlane.specs.errors import DeviceError, ReleaseError
@@ -153,9 +153,7 @@ def test_files_damaged_on_the_board_are_healed(board: virtual.VirtualFleet, devi
     assert deliver(release, device).state == "unchanged"
 
 
-@pytest.mark.parametrize(
-    "seed", [1, 2, pytest.param(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 21))]
-)
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 21))])
 def test_a_power_cut_at_any_moment_leaves_a_board_that_recovers(
     seed: int, board: virtual.VirtualFleet, device: Device, release: Path, make_release, tmp_path: Path
 ) -> None:
@@ -191,17 +189,5 @@ def test_a_board_without_a_runtime_is_refused_before_any_transfer(
             deliver(release, device)
         assert caught.value.kind == "road" and "has no numpy" in caught.value.why
         assert not list((fleet.device(NAME).home / "jetlane" / "releases").iterdir())
-    finally:
-        virtual.stop(fleet.folder)
-
-
-def test_the_board_of_another_python_runs_the_whole_delivery(tmp_path: Path, release: Path, python36: str) -> None:
-    fleet = virtual.start(tmp_path / "board", python=python36)
-    try:
-        device = load_inventory(fleet.inventory).device(NAME)
-        assert probe(device)["python"].startswith("3.6")
-        report = deliver(release, device)
-        assert report.state == "active" and report.agreement["agreed"]
-        assert deliver(release, device).state == "unchanged"
     finally:
         virtual.stop(fleet.folder)
