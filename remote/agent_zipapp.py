@@ -34,8 +34,9 @@ class AgentFile:
 def agent_file() -> AgentFile:
     """Build the agent from the sources beside this module."""
     sources = Path(__file__).parent / "agent"
+    # stored, not compressed: what zlib makes differs from version to version, and there is little to gain
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "__main__.py", _MAIN.encode())
         for path in sorted(sources.glob("*")):
             if path.suffix in (".py", ".json"):
@@ -49,5 +50,5 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.external_attr = 0o644 << 16
     entry.create_system = 3
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = zipfile.ZIP_STORED
     archive.writestr(entry, content)

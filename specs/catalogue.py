@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 #: Where the catalogue lies; the agent takes a copy along.
 FILE = Path(__file__).parent / "errors.json"
@@ -49,7 +50,12 @@ class Entry:
 def entries() -> tuple[Entry, ...]:
     """The whole catalogue, the most particular errors first."""
     rows = json.loads(FILE.read_text(encoding="utf-8"))["entries"]
-    return tuple(Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows)
+    return tuple(_entry(row) for row in rows)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Entry(**fields)
 
 
 def entry(name: str) -> Entry:

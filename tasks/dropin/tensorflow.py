@@ -47,21 +47,17 @@ class DType:
         return f"tf.{self.name}"
 
 
-float16, float32, float64 = DType("float16"), DType("float32"), DType("float64")
-int8, int16, int32, int64 = DType("int8"), DType("int16"), DType("int32"), DType("int64")
-uint8, uint16, uint32, uint64 = DType("uint8"), DType("uint16"), DType("uint32"), DType("uint64")
-bfloat16, string = DType("bfloat16"), DType("string")
-half, double = float16, float64
-bool = DType("bool")
+_TYPES = {name: DType(name) for name in DATA_TYPES}
+_TYPES.update(half=_TYPES["float16"], double=_TYPES["float64"])
 
 
 def as_dtype(value: Any) -> DType:
     """The data type of a number, a name or a numpy dtype."""
     number = type_number(value)
-    return DType(next(name for name, (known, _) in DATA_TYPES.items() if known == number))
+    return next(dtype for dtype in _TYPES.values() if dtype.as_datatype_enum == number)
 
 
-def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None, verify_shape: Any = None) -> Any:
+def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None, verify_shape: bool = False) -> Any:
     """A TensorProto of an array or of nested lists."""
     import numpy as np
 
@@ -74,6 +70,8 @@ def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None, verify_
 
 
 def __getattr__(name: str) -> Any:
+    if name in _TYPES:
+        return _TYPES[name]
     if name in _MESSAGES:
         return message_class(name)
     raise AttributeError(
