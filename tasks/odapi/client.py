@@ -170,8 +170,14 @@ class OdapiChild:
                 columns = [np.split(found[name], ends) for name in ("boxes", "labels", "scores")]
         return [Detections(*row) for row in zip(*columns)] if files else []
 
+    def stop(self) -> None:
+        """End the child from another thread: the job that runs there fails with TrainingError."""
+        process = self._process
+        if process is not None:
+            process.terminate()
+
     def close(self) -> None:
-        """End the child, in the middle of a job too. May be called twice."""
+        """End the child, whatever it does. May be called twice; not while another thread waits for a job: see ``stop``."""
         for descriptor in (self._jobs, self._events):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -77,8 +77,8 @@ def test_a_program_that_is_no_interpreter(tmp_path: Path) -> None:
     assert "exited with status 1" in caught.value.why
 
 
-def test_closing_ends_a_job(tmp_path: Path) -> None:
-    """From another thread, as a cancellation does: the job's caller gets an error, no process stays."""
+def test_stopping_ends_a_job(tmp_path: Path) -> None:
+    """As a cancellation does, from another thread: the job's caller gets an error, no process stays."""
     child = OdapiChild(None, tmp_path / "log")
     outcome: list[BaseException] = []
 
@@ -93,7 +93,7 @@ def test_closing_ends_a_job(tmp_path: Path) -> None:
     while child.pid is None:
         time.sleep(0.01)
     pid = child.pid
-    os.kill(pid, signal.SIGTERM)
+    child.stop()
     thread.join(30)
     assert isinstance(outcome[0], TrainingError)
     assert "SIGTERM" in outcome[0].why
