@@ -177,7 +177,7 @@ class OdapiChild:
             process.terminate()
 
     def close(self) -> None:
-        """End the child, whatever it does. May be called twice; not while another thread waits for a job: see ``stop``."""
+        """End the child, whatever it does. May be called twice. Not while another thread waits for a job: ``stop``."""
         for descriptor in (self._jobs, self._events):
             if descriptor >= 0:
                 os.close(descriptor)
