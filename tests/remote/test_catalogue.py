@@ -23,7 +23,7 @@ def fail(store, request, stream):
 cli.COMMANDS["build"] = fail
 sys.exit(cli.main(["--root", sys.argv[2], "build"]))
 """
-_LOG = "TensorRT said:\nUffParser: Validator error: Cast: Unsupported operation _Cast\nNetwork must have at least one output"
+_LOG = "TensorRT said:\nUffParser: Validator error: Cast: Unsupported operation _Cast\nNetwork must have an output"
 
 
 def _error(tmp_path: Path, log: str, kind: str) -> dict[str, str]:

@@ -1,0 +1,36 @@
+"""Real graphs with their own conversion, to hold the drop-in against."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetlane.tasks.conversion import convert_model
+
+
+@dataclass(frozen=True)
+class Case:
+    """A frozen graph, and the folder of its conversion by jetlane itself."""
+
+    frozen: Path
+    converted: Path
+    plugins: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def case(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made: dict[str, Case] = {}
+
+    def get(name: str) -> Case:
+        if name not in made:
+            folder, out = shared_data / "graphs" / name, tmp_path_factory.mktemp(name)
+            convert_model(folder / "frozen_inference_graph.pb", folder / "pipeline.config", out)
+            plugins = json.loads((out / "plugins.json").read_text())
+            made[name] = Case(folder / "frozen_inference_graph.pb", out, plugins)
+        return made[name]
+
+    return get
