@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.evaluate import Evaluator
-from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape
+from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape, node_of
 from jetlane.tasks.graph.rewrites import Applied
 from jetlane.tasks.graph.rewrites.affine import fold_affine
 from jetlane.tasks.graph.rewrites.batch_norm import split_batch_norms
@@ -56,6 +56,7 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
     simple.add(Node(input_name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape(shape)}))
     outputs = tuple(name for head in ssd.heads for name in (head.boxes, head.classes))
     network = _part(simple, outputs)
+    _refuse_loops(network)
     foreign = [
         n
         for n in network
@@ -83,6 +84,23 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
         )
     )
     return Network(_part(network, outputs), outputs, rewrites + tuple(steps))
+
+
+def _refuse_loops(graph: Graph) -> None:
+    """A network is taken off input by input until nothing is left; what is left otherwise goes in circles."""
+    waiting = {node.name: {node_of(ref) for ref in node.inputs} for node in graph}
+    ready = [name for name, inputs in waiting.items() if not inputs]
+    while ready:
+        name = ready.pop()
+        del waiting[name]
+        for reader in {node.name for node in graph.consumers(name)}:
+            waiting[reader].discard(name)
+            if not waiting[reader]:
+                ready.append(reader)
+    if waiting:
+        raise GraphError(
+            "the network contains a loop", f"{next(iter(waiting))!r} is part of it", "export the graph again"
+        )
 
 
 def _part(graph: Graph, outputs: tuple[str, ...]) -> Graph:

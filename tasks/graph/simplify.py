@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jetlane.tasks.graph.arity import check_arity
 from jetlane.tasks.graph.graph import Graph
 from jetlane.tasks.graph.rewrites import Applied
 from jetlane.tasks.graph.rewrites.conditionals import resolve_conditionals
@@ -14,7 +15,12 @@ def simplify(graph: Graph) -> tuple[Graph, tuple[Applied, ...]]:
     """A copy of the graph without control edges, constant conditions, Identities and simulated quantisation.
 
     Nodes keep their names, so a tensor found in the result can be fetched from the original graph too.
+
+    Raises:
+        GraphError: A node lacks inputs.
     """
     result = graph.copy()
-    steps = (drop_control_inputs, resolve_conditionals, forward_identities, remove_fake_quant)
-    return result, tuple(step(result) for step in steps)
+    dropped = drop_control_inputs(result)
+    check_arity(result)
+    steps = (resolve_conditionals, forward_identities, remove_fake_quant)
+    return result, (dropped, *(step(result) for step in steps))

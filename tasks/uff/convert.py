@@ -42,7 +42,8 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
             then its variances x, y, w, h. The graph's own anchors when not given.
 
     Returns:
-        Input ``Input`` [1, 3, H, W], output ``NMS`` (``MarkOutput_0``), with the evidence for every operation.
+        Input ``Input`` [1, 3, H, W], output ``NMS`` (``MarkOutput_0``), with the evidence for every operation and
+            the account of every rewrite.
 
     Raises:
         ConversionError: Parameters and graph do not fit each other, or an operation cannot be expressed.
@@ -79,7 +80,9 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
     else:
         target.add(const(PRIORS, _constant_priors(ssd, priors)))
     _add_nms(target, params.nms)
-    return convert_graph(target, [NMS], ranks)
+    uff = convert_graph(target, [NMS], ranks)
+    uff.rewrites = network.rewrites
+    return uff
 
 
 def graph_priors(ssd: SsdGraph) -> Array:

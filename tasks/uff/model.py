@@ -8,6 +8,8 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.graph.graph import TfType
+from jetlane.tasks.graph.rewrites import Applied
 from jetlane.tasks.uff.schema import DATA_TYPES, NUMPY_DTYPES, OTHER_DATA_TYPE, message_class
 
 SEEN, DOCUMENTED, UNPROVEN = "seen", "documented", "unproven"
@@ -55,10 +57,12 @@ class Uff:
     Attributes:
         message: The ``MetaGraph`` message.
         evidence: What the writer knows of the operations it used; empty for a file that was read.
+        rewrites: What was done to the frozen graph on the way; empty likewise.
     """
 
     message: Any
     evidence: tuple[Evidence, ...] = ()
+    rewrites: tuple[Applied, ...] = ()
     _nodes: Optional[list[UffNode]] = field(default=None, repr=False)
 
     @property
@@ -145,8 +149,6 @@ def to_data(value: Any) -> Any:
 
     A TensorFlow data type becomes the UFF one, a numpy float its exact double.
     """
-    from jetlane.tasks.graph.graph import TfType
-
     data = message_class("Data")()
     if isinstance(value, TfType):
         data.dtype = uff_type(value)
@@ -166,8 +168,6 @@ def to_data(value: Any) -> Any:
 
 
 def _fill_list(data: Any, values: list[Any]) -> None:
-    from jetlane.tasks.graph.graph import TfType
-
     first = values[0] if values else 0
     if isinstance(first, TfType):
         data.dtype_list.val.extend(uff_type(value) for value in values)

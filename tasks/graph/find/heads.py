@@ -154,11 +154,17 @@ def first_convolution(graph: Graph, output: str) -> Node:
     Raises:
         GraphError: There is none.
     """
-    node: Optional[Node] = None
-    found = nearest(graph, output, lambda n: n.op in CONVOLUTIONS)
-    while found is not None:
-        node = found
-        found = nearest(graph, node.inputs[0], lambda n: n.op in CONVOLUTIONS)
+    node = nearest(graph, output, lambda n: n.op in CONVOLUTIONS)
     if node is None:
         raise GraphError("the network has no convolution", "the graph is no convolutional SSD", "")
-    return node
+    seen: set[str] = set()
+    while True:
+        found = nearest(graph, node.inputs[0], lambda n: n.op in CONVOLUTIONS) if node.inputs else None
+        if found is None:
+            return node
+        if found.name in seen:
+            raise GraphError(
+                "the network contains a loop", f"{found.name!r} depends on itself", "export the graph again"
+            )
+        seen.add(found.name)
+        node = found

@@ -78,7 +78,11 @@ def find_preprocessing(graph: Graph, evaluator: Evaluator, first: Node) -> Prepr
         GraphError: The way is not understood.
     """
     tensor = first.inputs[0]
+    seen: set[str] = set()
     while graph[tensor].op in ("Pad", "PadV2") and evaluator.value(graph[tensor].inputs[1]) is not None:
+        if tensor in seen:
+            raise GraphError("the network contains a loop", f"{tensor!r} depends on itself", "export the graph again")
+        seen.add(tensor)
         tensor = graph[tensor].inputs[0]  # part of the convolution's own padding
     path = _path(graph, evaluator, tensor)
     last = path[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.graph import Graph, Node, const
 from jetlane.tasks.graph.rewrites import Applied
@@ -22,6 +23,8 @@ def split_batch_norms(graph: Graph, evaluator: Evaluator) -> Applied:
         values = [evaluator.value(ref) for ref in node.inputs[1:5]]
         if node.attr("is_training", True) or any(value is None or value.size == 0 for value in values):
             continue  # statistics of the batch: not an inference graph; the converter will name it
+        if len({value.shape for value in values if value is not None}) != 1:
+            raise GraphError(f"the parameters of {node.name!r} differ in their shapes", "", "export the graph again")
         gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in values)
         scale = gamma / np.sqrt(variance + float(node.attr("epsilon", 1e-3)))
         data_format = {"data_format": node.attr("data_format", "NHWC")}

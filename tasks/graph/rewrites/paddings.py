@@ -17,6 +17,9 @@ from jetlane.tasks.graph.graph import Graph, Node, const
 from jetlane.tasks.graph.rewrites import Applied
 from jetlane.tasks.graph.shape_ops import channels_first, spatial
 
+#: A wider margin would cost more than the padding it replaces.
+_WIDEST_MARGIN = 8
+
 Amounts = np.ndarray[Any, Any]  # int [4, 2]: before and after, per dimension
 
 
@@ -56,7 +59,7 @@ def absorb_paddings(graph: Graph, evaluator: Evaluator) -> Applied:
             padded = evaluator.shape(node.inputs[0])
             total[1:3] += [_same(padded[a + 1], reach[a], strides[a]) for a in (0, 1)]
         margins = [(max(0, after - ahead), max(0, ahead - after)) for ahead, after in total[1:3]]
-        if np.any(margins) and dilations != (1, 1):
+        if np.any(margins) and (dilations != (1, 1) or np.max(margins) > _WIDEST_MARGIN):
             continue
         weights = node.inputs[1]
         if np.any(margins):

@@ -9,6 +9,7 @@ What a chain of reshapes does is not guessed from its form: it is run on a map o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Optional
 
@@ -18,6 +19,9 @@ from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.graph import Graph, Node, const, node_of
 from jetlane.tasks.graph.rewrites import Applied
 from jetlane.tasks.graph.shape_ops import Shape
+
+#: Largest feature map that is tried out, in elements.
+_LARGEST = 1 << 25
 
 _MOVING = ("Reshape", "Pack", "Mul", "Tile", "ExpandDims", "Squeeze", "ConcatV2", "Transpose")
 
@@ -57,6 +61,7 @@ def _grows(small: Optional[Shape], shape: Shape) -> bool:
         and small[0] == shape[0] == 1
         and small[3] == shape[3]
         and min(small) > 0
+        and math.prod(shape) <= _LARGEST
         and shape[1] % small[1] == 0
         and shape[2] % small[2] == 0
         and shape[1] * shape[2] > small[1] * small[2]
