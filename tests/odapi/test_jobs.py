@@ -188,6 +188,7 @@ def test_another_number_of_classes_skips_the_class_heads(
     assert biases["checkpoint"] == [3 * 4] and biases["model"] == [3 * 6]
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_where_the_other_ended(
     child: OdapiChild, data: Data, trained: Trained, tmp_path: Path
 ) -> None:
@@ -239,6 +240,7 @@ def test_an_unexpected_failure_shows_the_log(child: OdapiChild, trained: Trained
     assert str(child.log) in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_moving_averages_of_other_peoples_configs(child: OdapiChild, data: Data, tmp_path: Path) -> None:
     """``use_moving_average`` is the OD API's default; contrib's optimizer for it is one of the things healed."""
     job = data.job(tmp_path, replace(TINY, steps=2))
