@@ -13,6 +13,11 @@ import pytest
 
 UV = (sys.executable, "-m", "uv")
 GRAPH = "trained_F_t215_v2_160_c3"
+PLUGINS = """
+import sys
+from jetlane.tasks.uff import read_uff
+print(*sorted(node.id for node in read_uff(sys.argv[1]).nodes if node.operation[0] == "_"))
+"""
 ABSENT = "import sys; from importlib.util import find_spec; sys.exit(any(map(find_spec, ('tensorflow', 'prefect'))))"
 
 
@@ -51,3 +56,15 @@ def test_base_install_converts(version: str, repository: Path, shared_data: Path
         path.name for path in out.iterdir()
     }
     assert json.loads((out / "plugins.json").read_text())["nms"]["num_classes"] == 4
+
+    # a script for NVIDIA's tools, which imports graphsurgeon and tensorflow
+    command = [tmp_path / "venv" / "bin" / "convert-to-uff", case / "frozen_inference_graph.pb", "-O", "NMS"]
+    done = subprocess.run(
+        [*command, "-o", tmp_path / "dropin.uff", "-p", out / "config.py"], capture_output=True, text=True, env=clean
+    )
+    assert done.returncode == 0, done.stderr
+    made = [
+        subprocess.run([python, "-c", PLUGINS, path], capture_output=True, text=True, env=clean, cwd=tmp_path).stdout
+        for path in (tmp_path / "dropin.uff", out / "model.uff")
+    ]
+    assert made[0].split() == made[1].split() == ["GridAnchor", "NMS", "concat_box_conf", "concat_box_loc"]

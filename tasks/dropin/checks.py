@@ -40,28 +40,27 @@ def check(graph: Graph, outputs: Sequence[str], original: Mapping[str, str]) -> 
         original: Operations by node of the graph before a script changed it.
 
     Returns:
-        Warnings: operations of TensorFlow that are left to plugins of the same name.
+        Warnings: what some versions of TensorRT refuse.
 
     Raises:
         ConversionError: A known error, with its cause and remedy.
     """
     nodes = _reachable(graph, outputs)
+    for node in nodes:  # first of all: what is left over brings the others with it
+        _check_operation(node, original)
     for node in nodes:
         _check_inputs(graph, node)
-        _check_operation(node, original)
         _check_reshape(graph, node)
-    suppressions = [node for node in nodes if node.op == "NMS_TRT"]
-    for node in suppressions:
+    warnings: list[str] = []
+    for node in (node for node in nodes if node.op == "NMS_TRT"):
         if node.name not in map(node_of, outputs):
             found = entry("output-order")
             raise ConversionError(
                 f"{node.op} {node.name!r} is not an output, {outputs[0]!r} behind it is", found.cause, found.remedy
             )
         check_counts(graph, node)
-    left = sorted({node.op for node in nodes if original.get(node.name) == node.op and _is_custom(node)})
-    return [
-        f"{op} is no operation of UFF and becomes the plugin _{op}: {entry('custom-operation').cause}" for op in left
-    ]
+        warnings += [_squeeze_warning(ref, node) for ref in node.inputs if graph[ref].op == "Squeeze"]
+    return warnings
 
 
 def _reachable(graph: Graph, outputs: Sequence[str]) -> list[Node]:
@@ -102,11 +101,12 @@ def _check_inputs(graph: Graph, node: Node) -> None:
         raise ConversionError(
             f"{node.op} {node.name!r} has {count} inputs, it needs {needed}", found.cause, found.remedy
         )
-    for ref in node.inputs:
-        squeezed = graph[ref]
-        if node.op == "NMS_TRT" and squeezed.op == "Squeeze" and graph[squeezed.inputs[0]].op.endswith("_TRT"):
-            found = entry("plugin-squeeze")
-            raise ConversionError(f"{squeezed.name!r} stands before {node.name!r}", found.cause, found.remedy)
+
+
+def _squeeze_warning(ref: str, node: Node) -> str:
+    """Real SSD files have a Squeeze here, so it is no error; some versions fail at it."""
+    found = entry("plugin-squeeze")
+    return f"{ref!r} stands before {node.name!r}, which some versions of TensorRT refuse: {found.remedy}"
 
 
 def _check_operation(node: Node, original: Mapping[str, str]) -> None:
@@ -131,9 +131,3 @@ def _check_reshape(graph: Graph, node: Node) -> None:
     if len(unknown) > 1 and "Const" in unknown:
         found = entry("reshape-minus-one")
         raise ConversionError(f"{node.name!r} reshapes to more than one unknown size", found.cause, found.remedy)
-
-
-def _is_custom(node: Node) -> bool:
-    from jetlane.tasks.uff.rules import _RULES
-
-    return node.op not in _RULES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -87,10 +87,11 @@ def from_tensorflow(
     readable = graph_from_message(graph.as_graph_def())
     if readable.of("Switch", "Merge"):
         resolve_conditionals(readable)
-    for warning in check(readable, outputs, original):
-        print(f"warning: {warning}", file=sys.stderr)
+    warnings = check(readable, outputs, original)
     say("Converting to UFF graph")
     uff = convert_graph(readable, outputs)
+    for warning in warnings + _left_to_plugins(uff.nodes, original):
+        print(f"warning: {warning}", file=sys.stderr)
     say(f"No. nodes: {len(uff.nodes)}")
     if debug_mode:
         for item in uff.evidence:
@@ -118,6 +119,13 @@ def from_tensorflow_frozen_model(
 
 def _silent(line: str) -> None:
     pass
+
+
+def _left_to_plugins(nodes: Iterable[Any], original: Mapping[str, str]) -> list[str]:
+    """A warning for each operation of the graph's own that UFF has not: is a plugin meant, or was it forgotten?"""
+    known = entry("custom-operation")
+    left = {node.operation for node in nodes if node.operation == f"_{original.get(node.id)}"}
+    return [f"{op[1:]} becomes the plugin {op}: {known.cause}; {known.remedy}" for op in sorted(left)]
 
 
 def _replace_by_input(graph: DynamicGraph, replacement: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.dropin.scripts import script
 
 from jetlane.remote.agent.matching import match
 from jetlane.tasks.dropin import uff
@@ -17,7 +18,6 @@ from jetlane.tasks.lowering.lower import lower
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.uff import read_uff, uff_from_bytes
-from tests.dropin.scripts import script
 
 TRAINED = [
     "trained_A_t13_v2_160_c3",
