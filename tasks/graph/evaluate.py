@@ -118,7 +118,8 @@ def _infer(node: Node, inputs: list[Fact]) -> list[Fact]:
             and all(fact.value is not None for fact in inputs)
             and _affordable(node, inputs)
         ):
-            return [_constant(array) for array in VALUE_OPS[node.op](node, *(fact.value for fact in inputs))]
+            with np.errstate(all="ignore"):
+                return [_constant(array) for array in VALUE_OPS[node.op](node, *(fact.value for fact in inputs))]
         if node.op in SHAPE_OPS:
             return [Fact(tuple(int(size) for size in shape)) for shape in SHAPE_OPS[node.op](node, *inputs)]
     except Unknown:

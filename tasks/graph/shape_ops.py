@@ -122,13 +122,13 @@ def _squeeze(node: Node, x: Fact) -> list[Shape]:
 
 def _expand(node: Node, x: Fact, axis: Fact) -> list[Shape]:
     shape = list(_shape(x))
-    place = int(_value(axis))
+    place = int(_value(axis).item())
     shape.insert(place if place >= 0 else len(shape) + 1 + place, 1)
     return [tuple(shape)]
 
 
 def _concat(node: Node, *facts: Fact) -> list[Shape]:
-    axis = int(_value(facts[-1]))
+    axis = int(_value(facts[-1]).item())
     shapes = [_shape(fact) for fact in facts[:-1]]
     result = list(shapes[0])
     result[axis] = sum(shape[axis] for shape in shapes)

@@ -41,11 +41,11 @@ def _unpack(node: Node, x: Array) -> tuple[Array, ...]:
 
 
 def _concat(node: Node, *arrays: Array) -> tuple[Array, ...]:
-    return (np.concatenate(arrays[:-1], axis=int(arrays[-1])),)
+    return (np.concatenate(arrays[:-1], axis=arrays[-1].item()),)
 
 
 def _concat_v1(node: Node, *arrays: Array) -> tuple[Array, ...]:
-    return (np.concatenate(arrays[1:], axis=int(arrays[0])),)
+    return (np.concatenate(arrays[1:], axis=arrays[0].item()),)
 
 
 def _squeeze(node: Node, x: Array) -> tuple[Array, ...]:
@@ -54,7 +54,7 @@ def _squeeze(node: Node, x: Array) -> tuple[Array, ...]:
 
 
 def _split(node: Node, axis: Array, x: Array) -> tuple[Array, ...]:
-    return tuple(np.split(x, int(node.attr("num_split", 1)), axis=int(axis)))
+    return tuple(np.split(x, int(node.attr("num_split", 1)), axis=axis.item()))
 
 
 def _slice(node: Node, x: Array, begin: Array, size: Array) -> tuple[Array, ...]:
@@ -80,7 +80,7 @@ def strided_slice(node: Node, x: Array, begin: Array, end: Array, strides: Array
 
 
 def _gather(node: Node, x: Array, indices: Array, axis: Any = 0) -> tuple[Array, ...]:
-    return (np.take(x, indices, axis=int(axis)),)
+    return (np.take(x, indices, axis=np.asarray(axis).item()),)
 
 
 def _reduce(function: Callable[..., Any]) -> Rule:
@@ -93,7 +93,7 @@ def _reduce(function: Callable[..., Any]) -> Rule:
 
 
 def _range(node: Node, start: Array, limit: Array, delta: Array) -> tuple[Array, ...]:
-    return (np.arange(start, limit, delta, dtype=start.dtype),)
+    return (np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype),)
 
 
 def _fill(node: Node, shape: Array, value: Array) -> tuple[Array, ...]:
@@ -162,7 +162,7 @@ VALUE_OPS: dict[str, Rule] = {
     "Size": _one(lambda x: np.int32(x.size)),
     "Rank": _one(lambda x: np.int32(x.ndim)),
     "Reshape": _one(lambda x, shape: np.reshape(x, tuple(int(s) for s in shape))),
-    "ExpandDims": _one(lambda x, axis: np.expand_dims(x, int(axis))),
+    "ExpandDims": _one(lambda x, axis: np.expand_dims(x, axis.item())),
     "Tile": _one(lambda x, multiples: np.tile(x, tuple(int(m) for m in multiples))),
     "Transpose": _one(lambda x, permutation: np.transpose(x, tuple(int(p) for p in permutation))),
     "Pad": _one(lambda x, paddings: np.pad(x, [(int(a), int(b)) for a, b in paddings])),

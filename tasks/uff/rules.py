@@ -72,6 +72,13 @@ def _constant(graph: Graph, node: Node, name: str, role: str) -> np.ndarray[Any,
     return source.value
 
 
+def _number(graph: Graph, node: Node, name: str, role: str) -> int:
+    value = _constant(graph, node, name, role)
+    if value.size != 1:
+        raise ConversionError(f"the {role} of {node.op} {node.name!r} is not one number", "", "")
+    return int(value.item())
+
+
 def _layout(node: Node) -> str:
     return "NC+" if channels_first(node) else "N+C"
 
@@ -171,7 +178,7 @@ def _concat(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
     axis = node.attr("axis")
     if axis is not None:
         return Emitted("Concat", inputs, {"axis": int(axis)})
-    return Emitted("Concat", inputs[:-1], {"axis": int(_constant(graph, node, inputs[-1], "axis"))})
+    return Emitted("Concat", inputs[:-1], {"axis": _number(graph, node, inputs[-1], "axis")})
 
 
 def _reshape(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
@@ -186,7 +193,7 @@ def _squeeze(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 
 def _expand_dims(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
-    return Emitted("ExpandDims", inputs[:1], {"axis": int(_constant(graph, node, inputs[1], "axis"))})
+    return Emitted("ExpandDims", inputs[:1], {"axis": _number(graph, node, inputs[1], "axis")})
 
 
 def _transpose(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
@@ -221,7 +228,7 @@ def _leaky_relu(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 
 def _arg(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
-    return Emitted(node.op, inputs[:1], {"axis": int(_constant(graph, node, inputs[1], "axis"))})
+    return Emitted(node.op, inputs[:1], {"axis": _number(graph, node, inputs[1], "axis")})
 
 
 def _plain(operation: str, func: str = "") -> Rule:

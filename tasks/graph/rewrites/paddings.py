@@ -32,8 +32,9 @@ def zeros_to_pads(graph: Graph, evaluator: Evaluator) -> Applied:
         data = [index for index, value in enumerate(constants) if value is None]
         if len(data) != 1 or any(value is not None and np.any(value) for value in constants):
             continue
+        evaluator.shape(node.name)  # the parts fit each other
         shape = evaluator.shape(parts[data[0]])
-        axis = int(np.asarray(evaluator.value(node.inputs[-1]))) % len(shape)
+        axis = np.asarray(evaluator.value(node.inputs[-1])).item() % len(shape)
         sizes = [0 if value is None else value.shape[axis] for value in constants]
         amounts = np.zeros((len(shape), 2), np.int32)
         amounts[axis] = sum(sizes[: data[0]]), sum(sizes[data[0] :])
