@@ -1,7 +1,8 @@
 """Another interpreter, as ``train.python`` names it: a real TensorFlow 1.15 on Python 3.7.
 
-JETLANE_TF1_PYTHON names one (tensorflow 1.15.5, numpy < 1.20, protobuf < 3.21, keras 2.3.1, tf-slim, pycocotools, lvis,
-opencv-python-headless 4.5.1.48, and tf-models-research-object-detection 2.8.0.post1 installed without its dependencies).
+JETLANE_TF1_PYTHON names one (tensorflow 1.15.5, numpy < 1.20, protobuf < 3.21, keras 2.3.1, tf-slim, pycocotools,
+lvis, opencv-python-headless 4.5.1.48, and tf-models-research-object-detection 2.8.0.post1, this one without its
+dependencies).
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.odapi.conftest import Data
 
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild
-from tests.odapi.conftest import Data
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
