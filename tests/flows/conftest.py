@@ -72,3 +72,23 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flows]:
     running = Flows(tmp_path_factory.mktemp("flows"))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of processes that share one Prefect server; this process's own stays as it is."""
+    from jetlane.flows.server import PrefectApi
+
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    try:
+        with PrefectApi(tmp_path_factory.mktemp("server")) as api:
+            api.wait()
+            environment = dict(os.environ)
+            os.environ.clear()
+            os.environ.update(before)
+            yield environment
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

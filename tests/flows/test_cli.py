@@ -1,0 +1,127 @@
+"""The command line: quick, lazy, and plain about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def jetlane(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jetlane", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "jetlane", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    for command in ("run", "deploy", "demo", "rollback", "convert", "plugins", "spec", "device", "up", "down"):
+        assert f"\n  {command} " in done.stdout
+    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert not loaded & {"prefect", "pydantic", "numpy", "onnx", "google", "paramiko", "rich", "yaml", "tensorflow"}
+
+
+@pytest.mark.parametrize("command", [["run"], ["device", "status"], ["virtual-device", "start"], ["spec", "check"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    done = jetlane(*command, "--help")
+    assert done.returncode == 0 and "Usage: jetlane " + " ".join(command) in done.stdout
+
+
+def test_a_wrong_command_is_answered_with_the_nearest() -> None:
+    done = jetlane("spex")
+    assert done.returncode == 2 and "Did you mean spec?" in done.stderr
+
+
+def test_a_bad_spec_exits_2_and_names_the_place(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\ntrain: {stepz: 3}\n")
+    for command in (["run", "spec.yaml"], ["spec", "check", "spec.yaml"]):
+        done = jetlane(*command, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "spec.yaml:3:9: unknown key train.stepz; did you mean steps?" in done.stderr
+        assert "what to do: " in done.stderr and "Traceback" not in done.stderr
+    assert "Traceback" in jetlane("spec", "check", "spec.yaml", "--debug", cwd=tmp_path).stderr
+
+
+def test_spec_check_prints_the_whole_spec_and_checks_the_inventory(tmp_path: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {hosst: 10.0.0.1}\n")
+    (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\nfleet: {inventory: inventory.yaml}\n")
+    bad = jetlane("spec", "check", "spec.yaml", cwd=tmp_path)
+    assert bad.returncode == 2 and "inventory.yaml:2:10: unknown key 'hosst'" in bad.stderr
+    (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: 10.0.0.1}\n")
+    good = jetlane("spec", "check", "spec.yaml", cwd=tmp_path)
+    assert good.returncode == 0 and f"inventory: {tmp_path}/inventory.yaml" in good.stdout
+    assert "train_images: 800" in good.stdout
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("prefect", "flow"), ("pydantic", "flow")])
+def test_a_command_that_needs_an_absent_extra_says_which(tmp_path: Path, missing: str, extra: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nclass Absent:\n"
+        f"    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == {missing!r}: raise ModuleNotFoundError(name, name={missing!r})\n"
+        f"sys.meta_path.insert(0, Absent())\n"
+    )
+    (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\n")
+    done = jetlane("up" if missing == "prefect" else "run", *([] if missing == "prefect" else ["spec.yaml"]),
+                   cwd=tmp_path, PYTHONPATH=str(tmp_path))  # fmt: skip
+    assert done.returncode == 1
+    assert f"this command needs {missing}" in done.stderr and f"pip install 'jetlane[{extra}]'" in done.stderr
+
+
+def test_convert_and_plugins_on_a_real_graph(tmp_path: Path, golden_model: Path) -> None:
+    graph, config = str(golden_model / "frozen_inference_graph.pb"), str(golden_model / "pipeline.config")
+    done = jetlane("convert", graph, config, "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model.uff", "model.onnx", "model.trt.onnx"}
+    shown = json.loads(jetlane("plugins", config, graph, "--json").stdout)
+    assert shown == json.loads((tmp_path / "out" / "plugins.json").read_text())
+    assert "num_priors" not in jetlane("plugins", config).stdout and "540" in jetlane("plugins", config).stdout
+    lost = jetlane("convert", graph + "x", config, "-o", str(tmp_path / "out"))
+    assert lost.returncode == 1 and "does not exist" in lost.stderr and "Traceback" not in lost.stderr
+
+
+def test_a_virtual_device_is_started_looked_at_and_stopped(tmp_path: Path) -> None:
+    try:
+        started = jetlane("virtual-device", "start", cwd=tmp_path)
+        assert started.returncode == 0, started.stderr
+        assert jetlane("virtual-device", "start", cwd=tmp_path).stdout == started.stdout
+        status = jetlane("device", "status", "virtual-jetson-1", cwd=tmp_path)
+        assert status.returncode == 0 and "current" in status.stdout, status.stderr
+        probe = jetlane("device", "probe", "virtual-jetson-1", cwd=tmp_path)
+        assert probe.returncode == 0 and "python" in probe.stdout
+        unknown = jetlane("device", "probe", "nano-7", cwd=tmp_path)
+        assert unknown.returncode == 2 and "it lists virtual-jetson-1" in unknown.stderr
+        known_hosts = tmp_path / ".jetlane/virtual/known_hosts"
+        pinned = known_hosts.read_text()
+        known_hosts.write_text("")
+        refused = jetlane("device", "probe", "virtual-jetson-1", cwd=tmp_path)
+        assert refused.returncode == 1 and "jetlane device enroll virtual-jetson-1" in refused.stderr
+        enrolled = jetlane("device", "enroll", "virtual-jetson-1", "--yes", cwd=tmp_path)
+        assert enrolled.returncode == 0 and "SHA256:" in enrolled.stdout
+        assert known_hosts.read_text().split()[1:3] == pinned.split()[1:3]
+    finally:
+        stopped = jetlane("virtual-device", "stop", cwd=tmp_path)
+    assert stopped.stdout == "stopped\n"
+    assert jetlane("virtual-device", "stop", cwd=tmp_path).stdout == "none was running\n"
+    off = jetlane("device", "probe", "virtual-jetson-1", cwd=tmp_path)
+    assert off.returncode == 1 and "what to do: " in off.stderr
+
+
+def test_deploy_names_a_graph_that_is_not_there(tmp_path: Path, golden_model: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: 10.0.0.1}\n")
+    graph, config = str(golden_model / "frozen_inference_graph.pb"), str(golden_model / "pipeline.config")
+    done = jetlane("deploy", graph + "x", config, "--to", "inventory.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and "model.frozen_graph: no such file" in done.stderr
+    assert "there is frozen_inference_graph.pb" in done.stderr

@@ -1,0 +1,166 @@
+"""SIGKILL in the middle of each step: the next run finishes, and redoes only the step that was cut."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jetlane.remote import virtual
+
+pytestmark = pytest.mark.prefect
+
+STEPS = ["dataset", "train", "evaluate", "gate", "export", "plugins", "convert", "preflight", "release", "deploy"]
+BOARD = ".jetlane/virtual/virtual-jetson-1/home/jetlane"
+
+
+@pytest.fixture
+def project(tmp_path: Path, stand_in: Path):
+    spec = {
+        "name": "cut",
+        "dataset": {"shapes": {"train_images": 4, "validation_images": 60, "shards": 1}},
+        "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
+        "train": {"steps": 6, "python": str(stand_in)},
+        "verify": {"samples": 60},
+        "fleet": {"virtual": 1},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    yield tmp_path
+    virtual.stop(tmp_path / ".jetlane" / "virtual")
+
+
+def start(project: Path, environment: dict[str, str], **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jetlane", "run", "spec.yaml"],
+        cwd=project,
+        env={**environment, **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def states(output: str) -> dict[str, str]:
+    """The step table as it was printed."""
+    return {name: state for name, state in re.findall(r"^(\w+) +(\w+)(?: |$)", output, re.M) if name in STEPS}
+
+
+def kill_when(run: subprocess.Popen[str], happened: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert run.poll() is None, f"it ended before it could be cut:\n{run.communicate()[0]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+
+
+def some(folder: Path, pattern: str) -> Callable[[], bool]:
+    return lambda: any(True for _ in folder.glob(pattern))
+
+
+def trained_to(project: Path, step: int) -> Callable[[], bool]:
+    def reached() -> bool:
+        marks = list(project.glob(".jetlane/steps/train/*.part/model/checkpoint"))
+        return bool(marks) and marks[0].read_text() == str(step)
+
+    return reached
+
+
+# Each row: the step that is cut, how its middle is recognised, which job the stand-in is to hang in.
+CUTS = [
+    ("train", lambda project: trained_to(project, 3), "train"),
+    ("evaluate", lambda project: some(project, ".jetlane/steps/evaluate/*.part"), "evaluate"),
+    ("export", lambda project: some(project, ".jetlane/steps/export/*.part"), "export"),
+    ("convert", lambda project: some(project, ".jetlane/steps/convert/*.part"), ""),
+    ("preflight", lambda project: some(project, ".jetlane/steps/preflight/*.part"), "infer"),
+    ("release", lambda project: some(project, ".jetlane/steps/release/*.part"), ""),
+    ("deploy", lambda project: some(project, f"{BOARD}/**/*.part"), ""),  # in the middle of the upload
+    ("deploy", lambda project: some(project, f"{BOARD}/build/*.json"), ""),  # in the middle of the build
+]
+
+
+#: Cut in every test run: the four that do their work in four different places.
+ALWAYS = ("train", "convert", "deploy")
+
+
+@pytest.mark.parametrize(
+    ("step", "middle", "hang"),
+    [pytest.param(*cut, marks=() if cut[0] in ALWAYS else pytest.mark.slow) for cut in CUTS],
+    ids=["train", "evaluate", "export", "convert", "preflight", "release", "upload", "build"],
+)
+def test_only_the_cut_step_is_done_again(project: Path, prefect_server, step: str, middle, hang: str) -> None:
+    kill_when(start(project, prefect_server, JETLANE_TEST_HANG=hang), middle(project))
+    run = start(project, prefect_server)
+    output = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, output
+    found = states(output)
+    before = [name for name in STEPS[: STEPS.index(step)] if name != "gate"]
+    assert {name: found[name] for name in before} == dict.fromkeys(before, "cached"), output
+    assert found[step] == "made", output
+    if step == "train":
+        assert "went on from step 3" in output
+
+
+def test_nothing_outlives_a_killed_run(project: Path, stand_in: Path) -> None:
+    """The private server and the Object Detection API's process end with the run that started them."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    run = start(project, environment, JETLANE_TEST_HANG="train")
+    children: set[int] = set()
+
+    def trained() -> bool:
+        children.update(_children(run.pid))
+        return trained_to(project, 3)()
+
+    kill_when(run, trained)
+    deadline = time.monotonic() + 10
+    while any(_alive(pid) for pid in children):
+        assert time.monotonic() < deadline, "a child of the killed run is still there"
+        time.sleep(0.05)
+    assert len(children) >= 2
+
+
+def test_two_runs_at_once_train_one_after_the_other(project: Path, prefect_server) -> None:
+    """Two specs, one workspace: both finish, and the second training waits for the first."""
+    text = (project / "spec.yaml").read_text()
+    (project / "spec.yaml").write_text(text.replace("virtual: 1", "virtual: 0"))
+    first = start(project, prefect_server, JETLANE_TEST_HANG="train")
+    deadline = time.monotonic() + 60
+    while not trained_to(project, 3)():
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.01)
+    other = text.replace("virtual: 1", "virtual: 0").replace("steps: 6", "steps: 7")
+    (project / "spec.yaml").write_text(other)
+    second = start(project, prefect_server)
+    assert second.stdout is not None
+    seen = ""
+    while "another training is under way" not in seen:
+        line = second.stdout.readline()
+        assert line, f"it did not wait:\n{seen}"
+        seen += line
+    first.kill()
+    first.communicate()
+    rest = second.communicate(timeout=120)[0]
+    assert second.returncode == 0, seen + rest
+    assert states(seen + rest)["train"] == "made"
+
+
+def _children(pid: int) -> set[int]:
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return {int(number) for number in done.stdout.split()} - {0}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

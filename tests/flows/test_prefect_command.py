@@ -1,0 +1,154 @@
+"""The literal ``prefect deployment run retrain-and-deploy --params spec.yaml``, on what `jetlane up` started."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jetlane.flows.server import free_port
+from jetlane.flows.spec_arguments import rewrite, running_server
+from jetlane.specs.errors import SpecError
+
+DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, repository: Path, stand_in: Path) -> Iterator[Path]:
+    """A project's root where `jetlane up` has run; its worker stands in another folder."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("pyproject.toml", "prefect.yaml"):
+        shutil.copy(repository / name, folder / name)
+    spec = {
+        "name": "literal",
+        "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
+        "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
+        "train": {"steps": 6, "python": str(stand_in)},
+        "verify": {"samples": 30},
+        "workspace": "work",
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    port = str(free_port())
+    try:
+        done = command("jetlane", "up", "--port", port, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield folder
+    finally:
+        assert "stopped: worker, server" in command("jetlane", "down", cwd=folder).stdout
+        assert "nothing was running" in command("jetlane", "down", cwd=folder).stdout
+
+
+@pytest.mark.prefect
+def test_the_literal_command(project: Path) -> None:
+    """The real program, no address set, the deployment's bare name, a YAML file with relative paths."""
+    done = command(
+        "prefect", "deployment", "run", "retrain-and-deploy", "--params", "spec.yaml", "--watch", cwd=project
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Completed" in done.stdout
+    (release,) = (project / "work" / "releases").iterdir()
+    assert (release / "manifest.json").is_file()
+    known = json.loads((project / ".jetlane/up/state.json").read_text())
+    worker = known["processes"]["worker"]["pid"]
+    assert os.readlink(f"/proc/{worker}/cwd") != str(project)
+
+
+@pytest.mark.prefect
+def test_a_bad_spec_is_refused_before_it_is_sent(project: Path) -> None:
+    (project / "bad.yaml").write_text("name: literal\ndataset: {shapes: {}}\ntrain:\n  stepz: 3\n")
+    done = command("prefect", "deployment", "run", "retrain-and-deploy", "--params", "bad.yaml", cwd=project)
+    assert done.returncode == 2
+    assert "bad.yaml:4:3: unknown key train.stepz; did you mean steps?" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.prefect
+def test_json_from_elsewhere(project: Path) -> None:
+    """Prefect's own schema check, and the flow's rule about relative paths."""
+    name = "retrain-and-deploy/retrain-and-deploy"
+    wrong = command("prefect", "deployment", "run", name, "--params",
+                    '{"name": "a", "train": {"steps": 0}}', cwd=project)  # fmt: skip
+    assert wrong.returncode == 1 and "minimum of 1" in wrong.stdout + wrong.stderr
+    relative = {"name": "a", "dataset": {"shapes": {}}, "workspace": "somewhere"}
+    sent = command("prefect", "deployment", "run", name, "--params", json.dumps(relative), "--watch", cwd=project)
+    assert sent.returncode == 1 and "Failed" in sent.stdout
+
+
+@pytest.mark.prefect
+def test_up_makes_every_deployment_the_limit_and_no_second_server(project: Path) -> None:
+    before = json.loads((project / ".jetlane/up/state.json").read_text())
+    again = command("jetlane", "up", cwd=project)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert json.loads((project / ".jetlane/up/state.json").read_text()) == before
+    listed = command("prefect", "deployment", "ls", cwd=project).stdout
+    for name in DEPLOYMENTS:
+        assert f"{name}/{name}"[:20] in listed
+    limit = command("prefect", "gcl", "inspect", "jetlane-training", "--output", "json", cwd=project).stdout
+    assert json.loads(limit)["limit"] == 1
+    shown = command(
+        "prefect", "deployment", "inspect", "scheduled-retrain/scheduled-retrain", "--output", "json", cwd=project
+    )
+    schedule = json.loads(shown.stdout)["schedules"]
+    assert [entry["active"] for entry in schedule] == [False]
+
+
+# Each row: the words after `prefect`, and what they become ("SPEC" stands for the spec as JSON).
+RUN, NAME = "deployment run", "retrain-and-deploy"
+REWRITES = [
+    (f"{RUN} {NAME} --params spec.yaml", f"{RUN} {NAME}/{NAME} --params SPEC"),
+    ("deployment run a/b --params=spec.yaml", "deployment run a/b --params=FILE"),
+    (f"{RUN} --params spec.yaml {NAME}", f"{RUN} --params SPEC {NAME}/{NAME}"),
+    (f"{RUN} {NAME} --params {{}}", f"{RUN} {NAME}/{NAME} --params {{}}"),
+    ("deployment run rollback --param x=y.yaml", "deployment run rollback/rollback --param x=y.yaml"),
+    ("deployment run --id 1234 --params {}", "deployment run --id 1234 --params {}"),
+    ("deployment inspect retrain-and-deploy", "deployment inspect retrain-and-deploy"),
+    ("server start --params spec.yaml", "server start --params spec.yaml"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), REWRITES)
+def test_only_deployment_run_is_rewritten(tmp_path: Path, monkeypatch, given: str, expected: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\nworkspace: w\n")
+    result = []
+    for word in rewrite(given.split()):
+        flag, _, text = word.rpartition("=") if word.startswith("--params=") else ("", "", word)
+        if text.startswith('{"name"'):
+            data = json.loads(text)
+            word = (flag and flag + "=") + ("SPEC" if data["workspace"] == str(tmp_path / "w") else "FILE")
+        result.append(word)
+    assert " ".join(result) == expected
+
+
+def test_a_schedule_gets_the_path_of_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\n")
+    words = rewrite(["deployment", "run", "scheduled-retrain", "--params", str(tmp_path / "spec.yaml")])
+    assert json.loads(words[-1]) == {"spec": str(tmp_path / "spec.yaml")}
+    with pytest.raises(SpecError, match="no such file"):
+        rewrite(["deployment", "run", "scheduled-retrain", "--params", str(tmp_path / "spec.yml")])
+
+
+def test_a_server_that_is_gone_is_not_named(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    state = tmp_path / "state.json"
+    state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": gone.pid, "since": ""}}}))
+    assert running_server(state) is None
+    state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": os.getpid(), "since": ""}}}))
+    assert running_server(state) == "http://x"
+    assert running_server(tmp_path / "none.json") is None
