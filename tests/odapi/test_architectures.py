@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.odapi.conftest import TINY, Data
+from tests.odapi.test_jobs import pycocotools_numbers
 
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
@@ -38,3 +39,11 @@ def test_the_default_settings_learn_the_shapes(child: OdapiChild, tmp_path: Path
         EvaluateJob(job.pipeline_config, job.validation_records, job.label_map, checkpoint, tmp_path / "eval")
     )
     assert metrics["mAP@0.5"] >= 0.9
+
+    child.export(ExportJob(job.pipeline_config, checkpoint, tmp_path / "export"))
+    samples = read_samples(job.validation_records)
+    found = child.infer(tmp_path / "export" / "frozen_inference_graph.pb", [sample.image for sample in samples])
+    stats, per_class = pycocotools_numbers(samples, found)
+    assert [metrics["mAP"], metrics["mAP@0.5"], metrics["mAP@0.75"]] == pytest.approx(stats[:3].tolist(), abs=1e-4)
+    measured = [metrics["per_class"][name]["AP@0.5"] for name in ("circle", "square", "triangle")]
+    assert measured == pytest.approx([per_class[number] for number in (1, 2, 3)], abs=1e-4)
