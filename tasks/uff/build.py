@@ -57,7 +57,7 @@ def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping
         if name in writer.written:
             continue
         node = graph[name]
-        emitted = apply_rule(graph, node, [_source(graph, ref) for ref in node.inputs])
+        emitted = _emitted(graph, node)
         for constant in emitted.first:
             if constant.name not in writer.written:
                 writer.add(constant, apply_rule(graph, constant, []))
@@ -66,6 +66,17 @@ def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping
     uff = writer.finish([node_of(name) for name in outputs])
     uff.evidence = judge(uff.nodes, shapes or {})
     return uff
+
+
+def _emitted(graph: Graph, node: Node) -> Emitted:
+    try:
+        return apply_rule(graph, node, [_source(graph, ref) for ref in node.inputs])
+    except (IndexError, TypeError, ValueError) as error:
+        raise ConversionError(
+            f"{node.op} {node.name!r} cannot be converted",
+            f"its inputs do not fit it: {error}",
+            "export the graph again",
+        ) from error
 
 
 def _source(graph: Graph, ref: str) -> str:

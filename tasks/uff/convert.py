@@ -22,13 +22,11 @@ from jetlane.tasks.uff.model import Uff
 Array = np.ndarray[Any, Any]
 
 #: Names that real SSD files use, and that scripts on the board look for.
-NMS, PRIORS, LOCATIONS, CONFIDENCES, ANCHORS = (
-    "NMS",
-    "concat_priorbox",
-    "concat_box_loc",
-    "concat_box_conf",
-    "GridAnchor",
-)
+NMS = "NMS"
+PRIORS = "concat_priorbox"
+LOCATIONS = "concat_box_loc"
+CONFIDENCES = "concat_box_conf"
+ANCHORS = "GridAnchor"
 
 
 def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[Array] = None) -> Uff:
@@ -52,35 +50,25 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
     _check(ssd, params)
     network = extract_network(graph, ssd, params.input.name)
     target = network.graph
-    shapes = network.shapes(params.input.name, (1, *ssd.input_size, 3))
-    ranks = {node.name: shapes.fact(node.name).shape for node in target}
+    _refuse_clashes(target, ssd)
+    evaluator = network.shapes(params.input.name, (1, *ssd.input_size, 3))
+    shapes = {node.name: evaluator.fact(node.name).shape for node in target}
     target.add(Node(params.input.name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape((1, 3, *ssd.input_size))}))
-    locations, confidences = [], []
-    for head in ssd.heads:
-        batch = _add_batch_size(target, head)
-        count = head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
-        locations.append(_add_reshape(target, head.box_reshape, head.boxes, batch, (count, 1, 4)))
-        scores, sizes = head.classes, (count, ssd.num_classes)
-        if params.score_converter == "SOFTMAX":
-            # Four dimensions, where the order N+C leaves no doubt which are the channels; the reshape after it brings
-            # the elements back into their order, whatever the parser did inside.
-            logits = f"{head.class_reshape}/logits"
-            scores = _add_reshape(target, logits, scores, batch, (count, 1, ssd.num_classes))
-            scores = target.add(Node(f"{head.class_reshape}/softmax", "Softmax", [scores])).name
-        confidences.append(_add_reshape(target, head.class_reshape, scores, batch, sizes))
+    softmax = params.score_converter == "SOFTMAX"
+    heads = [_add_head(target, head, ssd.num_classes, softmax) for head in ssd.heads]
     concat = {
         "axis_u_int": params.flatten_concat.axis,
         "ignoreBatch_u_int": int(params.flatten_concat.ignore_batch),
         "dtype": FLOAT,
     }
-    target.add(Node(LOCATIONS, "FlattenConcat_TRT", locations, concat))
-    target.add(Node(CONFIDENCES, "FlattenConcat_TRT", confidences, concat))
+    target.add(Node(LOCATIONS, "FlattenConcat_TRT", [boxes for boxes, _ in heads], concat))
+    target.add(Node(CONFIDENCES, "FlattenConcat_TRT", [classes for _, classes in heads], concat))
     if params.grid_anchor is not None:
         _add_grid_anchor(target, params.grid_anchor)
     else:
         target.add(const(PRIORS, _constant_priors(ssd, priors)))
     _add_nms(target, params.nms)
-    uff = convert_graph(target, [NMS], ranks)
+    uff = convert_graph(target, [NMS], shapes)
     uff.rewrites = network.rewrites
     return uff
 
@@ -97,6 +85,7 @@ def _check(ssd: SsdGraph, params: PluginParams) -> None:
     facts = (
         ("classes with background", ssd.num_classes, params.nms.num_classes),
         ("anchors", ssd.num_priors, params.num_priors),
+        ("score converter", ssd.scores.converter, params.score_converter),
         ("input size", ssd.input_size, (params.input.height, params.input.width)),
         ("feature maps", ssd.feature_map_shapes, tuple(tuple(shape) for shape in params.feature_map_shapes)),
     )
@@ -107,12 +96,27 @@ def _check(ssd: SsdGraph, params: PluginParams) -> None:
                 "they belong to different models",
                 "derive the parameters from the pipeline.config exported with this graph",
             )
-    taken = {LOCATIONS, CONFIDENCES, PRIORS, NMS, ANCHORS}
-    clash = taken & {name for head in ssd.heads for name in (head.box_reshape, head.class_reshape)}
+
+
+def _refuse_clashes(graph: Graph, ssd: SsdGraph) -> None:
+    reshapes = {name for head in ssd.heads for name in (head.box_reshape, head.class_reshape)}
+    clash = {LOCATIONS, CONFIDENCES, PRIORS, NMS, ANCHORS} & (reshapes | set(graph.nodes))
     if clash:
-        raise ConversionError(
-            f"the graph's own nodes are called {sorted(clash)}", "these names belong to the plugins", ""
-        )
+        raise ConversionError(f"nodes of the graph are called {sorted(clash)}", "these names belong to the plugins", "")
+
+
+def _add_head(graph: Graph, head: PredictorHead, num_classes: int, softmax: bool) -> tuple[str, str]:
+    """Give a level's outputs the forms [1, n, 1, 4] and [1, n, classes]; the latter softmaxed if asked."""
+    batch = _add_batch_size(graph, head)
+    count = head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
+    boxes = _add_reshape(graph, head.box_reshape, head.boxes, batch, (count, 1, 4))
+    classes = head.classes
+    if softmax:
+        # Four dimensions, where the order N+C leaves no doubt which are the channels; the reshape after it brings the
+        # elements back into their order, whatever the parser did inside.
+        logits = _add_reshape(graph, f"{head.class_reshape}/logits", classes, batch, (count, 1, num_classes))
+        classes = graph.add(Node(f"{head.class_reshape}/softmax", "Softmax", [logits])).name
+    return boxes, _add_reshape(graph, head.class_reshape, classes, batch, (count, num_classes))
 
 
 def _add_batch_size(graph: Graph, head: PredictorHead) -> str:

@@ -219,9 +219,23 @@ def test_parameters_of_another_model_are_refused():
     ssd = read_ssd(graph)
     with pytest.raises(ConversionError, match="classes with background: 3 and 7"):
         convert(graph, ssd, parameters(ssd, num_classes=7))
+    with pytest.raises(ConversionError, match="score converter: SIGMOID and SOFTMAX"):
+        convert(graph, ssd, parameters(read_ssd(small_ssd("Softmax"))))
     other = read_ssd(small_ssd(classes=5))
     with pytest.raises(ConversionError, match="differ"):
         convert(graph, ssd, parameters(other))
+
+
+def test_a_plugins_name_that_is_taken():
+    graph = small_ssd()
+    for node in graph:
+        node.inputs = ["NMS" if ref == "relu1" else ref for ref in node.inputs]
+    relu = graph.nodes.pop("relu1")
+    relu.name = "NMS"
+    graph.add(relu)
+    ssd = read_ssd(graph)
+    with pytest.raises(ConversionError, match="belong to the plugins"):
+        convert(graph, ssd, parameters(ssd))
 
 
 def test_conversion_is_deterministic_and_leaves_the_graph_alone(tmp_path):
