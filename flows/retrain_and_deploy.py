@@ -5,6 +5,7 @@ strings: Prefect resolves them when it builds the schema of the parameters.
 """
 # ruff: noqa: B008  (the defaults are frozen models)
 
+from dataclasses import replace
 from typing import Any, Optional
 
 from prefect import flow
@@ -35,7 +36,7 @@ def story(run: Run) -> dict[str, Any]:
         data = dataset(run)
         trained = train(run, data)
         measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
-        gate(run, measured)
+        gate(run, measured, data)
         model = exported_model(export(run, trained))
     else:
         data = validation_data(run)
@@ -45,9 +46,9 @@ def story(run: Run) -> dict[str, Any]:
     proof = preflight(run, data, model, parameters, converted)
     if not run.spec.trains:
         measured = graph_measured(proof, data, model)
-        gate(run, measured)
+        gate(run, measured, data)
     shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
-    remember_measured(run.workspace, release_path(shipped).name, measured)
+    remember_measured(run.workspace, release_path(shipped).name, replace(measured, graph=str(model.graph)))
     devices = deploy(run, release_path(shipped))
     drawn = report(run, release_path(shipped), devices)
     refuse_failures(devices)

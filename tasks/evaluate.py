@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jetlane.tasks.baseline import Measured
 from jetlane.tasks.dataset import split_files
-from jetlane.tasks.gate import Measured
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of

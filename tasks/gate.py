@@ -6,39 +6,26 @@ A decision, taken anew in every run, because the live release is part of it:
 * where a release of the same name is live and was measured on the same validation data, the model may be at most
   ``gate.margin`` below it (exactly that much below still passes);
 * the first run has no live release: the threshold alone decides;
-* a live release without comparable numbers (never measured, or on other data) stops the run, for nobody can tell
-  whether the new model is worse; ``--force`` says that a person looked;
+* a live release that was measured on other data is measured again on this run's, where its graph is still there;
+* a live release without comparable numbers stops the run, for nobody can tell whether the new model is worse;
+  ``--force`` says that a person looked;
 * ``--force`` lets a refused model through, and the refusal is recorded in the report.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import GateError
 from jetlane.specs.schema import Gate
+from jetlane.tasks.baseline import Measured, measure_again
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.run_facts import DECIDED, FAILED, StepFacts
-from jetlane.tasks.workspace import Workspace, write_atomic
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A model and what it was found to be worth.
-
-    Attributes:
-        model: Digest that tells it from other models.
-        map50: mAP@0.5 on the validation data; None where there is none.
-        validation: Digest of that data.
-    """
-
-    model: str
-    map50: Optional[float]
-    validation: Optional[str]
+from jetlane.tasks.workspace import StepResult, Workspace, write_atomic
 
 
 @dataclass(frozen=True)
@@ -116,7 +103,7 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
 
 
 @step("gate")
-def gate(run: Run, measured: Measured) -> Optional[Decision]:
+def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[Decision]:
     """Let the model through, or stop the run; without validation data there is nothing to decide by, which is said.
 
     Raises:
@@ -126,6 +113,8 @@ def gate(run: Run, measured: Measured) -> Optional[Decision]:
         run.skip("there is no validation data to measure mAP on", "gate")
         return None
     live = read_live(run.workspace, run.spec.name)
+    if live is not None and live.measured.model != measured.model:
+        live = replace(live, measured=measure_again(run, live.measured, data, str(measured.validation)))
     decision = decide(run.spec.gate, measured.map50, measured, live, run.force)
     facts: dict[str, Any] = asdict(decision)
     if not decision.passed:
@@ -161,7 +150,10 @@ def read_live(workspace: Workspace, name: str) -> Optional[Live]:
         return None
     release = str(known.get("release", "(unknown)"))
     worth = _read(workspace.root / "measured" / f"{release}.json") or {}
-    return Live(release, Measured(str(worth.get("model", "")), worth.get("map50"), worth.get("validation")))
+    return Live(release, Measured(**{**_UNKNOWN, **worth}))
+
+
+_UNKNOWN: dict[str, Any] = {"model": "", "map50": None, "validation": None}
 
 
 def _name(release: str) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 
 from jetlane.remote.agent.detections import Detections
 from jetlane.tasks import images
+from jetlane.tasks.baseline import Measured
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
-from jetlane.tasks.gate import Measured
 from jetlane.tasks.images import Images, image_source, load_images
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
@@ -118,11 +118,12 @@ def _keep_samples(seen: Images, reference: Sequence[Detections], threshold: floa
 def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenModel) -> Measured:
     """A frozen graph that was given, and TensorFlow's mAP of it, for the gate."""
     if not proof.facts["mAP"] or data is None:
-        return Measured(model.graph_digest, None, None)
+        return Measured(model.graph_digest, None, None, str(model.graph))
     return Measured(
         model=model.graph_digest,
         map50=proof.facts["mAP"]["tensorflow"]["mAP@0.5"] or 0.0,
         validation=data.digest(*data.facts["validation"]),
+        graph=str(model.graph),
     )
 
 

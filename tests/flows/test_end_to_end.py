@@ -46,7 +46,7 @@ def test_a_short_training_reaches_a_device_and_then_nothing_is_left_to_do(tmp_pa
     assert not re.search(r"^\w+ +made ", second, re.M), second
     assert "nothing has changed: no training, no conversion, no upload, no build" in second
     assert len(list((tmp_path / ".jetlane" / "logs").iterdir())) == 1  # TensorFlow was not started again
-    report = re.search(r"^report   (.+)$", second, re.M)
+    report = re.search(r"^report   (/.+)$", second, re.M)
     assert report and Path(report[1]).is_file()
     assert virtual.find(tmp_path / ".jetlane" / "virtual") is None
 

@@ -44,7 +44,9 @@ class Project:
         return self.folder / "spec.yaml"
 
     def write_spec(self, section: str = "train", **changes: Any) -> None:
-        data = {**self.spec, section: {**self.spec.get(section, {}), **changes}}
+        self.write({**self.spec, section: {**self.spec.get(section, {}), **changes}})
+
+    def write(self, data: dict[str, Any]) -> None:
         self._keep(self.path)
         self.path.write_text(yaml.safe_dump(data))
 
@@ -189,10 +191,8 @@ def test_rollback_and_rollout(project: Project, flows) -> None:
     """Two releases on a device, back to the first, forth to the second; what is live is known to the gate."""
     project.write_spec("fleet", virtual=1)
     one = flows.run(project.path)
-    project.spec["fleet"] = {"virtual": 1}
-    project.write_spec("train", seed=5)
+    project.write({**project.spec, "train": {**project.spec["train"], "seed": 5}, "fleet": {"virtual": 1}})
     two = flows.run(project.path)
-    del project.spec["fleet"]
     assert one["release"] != two["release"]
     place = {"fleet": {"virtual": 1}, "workspace": str(project.folder / ".jetlane")}
     assert flows.run(project.path, flow="rollback", arguments=place) == {"virtual-jetson-1": one["release"]}
@@ -207,6 +207,17 @@ def test_rollback_and_rollout(project: Project, flows) -> None:
 def test_the_schedule_ends_green_when_nothing_changed(project: Project, flows) -> None:
     outcome = flows.run(project.path, flow="scheduled-retrain", arguments={"spec": str(project.path)})
     assert outcome["changed"] is False and made(outcome) == set()
+
+
+def test_a_live_model_is_measured_again_on_new_validation_data(project: Project, flows) -> None:
+    """Two models are compared on the same images, whatever the older one was measured on in its day."""
+    spec = {**project.spec, "name": "moving", "fleet": {"virtual": 1}}
+    project.write(spec)
+    assert "baseline" not in flows.run(project.path)["steps"]
+    project.write_split("validation", project.items["validation"][:-1])
+    project.write({**spec, "train": {**spec["train"], "seed": 8}, "gate": {"margin": 1.0}})
+    outcome = flows.run(project.path)
+    assert outcome["steps"]["baseline"] == "made" and outcome["steps"]["gate"] == "decided"
 
 
 def test_the_gate_stops_a_bad_model_and_force_lets_it_through(project: Project, flows) -> None:

@@ -1,0 +1,68 @@
+"""The live release measured anew, where it was measured on other validation data than the new model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.tasks import images
+from jetlane.tasks.dataset import labels_of
+from jetlane.tasks.images import image_source, load_images
+from jetlane.tasks.run import Run
+from jetlane.tasks.workspace import StepResult, sha256_file
+
+CODE = (
+    "jetlane.tasks.baseline",
+    "jetlane.tasks.proof.coco_map",
+    "jetlane.tasks.odapi.child.infer",
+    "jetlane.tasks.odapi.child.healing",
+    *images.CODE,
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model and what it was found to be worth.
+
+    Attributes:
+        model: Digest that tells it from other models.
+        map50: mAP@0.5 on the validation data; None where there is none.
+        validation: Digest of that data.
+        graph: Path of its frozen graph, for the day it is to be measured on other data.
+    """
+
+    model: str
+    map50: Optional[float]
+    validation: Optional[str]
+    graph: str = ""
+
+
+def measure_again(run: Run, live: Measured, data: Optional[StepResult], validation: str) -> Measured:
+    """A live model's worth on this run's validation data; as it was where its graph or the classes are gone.
+
+    Args:
+        validation: Digest of this run's validation data.
+    """
+    graph = Path(live.graph)
+    if data is None or live.validation == validation or not live.graph or not graph.is_file():
+        return live
+    source = image_source(run.spec, data)
+    result = run.step(
+        "baseline",
+        inputs={"frozen_graph": sha256_file(graph), "images": source.digest},
+        params={},
+        code=CODE,
+        make=lambda out: _measure(run, graph, data),
+        describe=lambda result: f"the live model has mAP@0.5 {result.facts['mAP@0.5']:.3f} on this validation data",
+    )
+    return replace(live, map50=result.facts["mAP@0.5"], validation=validation)
+
+
+def _measure(run: Run, graph: Path, data: StepResult) -> Mapping[str, Any]:
+    from jetlane.tasks.proof.coco_map import mean_average_precision
+
+    seen = load_images(image_source(run.spec, data), samples=1)
+    found = run.odapi().infer(graph, seen.arrays)
+    return mean_average_precision(seen.truth, found, labels_of(data.facts))
