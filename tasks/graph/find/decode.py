@@ -90,4 +90,8 @@ def _scales(graph: Graph, evaluator: Evaluator, codes: Node) -> tuple[float, flo
             scales[port_of(refs[0])] = float(number)
         elif reader.op == "Mul" and number:
             scales[port_of(refs[0])] = float(np.float32(1) / number)
+    if not all(np.isfinite(scale) and scale > 0 for scale in scales):
+        raise GraphError(
+            f"the box coder's scales are {scales}", "scales are positive numbers", "export the graph again"
+        )
     return scales[0], scales[1], scales[2], scales[3]
