@@ -68,6 +68,7 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
         )
     steps = [fold_constants(network, Evaluator(network))]
     network = _part(network, outputs)
+    _check_kernels(network)
     for step in (split_batch_norms, zeros_to_pads, absorb_paddings):
         steps.append(step(network, Evaluator(network)))
     steps.append(upsample_by_convolution(network, Evaluator(network), outputs))
@@ -84,6 +85,17 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
         )
     )
     return Network(_part(network, outputs), outputs, rewrites + tuple(steps))
+
+
+def _check_kernels(graph: Graph) -> None:
+    for node in graph.of("Conv2D", "DepthwiseConv2dNative"):
+        kernel = graph[node.inputs[1]]
+        if kernel.op != "Const" or kernel.value.ndim != 4 or not kernel.value.size:
+            raise GraphError(
+                f"the kernel of {node.op} {node.name!r} is no constant of four dimensions",
+                f"{kernel.op} {kernel.name!r} makes it",
+                "freeze the graph for inference, and export it again",
+            )
 
 
 def _refuse_loops(graph: Graph) -> None:
