@@ -148,3 +148,35 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
     (tmp_path / "frozen.pb").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(JetlaneError, match="git lfs pull"):
         uff.from_tensorflow_frozen_model(tmp_path / "frozen.pb", ["NMS"])
+
+
+def test_damaged_graphs_end_in_an_error_for_the_person(shared_data: Path) -> None:
+    import random
+
+    whole, pick = gs.StaticGraph(shared_data / "uff" / "swc17_ppo_model.pb"), random.Random(11)
+    refused = 0
+    for _ in range(200):
+        graph = gs.DynamicGraph(whole)
+        for _ in range(pick.randrange(1, 5)):
+            _damage(graph, pick)
+        try:
+            uff.from_tensorflow(graph, ["policy/output"], quiet=True)
+        except JetlaneError:
+            refused += 1
+    assert 20 < refused < 200
+
+
+def _damage(graph: Any, pick: Any) -> None:
+    node, other = pick.choice(list(graph)), pick.choice(list(graph))
+    ops = ("Reshape", "Conv2D", "ConcatV2", "Squeeze", "Const", "Pack", "StridedSlice", "Mean", "MaxPool", "BiasAdd")
+    kind = pick.randrange(5)
+    if kind == 0:
+        node.op = pick.choice(ops)
+    elif kind == 1 and node.attr:
+        del node.attr[pick.choice(sorted(node.attr))]
+    elif kind == 2 and node.input:
+        node.input[pick.randrange(len(node.input))] = other.name
+    elif kind == 3 and node.input:
+        del node.input[-1]
+    else:
+        node.input.append(other.name)

@@ -17,7 +17,7 @@ from jetlane.tasks.dropin.command import main
 from jetlane.tasks.lowering.lower import lower
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 from jetlane.tasks.ssd.params import PluginParams
-from jetlane.tasks.uff import read_uff, uff_from_bytes
+from jetlane.tasks.uff import parse_text, read_uff, uff_from_bytes
 
 TRAINED = [
     "trained_A_t13_v2_160_c3",
@@ -58,6 +58,38 @@ def test_a_script_in_the_known_style_makes_the_ssd_that_we_make(case: Any, tmp_p
     assert counts[0] == counts[1]
     for name in ("NMS", "concat_box_loc", "concat_box_conf"):
         assert ours.node(name).inputs == own.node(name).inputs
+
+
+@pytest.mark.parametrize("name", ["G18m_t12_v2_160_c3", "A_t13_lite_v2_224_c6", "trained_C_t15_v1_160_c3"])
+def test_every_node_looks_like_one_of_a_real_file(case: Any, tmp_path: Path, shared_data: Path, name: str) -> None:
+    """Batch norm in its parts or fused, as the graph has it: real SSD files hold nodes of these very kinds."""
+    known = case(name)
+    (tmp_path / "config.py").write_text(script(known.plugins))
+    made = uff_from_bytes(uff.from_tensorflow_frozen_model(known.frozen, ["NMS"], tmp_path / "config.py", quiet=True))
+    real = {kind for path in (shared_data / "uff").glob("*.pbtxt") for kind in _kinds(parse_text(path.read_text()))}
+    assert len(real) > 10 and _kinds(made) <= real
+
+
+def _kinds(model: Any) -> set[Any]:
+    """Operations with their fields and the kinds of these."""
+    return {
+        (node.operation, tuple(sorted((key, data.WhichOneof("data_oneof")) for key, data in node.fields.items())))
+        for node in model.message.graphs[0].nodes
+    }
+
+
+@pytest.mark.parametrize("name", TRAINED + OTHERS)
+def test_our_own_conversion_has_nothing_that_parsers_are_known_to_fail_at(case: Any, name: str) -> None:
+    own = read_uff(case(name).converted / "model.uff")
+    by_id = {node.id: node for node in own.nodes}
+    custom = [node for node in own.nodes if node.operation.startswith("_")]
+    assert {node.operation for node in custom} == {"_NMS_TRT", "_GridAnchor_TRT", "_FlattenConcat_TRT"}
+    assert all(node.inputs for node in custom) and len(own.node("NMS").inputs) == 3
+    assert not any(by_id[source].operation == "Squeeze" for source in own.node("NMS").inputs)
+    for stack in (node for node in own.nodes if node.operation == "Stack"):
+        sizes = [by_id[source].fields.get("values") for source in stack.inputs]
+        assert sum(size is None or size.item() == -1 for size in sizes) == 1
+    assert own.node("MarkOutput_0").inputs == ("NMS",) and "MarkOutput_1" not in by_id
 
 
 @pytest.mark.parametrize("name", TRAINED)
