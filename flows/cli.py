@@ -88,14 +88,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     if debug:  # accepted anywhere on the line
         given = ["--debug", *(word for word in given if word != "--debug")]
     try:
-        cli.main(args=given, prog_name="jetlane", standalone_mode=True)
+        sys.exit(cli.main(args=given, prog_name="jetlane", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except JetlaneError as error:
         _explain(error, debug)
         sys.exit(error.exit_code)
     except ImportError as error:
         _explain_import(error, debug)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         click.echo("stopped; run the same command again to go on from here", err=True)
         sys.exit(130)
 

@@ -8,6 +8,7 @@ step that comes out the same stops the change from travelling further.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
@@ -24,6 +25,7 @@ from jetlane.specs.errors import WorkspaceError
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def sha256_file(path: Path) -> str:
@@ -146,6 +148,9 @@ class Workspace:
             code: Dotted names of the modules and packages whose source makes the outputs.
             make: Writes the outputs into the folder it is given; may return facts for the manifest.
             resumable: ``make`` finds what a cut attempt left in the folder, instead of an empty one.
+
+        Raises:
+            WorkspaceError: The disk is full or read-only. Whatever else ``make`` raises comes through.
         """
         recipe = {
             "step": name,
@@ -166,7 +171,7 @@ class Workspace:
                 shutil.rmtree(part)
             part.mkdir(parents=True, exist_ok=True)
             started = time.monotonic()
-            facts = dict(make(part) or {})
+            facts = dict(self._make(make, part) or {})
             seconds = time.monotonic() - started
             shas = {p.relative_to(part).as_posix(): sha256_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
             outputs = {path: {"sha256": sha, "size": (part / path).stat().st_size} for path, sha in shas.items()}
@@ -175,6 +180,18 @@ class Workspace:
             os.replace(part, final)
             sync_folder(final.parent)
         return StepResult(name, key, final, shas, facts, False, seconds)
+
+    def _make(self, make: Callable[[Path], Optional[Mapping[str, Any]]], part: Path) -> Optional[Mapping[str, Any]]:
+        try:
+            return make(part)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise WorkspaceError(
+                f"the workspace {self.root} cannot take what is being made",
+                f"{error.strerror}: {error.filename or part}",
+                "make room there, or name another folder as `workspace:` in the spec; what is finished stays",
+            ) from error
 
     def _finished(self, name: str, key: str, final: Path) -> Optional[StepResult]:
         try:

@@ -129,6 +129,28 @@ def test_nothing_outlives_a_killed_run(project: Path, stand_in: Path) -> None:
     assert len(children) >= 2
 
 
+def test_ctrl_c_is_no_traceback(project: Path, prefect_server) -> None:
+    run = start(project, prefect_server, JETLANE_TEST_HANG="train")
+    while not trained_to(project, 3)():
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == 130, output
+    assert "run the same command again to go on from here" in output and "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_each_with_a_server_of_its_own(project: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    both = [start(project, environment) for _ in range(2)]
+    outputs = [run.communicate(timeout=300)[0] for run in both]
+    assert [run.returncode for run in both] == [0, 0], outputs
+    made = [sum(state == "made" for state in states(output).values()) for output in outputs]
+    assert min(made) == 0 or sum(made) <= len(STEPS) + 1, outputs  # no step was made twice
+    assert sorted(path.name for path in (project / ".jetlane" / "prefect").iterdir()) == ["0", "1"]
+
+
 def test_two_runs_at_once_train_one_after_the_other(project: Path, prefect_server) -> None:
     """Two specs, one workspace: both finish, and the second training waits for the first."""
     text = (project / "spec.yaml").read_text()

@@ -62,6 +62,8 @@ def test_the_literal_command(project: Path) -> None:
     assert "Completed" in done.stdout
     (release,) = (project / "work" / "releases").iterdir()
     assert (release / "manifest.json").is_file()
+    artifacts = command("prefect", "artifact", "ls", cwd=project).stdout
+    assert "report" in artifacts and "train-progress" in artifacts
     known = json.loads((project / ".jetlane/up/state.json").read_text())
     worker = known["processes"]["worker"]["pid"]
     assert os.readlink(f"/proc/{worker}/cwd") != str(project)

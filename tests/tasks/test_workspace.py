@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -69,6 +70,16 @@ def test_a_failed_step_leaves_nothing_that_counts_as_done(tmp_path: Path) -> Non
         make(workspace, make=fail)
     result = make(workspace)
     assert not result.cached and not result.file("half").exists()
+
+
+def test_a_full_disk_is_explained(tmp_path: Path) -> None:
+    def fill(out: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out / "big"))
+
+    with pytest.raises(WorkspaceError, match="No space left on device") as caught:
+        make(Workspace(tmp_path), make=fill)
+    assert "make room" in caught.value.remedy
+    assert make(Workspace(tmp_path)).file("folder/text").is_file()
 
 
 def test_a_resumable_step_finds_what_a_cut_attempt_left(tmp_path: Path) -> None:
