@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from jetlane.specs.catalogue import match
 from jetlane.specs.errors import ConversionError, JetlaneError
-from jetlane.tasks.dropin.stand_ins import in_place
+from jetlane.tasks.dropin.stand_ins import NAMES, in_place
 
 
 def preprocess(script: Union[str, os.PathLike[str]], graph: Any) -> None:
@@ -52,9 +52,16 @@ def _failure(path: Path, error: Exception) -> ConversionError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else (lines or [None])[-1]
     said = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
+    what = f"{path}{f', line {line}' if line else ''}: {said}"
     known = match(said)
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in NAMES:
+        return ConversionError(
+            what,
+            "while a script runs, jetlane's stand-ins are there, with what graph surgery needs alone",
+            "docs/convert-to-uff.md says what they hold; do the rest in a script of its own",
+        )
+    if known:
+        return ConversionError(what, known[0].cause, known[0].remedy)
     return ConversionError(
-        f"{path}{f', line {line}' if line else ''}: {said}",
-        known[0].cause if known else "the script fails on this graph",
-        known[0].remedy if known else "list the graph's nodes with `convert-to-uff -l`, and mend the script",
+        what, "the script fails on this graph", "list the graph's nodes with `convert-to-uff -l`, and mend the script"
     )

@@ -92,6 +92,13 @@ def test_our_own_conversion_has_nothing_that_parsers_are_known_to_fail_at(case: 
     assert own.node("MarkOutput_0").inputs == ("NMS",) and "MarkOutput_1" not in by_id
 
 
+def test_unproven_patterns_are_told_of(case: Any, tmp_path: Path, capsys: Any) -> None:
+    known = case("E_t15_v3small_160_c3")
+    (tmp_path / "config.py").write_text(script(known.plugins))
+    uff.from_tensorflow_frozen_model(known.frozen, ["NMS"], tmp_path / "config.py")
+    assert "unproven in UFF: Binary mul that stretches a feature map" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_our_config_py_through_the_command_finds_the_same(
     case: Any, tmp_path: Path, shared_data: Path, name: str
