@@ -113,6 +113,8 @@ SPEC_CHANGES = [
     ("gate", {"min_map": 0.2}, {"report"}),
     ("verify", {"samples": 31}, {"preflight", "release", "report"}),
     ("verify", {"threshold": 0.4}, {"preflight", "release", "report"}),
+    ("convert", {"anchors": "constant"}, {"plugins", "convert", "preflight", "release", "report"}),
+    ("convert", {"normalize": "engine"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("build", {"precision": "fp16"}, {"report"}),
     ("fleet", {"virtual": 0}, set()),
 ]
