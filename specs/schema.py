@@ -113,6 +113,13 @@ class Gate(Section):
 class Convert(Section):
     """How the frozen graph becomes UFF and ONNX."""
 
+    anchors: Literal["auto", "plugin", "constant"] = Field(
+        default="auto",
+        description="GridAnchor_TRT where it makes the model's own anchors, else a constant; or one of them always",
+    )
+    normalize: Literal["host", "engine"] = Field(
+        default="host", description="who normalises pixels; `engine` is fed 0 to 255"
+    )
     allow_unproven: bool = Field(
         default=False, description="allow UFF boards although an operation was never seen in UFF"
     )

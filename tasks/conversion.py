@@ -8,26 +8,33 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.ssd.options import ConvertOptions, apply_options
 from jetlane.tasks.ssd.params import PluginParams
 
 
-def derive_plugins(pipeline_config: Path, frozen_graph: Optional[Path] = None) -> PluginParams:
+def derive_plugins(
+    pipeline_config: Path, frozen_graph: Optional[Path] = None, options: Optional[ConvertOptions] = None
+) -> PluginParams:
     """Plugin parameters from pipeline.config, held against the frozen graph where there is one.
 
     Raises:
         SpecError: pipeline.config cannot be read.
-        DerivationError: It says what the plugins cannot express, or not what the graph says.
+        DerivationError: It says what the plugins cannot express, or not what the graph says; or ``options`` ask for
+            GridAnchor_TRT where it does not make the model's anchors.
         GraphError: The graph cannot be read, or is no SSD.
     """
     from jetlane.tasks.ssd import config, derive
 
+    options = options or ConvertOptions()
     read = config.read(Path(pipeline_config))
     if frozen_graph is None:
-        return derive.derive(read)
-    return _read_both(read, Path(frozen_graph))[0]
+        return apply_options(options, derive.derive(read))
+    return _read_both(read, Path(frozen_graph), options)[0]
 
 
-def convert_model(frozen_graph: Path, pipeline_config: Path, out: Path) -> dict[str, Any]:
+def convert_model(
+    frozen_graph: Path, pipeline_config: Path, out: Path, options: Optional[ConvertOptions] = None
+) -> dict[str, Any]:
     """Write all forms of a model into a folder, which is made where it is missing.
 
     ``model.uff`` and its text ``model.uff.pbtxt``; lowered from that UFF ``model.onnx``, ``model.eval.onnx`` (the same
@@ -49,7 +56,9 @@ def convert_model(frozen_graph: Path, pipeline_config: Path, out: Path) -> dict[
     from jetlane.tasks.uff import dump_text, uff_from_bytes, uff_to_bytes
     from jetlane.tasks.uff.convert import convert
 
-    params, graph, ssd = _read_both(config.read(Path(pipeline_config)), Path(frozen_graph))
+    params, graph, ssd = _read_both(
+        config.read(Path(pipeline_config)), Path(frozen_graph), options or ConvertOptions()
+    )
     uff = convert(graph, ssd, params)
     evaluation = params.nms.evaluation_threshold
     data = uff_to_bytes(uff)
@@ -75,16 +84,17 @@ def convert_model(frozen_graph: Path, pipeline_config: Path, out: Path) -> dict[
     }
 
 
-def _read_both(read: Any, frozen_graph: Path) -> tuple[PluginParams, Any, Any]:
+def _read_both(read: Any, frozen_graph: Path, options: ConvertOptions) -> tuple[PluginParams, Any, Any]:
     """(parameters checked against the graph, the graph, the SSD in it)."""
     from jetlane.tasks.graph.load import load_frozen_graph
     from jetlane.tasks.graph.ssd import read_ssd
-    from jetlane.tasks.ssd.crosscheck import crosscheck
+    from jetlane.tasks.ssd.crosscheck import crosscheck, graph_anchors
     from jetlane.tasks.ssd.derive import derive
 
     graph = load_frozen_graph(frozen_graph)
     ssd = read_ssd(graph)
-    return crosscheck(read, derive(read, ssd.feature_map_shapes), ssd), graph, ssd
+    params = crosscheck(read, derive(read, ssd.feature_map_shapes), ssd)
+    return apply_options(options, params, graph_anchors(ssd)), graph, ssd
 
 
 def _write(path: Path, data: bytes) -> None:

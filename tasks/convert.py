@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Optional
+
 from jetlane.tasks.export import FrozenModel
+from jetlane.tasks.plugins import convert_options
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.workspace import StepResult
@@ -18,7 +22,7 @@ CODE = (
 
 
 @step("convert")
-def convert(run: Run, model: FrozenModel) -> StepResult:
+def convert(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepResult:
     """Write model.uff, model.uff.pbtxt, the ONNX files, config.py and plugins.json.
 
     Raises:
@@ -26,12 +30,13 @@ def convert(run: Run, model: FrozenModel) -> StepResult:
     """
     from jetlane.tasks.conversion import convert_model
 
+    options = convert_options(run, top_k)
     return run.step(
         "convert",
         inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
-        params={},
+        params=asdict(options),
         code=CODE,
-        make=lambda out: convert_model(model.graph, model.config, out),
+        make=lambda out: convert_model(model.graph, model.config, out, options),
         describe=_describe,
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
+from jetlane.tasks.ssd.options import ConvertOptions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
 if TYPE_CHECKING:
@@ -19,26 +21,33 @@ CODE = ("jetlane.tasks.plugins", "jetlane.tasks.conversion", "jetlane.tasks.ssd"
 
 
 @step("plugins")
-def plugins(run: Run, model: FrozenModel) -> StepResult:
-    """Derive twice; both must agree.
+def plugins(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepResult:
+    """Derive twice; both must agree. ``top_k``: where preflight found that more candidates are needed.
 
     Raises:
         DerivationError: Config and graph disagree, or something cannot be expressed; with the config's line.
     """
+    options = convert_options(run, top_k)
     return run.step(
         "plugins",
         inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
-        params={},
+        params=asdict(options),
         code=CODE,
-        make=lambda out: _derive(model, out),
+        make=lambda out: _derive(model, options, out),
         describe=_describe,
     )
 
 
-def _derive(model: FrozenModel, out: Path) -> Mapping[str, Any]:
+def convert_options(run: Run, top_k: Optional[int] = None) -> ConvertOptions:
+    """The choices of the spec's ``convert`` section that change what is made."""
+    chosen = run.spec.convert
+    return ConvertOptions(anchors=chosen.anchors, normalize=chosen.normalize, top_k=top_k)
+
+
+def _derive(model: FrozenModel, options: ConvertOptions, out: Path) -> Mapping[str, Any]:
     from jetlane.tasks.conversion import derive_plugins
 
-    facts = derive_plugins(model.config, model.graph).to_json()
+    facts = derive_plugins(model.config, model.graph, options).to_json()
     write_atomic(out / "plugins.json", json.dumps(facts, indent=1))
     return facts
 

@@ -9,18 +9,34 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 if TYPE_CHECKING:
+    from jetlane.tasks.ssd.options import ConvertOptions
     from jetlane.tasks.ssd.params import PluginParams
+
+_anchors = click.option(
+    "--anchors",
+    type=click.Choice(["auto", "plugin", "constant"]),
+    default="auto",
+    help="How the anchors travel; auto: GridAnchor_TRT where it makes them exactly.",
+)
+_normalize = click.option(
+    "--normalize",
+    type=click.Choice(["host", "engine"]),
+    default="host",
+    help="Who normalises pixels; an engine that does is fed 0 to 255.",
+)
 
 
 @click.command()
 @click.argument("frozen", type=click.Path(path_type=Path))
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-def convert(frozen: Path, config: Path, output: Path) -> None:
+@_anchors
+@_normalize
+def convert(frozen: Path, config: Path, output: Path, anchors: str, normalize: str) -> None:
     """Convert FROZEN (frozen_inference_graph.pb) with its pipeline CONFIG to UFF and ONNX."""
     from jetlane.tasks.conversion import convert_model
 
-    facts = convert_model(frozen, config, output)
+    facts = convert_model(frozen, config, output, _options(anchors, normalize))
     for name, size in facts["files"].items():
         click.echo(f"{output / name}  {size:,} bytes")
     for note in facts["notes"]:
@@ -33,12 +49,20 @@ def convert(frozen: Path, config: Path, output: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("frozen", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print plugins.json.")
-def plugins(config: Path, frozen: Optional[Path], as_json: bool) -> None:
+@_anchors
+@_normalize
+def plugins(config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str) -> None:
     """Show the TensorRT plugin parameters of a pipeline CONFIG, held against the FROZEN graph where one is given."""
     from jetlane.tasks.conversion import derive_plugins
 
-    params = derive_plugins(config, frozen)
+    params = derive_plugins(config, frozen, _options(anchors, normalize))
     click.echo(json.dumps(params.to_json(), indent=2) if as_json else _table(params))
+
+
+def _options(anchors: str, normalize: str) -> ConvertOptions:
+    from jetlane.tasks.ssd.options import ConvertOptions
+
+    return ConvertOptions(anchors, normalize)
 
 
 def _table(params: PluginParams) -> str:

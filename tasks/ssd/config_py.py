@@ -28,7 +28,7 @@ Input = gs.create_node(
     dtype=tf.float32,
     shape=[1, 3, {height}, {width}],
 )
-{priors}
+{normalization}{priors}
 NMS = gs.create_plugin_node(
     name="NMS",
     op="NMS_TRT",
@@ -54,6 +54,30 @@ concat_box_conf = gs.create_plugin_node(
     name="concat_box_conf", op="FlattenConcat_TRT", dtype=tf.float32, axis=1, ignoreBatch=0
 )
 '''
+
+_NORMALIZATION = """
+# The input is pixels of 0..255: a convolution of 1x1 brings them to what the network was trained on.
+NORMALIZATION = [
+    gs.create_node(
+        name="normalize/kernel",
+        op="Const",
+        dtype=tf.float32,
+        value=np.diag({scale!r}).astype(np.float32).reshape(1, 1, 3, 3),
+    ),
+    gs.create_node(name="normalize/offset", op="Const", dtype=tf.float32, value=np.array({offset!r}, np.float32)),
+    gs.create_node(
+        name="normalize/scale",
+        op="Conv2D",
+        inputs=["Input", "normalize/kernel"],
+        strides=[1, 1, 1, 1],
+        padding=b"VALID",
+        data_format=b"NHWC",
+    ),
+    gs.create_node(name="normalize", op="BiasAdd", inputs=["normalize/scale", "normalize/offset"]),
+]
+"""
+
+_NO_NORMALIZATION = "\nNORMALIZATION = []\n"
 
 _GRID_ANCHOR = """
 AnchorInput = gs.create_node(name="AnchorInput", op="Const", dtype=tf.float32, value=np.ones([1, 1], np.float32))
@@ -123,6 +147,10 @@ def preprocess(dynamic_graph):
     dynamic_graph.collapse_namespaces({name: node for name, node in COLLAPSED.items() if name in scopes})
     dynamic_graph.remove(dynamic_graph.graph_outputs, remove_exclusive_dependencies=False)
     dynamic_graph.forward_inputs(dynamic_graph.find_nodes_by_path("Squeeze"))
+    if NORMALIZATION:
+        for node in dynamic_graph.node_map.values():
+            node.input[:] = ["normalize" if name == "Input" else name for name in node.input]
+        dynamic_graph.extend(NORMALIZATION)
     dynamic_graph.extend(PRIORS[:-1])
     for node in dynamic_graph.find_nodes_by_path("concat_priorbox"):
         node.input[:] = PRIORS[-1].input
@@ -155,7 +183,11 @@ def config_py(params: PluginParams, priors: Optional[np.ndarray[Any, Any]] = Non
     notes = "".join(f"\n{note}.\n" for note in params.notes)
     size = {"height": params.input.height, "width": params.input.width}
     tail = _NO_SOFTMAX if params.score_converter == "SOFTMAX" else _TAIL
-    return _HEAD.format(notes=notes, imports=imports, priors=anchors, **size, **numbers) + tail
+    normalization = _NO_NORMALIZATION
+    if params.engine_normalize is not None:
+        normalization = _NORMALIZATION.format(**{k: list(v) for k, v in vars(params.engine_normalize).items()})
+    texts = {"notes": notes, "imports": imports, "priors": anchors, "normalization": normalization}
+    return _HEAD.format(**texts, **size, **numbers) + tail
 
 
 def _anchors(params: PluginParams, priors: Optional[np.ndarray[Any, Any]]) -> tuple[str, str]:

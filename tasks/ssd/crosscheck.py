@@ -16,6 +16,7 @@ from jetlane.specs.errors import DerivationError
 from jetlane.tasks.ssd.config import PipelineConfig
 from jetlane.tasks.ssd.derive import (
     ANCHOR_TOLERANCE,
+    CONSTANT_NOTE,
     check_nms_arithmetic,
     distance_reason,
     reference_anchors,
@@ -154,7 +155,7 @@ def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> P
         if distances[0] > distances[1]
         else reason
     )
-    return replace(params, grid_anchor=None, notes=(*params.notes, f"anchors travel as a constant: {why}"))
+    return replace(params, grid_anchor=None, notes=(*params.notes, CONSTANT_NOTE + why))
 
 
 def _distance(reference: Any, own: np.ndarray[Any, Any]) -> float:

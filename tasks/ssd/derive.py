@@ -25,6 +25,8 @@ DEPLOYMENT_THRESHOLD = 0.3
 EVALUATION_THRESHOLD = 1e-8
 #: The plugin's formula counts as exact when no coordinate is further off than this (it reaches 1.2e-7).
 ANCHOR_TOLERANCE = 1e-6
+#: Begins the note that says why the plugin is not taken.
+CONSTANT_NOTE = "anchors travel as a constant: "
 #: Candidates per class that enter suppression at least; all priors would slow the plugin's sort on a small board.
 LEAST_TOP_K = 100
 #: NMS_TRT has kernels for so many candidates per class and crashes above.
@@ -118,7 +120,7 @@ def _grid_anchor(config: PipelineConfig, maps: Sequence[Shape], size: Shape, not
         suspect = _suspect_field(config, size)
         if suspect:
             reason = f"{config.where('model.ssd.' + suspect)}: {suspect.rpartition('.')[2]}: {reason}"
-    notes.append(f"anchors travel as a constant: {reason}")
+    notes.append(CONSTANT_NOTE + reason)
     return None
 
 

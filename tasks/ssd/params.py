@@ -132,6 +132,7 @@ class PluginParams:
         grid_anchor: None where the anchors travel as a constant (the constant-prior route).
         score_converter: ``SIGMOID`` (in NMS_TRT), ``SOFTMAX`` (a graph op before it) or ``IDENTITY``.
         num_priors: Anchors in all.
+        engine_normalize: What the network itself does first; None where its input is normalised already.
         notes: What a person should know: which route, what was raised or limited, and why.
     """
 
@@ -143,6 +144,7 @@ class PluginParams:
     variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
     score_converter: str = "SIGMOID"
     flatten_concat: FlattenConcat = FlattenConcat()
+    engine_normalize: Optional[Normalization] = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -161,6 +163,8 @@ class PluginParams:
         given["flatten_concat"] = _plain(FlattenConcat, given["flatten_concat"])
         if given["grid_anchor"] is not None:
             given["grid_anchor"] = _plain(GridAnchor, given["grid_anchor"])
+        if given.get("engine_normalize") is not None:
+            given["engine_normalize"] = _plain(Normalization, given["engine_normalize"])
         return _plain(cls, given)
 
     def with_nms(self, **changes: Any) -> PluginParams:

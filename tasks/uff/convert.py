@@ -15,7 +15,7 @@ from jetlane.specs.errors import ConversionError
 from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape, const
 from jetlane.tasks.graph.network import extract_network
 from jetlane.tasks.graph.ssd import PredictorHead, SsdGraph
-from jetlane.tasks.ssd.params import TF_CENTER, GridAnchor, Nms, PluginParams
+from jetlane.tasks.ssd.params import TF_CENTER, GridAnchor, Nms, Normalization, PluginParams
 from jetlane.tasks.uff.build import convert_graph
 from jetlane.tasks.uff.model import Uff
 
@@ -53,6 +53,9 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
     _refuse_clashes(target, ssd)
     evaluator = network.shapes(params.input.name, (1, *ssd.input_size, 3))
     shapes = {node.name: evaluator.fact(node.name).shape for node in target}
+    if params.engine_normalize is not None:
+        name = _add_normalization(target, params.input.name, params.engine_normalize)
+        shapes[name] = (1, *ssd.input_size, 3)
     target.add(Node(params.input.name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape((1, 3, *ssd.input_size))}))
     softmax = params.score_converter == "SOFTMAX"
     heads = [_add_head(target, head, ssd.num_classes, softmax) for head in ssd.heads]
@@ -103,6 +106,23 @@ def _refuse_clashes(graph: Graph, ssd: SsdGraph) -> None:
     clash = {LOCATIONS, CONFIDENCES, PRIORS, NMS, ANCHORS} & (reshapes | set(graph.nodes))
     if clash:
         raise ConversionError(f"nodes of the graph are called {sorted(clash)}", "these names belong to the plugins", "")
+
+
+def _add_normalization(graph: Graph, image: str, normalize: Normalization) -> str:
+    """Let the network read ``image * scale + offset``, and return the name of that.
+
+    A convolution of 1x1 with a diagonal kernel, and a bias: that is how every real file begins, while none applies a
+    Binary to the image itself, whose channels stand first. The network's own first convolution cannot take this over
+    where its padding is SAME: its margin of zeros is one of normalised pixels.
+    """
+    name = graph.unused_name("normalize")
+    kernel = graph.add(const(f"{name}/kernel", np.diag(normalize.scale).astype(np.float32)[None, None])).name
+    attributes = {"strides": [1, 1, 1, 1], "padding": "VALID", "data_format": "NHWC", "T": FLOAT}
+    scaled = Node(f"{name}/scale", "Conv2D", [image, kernel], attributes)
+    offset = graph.add(const(f"{name}/offset", np.array(normalize.offset, np.float32))).name
+    graph.redirect({image: name, f"{image}:0": name})
+    graph.add(scaled)
+    return graph.add(Node(name, "BiasAdd", [scaled.name, offset], {"T": FLOAT})).name
 
 
 def _add_head(graph: Graph, head: PredictorHead, num_classes: int, softmax: bool) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jetlane.tasks.conversion import convert_model
+from jetlane.tasks.conversion import ConvertOptions, convert_model
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,16 @@ class Case:
 
 @pytest.fixture(scope="session")
 def case(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made: dict[str, Case] = {}
+    made: dict[tuple[str, str], Case] = {}
 
-    def get(name: str) -> Case:
-        if name not in made:
+    def get(name: str, normalize: str = "host") -> Case:
+        key = (name, normalize)
+        if key not in made:
             folder, out = shared_data / "graphs" / name, tmp_path_factory.mktemp(name)
-            convert_model(folder / "frozen_inference_graph.pb", folder / "pipeline.config", out)
+            files = (folder / "frozen_inference_graph.pb", folder / "pipeline.config")
+            convert_model(*files, out, ConvertOptions(normalize=normalize))
             plugins = json.loads((out / "plugins.json").read_text())
-            made[name] = Case(folder / "frozen_inference_graph.pb", out, plugins)
-        return made[name]
+            made[key] = Case(files[0], out, plugins)
+        return made[key]
 
     return get

@@ -99,11 +99,11 @@ def test_unproven_patterns_are_told_of(case: Any, tmp_path: Path, capsys: Any) -
     assert "unproven in UFF: Binary mul that stretches a feature map" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(("name", "normalize"), [*((name, "host") for name in TRAINED), (TRAINED[-1], "engine")])
 def test_our_config_py_through_the_command_finds_the_same(
-    case: Any, tmp_path: Path, shared_data: Path, name: str
+    case: Any, tmp_path: Path, shared_data: Path, name: str, normalize: str
 ) -> None:
-    known = case(name)
+    known = case(name, normalize)
     out = tmp_path / "model.uff"
     flags = ["-o", str(out), "-O", "NMS", "-t", "-q", "-p", str(known.converted / "config.py")]
     with pytest.raises(SystemExit) as ended:
