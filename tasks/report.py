@@ -43,7 +43,7 @@ def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
     def recorded(name: str) -> Mapping[str, Any]:
         return run.results[name].facts if name in run.results else {}
 
-    metrics = recorded("evaluate").get("coco", {})
+    evaluated = recorded("evaluate")
     gate = next((step.facts for step in run.steps if step.name == "gate"), {})
     labels = recorded("dataset").get("labels", {})
     return RunFacts(
@@ -54,7 +54,8 @@ def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
         steps=tuple(run.steps),
         labels=tuple(labels[number] for number in sorted(labels, key=int)),
         dataset=recorded("dataset").get("stats", {}),
-        metrics=metrics,
+        metrics=evaluated.get("coco", {}),
+        per_class=evaluated.get("per_class", {}),
         loss_curve=tuple((int(at), float(loss)) for at, loss in recorded("train").get("curve", ())),
         gate=gate,
         plugins=recorded("plugins"),

@@ -81,8 +81,9 @@ class RunFacts:
         steps: The step table, in the order of the flow.
         labels: Class names; the first has label 1.
         dataset: Images and boxes by split and class, what was dropped: as recorded by the ``dataset`` step.
-        metrics: COCO metrics of the trained checkpoint by their usual names (``DetectionBoxes_Precision/mAP@.50IOU``,
+        metrics: COCO metrics of the trained checkpoint by their usual names (``Precision/mAP@.50IOU``,
             ...; empty where nothing was evaluated.
+        per_class: By class name, ``{"AP", "AP@0.5"}``; empty where nothing was evaluated.
         loss_curve: (step, total loss) pairs of the training, by rising step.
         gate: ``{"passed", "forced", "map", "min_map", "baseline", "baseline_release", "margin", "reasons"}``;
             empty when skipped.
@@ -103,6 +104,7 @@ class RunFacts:
     labels: tuple[str, ...] = ()
     dataset: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     loss_curve: tuple[tuple[int, float], ...] = ()
     gate: Mapping[str, Any] = field(default_factory=dict)
     plugins: Mapping[str, Any] = field(default_factory=dict)

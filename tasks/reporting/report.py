@@ -12,7 +12,7 @@ from jetlane.tasks.reporting.pictures import load_pictures
 from jetlane.tasks.run_facts import FAILED, RunFacts
 from jetlane.tasks.workspace import write_atomic
 
-MAP50 = "DetectionBoxes_Precision/mAP@.50IOU"
+MAP50 = "Precision/mAP@.50IOU"
 
 
 def write_report(out: Path, facts: RunFacts) -> Path:
@@ -51,6 +51,7 @@ def render(facts: RunFacts) -> str:
         chart=loss_curve(facts.loss_curve),
         pictures=pictures,
         shown=shown,
+        agreements=agreements(facts),
         map50=facts.metrics.get(MAP50),
         longest=max((step.seconds for step in facts.steps), default=0.0) or 1.0,
     )
@@ -68,6 +69,13 @@ def verdict(facts: RunFacts) -> tuple[str, str]:
         plural = "device runs" if running == 1 else "devices run"
         return "good", f"{running} {plural} this release, verified on the device."
     return "bad", f"{running} of {len(facts.devices)} devices run this release."
+
+
+def agreements(facts: RunFacts) -> list[tuple[str, Mapping[str, Any]]]:
+    """(who was held against TensorFlow's detections, verdict): the converted model here, then every device."""
+    here = facts.preflight.get("agreement")
+    rows = [("converted model, workstation", here)] if here else []
+    return rows + [(device.name, device.agreement) for device in facts.devices if device.agreement]
 
 
 def figure(value: Any) -> str:

@@ -32,7 +32,7 @@ def facts(tmp_path: Path) -> RunFacts:
         state="active",
         road="cpu",
         seconds={"build": 1.5},
-        agreement={"matched": 123},
+        agreement={"matched": 123, "lowest_iou": 0.9987, "latency": {"engine_median_ms": 4.25, "engine_p95_ms": 5.0}},
         detections=({"file": "samples/000.npy", **DETECTION, "scores": [0.874]},),
     )
     return RunFacts(
@@ -43,6 +43,8 @@ def facts(tmp_path: Path) -> RunFacts:
         steps=(StepFacts("train", "made", 70.0), StepFacts("deploy", "made", 3.0, note="one device")),
         labels=("circle", "<script>alert(1)</script>"),
         metrics={MAP50: 0.987},
+        per_class={"circle": {"AP": 0.8125, "AP@0.5": 0.9375}},
+        preflight={"agreement": {"matched": 124, "lowest_iou": 0.9993}},
         loss_curve=((0, 10.0), (300, 1.0), (600, 0.1)),
         release="shapes-0123456789ab",
         release_path=str(release),
@@ -57,7 +59,18 @@ def test_shows_both_sides_of_every_sample(facts: RunFacts) -> None:
     assert page.count(right) == 1, "the device's own score, not the expected one again"
     assert '<rect x="60.0" y="100.0" width="120.0" height="100.0"/>' in page, "240x200 pixels"
     assert '<rect x="80.0" y="90.0" width="160.0" height="90.0"/>' in page, "320x180 pixels"
-    for text in ("0.987", "123", "nano-1", "shapes-0123456789ab", "1 device runs this release"):
+    for text in (
+        "0.987",
+        "123",
+        "0.9987",
+        "4.25 ms",
+        "124",
+        "0.9993",
+        "0.9375",
+        "nano-1",
+        "shapes-0123456789ab",
+        "1 device runs this release",
+    ):
         assert text in page
 
 
