@@ -91,18 +91,26 @@ def _plain(loader: _Loader, node: yaml.Node, at: Location, marked: MarkedYaml) -
         loader.flatten_mapping(node)
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
-            inner = (*at, key if isinstance(key, int) else str(key))
-            if inner in marked.keys and not isinstance(key, bool):
+            key = _key(loader, key_node)
+            inner = (*at, key)
+            if inner in marked.keys:
                 line, column = marked.keys[inner]
                 where = "{}:{}:{}".format(marked.path, *_mark(key_node))
                 raise SpecError(f"the key {key!r} is given twice", f"first in line {line}, column {column}", "", where)
             marked.keys[inner] = _mark(key_node)
-            result[key if isinstance(key, (int, str)) else str(key)] = _plain(loader, value_node, inner, marked)
+            result[key] = _plain(loader, value_node, inner, marked)
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(loader, item, (*at, index), marked) for index, item in enumerate(node.value)]
     return loader.construct_object(node, deep=True)
+
+
+def _key(loader: _Loader, node: yaml.Node) -> Union[str, int]:
+    """A key as it is written: a device called ``off`` or ``no`` is not the truth value False."""
+    key = loader.construct_object(node, deep=True)
+    if isinstance(key, (str, int)) and not isinstance(key, bool):
+        return key
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else str(key)
 
 
 def _mark(node: yaml.Node) -> tuple[int, int]:

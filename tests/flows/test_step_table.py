@@ -228,3 +228,19 @@ def test_the_gate_stops_a_bad_model_and_force_lets_it_through(project: Project, 
     assert stopped["kind"] == "GateError"
     assert "mAP@0.5 is 0.9000, gate.min_map asks for 0.95" in stopped["error"] and "--force" in stopped["error"]
     assert flows.run(project.path, force=True)["steps"]["gate"] == "decided"
+
+
+def test_a_device_that_is_off_stops_the_rollout_there(project: Project, flows) -> None:
+    """Everything before it is kept, the report is drawn, the next device is left alone, the message says what to do."""
+    inventory = "devices:\n  off: {host: 127.0.0.1, port: 9}\n  next: {host: 127.0.0.1, port: 9}\n"
+    (project.folder / "inventory.yaml").write_text(inventory)
+    project.write({**project.spec, "name": "offline", "fleet": {"inventory": "inventory.yaml"}})
+    outcome = flows.run(project.path)
+    assert outcome["kind"] == "DeviceError"
+    assert "did not go live on off; left as they were: next" in outcome["error"]
+    assert "run again" in outcome["error"]
+    workspace = project.folder / ".jetlane"
+    assert not (workspace / "live" / "offline.json").exists()
+    assert any(path.name.startswith("offline-") for path in (workspace / "releases").iterdir())
+    pages = [path.read_text() for path in (workspace / "steps" / "report").glob("*/report.html")]
+    assert any("offline" in page and "off failed before it" in page for page in pages)

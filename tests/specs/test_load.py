@@ -10,6 +10,7 @@ from jetlane.specs.errors import SpecError
 from jetlane.specs.load import load_spec, resolve
 from jetlane.specs.paths import paths
 from jetlane.specs.schema import RunSpec
+from jetlane.specs.yaml_marks import read
 
 
 @pytest.fixture
@@ -32,8 +33,6 @@ def test_the_shortest_spec_is_a_name_and_a_data_set(write, tmp_path: Path) -> No
 @pytest.mark.parametrize("example", ["shapes.yaml", "nano-fleet/spec.yaml"])
 def test_the_examples_are_good_specs(repository: Path, example: str) -> None:
     if example.startswith("nano"):
-        from jetlane.specs.yaml_marks import read
-
         RunSpec.model_validate(read(repository / "specs/examples" / example).data)  # its data are the reader's own
     else:
         load_spec(repository / "specs/examples" / example)
@@ -104,6 +103,12 @@ def test_all_mistakes_are_told_at_once_in_the_files_order(write) -> None:
 def test_numbers_may_be_written_with_an_exponent(write) -> None:
     spec = load_spec(write("name: a\ndataset: {shapes: {}}\ntrain: {learning_rate: 1e-3}\n"))
     assert spec.train.learning_rate == 0.001
+
+
+def test_keys_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    """YAML 1.1 reads off, no and on as truth values; a device may be called so."""
+    (tmp_path / "inventory.yaml").write_text("off: 1\non: 2\nno: 3\n~: 4\n7: 5\n")
+    assert read(tmp_path / "inventory.yaml").data == {"off": 1, "on": 2, "no": 3, "~": 4, 7: 5}
 
 
 def test_a_missing_spec_is_no_traceback(tmp_path: Path) -> None:
