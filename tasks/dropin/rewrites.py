@@ -19,17 +19,28 @@ _SOFTMAX_CHAIN = ("Sub", "Pack", "Slice", "ConcatV2", "Reshape", "Softmax", "Res
 
 
 def fold_dilated_convolutions(graph: DynamicGraph) -> int:
-    """A convolution between SpaceToBatchND and BatchToSpaceND becomes one with dilations. Returns how many did."""
+    """A convolution between SpaceToBatchND and BatchToSpaceND becomes one with dilations. Returns how many did.
+
+    SpaceToBatchND pads, and deals the pixels out to as many images as the block has places; BatchToSpaceND puts them
+    back, and crops. So the block is the dilation, and what is padded but not cropped is the convolution's own padding:
+    none (VALID), or what SAME takes for the spread kernel. Anything else is left as it is.
+    """
     folded = 0
     for spread, conv, gathered in graph.find_node_chains_by_op(["SpaceToBatchND", "Conv2D", "BatchToSpaceND"]):
-        block, paddings = (_constant(graph, name) for name in spread.input[1:3])
-        if block is None or paddings is None or block.size != 2:
+        given = [_constant(graph, ref) for ref in (*spread.input[1:3], gathered.input[2], conv.input[1])]
+        block, pads, crops, kernel = given
+        if block is None or pads is None or crops is None or kernel is None or block.size != 2 or kernel.ndim != 4:
             continue
-        conv.attr["dilations"].list.i[:] = [1, int(block[0]), int(block[1]), 1]
-        if paddings.any():  # what TensorFlow makes of SAME; of VALID it makes paddings that are cropped again
-            crops = _constant(graph, gathered.input[2])
-            kept = crops is None or not np.array_equal(paddings, crops)
-            conv.attr["padding"].s = b"SAME" if kept and (paddings[:, 0] > 0).all() else conv.attr["padding"].s
+        margin = pads - crops
+        reach = (np.array(kernel.shape[:2]) - 1) * block
+        if not margin.any():
+            padding = b"VALID"
+        elif np.array_equal(margin, np.stack([reach // 2, reach - reach // 2], axis=1)):
+            padding = b"SAME"
+        else:
+            continue
+        conv.attr["padding"].s = padding
+        conv.attr["dilations"].list.i[:] = [1, *block.tolist(), 1]
         del spread.input[1:], gathered.input[1:]
         graph.forward_inputs([spread, gathered])
         folded += 1
@@ -113,5 +124,9 @@ def input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
 
 
 def _constant(graph: DynamicGraph, ref: str) -> Optional[np.ndarray[Any, Any]]:
-    found = graph.node_map.get(node_of(ref))
+    """The value of a constant, seen through the Identity that a frozen variable is read by."""
+    nodes = graph.node_map
+    found = nodes.get(node_of(ref))
+    if found is not None and found.op == "Identity" and found.input:
+        found = nodes.get(node_of(found.input[0]))
     return to_numpy(found.attr["value"].tensor, found.name) if found is not None and found.op == "Const" else None

@@ -175,16 +175,37 @@ def test_data_types_are_tensorflows() -> None:
     assert tf.AttrValue(tensor=proto).tensor == proto
 
 
-def test_a_dilated_convolution_is_folded() -> None:
+def dilated(pads: list[list[int]], crops: list[list[int]]) -> Any:
+    """A 3x3 convolution with the dilation (2, 2), as TensorFlow 1 writes it."""
     graph = graph_of(
-        x="Placeholder:", spread="SpaceToBatchND: x block pads", conv="Conv2D: spread w", w="Const:",
+        x="Placeholder:", spread="SpaceToBatchND: x block pads", conv="Conv2D: spread read", read="Identity: w",
         out="BatchToSpaceND: conv block crops", relu="Relu: out",
     )  # fmt: skip
-    for name, value in (("block", [2, 2]), ("pads", [[2, 3], [2, 3]]), ("crops", [[0, 1], [0, 1]])):
+    for name, value in (("block", [2, 2]), ("pads", pads), ("crops", crops)):
         graph.append(gs.create_node(name, op="Const", dtype=tf.int32, value=np.array(value, np.int32)))
+    graph.append(gs.create_node("w", op="Const", dtype=tf.float32, value=np.zeros((3, 3, 1, 1), np.float32)))
+    graph["conv"].attr["padding"].s = b"VALID"
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("pads", "crops", "padding"),
+    [
+        ([[2, 3], [2, 2]], [[0, 1], [0, 0]], b"SAME"),  # one pixel more, to fill the block, and cropped again
+        ([[0, 1], [0, 0]], [[0, 1], [0, 0]], b"VALID"),
+    ],
+)
+def test_a_dilated_convolution_is_folded(pads: list[list[int]], crops: list[list[int]], padding: bytes) -> None:
+    graph = dilated(pads, crops)
     assert fold_dilated_convolutions(graph) == 1
-    assert list(graph["conv"].attr["dilations"].list.i) == [1, 2, 2, 1] and graph["conv"].attr["padding"].s == b"SAME"
-    assert shown(graph)["conv"] == ["x", "w"] and shown(graph)["relu"] == ["conv"]
+    assert list(graph["conv"].attr["dilations"].list.i) == [1, 2, 2, 1] and graph["conv"].attr["padding"].s == padding
+    assert shown(graph)["conv"] == ["x", "read"] and shown(graph)["relu"] == ["conv"]
+
+
+def test_a_padding_that_no_convolution_has_is_left_alone() -> None:
+    graph = dilated([[4, 0], [2, 2]], [[0, 0], [0, 0]])
+    assert fold_dilated_convolutions(graph) == 0
+    assert shown(graph)["conv"] == ["spread", "read"]
 
 
 def test_a_softmax_with_its_reshapes_is_folded() -> None:
