@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.ssd.options import ConvertOptions, apply_options
 from jetlane.tasks.ssd.params import PluginParams
+
+if TYPE_CHECKING:
+    from jetlane.tasks.explain import Explanation
 
 
 def derive_plugins(
@@ -82,6 +85,23 @@ def convert_model(
         "unproven": sorted({e.pattern for e in uff.unproven}),
         "rewrites": [str(rewrite) for rewrite in ssd.rewrites],
     }
+
+
+def explain_model(
+    frozen_graph: Path, pipeline_config: Path, options: Optional[ConvertOptions] = None
+) -> Explanation:
+    """What a conversion does to a model, and what its layers cost; nothing is written.
+
+    Raises:
+        SpecError, DerivationError, GraphError, ConversionError: As ``convert_model``.
+    """
+    from jetlane.tasks.explain import explain
+    from jetlane.tasks.ssd import config
+    from jetlane.tasks.uff.convert import convert
+
+    read = config.read(Path(pipeline_config))
+    params, graph, ssd = _read_both(read, Path(frozen_graph), options or ConvertOptions())
+    return explain(graph, ssd, params, convert(graph, ssd, params))
 
 
 def _read_both(read: Any, frozen_graph: Path, options: ConvertOptions) -> tuple[PluginParams, Any, Any]:

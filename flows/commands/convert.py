@@ -29,14 +29,28 @@ _normalize = click.option(
 @click.command()
 @click.argument("frozen", type=click.Path(path_type=Path))
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write into; not needed to --explain.")
+@click.option("--explain", is_flag=True, help="Show layers, shapes, costs, and what was done to the graph.")
 @_anchors
 @_normalize
-def convert(frozen: Path, config: Path, output: Path, anchors: str, normalize: str) -> None:
+def convert(frozen: Path, config: Path, output: Optional[Path], explain: bool, anchors: str, normalize: str) -> None:
     """Convert FROZEN (frozen_inference_graph.pb) with its pipeline CONFIG to UFF and ONNX."""
+    if output is None and not explain:
+        raise click.UsageError("Missing option '-o' / '--output'.")
+    options = _options(anchors, normalize)
+    if explain:
+        from jetlane.tasks.conversion import explain_model
+        from jetlane.tasks.explain import as_text
+
+        click.echo(as_text(explain_model(frozen, config, options)))
+    if output is not None:
+        _convert(frozen, config, output, options)
+
+
+def _convert(frozen: Path, config: Path, output: Path, options: ConvertOptions) -> None:
     from jetlane.tasks.conversion import convert_model
 
-    facts = convert_model(frozen, config, output, _options(anchors, normalize))
+    facts = convert_model(frozen, config, output, options)
     for name, size in facts["files"].items():
         click.echo(f"{output / name}  {size:,} bytes")
     for note in facts["notes"]:
