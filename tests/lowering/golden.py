@@ -13,6 +13,18 @@ from jetlane.tasks.conversion import ConvertOptions, convert_model
 from jetlane.tasks.ssd import plugins
 from jetlane.tasks.ssd.params import Nms, PluginParams
 
+#: Untrained networks whose last maps (1x1 and 2x2, normalised with next to no variance) magnify rounding: TensorFlow is
+#: itself up to 2.6e-3 from the same network computed in float64.
+MAGNIFYING = {
+    "A_t13_v1_160_c3",
+    "B_t13_v2_160_c1_noreduce",
+    "C_t15_v1_450_c3_ar",
+    "C_t15_v2_box_c6",
+    "E_t15_v1_strides_300_c3",
+    "E_t15_v2_encstr_224",
+    "F_t215_lite_v2_224_c6",
+    "G17_t12_v1_160_c3_min05",
+}
 CASES = [
     "A_t13_lite_v2_224_c6",
     "A_t13_v1_160_c3",

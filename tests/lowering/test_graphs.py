@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.lowering.golden import CASES, Case, far
+from tests.lowering.golden import CASES, MAGNIFYING, Case, far
+from tests.lowering.supported_models import COLUMNS, measure
 
 from jetlane.remote.agent.image import to_input
 from jetlane.remote.agent.matching import match
@@ -22,18 +24,6 @@ from jetlane.tasks.conversion import ConvertOptions
 
 TOLERANCE = 5e-4
 
-#: Untrained networks whose last maps (1x1 and 2x2, normalised with next to no variance) magnify rounding: TensorFlow is
-#: itself up to 2.6e-3 from the same network computed in float64.
-MAGNIFYING = {
-    "A_t13_v1_160_c3",
-    "B_t13_v2_160_c1_noreduce",
-    "C_t15_v1_450_c3_ar",
-    "C_t15_v2_box_c6",
-    "E_t15_v1_strides_300_c3",
-    "E_t15_v2_encstr_224",
-    "F_t215_lite_v2_224_c6",
-    "G17_t12_v1_160_c3_min05",
-}
 MAGNIFIED = 4e-3
 
 #: Not equal, and why.
@@ -184,6 +174,35 @@ def test_anchors_as_a_constant_find_the_same(converted, shared_data, tmp_path):
         pixels, _ = to_input(reference.image, case.facts["plugins"]["input"])
         for ours, plugin in zip(case.heads(pixels), converted(name).heads(pixels)):
             assert far(ours, plugin) <= 1e-6
+
+
+@pytest.fixture(scope="module")
+def stated(repository):
+    """The rows of docs/supported-models.md: {graph: cells}."""
+    text = (repository / "docs" / "supported-models.md").read_text()
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("| ")]
+    assert rows[0] == list(COLUMNS)
+    return {row[0].partition(" ")[0]: row for row in rows[1:]}
+
+
+def test_the_page_has_every_case(stated):
+    assert list(stated) == CASES
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_page_says_what_is(converted, stated, name):
+    """All but the last digits of how close it is, which depend on the machine."""
+
+    def without_figures(cell: str) -> str:
+        return re.sub(r"\d\.\d+(e-\d+)?|\de[-+]\d+", "#", cell)
+
+    now = measure(name, converted(name)).cells
+    assert [without_figures(cell) for cell in now[1:]] == [without_figures(cell) for cell in stated[name][1:]]
+    said, found = (
+        [float(number) for cell in cells[6:8] for number in cell.split(", ") if number != "-"]
+        for cells in (stated[name], now)
+    )
+    assert len(said) == len(found) and all(left <= 30 * right + 1e-6 for left, right in zip(found, said))
 
 
 @pytest.mark.tensorflow
