@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 USER = "jetson"
 #: In the environment of everything a virtual Jetson runs, so that switching it off ends all of it and nothing else.
 MARK = "JETLANE_VIRTUAL_JETSON"
+#: A file beside the virtual Jetsons while they are to stay on between runs.
+STAYS = "stays"
 _START_SECONDS = 30.0
 
 #: Servers that this process started, so that it collects them when they end.
@@ -61,6 +63,11 @@ class VirtualFleet:
 
     def device(self, name: str) -> VirtualDevice:
         return next(device for device in self.devices if device.name == name)
+
+
+def numbered(count: int) -> list[str]:
+    """Names of so many virtual Jetsons; a larger fleet keeps the boards of a smaller one."""
+    return [f"virtual-jetson-{number + 1}" for number in range(count)]
 
 
 def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Optional[str] = None) -> VirtualFleet:

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
 
 
-#: Beside the virtual Jetsons while `jetlane virtual-device start` has asked them to stay on between runs.
-STAYS = "stays"
-
-
 def deploy(run: Run, release: Path) -> tuple[DeviceFacts, ...]:
     """Deliver to every device of the spec's fleet; failures are in the facts, see ``refuse_failures``."""
     fleet = run.spec.fleet
@@ -152,17 +148,12 @@ def devices_of(fleet: Fleet, workspace: Workspace, names: Optional[Sequence[str]
 
     folder = workspace.root / "virtual"
     with workspace.lock("virtual"):
-        inventory = virtual.start(folder, virtual_names(fleet.virtual)).inventory
+        inventory = virtual.start(folder, virtual.numbered(fleet.virtual)).inventory
         try:
             yield chosen(inventory)
         finally:
-            if not (folder / STAYS).exists():
+            if not (folder / virtual.STAYS).exists():
                 virtual.stop(folder)
-
-
-def virtual_names(count: int) -> list[str]:
-    """Names of so many virtual Jetsons; a larger fleet keeps the boards of a smaller one."""
-    return [f"virtual-jetson-{number + 1}" for number in range(count)]
 
 
 def _facts(report: DeviceReport) -> DeviceFacts:

@@ -74,12 +74,11 @@ def virtual_device() -> None:
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
     from jetlane.remote import virtual
-    from jetlane.tasks.deploy import STAYS, virtual_names
 
     folder = workspace.resolve() / "virtual"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STAYS).touch()
-    fleet = virtual.start(folder, virtual_names(count))
+    (folder / virtual.STAYS).touch()
+    fleet = virtual.start(folder, virtual.numbered(count))
     click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
     click.echo(f"inventory: {fleet.inventory}")
 
@@ -89,10 +88,9 @@ def start(count: int, workspace: Path) -> None:
 def stop(workspace: Path) -> None:
     """Stop them; what is on them stays."""
     from jetlane.remote import virtual
-    from jetlane.tasks.deploy import STAYS
 
     folder = workspace.resolve() / "virtual"
-    (folder / STAYS).unlink(missing_ok=True)
+    (folder / virtual.STAYS).unlink(missing_ok=True)
     click.echo("stopped" if virtual.stop(folder) else "none was running")
 
 

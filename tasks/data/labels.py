@@ -31,9 +31,7 @@ def read_label_map(path: Path) -> dict[int, str]:
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), parsed, allow_unknown_field=True)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise DatasetError(
-            f"the label map {path} cannot be read", str(error), _REMEDY
-        ) from error
+        raise DatasetError(f"the label map {path} cannot be read", str(error), _REMEDY) from error
     labels: dict[int, str] = {}
     for item in parsed.item:
         where = f"{path}: item {{ id: {item.id} name: {item.name!r} }}"

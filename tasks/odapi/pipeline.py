@@ -83,9 +83,7 @@ def render(settings: ModelSettings, num_classes: int) -> str:
     )
 
 
-def overlay(
-    path: Path, num_classes: int, *, steps: Optional[int] = None, batch_size: Optional[int] = None
-) -> str:
+def overlay(path: Path, num_classes: int, *, steps: Optional[int] = None, batch_size: Optional[int] = None) -> str:
     """A user's pipeline.config with what must change: classes, data, COCO metrics; steps and batch size where given.
 
     A cosine schedule is stretched to the steps. The rest stays as it is; comments are lost.

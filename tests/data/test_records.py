@@ -14,9 +14,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data.records import frame, read_records, write_records
 
 # Written by tf.io.TFRecordWriter: the records b"" and b"jetlane".
-TENSORFLOW_WROTE = bytes.fromhex(
-    "000000000000000029039807d8ea82a20700000000000000bbd79f116a65746c616e6527360ada"
-)
+TENSORFLOW_WROTE = bytes.fromhex("000000000000000029039807d8ea82a20700000000000000bbd79f116a65746c616e6527360ada")
 
 
 def test_equal_to_tensorflows_writer(tmp_path: Path) -> None:

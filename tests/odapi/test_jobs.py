@@ -54,9 +54,7 @@ def test_a_finished_training_is_not_done_again(child: OdapiChild, trained: Train
     assert again["loss"] == trained.facts["loss"]
 
 
-def test_evaluation_is_that_of_pycocotools(
-    child: OdapiChild, trained: Trained, exported: Path, tmp_path: Path
-) -> None:
+def test_evaluation_is_that_of_pycocotools(child: OdapiChild, trained: Trained, exported: Path, tmp_path: Path) -> None:
     metrics = child.evaluate(trained.evaluation(tmp_path / "eval"))
     samples = read_samples(trained.job.validation_records)
     found = child.infer(exported / "frozen_inference_graph.pb", [sample.image for sample in samples])
