@@ -20,7 +20,7 @@ from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
 from jetlane.tasks.gate import gate, remember_measured
 from jetlane.tasks.plugins import plugins
-from jetlane.tasks.preflight import graph_measured, preflight
+from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight
 from jetlane.tasks.progress import PrefectProgress, Several
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report
@@ -44,6 +44,9 @@ def story(run: Run) -> dict[str, Any]:
     parameters = plugins(run, model)
     converted = convert(run, model)
     proof = preflight(run, data, model, parameters, converted)
+    while more := needed_top_k(proof):
+        parameters, converted = plugins(run, model, more), convert(run, model, more)
+        proof = preflight(run, data, model, parameters, converted)
     if not run.spec.trains:
         measured = graph_measured(proof, data, model)
         gate(run, measured, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -18,11 +18,14 @@ from jetlane.tasks.images import Images, image_source, load_images
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
+from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.workspace import StepResult, write_atomic
 
 CODE = (
     "jetlane.tasks.preflight",
     "jetlane.tasks.proof",
+    "jetlane.tasks.lowering",
+    "jetlane.tasks.uff",
     "jetlane.tasks.odapi.child.infer",
     "jetlane.tasks.odapi.child.healing",
     "jetlane.remote.agent.detections",
@@ -30,7 +33,7 @@ CODE = (
     "jetlane.remote.agent.matching",
     *images.CODE,
 )
-_MODELS = ("model.onnx", "model.eval.onnx")
+_MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
 EXPECTED = "expected.json"
 
 
@@ -88,21 +91,42 @@ def _prove(
     run.progress.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
     reference = run.odapi().infer(model.graph, seen.arrays)
     run.progress.update("preflight", None, "onnxruntime looks at the same")
+    params = params_of(parameters)
     report = proof.preflight(
         converted.file("model.onnx").read_bytes(),
         converted.file("model.eval.onnx").read_bytes(),
-        params_of(parameters),
+        params,
         seen.arrays,
         reference,
         ground_truth=seen.truth,
         names=labels_of(data.facts) if data is not None else None,
         threshold=run.spec.verify.threshold,
+        with_top_k=_evaluation_model(converted, params),
         **tolerance,
     )
     facts = report.to_json()
     _keep_samples(seen, reference, run.spec.verify.threshold, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
+
+
+def _evaluation_model(converted: StepResult, params: PluginParams) -> Callable[[int], bytes]:
+    """model.eval.onnx, with another topK."""
+    from jetlane.tasks.lowering.lower import lower
+    from jetlane.tasks.uff import read_uff
+
+    uff = read_uff(converted.file("model.uff"))
+
+    def lowered(top_k: int) -> bytes:
+        return bytes(lower(uff, params, "nms", params.nms.evaluation_threshold, top_k).SerializeToString())
+
+    return lowered
+
+
+def needed_top_k(result: StepResult) -> Optional[int]:
+    """The topK with which the model has to be made again, where its own loses what TensorFlow finds."""
+    top_k = result.facts["top_k"]
+    return top_k["needed"] if top_k else None
 
 
 def _keep_samples(seen: Images, reference: Sequence[Detections], threshold: float, out: Path) -> None:

@@ -25,7 +25,13 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def lower(uff: Uff, params: PluginParams, ends: str = "nms", confidence_threshold: Optional[float] = None) -> Any:
+def lower(
+    uff: Uff,
+    params: PluginParams,
+    ends: str = "nms",
+    confidence_threshold: Optional[float] = None,
+    top_k: Optional[int] = None,
+) -> Any:
     """An SSD's UFF graph as ONNX, for one image.
 
     Args:
@@ -33,7 +39,7 @@ def lower(uff: Uff, params: PluginParams, ends: str = "nms", confidence_threshol
         params: What it was made with; names the input.
         ends: ``nms`` for detections as NMS_TRT gives them (``NMS`` float32 [1, 1, keepTopK, 7], ``NMS_1`` int32
             [1, 1, 1, 1]); ``heads`` for ``boxes`` [1, priors, 4] and ``scores`` [1, priors, classes].
-        confidence_threshold: In place of the plugin's own.
+        confidence_threshold, top_k: In place of the plugin's own.
 
     Returns:
         An ``onnx.ModelProto`` with the input ``Input``, float32 [1, 3, height, width].
@@ -46,6 +52,8 @@ def lower(uff: Uff, params: PluginParams, ends: str = "nms", confidence_threshol
     settings = plugins.nms_of(node)
     if confidence_threshold is not None:
         settings = replace(settings, confidence_threshold=confidence_threshold)
+    if top_k is not None:
+        settings = replace(settings, top_k=top_k)
     loc, conf, priors = _nms_inputs(context, node, settings, params)
     image = params.input
     inputs = {image.name: (np.float32, (1, 3, image.height, image.width))}

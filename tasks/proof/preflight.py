@@ -13,6 +13,7 @@ from jetlane.specs.errors import PreflightError
 from jetlane.tasks.proof.agreement import Agreement, compare
 from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
+from jetlane.tasks.proof.top_k import TopK, WithTopK, try_larger
 from jetlane.tasks.ssd.params import PluginParams
 
 #: exp overflows float32 above 88.72: NMS_TRT's score is NaN then, and the surest detections are dropped.
@@ -27,6 +28,7 @@ class PreflightReport:
         agreement: Of TensorFlow's detections (expected) and the converted model's (got).
         detections: The converted model's, per image, at the deployment threshold.
         largest_logit: The largest class logit met; -inf for scores that are no sigmoid.
+        top_k: What a larger topK would change; None where it was not tried.
         map_tensorflow, map_onnx: See ``mean_average_precision``; None without ground truth.
         notes: Warnings for a person.
     """
@@ -36,12 +38,14 @@ class PreflightReport:
     largest_logit: float
     map_tensorflow: Optional[dict[str, Any]] = None
     map_onnx: Optional[dict[str, Any]] = None
+    top_k: Optional[TopK] = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "agreement": self.agreement.to_json(),
             "mAP": {"tensorflow": self.map_tensorflow, "onnx": self.map_onnx} if self.map_onnx else None,
+            "top_k": self.top_k.to_json() if self.top_k else None,
             "largest_logit": self.largest_logit if np.isfinite(self.largest_logit) else None,
             "notes": list(self.notes),
         }
@@ -76,6 +80,7 @@ def preflight(
     threshold: Optional[float] = None,
     min_iou: float = 0.99,
     max_score_difference: float = 0.005,
+    with_top_k: Optional[WithTopK] = None,
 ) -> PreflightReport:
     """Run the converted model and hold it against TensorFlow.
 
@@ -86,6 +91,11 @@ def preflight(
         tensorflow: What the frozen graph found in each, all of it.
         ground_truth: Of each image; ``names`` then gives the label map's names.
         threshold: Detections of at least this score are compared; the deployment threshold if not given.
+        with_top_k: Makes the evaluation model with another topK; to see what a larger one would change.
+
+    Returns:
+        A report of models that agree; or, where ``report.top_k.needed`` is set, of one that loses detections of
+        TensorFlow's for want of candidates: it has to be made again with that topK.
 
     Raises:
         Disagreement: Detections that do not match.
@@ -108,15 +118,26 @@ def preflight(
         evaluation = OnnxDetector(evaluation_model, params.input)
         everything = [evaluation.detect(image) for image in images]
         maps = tuple(mean_average_precision(ground_truth, one, names or {}) for one in (tensorflow, everything))  # type: ignore[assignment]
-    notes = _notes(agreement, detector.largest_logit)
-    report = PreflightReport(agreement, found, detector.largest_logit, *maps, notes=notes)
-    if not agreement.agreed:
+    top_k = try_larger(with_top_k, params, images, tensorflow, agreement, found) if with_top_k else None
+    notes = _notes(agreement, detector.largest_logit, top_k)
+    report = PreflightReport(agreement, found, detector.largest_logit, *maps, top_k, notes)
+    if not agreement.agreed and (top_k is None or top_k.needed is None):
         raise Disagreement(report)
     return report
 
 
-def _notes(agreement: Agreement, largest_logit: float) -> tuple[str, ...]:
+def _notes(agreement: Agreement, largest_logit: float, top_k: Optional[TopK]) -> tuple[str, ...]:
     notes = []
+    if top_k is not None and top_k.needed is not None:
+        notes.append(
+            f"topK {top_k.used} loses detections above {agreement.threshold:g} that TensorFlow has; "
+            f"{top_k.needed} keeps them"
+        )
+    elif top_k is not None and (top_k.gained or top_k.lost):
+        notes.append(
+            f"with topK {top_k.tried} instead of {top_k.used}, {top_k.gained} detections above {agreement.threshold:g} "
+            f"would come and {top_k.lost} go; TensorFlow has none that {top_k.used} loses"
+        )
     if largest_logit > LARGEST_SOUND_LOGIT:
         notes.append(
             f"a class logit reaches {largest_logit:.1f}: NMS_TRT drops detections whose logit is above 88.7 on boards "

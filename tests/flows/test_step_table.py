@@ -155,7 +155,7 @@ CODE_CHANGES = [
     ("tasks/odapi/child/evaluate.py", {"evaluate"}),
     ("tasks/odapi/child/healing.py", {"train", "evaluate", "export", "preflight"}),
     ("tasks/ssd/derive.py", {"plugins", "convert"}),
-    ("tasks/lowering/lower.py", {"convert"}),
+    ("tasks/lowering/lower.py", {"convert", "preflight"}),
     ("tasks/proof/agreement.py", {"preflight"}),
     ("tasks/bundle/release.py", {"release"}),
     ("tasks/reporting/report.html.j2", {"report"}),

@@ -61,8 +61,8 @@ REMARKS = {
         "variance: they magnify rounding. TensorFlow's own result is as far from the same network computed in float64.",
     ),
     "C_t15_qat_v2_160_c3": "A quantisation-aware graph: the simulated quantisation of its activations is removed, with "
-    "a warning, and this untrained network's ranges change its outputs entirely. Without the quantisers TensorFlow gives "
-    "what the converted model gives.",
+    "a warning, and this untrained network's ranges change its outputs entirely. Without the quantisers TensorFlow "
+    "gives what the converted model gives.",
 }
 
 

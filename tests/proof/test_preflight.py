@@ -13,6 +13,7 @@ from jetlane.tasks.conversion import convert_model
 from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
 from jetlane.tasks.proof.preflight import Disagreement, preflight
+from jetlane.tasks.proof.top_k import larger_top_k
 from jetlane.tasks.ssd.params import PluginParams
 
 NAMES = {1: "circle", 2: "square", 3: "triangle"}
@@ -96,6 +97,73 @@ def test_a_wrong_preprocessing_is_noticed(trained):
     model, evaluation, params, images, found = trained
     with pytest.raises(Disagreement):
         preflight(model, evaluation, params, [image[..., ::-1] for image in images], found)
+
+
+@pytest.fixture(scope="module")
+def crowded(shared_data, tmp_path_factory):
+    """(lower with a topK, parameters, images, what the model finds with all its candidates) of a model with many detections."""
+    from tests.lowering.golden import Case
+
+    from jetlane.tasks.lowering.lower import lower
+    from jetlane.tasks.proof.onnx_detector import OnnxDetector
+    from jetlane.tasks.uff import read_uff
+
+    case = Case(shared_data / "graphs" / "E_t15_lite_v2_300_c90", tmp_path_factory.mktemp("crowded"))
+    uff = read_uff(case.out / "model.uff")
+
+    def with_top_k(top_k: int, threshold: float = 1e-8) -> bytes:
+        return lower(uff, case.params, "nms", threshold, top_k).SerializeToString()
+
+    images = [reference.image for reference in case.references()]
+    detector = OnnxDetector(with_top_k(100), case.params.input)
+    return with_top_k, case.params, images, [detector.detect(image) for image in images]
+
+
+class TestTopK:
+    """A model with too few candidates per class, and many objects of a class in an image."""
+
+    def test_is_raised_to_what_is_needed_when_a_detection_would_be_lost(self, crowded):
+        with_top_k, params, images, found = crowded
+        few = params.with_nms(top_k=2)
+        report = preflight(with_top_k(2, 0.3), b"", few, images, found, with_top_k=with_top_k)
+        assert not report.agreement.agreed and report.agreement.missing > 0
+        top_k = report.top_k
+        assert (top_k.used, top_k.tried) == (2, 8) and top_k.gained > 0 and 2 < top_k.needed <= 8
+        assert f"{top_k.needed} keeps them" in report.notes[0]
+        assert compare(found, [*map(detector_of(with_top_k(top_k.needed), params), images)], 0.3).missing < (
+            report.agreement.missing
+        )
+
+    def test_is_left_alone_when_nothing_would_be_lost(self, crowded):
+        with_top_k, params, images, found = crowded
+        report = preflight(with_top_k(100, 0.3), b"", params, images, found, with_top_k=with_top_k)
+        assert report.agreement.agreed and report.top_k.needed is None
+        assert (report.top_k.used, report.top_k.tried, report.top_k.gained) == (100, 400, 0)
+        assert report.to_json()["top_k"]["tried"] == 400 and not report.notes
+
+    def test_is_not_raised_for_what_tensorflow_does_not_have(self, crowded):
+        """What a larger topK finds besides is reported, no more."""
+        with_top_k, params, images, _ = crowded
+        own = [*map(detector_of(with_top_k(2, 0.3), params), images)]
+        report = preflight(with_top_k(2, 0.3), b"", params.with_nms(top_k=2), images, own, with_top_k=with_top_k)
+        assert report.agreement.agreed and report.top_k.needed is None and report.top_k.gained > 0
+        assert "would come" in report.notes[0]
+
+    def test_other_differences_stop_the_run_all_the_same(self, crowded):
+        with_top_k, params, images, found = crowded
+        with pytest.raises(Disagreement):
+            preflight(with_top_k(100, 0.3), b"", params, images[::-1], found, with_top_k=with_top_k)
+
+    def test_there_is_no_more_than_all_priors(self, crowded):
+        _, params, _, _ = crowded
+        assert larger_top_k(params.with_nms(top_k=params.num_priors)) is None
+        assert larger_top_k(params.with_nms(top_k=1000)) == min(params.num_priors, 4000)
+
+
+def detector_of(model: bytes, params: PluginParams):
+    from jetlane.tasks.proof.onnx_detector import OnnxDetector
+
+    return OnnxDetector(model, params.input).detect
 
 
 def test_a_damaged_model(trained):
