@@ -81,7 +81,7 @@ def show(model: Model, costs: dict[str, list[Cost]], before: dict, path: Path) -
     """Table, goals, JSON."""
     after = report.machine()
     print(f"{model.name}, {len(costs['jetlane'])} rounds; load before {before['load']}, after {after['load']}")
-    print(f"{after['cpu']}, {after['cores']} cores, Python {after['python']}\n")
+    print(f"{after['cpu']}, {after['cores']} cores, Python {after['python']}; rivals on {rivals.version()}\n")
     medians = {
         name: {
             field: report.spread([asdict(cost)[field] for cost in side])["median"] for field in ("wall", "cpu", "peak")

@@ -151,7 +151,7 @@ def bench(model: Model, rounds: int) -> dict[str, Any]:
             for worker in workers:
                 worker.close()
     print(f"\n{model.name}, {rounds} rounds; load before {before['load']}, after {after['load']}")
-    print(f"{after['cpu']}, {after['cores']} cores, Python {after['python']}\n")
+    print(f"{after['cpu']}, {after['cores']} cores, Python {after['python']}; rivals on {rivals.version()}\n")
     result = {"model": model.name, "before": before, "after": after, "cpu_ms": times, "resident": resident}
     return {**result, **show(times, resident, detections)}
 

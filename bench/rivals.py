@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,24 +20,44 @@ def cache() -> Path:
     return Path(home) / "jetlane" / "bench"
 
 
+def interpreter() -> str:
+    """``JETLANE_BENCH_PYTHON``, else a Python 3.10 that runs, else this one.
+
+    tf2onnx's old protobuf is pure Python, and many times slower, on later ones; a rival is to be at its best.
+    """
+    older = shutil.which("python3.10")
+    if older and subprocess.run([older, "-c", "import venv"], capture_output=True).returncode:
+        older = None
+    return os.environ.get("JETLANE_BENCH_PYTHON") or older or sys.executable
+
+
+@functools.cache
 def environment() -> Path:
     """The venv's ``bin``; it is made on first use, anew when the requirements or the Python change.
 
     Raises:
         subprocess.CalledProcessError: A package cannot be installed.
     """
-    key = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    base = interpreter()
+    version = subprocess.run([base, "--version"], check=True, capture_output=True).stdout
+    key = hashlib.sha256(REQUIREMENTS.read_bytes() + version).hexdigest()[:12]
     folder = cache() / f"venv-{key}"
     if not (folder / "complete").exists():
         print(f"installing TensorFlow, tf2onnx and OpenVINO into {folder}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
+        subprocess.run([base, "-m", "venv", str(folder)], check=True)
         python = str(folder / "bin" / "python")
         uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
         install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
         subprocess.run([*install, "--quiet", "--require-hashes", "-r", str(REQUIREMENTS)], check=True)
         (folder / "complete").touch()
     return folder / "bin"
+
+
+def version() -> str:
+    """``Python 3.10.13``, of the venv."""
+    done = subprocess.run([environment() / "python", "--version"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def variables() -> dict[str, str]:

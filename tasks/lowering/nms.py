@@ -7,6 +7,7 @@ within a class and the lower class over all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,23 +101,56 @@ def detections(builder: Builder, loc: str, scores: str, priors: Priors, nms: Nms
         sorted=1,
     )
     candidates = builder.op("Gather", corners, index, axis=0, name="candidates")  # [classes, topK, 4]
+    threshold = builder.constant(np.array([nms.confidence_threshold], np.float32))
+    ranks = -(-4 * nms.keep_top_k // classes)
+    if ranks <= top_k // 4:
+        threshold = _raised(builder, best, candidates, nms, ranks, threshold)
+    slot = _suppress(builder, best, candidates, nms, top_k, threshold)
+    _rows(builder, slot, best, candidates, nms, classes, outputs)
+
+
+def _suppress(builder: Builder, best: str, candidates: str, nms: Nms, ranks: int, threshold: str) -> str:
+    """Survivors of each class among its first ``ranks`` candidates: int64 [M], class * ranks + rank."""
     selected = builder.op(
         "NonMaxSuppression",
         candidates,
         builder.op("Unsqueeze", best, builder.ints(1)),
-        builder.ints(top_k),
+        builder.ints(min(ranks, nms.keep_top_k)),  # no class can return more
         builder.constant(np.array([nms.nms_threshold], np.float32)),
-        builder.constant(np.array([nms.confidence_threshold], np.float32)),
+        threshold,
         name="selected",
     )  # [M, 3]: class, 0, rank
-    slot = builder.op(
-        "ReduceSum",
-        builder.op("Mul", selected, builder.constant(np.array([[top_k, 0, 1]], np.int64))),
-        builder.ints(1),
-        keepdims=0,
-        name="slot",
+    weighted = builder.op("Mul", selected, builder.constant(np.array([[ranks, 0, 1]], np.int64)))
+    return builder.op("ReduceSum", weighted, builder.ints(1), keepdims=0, name="slot")
+
+
+def _raised(builder: Builder, best: str, candidates: str, nms: Nms, ranks: int, threshold: str) -> str:
+    """A threshold that spares suppressing what cannot be among the keepTopK best of all classes.
+
+    Suppression goes by descending score, so it does to the first ranks of each class what it does to them among all.
+    Where keepTopK of those survive, nothing below the last of them is returned. With many classes that leaves a small
+    part of the pairs to be compared.
+    """
+    first = (builder.ints(0), builder.ints(ranks), builder.ints(1))
+    scores = builder.op("Slice", best, *first, name="first_best")
+    slot = _suppress(
+        builder, scores, builder.op("Slice", candidates, *first, name="first_candidates"), nms, ranks, threshold
     )
-    _rows(builder, slot, best, candidates, nms, classes, outputs)
+    last = builder.op("Slice", _best(builder, scores, slot, nms)[0], builder.ints(-1), builder.ints(nms.keep_top_k))
+    # Just below it, denormal numbers included: thresholds are exclusive, and equal scores stay in the running.
+    below = builder.op("Mul", last, builder.constant(np.float32(0.999)))
+    below = builder.op("Sub", below, builder.constant(np.float32(1e-37)))
+    return builder.op("Max", below, threshold, name="raised")
+
+
+def _best(builder: Builder, best: str, slot: str, nms: Nms) -> Sequence[str]:
+    """The keepTopK highest scores of the slots, and their places among them; -1 where there are not enough."""
+    flat = builder.op("Reshape", best, builder.ints(-1))
+    # keepTopK empty slots below any score, so that there are always enough.
+    empty = builder.constant(np.full(nms.keep_top_k, -1, np.float32))
+    scores = builder.op("Concat", builder.op("Gather", flat, slot, axis=0), empty, axis=0)
+    names = (builder.fresh("top"), builder.fresh("order"))
+    return builder.ops("TopK", scores, builder.ints(nms.keep_top_k), names=names, axis=0, largest=1, sorted=1)
 
 
 def _rows(
@@ -124,24 +158,8 @@ def _rows(
 ) -> None:
     """The keepTopK best of the surviving slots, padded with rows of label -1."""
     keep = nms.keep_top_k
-    flat_scores = builder.op("Reshape", best, builder.ints(-1))
-    # keepTopK empty slots below any score, so that there are always enough.
-    scores = builder.op(
-        "Concat",
-        builder.op("Gather", flat_scores, slot, axis=0),
-        builder.constant(np.full(keep, -1, np.float32)),
-        axis=0,
-    )
+    top, order = _best(builder, best, slot, nms)
     slots = builder.op("Concat", slot, builder.constant(np.zeros(keep, np.int64)), axis=0)
-    top, order = builder.ops(
-        "TopK",
-        scores,
-        builder.ints(keep),
-        names=(builder.fresh("top"), builder.fresh("order")),
-        axis=0,
-        largest=1,
-        sorted=1,
-    )
     chosen = builder.op("Gather", slots, order, axis=0, name="chosen")
     used = builder.op("GreaterOrEqual", top, builder.constant(np.float32(0)), name="used")
     label = builder.op("Div", chosen, builder.constant(np.int64(nms.top_k)))

@@ -9,6 +9,7 @@ import pytest
 
 from jetlane.tasks.lowering import nms as lowering
 from jetlane.tasks.lowering.builder import Builder
+from jetlane.tasks.ssd import plugins
 from jetlane.tasks.ssd.params import Nms
 
 CASES = [
@@ -69,3 +70,28 @@ def test_nms_is_the_plugins(shared_data, case):
         assert count.item() == arrays["keep"][image].item()
         np.testing.assert_array_equal(top[0, ..., 1], want[..., 1])
         np.testing.assert_allclose(top[0, ..., 2:], want[..., 2:], rtol=0, atol=2e-7)
+
+
+@pytest.mark.parametrize("places", [1, 2, 40, 300])
+@pytest.mark.parametrize("steps", [3, 50, 10_000])
+def test_many_classes_lose_nothing_to_the_raised_threshold(places, steps):
+    """Many classes suppress in two passes: with many or few survivors, equal scores or none, nothing else is found."""
+    import onnxruntime
+
+    random = np.random.default_rng(places * steps)
+    classes, priors = 31, 300
+    params = Nms(classes + 1, 100, 60, 0.6, 0.1, conf_sigmoid=False)
+    low = random.integers(0, 8, (places, 2)) / 16
+    boxes = np.tile(np.hstack([low, low + 0.25]), (priors // places + 1, 1))[:priors]
+    prior = np.stack([boxes, np.full((priors, 4), 0.1)]).astype(np.float32).reshape(1, 2, priors * 4, 1)
+    loc = np.zeros((1, priors * 4, 1, 1), np.float32)
+    # Most scores are low, as a detector's are.
+    scores = np.floor(random.random((1, priors, classes + 1)) ** 3 * steps) / steps
+    conf = scores.astype(np.float32).reshape(1, -1, 1, 1)
+    want, count = plugins.nms(loc, conf, prior, params)
+    session = onnxruntime.InferenceSession(lowered(params, prior[0], priors), providers=["CPUExecutionProvider"])
+    top, found = session.run(["NMS", "NMS_1"], {"loc": loc, "conf": conf})
+    np.testing.assert_array_equal(found, count)
+    np.testing.assert_allclose(top[..., 1:], want[..., 1:], rtol=0, atol=2e-7)
+    if places == 1:
+        assert count.item() <= classes  # fewer than keepTopK: the first pass decides nothing
