@@ -23,6 +23,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
     boxes = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
     scores = np.ascontiguousarray(scores, np.float32).reshape(len(boxes), -1)
     threshold = np.float32(nms["confidence_threshold"])
+    if nms.get("clip_before"):  # as graphs of 2017 and early 2018 do, unlike the plugin
+        boxes = np.clip(boxes, 0.0, 1.0)
     found = []
     for label in range(scores.shape[1]):
         if label == nms["background_label_id"]:

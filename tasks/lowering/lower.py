@@ -36,7 +36,7 @@ def lower(
 
     Args:
         uff: Ending at one NMS_TRT; weights, anchors and settings are taken from it.
-        params: What it was made with; names the input.
+        params: What it was made with; names the input, and says what the plugin has no field for.
         ends: ``nms`` for detections as NMS_TRT gives them (``NMS`` float32 [1, 1, keepTopK, 7], ``NMS_1`` int32
             [1, 1, 1, 1]); ``heads`` for ``boxes`` [1, priors, 4] and ``scores`` [1, priors, classes].
         confidence_threshold, top_k: In place of the plugin's own.
@@ -49,7 +49,7 @@ def lower(
     """
     context = Context(uff)
     (node,) = _nms_nodes(uff)
-    settings = plugins.nms_of(node)
+    settings = replace(plugins.nms_of(node), clip_before=params.nms.clip_before)
     if confidence_threshold is not None:
         settings = replace(settings, confidence_threshold=confidence_threshold)
     if top_k is not None:

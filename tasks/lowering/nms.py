@@ -101,6 +101,9 @@ def detections(builder: Builder, loc: str, scores: str, priors: Priors, nms: Nms
         sorted=1,
     )
     candidates = builder.op("Gather", corners, index, axis=0, name="candidates")  # [classes, topK, 4]
+    if nms.clip_before:
+        bounds = [builder.constant(np.float32(bound)) for bound in (0, 1)]
+        candidates = builder.op("Clip", candidates, *bounds, name="clipped")
     threshold = builder.constant(np.array([nms.confidence_threshold], np.float32))
     ranks = -(-4 * nms.keep_top_k // classes)
     if ranks <= top_k // 4:

@@ -40,7 +40,7 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
     Raises:
         DerivationError: They differ (naming both values), or the NMS_TRT arithmetic does not hold.
     """
-    _require_plain_nms(graph)
+    _require_plain_nms(config, graph)
     for field, name, said, found in _pairs(config, params, graph):
         if not _same(said, found):
             raise DerivationError(
@@ -50,7 +50,7 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
                 "use the pipeline.config that was exported with this graph",
             )
     checked = replace(params, input=_input(params.input, graph))
-    checked = _anchors(config, checked, graph)
+    checked = _clipping(_anchors(config, checked, graph), graph)
     heads = [(head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell) for head in graph.heads]
     check_nms_arithmetic(checked, sum(heads) * 4, sum(heads) * graph.num_classes)
     return checked
@@ -61,7 +61,7 @@ def graph_anchors(graph: SsdGraph) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(graph.anchors[:, [1, 0, 3, 2]], np.float32)
 
 
-def _require_plain_nms(graph: SsdGraph) -> None:
+def _require_plain_nms(config: PipelineConfig, graph: SsdGraph) -> None:
     wrong = ""
     if graph.nms.soft_sigma > 0:
         wrong = f"soft suppression (sigma {graph.nms.soft_sigma:g})"
@@ -69,7 +69,9 @@ def _require_plain_nms(graph: SsdGraph) -> None:
         wrong = "one suppression over all classes"
     if wrong:
         raise DerivationError(
-            f"the graph has {wrong}", "NMS_TRT suppresses class by class, hard", "export the model again without it"
+            f"{config.where('model.ssd.post_processing.batch_non_max_suppression')}: the graph has {wrong}",
+            "NMS_TRT suppresses class by class, hard; pipeline.config does not ask for anything else",
+            "export the model again with this pipeline.config",
         )
 
 
@@ -156,6 +158,17 @@ def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> P
         else reason
     )
     return replace(params, grid_anchor=None, notes=(*params.notes, CONSTANT_NOTE + why))
+
+
+def _clipping(params: PluginParams, graph: SsdGraph) -> PluginParams:
+    if not graph.nms.clips_before:
+        return params
+    note = (
+        "the graph clips boxes to the image before suppression, as exports to the spring of 2018 do; NMS_TRT clips "
+        "after it, so boards that take the UFF can find other boxes at the image's edge; "
+        "the ONNX files do as the graph does"
+    )
+    return replace(params.with_nms(clip_before=True), notes=(*params.notes, note))
 
 
 def _distance(reference: Any, own: np.ndarray[Any, Any]) -> float:

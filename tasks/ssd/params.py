@@ -98,6 +98,8 @@ class Nms:
         input_order: Positions of {loc, conf, prior} in the NMS node's inputs.
         confidence_threshold: For deployment.
         evaluation_threshold: For mAP; not a field of the plugin.
+        clip_before: Boxes are clipped to the image before suppression, as the model's own graph does. Not a field of
+            the plugin, which always clips after it; where suppression is our own, it follows the graph.
     """
 
     num_classes: int
@@ -113,6 +115,7 @@ class Nms:
     is_normalized: bool = True
     code_type: int = TF_CENTER
     input_order: tuple[int, int, int] = (0, 2, 1)
+    clip_before: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.graph.sketches import case_names, small_ssd
 
 from jetlane.specs.errors import GraphError
-from jetlane.tasks.graph.graph import Graph
+from jetlane.tasks.graph.graph import Graph, Node, const
 from jetlane.tasks.graph.load import load_frozen_graph
 from jetlane.tasks.graph.ssd import read_ssd
 
@@ -78,6 +78,18 @@ def test_small_ssd():
     assert (ssd.nms.iou_threshold, ssd.nms.score_threshold, ssd.nms.max_per_class) == (0.5, 0.25, 7)
     assert not ssd.nms.class_agnostic
     assert ssd.num_priors == 8 * 8 * 3 + 4 * 4 * 2
+
+
+def test_a_combined_suppression_is_read():
+    graph = small_ssd()
+    for node in graph.of("NonMaxSuppressionV3"):
+        del graph.nodes[node.name]
+    graph.add(const("total", np.int32(50)))
+    inputs = ["h", "scores", "limit", "total", "iou", "score"]
+    graph.add(Node("combined", "CombinedNonMaxSuppression", inputs, {}))
+    nms = read_ssd(graph).nms
+    assert nms.combined and not nms.class_agnostic and nms.soft_sigma == 0
+    assert (nms.max_per_class, nms.max_total, nms.iou_threshold, nms.score_threshold) == (7, 50, 0.5, 0.25)
 
 
 def test_names_do_not_matter():

@@ -40,6 +40,9 @@ from that run: `python -m tests.lowering.supported_models > docs/supported-model
   0.005), of how many in all images; then the lowest IoU and the largest score difference among them. Images with 100
   detections or more, of untrained networks, are cut off among near-ties and not counted; `-` where that is all of
   them.
+
+Exports of 2017 and of early 2018 (here: G17, G18) clip boxes to the image before suppression, and so do both ONNX roads
+of such a graph. NMS_TRT clips after it: boards that take the UFF can find other boxes at the image's edge.
 """
 COLUMNS = (
     "graph",

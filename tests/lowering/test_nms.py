@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
+from jetlane.remote.agent.nms import suppress
 from jetlane.tasks.lowering import nms as lowering
 from jetlane.tasks.lowering.builder import Builder
 from jetlane.tasks.ssd import plugins
@@ -95,3 +97,25 @@ def test_many_classes_lose_nothing_to_the_raised_threshold(places, steps):
     np.testing.assert_allclose(top[..., 1:], want[..., 1:], rtol=0, atol=2e-7)
     if places == 1:
         assert count.item() <= classes  # fewer than keepTopK: the first pass decides nothing
+
+
+@pytest.mark.parametrize("clip_before", [False, True])
+def test_boxes_are_clipped_first_where_the_graph_does_so(clip_before):
+    """Two boxes that differ outside the image alone are one, or two; the agent's suppression says the same."""
+    import onnxruntime
+
+    rng = np.random.default_rng(5)
+    corners = rng.uniform(-0.8, 0.6, (60, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + rng.uniform(0.3, 1.2, (60, 2)).astype(np.float32)], axis=1)
+    boxes[:2] = [[-0.9, 0.1, 0.2, 0.5], [0.0, 0.1, 0.2, 0.5]]
+    scores = rng.uniform(0, 0.8, (60, 3)).astype(np.float32)
+    scores[:2, 1] = 0.9, 0.85
+    params = Nms(3, 50, 20, 0.5, 0.3, conf_sigmoid=False, clip_before=clip_before)
+    rows, count = suppress(boxes, scores, asdict(params))
+    assert (rows[:count, 2] > 0.84).sum() == (1 if clip_before else 2)
+    prior = np.stack([boxes, np.full_like(boxes, 0.1)])[:, :, None]
+    session = onnxruntime.InferenceSession(lowered(params, prior, 60), providers=["CPUExecutionProvider"])
+    feeds = {"loc": np.zeros((1, 240, 1, 1), np.float32), "conf": scores.reshape(1, -1, 1, 1)}
+    top, number = session.run(["NMS", "NMS_1"], feeds)
+    assert number.item() == count
+    np.testing.assert_allclose(top[0, 0], rows, rtol=0, atol=1e-6)

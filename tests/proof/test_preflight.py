@@ -101,7 +101,7 @@ def test_a_wrong_preprocessing_is_noticed(trained):
 
 @pytest.fixture(scope="module")
 def crowded(shared_data, tmp_path_factory):
-    """(lower with a topK, parameters, images, what the model finds with all its candidates) of a model with many detections."""
+    """(lower with a topK, parameters, images, what is found with 100) of a model that finds many objects."""
     from tests.lowering.golden import Case
 
     from jetlane.tasks.lowering.lower import lower

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,8 @@ def test_graphs_of_all_years_agree_with_their_configs(shared_data, case):
     # The order of preprocessing changed with the exports of 2020, and TensorFlow 2 came after.
     newer = case.replace("trained_", "").startswith(("E_", "F_", "TF2_"))
     assert params.input.order == ("normalize_resize" if newer else "resize_normalize")
+    assert params.nms.clip_before == case.startswith(("G17", "G18"))
+    assert params.nms.clip_before == any("clips boxes" in note for note in params.notes)
 
 
 @pytest.mark.parametrize("case", ["C_t14_v2_192x320_c3", "C_t15_v1fpn_160_c3", "E_t15_v1_strides_300_c3"])
@@ -103,6 +106,21 @@ def test_a_config_of_another_model_is_refused(shared_data, tmp_path, old, new, s
         crosscheck(changed, derive(changed), graph)
     assert says in error.value.what
     assert error.value.what.startswith("pipeline.config:")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"soft_sigma": 0.5}, "soft suppression (sigma 0.5)"),
+        ({"class_agnostic": True}, "one suppression over all classes"),
+    ],
+)
+def test_a_suppression_that_only_the_graph_tells_of_is_refused_by_the_configs_line(shared_data, changes, says):
+    read, graph = load(shared_data / "graphs" / "trained_F_t215_v2_160_c3")
+    line = read.where("model.ssd.post_processing.batch_non_max_suppression")
+    with pytest.raises(DerivationError) as error:
+        crosscheck(read, derive(read), replace(graph, nms=replace(graph.nms, **changes)))
+    assert error.value.what == f"{line}: the graph has {says}" and line.startswith("pipeline.config:")
 
 
 class _Recorder:

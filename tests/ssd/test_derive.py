@@ -78,6 +78,7 @@ def test_the_plugin_is_taken_where_it_is_exact(config_text, scales):
     [
         ("iou_threshold: 0.6", "soft_nms_sigma: 0.5", 26, "soft_nms_sigma"),
         ("iou_threshold: 0.6", "use_class_agnostic_nms: true", 26, "use_class_agnostic_nms"),
+        ("iou_threshold: 0.6", "use_combined_nms: true use_class_agnostic_nms: true", 26, "use_class_agnostic_nms"),
         ("score_converter: SIGMOID", "logit_scale: 0.0", 30, "logit_scale"),
         ("faster_rcnn_box_coder { y_scale: 10.0 x_scale: 10.0 height_scale: 5.0 width_scale: 5.0 }",
          "mean_stddev_box_coder {}", 9, "mean_stddev_box_coder"),
@@ -96,6 +97,12 @@ def test_refusals_name_line_and_field(config_text, old, new, line, field):
         params_of(config_text.replace(old, new, 1))
     assert f"pipeline.config:{line}:" in error.value.what
     assert field in error.value.what
+
+
+def test_combined_suppression_is_what_the_plugin_does(config_text):
+    """CombinedNonMaxSuppression is hard and class by class; only its limits are one operation's."""
+    combined = params_of(config_text.replace("iou_threshold: 0.6", "iou_threshold: 0.6 use_combined_nms: true"))
+    assert combined == params_of(config_text)
 
 
 def test_negative_thresholds_are_refused_where_they_matter(config_text):

@@ -12,6 +12,8 @@ from jetlane.tasks.graph.find.walk import nearest, scalar
 from jetlane.tasks.graph.graph import Graph, Node, node_of
 
 _NMS = ("NonMaxSuppression", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5")
+#: Behind these, boxes are as the decoder made them.
+_BOXES_MADE = ("TensorArrayReadV3", "TensorArrayReadV2", "TensorListGetItem", "Exp")
 _GATHERS = ("Gather", "GatherV2", "GatherNd")
 
 
@@ -26,6 +28,7 @@ class NmsSettings:
         soft_sigma: Above 0 for soft-NMS.
         class_agnostic: One suppression over all classes.
         combined: A single CombinedNonMaxSuppression operation.
+        clips_before: Boxes are clipped to the image before suppression, as exports to the spring of 2018 do.
     """
 
     score_threshold: float
@@ -35,6 +38,7 @@ class NmsSettings:
     soft_sigma: float = 0.0
     class_agnostic: bool = False
     combined: bool = False
+    clips_before: bool = False
 
 
 def find_nms(graph: Graph, evaluator: Evaluator, num_classes: int) -> NmsSettings:
@@ -71,7 +75,24 @@ def find_nms(graph: Graph, evaluator: Evaluator, num_classes: int) -> NmsSetting
         _total(graph, evaluator, nodes),
         sigma,
         class_agnostic=len(nodes) == 1 and num_classes > 1,
+        clips_before=_clips(graph, nodes[0].inputs[0]),
     )
+
+
+def _clips(graph: Graph, boxes: str) -> bool:
+    """Whether all four coordinates pass a maximum of a minimum on their way from the decoder to the suppression."""
+    inside: dict[str, Node] = {}
+    todo = [node_of(boxes)]
+    while todo:
+        name = todo.pop()
+        if name not in inside:
+            inside[name] = graph[name]
+            if graph[name].op not in _BOXES_MADE:
+                todo.extend(node_of(ref) for ref in graph[name].inputs)
+    bounded = [
+        node for node in inside.values() if node.op == "Maximum" and any(graph[r].op == "Minimum" for r in node.inputs)
+    ]
+    return len(bounded) >= 4
 
 
 def _one(graph: Graph, evaluator: Evaluator, node: Node) -> tuple[float, float, int, float]:
