@@ -45,13 +45,15 @@ def key_of(wanted: Dict[str, Any]) -> str:
 
 
 def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
-    """What ``engine.json`` says of a whole engine. A damaged one is removed, to be built again; then None."""
+    """What ``engine.json`` says of a whole engine; None where there is none, or a damaged one, which a build replaces.
+
+    Nothing is removed here: a build may put the engine in place between the look and the removal.
+    """
     folder = store.path("engines", key)
     entry = read_json(os.path.join(folder, "engine.json"))
     engine = os.path.join(folder, "engine")
     if isinstance(entry, dict) and os.path.isfile(engine) and sha256_file(engine) == entry.get("sha256"):
         return entry
-    shutil.rmtree(folder, ignore_errors=True)
     return None
 
 

@@ -37,7 +37,8 @@ def supervise(store: Store) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
-        env=dict(own_environment(), **{_SUPERVISOR: str(os.getpid())}),
+        # what a killed worker leaves half written is cleared away by the next build, and takes no memory where /tmp does
+        env=dict(own_environment(), TMPDIR=store.path("build"), **{_SUPERVISOR: str(os.getpid())}),
     )
     last: Dict[str, Any] = {}
     reader = threading.Thread(target=_read_events, args=(worker, last))
@@ -45,7 +46,10 @@ def supervise(store: Store) -> None:
     reader.start()
     while True:
         beat = {"seconds": round(time.monotonic() - started, 1), "note": last.get("note"), "pid": worker.pid}
-        write_json(store.path("build", "heartbeat.json"), beat)
+        try:
+            write_json(store.path("build", "heartbeat.json"), beat)
+        except OSError:  # a full disk stops the worker with an explanation, never the one who explains
+            pass
         try:
             worker.wait(timeout=1.0)
             break

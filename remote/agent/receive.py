@@ -115,7 +115,15 @@ def room_for_engine(manifest: Dict[str, Any]) -> int:
 
 def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
     """Receive one file's missing bytes, check it, and give it its name. Returns the bytes received."""
-    if json.loads(stream.line().decode("utf-8")) != entry:
+    line = stream.line()
+    if not line.endswith(b"\n"):
+        raise AgentError(
+            "the connection ended in the middle of the upload",
+            "%s was still to come" % entry["path"],
+            "run again: the upload goes on where it stopped",
+            "cut",
+        )
+    if json.loads(line.decode("utf-8")) != entry:
         raise AgentError("the sender and the board disagree about %s" % entry["path"], "", "run again", "corrupt")
     place = os.path.join(folder, entry["path"])
     part = place + ".part"

@@ -13,6 +13,7 @@ import pytest
 from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.store import Store
 from jetlane.remote.agent_zipapp import agent_file
 
 
@@ -179,13 +180,28 @@ def test_every_state_file_may_be_cut_to_nothing(agent: Path, release: Path, tmp_
     run_all(agent, root, release)
     request = json.dumps({"release": release.name}).encode() + b"\n"
     for path in sorted(path for path in root.rglob("*") if path.is_file() and "releases" not in path.parts):
-        if path.exists():  # a damaged engine is removed with all that lies beside it
-            path.write_bytes(b"")
+        path.write_bytes(b"")
         assert ask(agent, root, "status")[-1]["event"] == "result", path
     (root / "current").unlink()
     for command in ("build", "verify", "activate"):
         assert ask(agent, root, command, request)[-1]["event"] == "result"
     assert ask(agent, root, "status")[-1]["current"] == release.name
+
+
+def test_looking_for_an_engine_removes_nothing(tmp_path: Path) -> None:
+    """Two operators ask for one engine: the look of the one must not take away what the other's build just made."""
+    store = Store(str(tmp_path))
+    damaged = tmp_path / "engines" / "key" / "engine"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"half")
+    assert engines.find(store, "key") is None and damaged.exists()
+    engines.keep(store, "key", b"whole", {"seconds": 1.0})
+    assert engines.find(store, "key") and engines.load_bytes(store, "key") == b"whole"
+
+
+def test_an_upload_cut_between_two_files_is_no_bug(agent: Path, release: Path, tmp_path: Path) -> None:
+    last = ask(agent, tmp_path / "root", "receive", offer(release))[-1]
+    assert last["kind"] == "cut" and "goes on where it stopped" in last["remedy"]
 
 
 def test_says_what_it_does_not_understand(agent: Path, tmp_path: Path) -> None:
