@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Optional
 
 STATE = Path(".jetlane") / "up" / "state.json"
+#: Options of ``prefect deployment run`` that take no value.
+_SWITCHES = ("--watch", "--no-watch", "--prompt", "--no-prompt")
 
 
 def rewrite(arguments: list[str]) -> list[str]:
@@ -21,7 +23,8 @@ def rewrite(arguments: list[str]) -> list[str]:
     result, name = list(arguments), ""
     for index, word in enumerate(arguments[2:], start=2):
         before = arguments[index - 1]
-        if not word.startswith("-") and not before.startswith("-") and not name:
+        is_value = before.startswith("-") and before not in _SWITCHES and "=" not in before
+        if not word.startswith("-") and not is_value and not name:
             name = word.rsplit("/", 1)[-1]
             result[index] = word if "/" in word else f"{word}/{word}"
     for index, word in enumerate(arguments[2:], start=2):

@@ -120,6 +120,8 @@ REWRITES = [
     (f"{RUN} {NAME} --params spec.yaml", f"{RUN} {NAME}/{NAME} --params SPEC"),
     ("deployment run a/b --params=spec.yaml", "deployment run a/b --params=FILE"),
     (f"{RUN} --params spec.yaml {NAME}", f"{RUN} --params SPEC {NAME}/{NAME}"),
+    (f"{RUN} --watch {NAME} --params spec.yaml", f"{RUN} --watch {NAME}/{NAME} --params SPEC"),
+    (f"{RUN} --params=spec.yaml {NAME}", f"{RUN} --params=SPEC {NAME}/{NAME}"),
     (f"{RUN} {NAME} --params {{}}", f"{RUN} {NAME}/{NAME} --params {{}}"),
     ("deployment run rollback --param x=y.yaml", "deployment run rollback/rollback --param x=y.yaml"),
     ("deployment run --id 1234 --params {}", "deployment run --id 1234 --params {}"),
