@@ -39,6 +39,6 @@ def rollback(
     progress, store = Several([PrefectProgress(), Terminal()]), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen:
         active = {device.name: put_back(device, build, progress) for device in chosen}
-    if len(set(active.values())) == 1:
+    if not devices and len(set(active.values())) == 1:  # one device put back does not speak for the fleet
         remember_live(store, next(iter(active.values())))
     return active

@@ -12,6 +12,7 @@ from prefect import flow
 from jetlane.flows.launch import parameters
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.specs.load import load_spec
+from jetlane.specs.paths import refuse_relative
 
 
 @flow(name="scheduled-retrain")
@@ -23,5 +24,9 @@ def scheduled_retrain(spec: str) -> dict[str, Any]:
 
     Returns:
         What ``retrain_and_deploy`` returns.
+
+    Raises:
+        SpecError: The path is relative, or the file is no valid spec.
     """
+    refuse_relative(spec=spec)
     return retrain_and_deploy(**parameters(load_spec(Path(spec))))
