@@ -17,8 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def step(name: str) -> Callable[[Function], Function]:
     """A task named as its step, whose state is called Cached when nothing had to be made.
 
-    Prefect neither caches nor persists anything here: the workspace does, by content. There are no retries either; what
-    can be tried again with reason (a connection) is tried again where it fails.
+    Prefect neither caches nor persists anything here: the workspace does, by content. There are no retries either: what
+    failed is explained, and the next run goes on from there.
     """
 
     def wrap(function: Function) -> Function:
