@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 
-def compare(found: dict[str, Any], wanted: dict[str, Any], threshold: float) -> dict[str, Any]:
-    """Match detections one to one: same label, scores closest first, IoU of at least 0.99, score within 0.005.
+def compare(found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]], threshold: float) -> dict[str, Any]:
+    """Match detections one to one: same label, IoU of at least 0.99, score within 0.005.
 
     Args:
-        found, wanted: ``boxes`` [N, 4], ``labels`` [N], ``scores`` [N], by descending score.
-        threshold: Of the wanted ones, only those of at least this score count.
+        found, wanted: Per image: ``boxes`` [N, 4], ``labels`` [N], ``scores`` [N].
+        threshold: Only detections of at least this score count.
 
     Returns:
-        How many there are on each side and how many match; the largest difference of scores and of corners among
-        the matches; the largest difference of the sorted scores, which does not depend on the order of ties.
+        Over all images: how many are ``wanted``, how many of them ``matched``, how many ``others`` were found; the
+        largest difference of ``scores`` and ``corners`` among the matches.
     """
-    ours, theirs = ({key: np.asarray(value, np.float64) for key, value in side.items()} for side in (found, wanted))
-    theirs = {key: value[np.asarray(wanted["scores"]) >= threshold] for key, value in theirs.items()}
-    free = np.ones(len(ours["scores"]), bool)
-    scores, corners = [0.0], [0.0]
-    matches = 0
-    for box, label, score in zip(theirs["boxes"], theirs["labels"], theirs["scores"]):
-        near = free & (ours["labels"] == label) & (np.abs(ours["scores"] - score) <= 0.005)
-        near &= _iou(ours["boxes"], box) >= 0.99
-        if near.any():
-            # The closest box: equal scores come in any order.
-            index = int(np.argmin(np.where(near, np.abs(ours["boxes"] - box).max(1), np.inf)))
-            free[index] = False
-            matches += 1
-            scores.append(abs(float(ours["scores"][index] - score)))
-            corners.append(float(np.abs(ours["boxes"][index] - box).max()))
-    shared = min(len(ours["scores"]), len(theirs["scores"]))
-    sorted_scores = np.abs(ours["scores"][:shared] - theirs["scores"][:shared]).max(initial=0)
-    return {
-        "found": len(ours["scores"]),
-        "wanted": len(theirs["scores"]),
-        "matched": matches,
-        "score": float(f"{max(scores):.2g}"),
-        "corner": float(f"{max(corners):.2g}"),
-        "sorted_scores": float(f"{sorted_scores:.2g}"),
-    }
+    total = {"wanted": 0, "matched": 0, "others": 0, "scores": 0.0, "corners": 0.0}
+    for one, other in zip(found, wanted):
+        ours, theirs = _above(one, threshold), _above(other, threshold)
+        free = np.ones(len(ours["scores"]), bool)
+        for box, label, score in zip(theirs["boxes"], theirs["labels"], theirs["scores"]):
+            apart = np.abs(ours["scores"] - score)
+            near = free & (ours["labels"] == label) & (apart <= 0.005) & (_iou(ours["boxes"], box) >= 0.99)
+            if near.any():
+                # The closest box: equal scores come in any order.
+                corners = np.where(near, np.abs(ours["boxes"] - box).max(1), np.inf)
+                index = int(np.argmin(corners))
+                free[index] = False
+                total["matched"] += 1
+                total["scores"] = max(total["scores"], float(apart[index]))
+                total["corners"] = max(total["corners"], float(corners[index]))
+        total["wanted"] += len(theirs["scores"])
+        total["others"] += int(free.sum())
+    return total
+
+
+def _above(side: dict[str, Any], threshold: float) -> dict[str, np.ndarray[Any, Any]]:
+    kept = np.asarray(side["scores"]) >= threshold
+    widths = {"boxes": (-1, 4), "labels": (-1,), "scores": (-1,)}
+    return {key: np.asarray(side[key], np.float64).reshape(shape)[kept] for key, shape in widths.items()}
 
 
 def _iou(boxes: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

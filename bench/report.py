@@ -47,7 +47,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def goal(what: str, value: float, limit: float) -> dict[str, Any]:
     """Print whether a measured ratio keeps its limit, and return it as data."""
     met = value <= limit
-    print(f"{'met   ' if met else 'MISSED'}  {what}: {value:.3f}, wanted at most {limit:g}")
+    print(f"{'met   ' if met else 'MISSED'}  {what}: {value:.3g}, wanted at most {limit:g}")
     return {"what": what, "value": round(value, 4), "limit": limit, "met": met}
 
 

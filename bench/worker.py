@@ -1,7 +1,9 @@
-"""One side of bench/inference.py, a process of its own, one thread: ``worker.py SIDE MODEL INPUT.npy``.
+"""One side of bench/inference.py, a process of its own, one thread: ``worker.py SIDE MODEL INPUTS.npy``.
 
-Reads lines: a number runs the network that often and answers with CPU and wall seconds; ``detections`` answers with
-the final detections, ``memory`` with resident bytes. Needs numpy and its own runtime, nothing else.
+Reads lines: a number runs the first input that often and answers with CPU and wall seconds; ``detections`` answers with
+the final detections of every input, ``memory`` with resident bytes. Needs numpy and its own runtime, nothing else.
+
+A side is two functions: one runs an input as it was prepared, one reads detections from the result.
 """
 
 from __future__ import annotations
@@ -16,28 +18,24 @@ import numpy as np
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
 
-def jetlane(path: str, image: np.ndarray):
+def jetlane(path: str):
     """Our ONNX file: NMS_TRT's rows (image id, label, score, xmin, ymin, xmax, ymax)."""
     session = _session(path)
-    feeds = {"Input": np.ascontiguousarray(image.transpose(0, 3, 1, 2))}
-
-    def run():
-        return session.run(None, feeds)
 
     def read(results):
         rows, count = results[0][0, 0], int(results[1].item())
         return rows[:count, 3:7], rows[:count, 1], rows[:count, 2]
 
-    return run, read
+    return lambda image: session.run(None, {"Input": image}), read
 
 
-def tf2onnx(path: str, image: np.ndarray):
+def tf2onnx(path: str):
     session = _session(path)
-    names, feeds = [f"{name}:0" for name in OUTPUTS], {"Input:0": image}
-    return lambda: session.run(names, feeds), _of_tensorflow
+    names = [f"{name}:0" for name in OUTPUTS]
+    return lambda image: session.run(names, {"Input:0": image}), _of_tensorflow
 
 
-def tensorflow(path: str, image: np.ndarray):
+def tensorflow(path: str):
     import tensorflow as tf
 
     tf1 = tf.compat.v1
@@ -47,21 +45,18 @@ def tensorflow(path: str, image: np.ndarray):
     config = tf1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     # A callable skips what Session.run does in Python each time.
     call = tf1.Session(config=config).make_callable([f"{name}:0" for name in OUTPUTS], feed_list=["Input:0"])
-    return lambda: call(image), _of_tensorflow
+    return call, _of_tensorflow
 
 
-def openvino(path: str, image: np.ndarray):
+def openvino(path: str):
     import openvino as ov
 
-    core = ov.Core()
-    model = core.read_model(path)
-    model.reshape({model.inputs[0]: list(image.shape)})
     settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(model, "CPU", settings)
+    compiled = ov.Core().compile_model(path, "CPU", settings)
     request = compiled.create_infer_request()
     ports = {name: port for port in compiled.outputs for name in (tensor.split(":")[0] for tensor in port.names)}
 
-    def run():
+    def run(image):
         request.infer({0: image}, share_inputs=True)
         return [request.get_tensor(ports[name]).data.copy() for name in OUTPUTS]
 
@@ -95,19 +90,22 @@ def main() -> None:
     # Runtimes write to stdout as they like: the answers go where it was, everything else to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    side, path, image = sys.argv[1:]
-    run, read = SIDES[side](path, np.load(image))
-    run()
+    side, path, inputs = sys.argv[1:]
+    run, read = SIDES[side](path)
+    images = [image[None] for image in np.load(inputs)]
+    if side == "jetlane":
+        images = [np.ascontiguousarray(image.transpose(0, 3, 1, 2)) for image in images]
     for line in sys.stdin:
         word = line.strip()
         if word == "detections":
-            answer = dict(zip(("boxes", "labels", "scores"), (part.tolist() for part in read(run()))))
+            found = [[part.tolist() for part in read(run(image))] for image in images]
+            answer = [dict(zip(("boxes", "labels", "scores"), parts)) for parts in found]
         elif word == "memory":
             answer = {"resident": memory()}
         else:
             cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(int(word)):
-                run()
+                run(images[0])
             answer = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
         print(json.dumps(answer), file=answers, flush=True)
 
