@@ -49,12 +49,20 @@ def host_entry(device: Device) -> str:
     return device.host if device.port == 22 else f"[{device.host}]:{device.port}"
 
 
+def _names(line: str, entry: str) -> bool:
+    """Whether a line of known_hosts is about a host, also where OpenSSH wrote the name as a hash (HashKnownHosts)."""
+    from paramiko.hostkeys import HostKeys
+
+    names = line.split(" ")[0].split(",")
+    return any(name == entry or (name.startswith("|1|") and HostKeys.hash_host(entry, name) == name) for name in names)
+
+
 def pin(device: Device, key: paramiko.PKey) -> None:
     """Make ``key`` the only key that is trusted for a device."""
     entry = host_entry(device)
     path = device.known_hosts
     lines = path.read_text().splitlines() if path.is_file() else []
-    kept = [line for line in lines if entry not in line.split(" ")[0].split(",")]
+    kept = [line for line in lines if not _names(line, entry)]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("\n".join([*kept, f"{entry} {key.get_name()} {key.get_base64()}"]) + "\n")

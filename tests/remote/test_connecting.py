@@ -121,6 +121,22 @@ def test_pinning_one_device_leaves_the_others_alone(board: virtual.VirtualFleet,
     assert len(lines) == 2 and before.strip() in lines
 
 
+def test_pinning_replaces_a_hashed_name(reached: Device, tmp_path: Path) -> None:
+    """OpenSSH of Debian and Ubuntu writes names as hashes; a new key must not stand behind the old one."""
+    device = replace(reached, known_hosts=tmp_path / "known_hosts")
+    old = paramiko.RSAKey.generate(2048)
+    lines = [
+        f"{paramiko.HostKeys.hash_host(name)} {old.get_name()} {old.get_base64()}"
+        for name in (host_keys.host_entry(device), "another.example")
+    ]
+    device.known_hosts.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DeviceError, match="has CHANGED"):
+        probe(device)
+    enroll(device, lambda text: "ANOTHER one is pinned" in text)
+    assert probe(device)["python"]
+    assert device.known_hosts.read_text().splitlines()[0] == lines[1]
+
+
 def test_many_boards_in_one_process(tmp_path: Path) -> None:
     fleet = virtual.start(tmp_path / "fleet", [f"nano-{number}" for number in range(5)])
     try:
