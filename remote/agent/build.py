@@ -139,7 +139,7 @@ def _gave_up(store: Store) -> AgentError:
     return AgentError(
         "the build was cut off %d times" % ATTEMPTS,
         "its processes ended without a word: something on the board kills them. The log ends:\n" + log_tail(store),
-        "look into the board's system log (dmesg) for `Out of memory` or `Killed process`, and see that its disk is not full",
+        "look at the board's system log (dmesg) for `Out of memory` or `Killed process`, and at its free disk space",
         "build",
     )
 

@@ -37,7 +37,7 @@ def supervise(store: Store) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
-        # what a killed worker leaves half written is cleared away by the next build, and takes no memory where /tmp does
+        # What a killed worker leaves half written is cleared away by the next build; and /tmp may lie in memory.
         env=dict(own_environment(), TMPDIR=store.path("build"), **{_SUPERVISOR: str(os.getpid())}),
     )
     last: Dict[str, Any] = {}
