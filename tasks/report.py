@@ -8,7 +8,7 @@ from typing import Any
 
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
-from jetlane.tasks.run_facts import DeviceFacts, RunFacts
+from jetlane.tasks.run_facts import FAILED, SKIPPED, DeviceFacts, RunFacts
 from jetlane.tasks.workspace import StepResult, digest_of
 
 CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run_facts")
@@ -45,14 +45,13 @@ def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
 
     evaluated = recorded("evaluate")
     gate = next((step.facts for step in run.steps if step.name == "gate"), {})
-    labels = recorded("dataset").get("labels", {})
     return RunFacts(
         name=run.spec.name,
         spec=run.spec.model_dump(mode="json", exclude_none=True),
         started=run.started,
         seconds=round(run.seconds, 1),
         steps=tuple(run.steps),
-        labels=tuple(labels[number] for number in sorted(labels, key=int)),
+        labels=tuple((release / "labels.txt").read_text(encoding="utf-8").splitlines()),
         dataset=recorded("dataset").get("stats", {}),
         metrics=evaluated.get("coco", {}),
         per_class=evaluated.get("per_class", {}),
@@ -75,8 +74,10 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     data["steps"] = [(step["name"], step["key"]) for step in data["steps"]]
     data["gate"] = {key: data["gate"].get(key) for key in ("passed", "forced")}
     for device in data["devices"]:
-        for name in ("bytes_sent", "seconds", "reason", "board"):
+        for name in ("bytes_sent", "seconds", "board"):
             del device[name]
+        if device["state"] not in (FAILED, SKIPPED):  # else the reason is what a reader looks for
+            del device["reason"]
         device["state"] = device["state"].replace("unchanged", "active")
     return data
 

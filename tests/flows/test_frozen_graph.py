@@ -53,6 +53,7 @@ def test_labels_change_the_release_alone(spec, flows, tmp_path: Path) -> None:
     first, second = name("triangle"), name("Dreieck")
     assert {step for step, state in second["steps"].items() if state == "made"} == {"release", "report"}
     assert first["release"] != second["release"]
+    assert "Dreieck 0." in Path(second["report"]).read_text(), "the boxes carry the names"
 
 
 def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> None:
@@ -61,6 +62,7 @@ def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> N
     data = {"validation": ["data/validation.record-*"], "label_map": "data/label_map.pbtxt"}
     outcome = flows.run(spec(dataset=data, gate={"min_map": 0.0}))
     assert outcome["steps"]["gate"] == "decided" and outcome["steps"]["dataset"] == "made"
+    assert "verify with 30 sample images, not 32" in Path(outcome["report"]).read_text()
     stopped = flows.run(spec(dataset=data, gate={"min_map": 1.0}))
     assert stopped["kind"] == "GateError"
 
@@ -89,3 +91,19 @@ def test_bad_files_are_explained(spec, flows, tmp_path: Path, damage: str, kind:
     assert outcome["kind"] == kind, outcome
     assert words in outcome["error"]
     assert "what to do:" in outcome["error"]
+
+
+def test_a_saved_model_is_frozen_once(spec, flows, tmp_path: Path) -> None:
+    folder = tmp_path / "saved_model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "variables" / "variables.index").write_text("weights")
+    path = spec(model={"saved_model": "saved_model", "pipeline_config": "pipeline.config"})
+    refused = flows.run(path)
+    assert refused["kind"] == "SpecError" and "holds no saved_model.pb" in refused["error"]
+    (folder / "saved_model.pb").write_text("graph")
+    steps = flows.run(path)["steps"]
+    assert steps["freeze"] == "made" and steps["train"] == steps["export"] == "skipped"
+    assert flows.run(path)["steps"]["freeze"] == "cached"
+    (folder / "variables" / "variables.index").write_text("other weights")
+    again = flows.run(path)["steps"]
+    assert {name for name, state in again.items() if state == "made"} == {"freeze", "report"}  # the same graph comes out

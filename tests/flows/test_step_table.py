@@ -197,9 +197,13 @@ def test_rollback_and_rollout(project: Project, flows) -> None:
     two = flows.run(project.path)
     assert one["release"] != two["release"]
     place = {"fleet": {"virtual": 1}, "workspace": str(project.folder / ".jetlane")}
+    live = project.folder / ".jetlane" / "live" / "table.json"
+    named = {**place, "devices": ["virtual-jetson-1"]}
+    assert flows.run(project.path, flow="rollback", arguments=named) == {"virtual-jetson-1": one["release"]}
+    assert two["release"] in live.read_text(), "one device does not speak for the fleet"
+    assert flows.run(project.path, flow="rollback", arguments=named) == {"virtual-jetson-1": two["release"]}
     assert flows.run(project.path, flow="rollback", arguments=place) == {"virtual-jetson-1": one["release"]}
-    live = (project.folder / ".jetlane" / "live" / "table.json").read_text()
-    assert one["release"] in live
+    assert one["release"] in live.read_text()
     forth = flows.run(project.path, flow="fleet-rollout", arguments={"release": two["release_path"], **place})
     assert forth == {"release": two["release"], "devices": {"virtual-jetson-1": "active"}}
     relative = flows.run(project.path, flow="fleet-rollout", arguments={**place, "release": "releases/x"})
@@ -209,6 +213,8 @@ def test_rollback_and_rollout(project: Project, flows) -> None:
 def test_the_schedule_ends_green_when_nothing_changed(project: Project, flows) -> None:
     outcome = flows.run(project.path, flow="scheduled-retrain", arguments={"spec": str(project.path)})
     assert outcome["changed"] is False and made(outcome) == set()
+    relative = flows.run(project.path, flow="scheduled-retrain", arguments={"spec": "spec.yaml"})
+    assert relative["kind"] == "SpecError" and "absolute" in relative["error"]
 
 
 def test_a_live_model_is_measured_again_on_new_validation_data(project: Project, flows) -> None:
@@ -244,3 +250,7 @@ def test_a_device_that_is_off_stops_the_rollout_there(project: Project, flows) -
     assert any(path.name.startswith("offline-") for path in (workspace / "releases").iterdir())
     pages = [path.read_text() for path in (workspace / "steps" / "report").glob("*/report.html")]
     assert any("offline" in page and "off failed before it" in page for page in pages)
+    (project.folder / "inventory.yaml").write_text(inventory.replace("port: 9}", "port: 9, key: gone}", 1))
+    assert "gone is not there" in flows.run(project.path)["error"]
+    pages = [path.read_text() for path in (workspace / "steps" / "report").glob("*/report.html")]
+    assert any("gone is not there" in page for page in pages), "it fails anew, for another reason: the page says which"
