@@ -11,7 +11,7 @@ from typing import Any, Optional
 from prefect import flow
 
 from jetlane.flows.terminal import Terminal
-from jetlane.specs.load import resolve
+from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, RunSpec, Train, Verify
 from jetlane.tasks.convert import convert
 from jetlane.tasks.dataset import dataset, validation_data
@@ -99,5 +99,7 @@ def retrain_and_deploy(
         workspace=workspace,
         base_dir=base_dir,
     )
-    with Run(resolve(spec), Several([PrefectProgress(), Terminal()]), force) as run:
+    spec = resolve(spec)
+    refuse_missing(spec)
+    with Run(spec, Several([PrefectProgress(), Terminal()]), force) as run:
         return story(run)

@@ -69,6 +69,18 @@ def resolve(spec: RunSpec, base_dir: Optional[Path] = None) -> RunSpec:
     return RunSpec.model_validate(absolute(data, RunSpec.model_validate(data), base_dir))
 
 
+def refuse_missing(spec: RunSpec) -> None:
+    """Look whether the files that a spec names are on this machine; its paths are absolute.
+
+    Raises:
+        SpecError: Naming every one that is not.
+    """
+    lost: list[tuple[Optional[str], str]] = []
+    lost += [(None, f"{_dotted(found.at)}: {text}") for found in paths(spec) if (text := missing(found))]
+    if lost:
+        raise _all_of(lost)
+
+
 def _all_of(problems: list[tuple[Optional[str], str]]) -> SpecError:
     (where, first), rest = problems[0], problems[1:]
     more = "".join(f"\n{place}: {text}" if place else f"\n{text}" for place, text in rest)
