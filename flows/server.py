@@ -108,7 +108,7 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
 
     def _server_settings(self) -> Mapping[str, str]:
         settings = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
-        if self._migrated.exists():  # saves a second of the start
+        if self._migrated.exists() and (self._migrated.parent / "prefect.db").exists():  # saves a second of the start
             settings["PREFECT_API_DATABASE_MIGRATE_ON_START"] = "false"
         return settings
 

@@ -107,7 +107,9 @@ def _alone(run: Run) -> Iterator[None]:
     from prefect.concurrency.sync import concurrency
 
     waiting = "another training is under way in this workspace; waiting for it"
-    with run.workspace.lock("training", on_wait=lambda: run.note(waiting)), concurrency(LIMIT, occupy=1):
+    # a run that was killed keeps its place until the lease ends; Prefect knows none shorter than a minute
+    place = concurrency(LIMIT, occupy=1, lease_duration=60)
+    with run.workspace.lock("training", on_wait=lambda: run.note(waiting)), place:
         yield
 
 
