@@ -75,7 +75,9 @@ class Model(Section):
         default=None, description="pipeline.config to use instead of the template"
     )
     frozen_graph: Optional[FilePath] = Field(default=None, description="frozen_inference_graph.pb: nothing is trained")
-    saved_model: Optional[FolderPath] = Field(default=None, description="reserved for TF2-native models")
+    saved_model: Optional[FolderPath] = Field(
+        default=None, description="SavedModel folder of a TF2-native export: it is frozen, and nothing is trained"
+    )
 
 
 class Train(Section):
@@ -190,21 +192,22 @@ class RunSpec(Section):
 
     @property
     def trains(self) -> bool:
-        """False where an existing frozen graph is deployed."""
-        return self.model.frozen_graph is None
+        """False where an existing model is deployed."""
+        return self.model.frozen_graph is None and self.model.saved_model is None
 
 
 def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
     """What no single key can tell: (where, what is wrong and what would be right)."""
     found: list[tuple[tuple[str, ...], str]] = []
     data, model = spec.dataset, spec.model
-    if model.saved_model is not None:
-        found.append((("model", "saved_model"), "reserved for TF2-native models; give model.frozen_graph instead"))
+    if model.saved_model is not None and model.frozen_graph is not None:
+        found.append((("model", "saved_model"), "excludes frozen_graph; give one or the other"))
     if data is not None and data.shapes is not None and (data.train or data.validation or data.label_map):
         found.append((("dataset", "shapes"), "excludes train, validation and label_map; give one or the other"))
-    if model.frozen_graph is not None:
+    if not spec.trains:
         if model.pipeline_config is None:
-            found.append((("model", "frozen_graph"), "needs model.pipeline_config, the config it was exported with"))
+            given = "frozen_graph" if model.frozen_graph is not None else "saved_model"
+            found.append((("model", given), "needs model.pipeline_config, the config it was exported with"))
         if data is not None and data.validation and data.label_map is None:
             found.append((("dataset", "validation"), "needs dataset.label_map"))
     elif data is None:

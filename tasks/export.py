@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from jetlane.specs.errors import SpecError
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
-from jetlane.tasks.workspace import StepResult, sha256_file
+from jetlane.tasks.workspace import StepResult, digest_of, sha256_file
 
 CODE = (
     "jetlane.tasks.export",
@@ -16,6 +17,7 @@ CODE = (
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.healing",
 )
+FREEZE_CODE = ("jetlane.tasks.export", "jetlane.tasks.odapi.child.freeze", "jetlane.tasks.odapi.child.healing")
 FROZEN = "frozen_inference_graph.pb"
 
 
@@ -56,9 +58,44 @@ def exported_model(exported: StepResult) -> FrozenModel:
 
 
 def given_model(run: Run) -> FrozenModel:
-    """The spec's own frozen graph, instead of training one."""
-    run.skip("the spec gives a frozen graph", "train", "evaluate", "export")
+    """The spec's own frozen graph or SavedModel, instead of training one."""
+    run.skip("the spec gives a model", "train", "evaluate", "export")
     model = run.spec.model
-    assert model.frozen_graph is not None and model.pipeline_config is not None
-    graph, config = Path(model.frozen_graph), Path(model.pipeline_config)
+    assert model.pipeline_config is not None
+    config = Path(model.pipeline_config)
+    if model.saved_model is not None:
+        frozen = freeze(run, Path(model.saved_model))
+        return FrozenModel(frozen.file(FROZEN), config, frozen.digest(FROZEN), sha256_file(config))
+    assert model.frozen_graph is not None
+    graph = Path(model.frozen_graph)
     return FrozenModel(graph, config, sha256_file(graph), sha256_file(config))
+
+
+@step("freeze")
+def freeze(run: Run, saved_model: Path) -> StepResult:
+    """A TF2-native SavedModel's variables as constants, in one graph.
+
+    Raises:
+        SpecError: The folder is no SavedModel.
+        TrainingError: It is damaged, or no detector.
+    """
+    if not (saved_model / "saved_model.pb").is_file():
+        raise SpecError(
+            f"model.saved_model: {saved_model} is no SavedModel",
+            "it holds no saved_model.pb",
+            "name the folder saved_model that exporter_main_v2 made",
+        )
+    return run.step(
+        "freeze",
+        inputs={"saved_model": digest_of(_weights(saved_model))},
+        params={},
+        code=FREEZE_CODE,
+        make=lambda out: run.odapi().freeze(saved_model, out),
+        describe=lambda result: f"{result.facts['bytes'] / 1e6:.1f} MB, {result.facts['nodes']} nodes",
+    )
+
+
+def _weights(saved_model: Path) -> dict[str, str]:
+    """What decides on the frozen graph, by path: the graph and its variables."""
+    files = [saved_model / "saved_model.pb", *(saved_model / "variables").glob("*")]
+    return {str(path.relative_to(saved_model)): sha256_file(path) for path in files}

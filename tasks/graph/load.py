@@ -10,6 +10,7 @@ from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.graph import Graph, Node
 from jetlane.tasks.graph.protos import graph_def_class
 
+_FREEZE = "name its folder as model.saved_model in a spec, which freezes it"
 _EXPORT = "export a frozen graph (export_inference_graph writes frozen_inference_graph.pb) and name that file"
 
 #: (first bytes, offset, what the file is, what to do)
@@ -93,7 +94,7 @@ def graph_from_message(message: Any, source: str = "the graph") -> Graph:
 def _read(path: Path) -> bytes:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
-            raise GraphError(f"{path} is a SavedModel folder", "it is no frozen graph", _EXPORT)
+            raise GraphError(f"{path} is a SavedModel folder", "it is no frozen graph", _FREEZE)
         raise GraphError(f"{path} is a folder", "a frozen graph is one file", _EXPORT)
     try:
         data = path.read_bytes()
@@ -122,7 +123,7 @@ def _refuse_other_kinds(path: Path, data: bytes) -> None:
     if path.suffix in (".index", ".meta") or ".data-0" in path.name or path.name == "checkpoint":
         raise GraphError(f"{path} is part of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT)
     if path.name == "saved_model.pb" or data[:1] == b"\x08":  # a SavedModel begins with its schema version
-        raise GraphError(f"{path} is a SavedModel, not a frozen graph", "", _EXPORT)
+        raise GraphError(f"{path} is a SavedModel, not a frozen graph", "", _FREEZE)
     if data[-8:] == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
         raise GraphError(
             f"{path} is the index of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT

@@ -155,6 +155,18 @@ class OdapiChild:
         job.out.mkdir(parents=True, exist_ok=True)
         return self._run("export", vars(job))
 
+    def freeze(self, saved_model: Path, out: Path) -> dict[str, Any]:
+        """Freeze a TF2-native SavedModel's serving signature: ``out`` gets frozen_inference_graph.pb.
+
+        Returns:
+            As ``export``.
+
+        Raises:
+            TrainingError: The folder holds no SavedModel of a detector that takes images.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        return self._run("freeze", {"saved_model": saved_model, "out": out})
+
     def infer(self, frozen_graph: Path, images: Sequence[Union[Path, np.ndarray]]) -> list[Detections]:
         """Detections of a frozen graph, all that it returns, one set per image.
 

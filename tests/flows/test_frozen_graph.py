@@ -106,4 +106,4 @@ def test_a_saved_model_is_frozen_once(spec, flows, tmp_path: Path) -> None:
     assert flows.run(path)["steps"]["freeze"] == "cached"
     (folder / "variables" / "variables.index").write_text("other weights")
     again = flows.run(path)["steps"]
-    assert {name for name, state in again.items() if state == "made"} == {"freeze", "report"}  # the same graph comes out
+    assert {name for name, state in again.items() if state == "made"} == {"freeze", "report"}  # it comes out the same

@@ -20,7 +20,7 @@ from typing import Any
 from .errors import JobError
 
 #: Modules of this package; each has ``run(arguments, emit) -> facts``.
-JOBS = ("train", "evaluate", "export", "infer", "probe")
+JOBS = ("train", "evaluate", "export", "freeze", "infer", "probe")
 
 
 def serve(jobs_fd: int, events_fd: int) -> None:
