@@ -144,6 +144,8 @@ def measure(workers: Sequence[Worker], rounds: int) -> dict[str, list[float]]:
 
 def bench(model: Model, rounds: int) -> dict[str, Any]:
     """Measure one model, print it, and return the figures."""
+    from jetlane.tasks.conversion import derive_plugins
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", inputs_of(model))
@@ -160,11 +162,17 @@ def bench(model: Model, rounds: int) -> dict[str, Any]:
     print(f"\n{model.name}, {rounds} rounds; load before {before['load']}, after {after['load']}")
     print(f"{after['cpu']}, {after['cores']} cores, Python {after['python']}; rivals on {rivals.version()}\n")
     result = {"model": model.name, "before": before, "after": after, "cpu_ms": times, "resident": resident}
-    return {**result, **show(times, resident, detections)}
+    limit = derive_plugins(model.config, model.graph).nms.keep_top_k
+    agreement = {
+        name: compare(found, detections["tensorflow"], 0.3 if name == DEPLOYED else 0, limit)
+        for name, found in detections.items()
+        if name != "tensorflow"
+    }
+    return {**result, "agreement": agreement, **show(times, resident, agreement)}
 
 
-def show(times: dict[str, list[float]], resident: dict[str, int], detections: dict[str, Any]) -> dict[str, Any]:
-    """Tables and goals; {"ratios", "agreement", "goals"}."""
+def show(times: dict[str, list[float]], resident: dict[str, int], agreement: dict[str, Any]) -> dict[str, Any]:
+    """Tables and goals; {"ratios", "goals"}."""
     ratios = {
         name: report.spread([ours / other for ours, other in zip(times["jetlane"], side)])
         for name, side in times.items()
@@ -188,13 +196,8 @@ def show(times: dict[str, list[float]], resident: dict[str, int], detections: di
         [[name, report.within(s), f"{s['min']:.3f} .. {s['max']:.3f}"] for name, s in ratios.items()],
     )
     print()
-    agreement = {
-        name: compare(found, detections["tensorflow"], 0.3 if name == DEPLOYED else 0)
-        for name, found in detections.items()
-        if name != "tensorflow"
-    }
     report.table(
-        ["detections", "TensorFlow's", "matched", "others", "scores within", "corners within"],
+        ["detections", "TensorFlow's", "matched", "missing", "others", "empty", "scores within", "corners within"],
         [
             [name, *(f"{value:.2g}" if isinstance(value, float) else str(value) for value in found.values())]
             for name, found in agreement.items()
@@ -204,14 +207,14 @@ def show(times: dict[str, list[float]], resident: dict[str, int], detections: di
     best = max(ratios.keys() - {DEPLOYED}, key=lambda name: ratios[name]["median"])
     goals = [
         *(
-            report.goal(f"detections of {name} not TensorFlow's", a["wanted"] - a["matched"] + a["others"], 0)
+            report.goal(f"detections of {name} not TensorFlow's", a["missing"] + a["others"], 0)
             for name, a in agreement.items()
         ),
         report.goal("CPU time, jetlane / tensorflow", ratios["tensorflow"]["median"], 0.5),
         report.goal(f"CPU time, jetlane / {best}, the fastest other", ratios[best]["median"], 1),
         report.goal("resident memory, jetlane / tensorflow", resident["jetlane"] / resident["tensorflow"], 0.25),
     ]
-    return {"ratios": ratios, "agreement": agreement, "goals": goals}
+    return {"ratios": ratios, "goals": goals}
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def test_agreement_knows_other_labels_boxes_and_scores():
 
     one, two = [0.1, 0.1, 0.5, 0.5], [0.4, 0.4, 0.9, 0.9]
     wanted = found([one, two], [1, 2], [0.9, 0.9])
-    same = compare(found([two, one], [2, 1], [0.9, 0.9001]), wanted, 0)
+    same = compare(found([two, one], [2, 1], [0.9, 0.9001]), wanted, 0, 100)
     assert (same["wanted"], same["matched"], same["others"]) == (2, 2, 0)
     assert same["scores"] == pytest.approx(1e-4)
     for boxes, labels, scores in (
@@ -48,10 +48,15 @@ def test_agreement_knows_other_labels_boxes_and_scores():
         ([one, one], [1, 2], [0.9, 0.9]),
         ([one, two], [1, 2], [0.9, 0.8]),
     ):
-        other = compare(found(boxes, labels, scores), wanted, 0)
+        other = compare(found(boxes, labels, scores), wanted, 0, 100)
         assert (other["matched"], other["others"]) == (1, 1)
-    assert compare(found([one], [1], [0.9]), wanted, 0)["matched"] == 1
-    assert compare(found([], [], []), wanted, 0.95)["wanted"] == 0
+    assert compare(found([one], [1], [0.9]), wanted, 0, 100)["matched"] == 1
+    # A full list was cut off: what is below its end is not missing. Empty boxes are no detections.
+    assert compare(found([one], [1], [0.9]), wanted, 0, 100)["missing"] == 1
+    assert compare(found([one], [1], [0.9]), wanted, 0, 1)["missing"] == 0
+    flat = compare(found([one, two, [1, 0, 1, 0.2]], [1, 2, 1], [0.9, 0.9, 0.8]), wanted, 0, 100)
+    assert (flat["matched"], flat["others"], flat["empty"]) == (2, 0, 1)
+    assert compare(found([], [], []), wanted, 0.95, 100)["wanted"] == 0
 
 
 @pytest.mark.tensorflow
@@ -80,7 +85,7 @@ def test_workers_find_the_same(shared_data, tmp_path, monkeypatch):
             assert worker.ask("memory")["resident"] > 10e6
         finally:
             worker.close()
-    agreement = compare(*results, 0)
+    agreement = compare(*results, 0, 100)
     assert agreement["wanted"] == agreement["matched"] == 4 * 100
-    assert agreement["others"] == 0
+    assert agreement["missing"] == agreement["others"] == agreement["empty"] == 0
     assert agreement["corners"] < 1e-4
