@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -25,6 +26,8 @@ CODE = (
 )
 #: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.
 LIMIT = "jetlane-training"
+#: Seconds of waiting for that limit before it is said.
+_PATIENCE = 5.0
 CONFIG = "pipeline.config"
 
 
@@ -103,13 +106,21 @@ def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, A
 
 @contextmanager
 def _alone(run: Run) -> Iterator[None]:
-    """Never two trainings at once in one workspace, however they were started."""
+    """Never two trainings at once in one workspace, however they were started, nor on one server that has the limit."""
     from prefect.concurrency.sync import concurrency
 
-    waiting = "another training is under way in this workspace; waiting for it"
-    # a run that was killed keeps its place until the lease ends; Prefect knows none shorter than a minute
-    place = concurrency(LIMIT, occupy=1, lease_duration=60)
-    with run.workspace.lock("training", on_wait=lambda: run.note(waiting)), place:
+    # A run that was killed keeps its place until the lease ends; Prefect knows none shorter than a minute.
+    place = partial(concurrency, LIMIT, occupy=1, lease_duration=60)
+    waiting = "another training is under way {}; waiting for it"
+    with ExitStack() as stack:
+        stack.enter_context(
+            run.workspace.lock("training", on_wait=lambda: run.note(waiting.format("in this workspace")))
+        )
+        try:
+            stack.enter_context(place(timeout_seconds=_PATIENCE))
+        except TimeoutError:
+            run.note(waiting.format("on this Prefect server"))
+            stack.enter_context(place())
         yield
 
 

@@ -114,6 +114,34 @@ def test_up_makes_every_deployment_the_limit_and_no_second_server(project: Path)
     assert [entry["active"] for entry in schedule] == [False]
 
 
+@pytest.mark.prefect
+def test_the_limit_holds_a_training_back_in_any_workspace(project: Path) -> None:
+    """Its one place is taken: the training waits, says so, and begins when the place is free."""
+    text = (project / "spec.yaml").read_text()
+    (project / "other.yaml").write_text(text.replace("workspace: work", "workspace: other"))
+    update = ("prefect", "gcl", "update", "jetlane-training", "--active-slots")
+    assert command(*update, "1", cwd=project).returncode == 0
+    url = json.loads((project / ".jetlane/up/state.json").read_text())["url"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "jetlane", "run", "other.yaml"],
+        cwd=project,
+        env={**os.environ, "PREFECT_API_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert run.stdout is not None
+    seen = ""
+    while "another training is under way on this Prefect server" not in seen:
+        line = run.stdout.readline()
+        assert line, f"it did not wait:\n{seen}"
+        seen += line
+    assert not list((project / "other" / "steps" / "train").glob("*.part/model/*"))
+    assert command(*update, "0", cwd=project).returncode == 0
+    rest = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, seen + rest
+
+
 # Each row: the words after `prefect`, and what they become ("SPEC" stands for the spec as JSON).
 RUN, NAME = "deployment run", "retrain-and-deploy"
 REWRITES = [

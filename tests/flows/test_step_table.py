@@ -126,6 +126,21 @@ def test_a_key_of_the_spec(project: Project, flows, section: str, change: dict[s
     assert made(flows.run(project.path)) == expected
 
 
+def test_a_pipeline_config_of_ones_own(project: Project, golden_model: Path, flows) -> None:
+    """It is overlaid with the data, the classes and the steps; what it says of the network stays."""
+    own = (golden_model / "pipeline.config").read_text()
+    assert "num_classes: 3" in own and "num_steps: 600" in own
+    (project.folder / "own.config").write_text(own.replace("num_classes: 3", "num_classes: 90"))
+    project.write({**project.spec, "model": {"pipeline_config": "own.config"}})
+    outcome = flows.run(project.path)
+    assert made(outcome) == {*TRAINED, "report"}
+    trained = max((project.folder / ".jetlane/steps/train").iterdir(), key=lambda path: path.stat().st_mtime)
+    by = (trained / "pipeline.config").read_text()
+    assert "num_classes: 3\n" in by and "num_steps: 6\n" in by and "val.record" not in by
+    (project.folder / "own.config").write_text(own)
+    assert made(flows.run(project.path)) == set(), "the overlay comes out the same"
+
+
 def test_one_training_image(project: Project, flows) -> None:
     project.write_split("train", [*project.items["train"][1:], project.items["train"][0]])
     assert made(flows.run(project.path)) == {"dataset", "report"} | TRAINED
