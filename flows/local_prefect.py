@@ -19,7 +19,7 @@ from typing import Optional
 
 from jetlane.flows.server import QUIET, healthy, wait_until_healthy
 from jetlane.specs.errors import JetlaneError
-from jetlane.tasks.workspace import write_atomic
+from jetlane.tasks.workspace import Workspace, write_atomic
 
 POOL = "jetlane"
 
@@ -40,12 +40,12 @@ def up(workspace: Path, project: Path, port: int) -> str:
         project: Folder with prefect.yaml.
 
     Raises:
+        WorkspaceError: The workspace cannot be written.
         JetlaneError: The server did not start, or a Prefect command failed; with its last lines.
     """
-    folder = Path(workspace).resolve() / "up"
-    folder.mkdir(parents=True, exist_ok=True)
     if not (project / "prefect.yaml").is_file():
         raise JetlaneError(f"{project} has no prefect.yaml", "", "run `jetlane up` in the project's root")
+    folder = Workspace(Path(workspace).resolve()).folder("up")
     state = read_state(folder)
     url = str(state.get("url") or f"http://127.0.0.1:{port}/api")
     environment = {**os.environ, **QUIET, "PREFECT_HOME": str(folder), "PREFECT_API_URL": url, "PWD": str(project)}

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Optional
 
 from jetlane.specs.errors import JetlaneError
+from jetlane.tasks.workspace import Workspace
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -75,7 +76,8 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
     """
 
     def __init__(self, workspace: Path) -> None:
-        self._folder = Path(workspace) / "prefect"
+        self._workspace = Path(workspace)
+        self._folder = self._workspace / "prefect"
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._log = self._folder / "server.log"
         self._migrated = self._folder
@@ -116,9 +118,9 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
         from filelock import FileLock, Timeout
 
         slot = 0
+        workspace = Workspace(self._workspace)
         while True:
-            home = self._folder / str(slot)
-            home.mkdir(parents=True, exist_ok=True)
+            home = workspace.folder("prefect", str(slot))
             self._lock = FileLock(home / "lock")
             try:
                 self._lock.acquire(timeout=0)

@@ -119,15 +119,25 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        for name in ("steps", "locks"):
+            self.folder(name)
+
+    def folder(self, *names: str) -> Path:
+        """A folder in the workspace, made when missing.
+
+        Raises:
+            WorkspaceError: It cannot be made.
+        """
+        folder = self.root.joinpath(*names)
         try:
-            for folder in (self.root, self.root / "steps", self.root / "locks"):
-                folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(
                 f"the workspace {self.root} cannot be written",
                 str(error),
-                "name another folder as `workspace:` in the spec, or make this one writable",
+                "name another folder as the workspace, or make this one writable",
             ) from error
+        return folder
 
     def step(
         self,

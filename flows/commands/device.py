@@ -69,14 +69,14 @@ def virtual_device() -> None:
 
 
 @virtual_device.command()
-@click.option("--count", default=1, show_default=True, help="How many.")
+@click.option("--count", type=click.IntRange(1, 200), default=1, show_default=True, help="How many.")
 @_WORKSPACE
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
     from jetlane.remote import virtual
+    from jetlane.tasks.workspace import Workspace
 
-    folder = workspace.resolve() / "virtual"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Workspace(workspace.resolve()).folder("virtual")
     (folder / virtual.STAYS).touch()
     fleet = virtual.start(folder, virtual.numbered(count))
     click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")

@@ -54,6 +54,18 @@ def test_a_bad_spec_exits_2_and_names_the_place(tmp_path: Path) -> None:
     assert "Traceback" in jetlane("spec", "check", "spec.yaml", "--debug", cwd=tmp_path).stderr
 
 
+@pytest.mark.parametrize("command", ["run spec.yaml", "up", "rollback --to inventory.yaml", "virtual-device start"])
+def test_a_workspace_that_cannot_be_made_is_no_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\nworkspace: file/here\n")
+    (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: 10.0.0.1}\n")
+    (tmp_path / "prefect.yaml").write_text("")
+    where = [] if command.startswith("run") else ["--workspace", "file/here"]
+    done = jetlane(*command.split(), *where, cwd=tmp_path)
+    assert done.returncode == 1 and "cannot be written" in done.stderr, done.stderr
+    assert "what to do: " in done.stderr and "Traceback" not in done.stderr
+
+
 def test_spec_check_prints_the_whole_spec_and_checks_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {hosst: 10.0.0.1}\n")
     (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\nfleet: {inventory: inventory.yaml}\n")
