@@ -73,7 +73,8 @@ def numbered(count: int) -> list[str]:
 def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Optional[str] = None) -> VirtualFleet:
     """Switch on virtual Jetsons, or find them running.
 
-    Ports, keys and homes are those of the last time, so that a fleet that was stopped comes back as it was.
+    Ports, keys and homes are those of the last time, so that a fleet that was stopped comes back as it was. They go off
+    with the process that switched them on, however it ends, unless the file ``stays`` is there.
 
     Args:
         folder: Made when missing.
@@ -93,7 +94,7 @@ def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Opti
     with open(folder / "server.log", "ab") as log:
         server = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closes with this process; that is how the server notices
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -141,7 +142,7 @@ def stop(folder: Path, power_cut: bool = False) -> bool:
         if not pids:
             server = _servers.pop(folder, None)
             if server is not None:
-                server.wait()
+                server.communicate()
             return ran
         ran = True
         for pid in pids:

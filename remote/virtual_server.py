@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Optional
 
 import asyncssh
 
-from jetlane.remote.virtual import HOST, USER
+from jetlane.remote.virtual import HOST, STAYS, USER
 
 _CHUNK = 1 << 16
 
@@ -109,7 +110,7 @@ class Board:
 
 
 async def serve(folder: Path, python: str, names: Sequence[str]) -> None:
-    """Serve boards until SIGTERM; ``server.json`` appears when all of them listen."""
+    """Serve boards until SIGTERM, or the end of standard input; ``server.json`` appears when all of them listen."""
     _key(folder / "user_key")
     ports = _read_ports(folder)
     boards = [Board(folder, name, python) for name in names]
@@ -120,9 +121,10 @@ async def serve(folder: Path, python: str, names: Sequence[str]) -> None:
     _write(folder / "known_hosts", "".join(_pinned(board, served[board.name]) for board in boards))
     _write(folder / "inventory.yaml", _inventory(served, python))
     _write(folder / "server.json", json.dumps({"pid": os.getpid(), "ports": served}))
-    done = asyncio.Event()
+    done, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
+        loop.add_signal_handler(number, done.set)
+    threading.Thread(target=_wait_for_starter, args=(folder, loop, done), daemon=True).start()
     await done.wait()
     (folder / "server.json").unlink(missing_ok=True)
     for board in boards:
@@ -131,6 +133,14 @@ async def serve(folder: Path, python: str, names: Sequence[str]) -> None:
     # Sessions that still run end with the process: a board that is switched off finishes nothing.
     sys.stdout.flush()
     os._exit(0)
+
+
+def _wait_for_starter(folder: Path, loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
+    """Go off when the process that switched the boards on has ended, unless they are to stay."""
+    while sys.stdin.buffer.read(1):
+        pass
+    if not (folder / STAYS).exists():
+        loop.call_soon_threadsafe(done.set)
 
 
 def _read_ports(folder: Path) -> dict[str, int]:

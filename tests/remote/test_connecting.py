@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 import socket
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +138,35 @@ def test_pinning_replaces_a_hashed_name(reached: Device, tmp_path: Path) -> None
     enroll(device, lambda text: "ANOTHER one is pinned" in text)
     assert probe(device)["python"]
     assert device.known_hosts.read_text().splitlines()[0] == lines[1]
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_virtual_boards_go_off_with_who_switched_them_on(tmp_path: Path, stays: bool) -> None:
+    """Also when that is killed; those of `jetlane virtual-device start` stay."""
+    if stays:
+        (tmp_path / virtual.STAYS).touch()
+    program = (
+        "import sys, time; from jetlane.remote import virtual; virtual.start(sys.argv[1]); print('on', flush=True)"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", program + "; time.sleep(600)", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert starter.stdout is not None and starter.stdout.readline() == "on\n"
+        fleet = virtual.find(tmp_path)
+        assert fleet is not None
+        starter.kill()
+        starter.communicate()
+        if stays:
+            assert probe(load_inventory(fleet.inventory).devices[0])["python"]
+            return
+        deadline = time.monotonic() + 30
+        while virtual.find(tmp_path) is not None:
+            assert time.monotonic() < deadline, "the server outlives who started it"
+            time.sleep(0.02)
+    finally:
+        starter.kill()
+        virtual.stop(tmp_path)
 
 
 def test_many_boards_in_one_process(tmp_path: Path) -> None:
