@@ -98,7 +98,9 @@ ALWAYS = ("train", "convert", "deploy")
     [pytest.param(*cut, marks=() if cut[0] in ALWAYS else pytest.mark.slow) for cut in CUTS],
     ids=["train", "evaluate", "export", "convert", "preflight", "release", "upload", "build"],
 )
-def test_only_the_cut_step_is_done_again(project: Path, prefect_server, step: str, middle, hang: str) -> None:
+def test_only_the_cut_step_is_done_again(
+    project: Path, prefect_server, step: str, middle, hang: str, request: pytest.FixtureRequest
+) -> None:
     kill_when(start(project, prefect_server, JETLANE_TEST_HANG=hang), middle(project))
     run = start(project, prefect_server)
     output = run.communicate(timeout=120)[0]
@@ -109,6 +111,8 @@ def test_only_the_cut_step_is_done_again(project: Path, prefect_server, step: st
     assert found[step] == "made", output
     if step == "train":
         assert "went on from step 3" in output
+    if request.node.callspec.id == "build":
+        assert "nothing sent" in output, output
 
 
 def test_nothing_outlives_a_killed_run(project: Path, stand_in: Path) -> None:
