@@ -59,9 +59,7 @@ def convert_model(
     from jetlane.tasks.uff import dump_text, uff_from_bytes, uff_to_bytes
     from jetlane.tasks.uff.convert import convert
 
-    params, graph, ssd = _read_both(
-        config.read(Path(pipeline_config)), Path(frozen_graph), options or ConvertOptions()
-    )
+    params, graph, ssd = _read_both(config.read(Path(pipeline_config)), Path(frozen_graph), options or ConvertOptions())
     uff = convert(graph, ssd, params)
     evaluation = params.nms.evaluation_threshold
     data = uff_to_bytes(uff)
@@ -87,9 +85,7 @@ def convert_model(
     }
 
 
-def explain_model(
-    frozen_graph: Path, pipeline_config: Path, options: Optional[ConvertOptions] = None
-) -> Explanation:
+def explain_model(frozen_graph: Path, pipeline_config: Path, options: Optional[ConvertOptions] = None) -> Explanation:
     """What a conversion does to a model, and what its layers cost; nothing is written.
 
     Raises:
