@@ -31,16 +31,18 @@ class Measured:
         map50: mAP@0.5 on the validation data; None where there is none.
         validation: Digest of that data.
         graph: Path of its frozen graph, for the day it is to be measured on other data.
+        graph_digest: Of that file: a graph that was given lies where its owner may write another over it.
     """
 
     model: str
     map50: Optional[float]
     validation: Optional[str]
     graph: str = ""
+    graph_digest: str = ""
 
 
 def measure_again(run: Run, live: Measured, data: Optional[StepResult], validation: str) -> Measured:
-    """A live model's worth on this run's validation data; as it was where its graph or the classes are gone.
+    """A live model's worth on this run's validation data; as it was where its graph is gone or another lies there.
 
     Args:
         validation: Digest of this run's validation data.
@@ -48,10 +50,12 @@ def measure_again(run: Run, live: Measured, data: Optional[StepResult], validati
     graph = Path(live.graph)
     if data is None or live.validation == validation or not live.graph or not graph.is_file():
         return live
+    if sha256_file(graph) != live.graph_digest:
+        return live
     source = image_source(run.spec, data)
     result = run.step(
         "baseline",
-        inputs={"frozen_graph": sha256_file(graph), "images": source.digest},
+        inputs={"frozen_graph": live.graph_digest, "images": source.digest},
         params={},
         code=CODE,
         make=lambda out: _measure(run, graph, data),

@@ -23,7 +23,7 @@ FROZEN = "frozen_inference_graph.pb"
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A frozen graph and its config, exported here or given by the user, with the digest of each."""
+    """A frozen graph and its config, exported here or given by the user, with the sha256 of each."""
 
     graph: Path
     config: Path
@@ -53,7 +53,7 @@ def export(run: Run, trained: StepResult) -> StepResult:
 
 def exported_model(exported: StepResult) -> FrozenModel:
     """What ``export`` made."""
-    digests = exported.digest(FROZEN), exported.digest(CONFIG)
+    digests = exported.outputs[FROZEN], exported.outputs[CONFIG]
     return FrozenModel(exported.file(FROZEN), exported.file(CONFIG), *digests)
 
 
@@ -65,7 +65,7 @@ def given_model(run: Run) -> FrozenModel:
     config = Path(model.pipeline_config)
     if model.saved_model is not None:
         frozen = freeze(run, Path(model.saved_model))
-        return FrozenModel(frozen.file(FROZEN), config, frozen.digest(FROZEN), sha256_file(config))
+        return FrozenModel(frozen.file(FROZEN), config, frozen.outputs[FROZEN], sha256_file(config))
     assert model.frozen_graph is not None
     graph = Path(model.frozen_graph)
     return FrozenModel(graph, config, sha256_file(graph), sha256_file(config))

@@ -142,12 +142,11 @@ def _keep_samples(seen: Images, reference: Sequence[Detections], threshold: floa
 def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenModel) -> Measured:
     """A frozen graph that was given, and TensorFlow's mAP of it, for the gate."""
     if not proof.facts["mAP"] or data is None:
-        return Measured(model.graph_digest, None, None, str(model.graph))
+        return Measured(model.graph_digest, None, None)
     return Measured(
         model=model.graph_digest,
         map50=proof.facts["mAP"]["tensorflow"]["mAP@0.5"] or 0.0,
         validation=data.digest(*data.facts["validation"]),
-        graph=str(model.graph),
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from jetlane.tasks.baseline import Measured, measure_again
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import Shapes
 
@@ -65,6 +67,14 @@ def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> N
     assert "verify with 30 sample images, not 32" in Path(outcome["report"]).read_text()
     stopped = flows.run(spec(dataset=data, gate={"min_map": 1.0}))
     assert stopped["kind"] == "GateError"
+
+
+def test_a_graph_written_over_the_live_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    graph = tmp_path / "frozen_inference_graph.pb"
+    graph.write_bytes(b"the next one")
+    live = Measured("old", 0.8, "data of then", str(graph), graph_digest=hashlib.sha256(b"the live one").hexdigest())
+    run, data = cast(Any, None), cast(Any, object())  # neither is asked
+    assert measure_again(run, live, data, "data of today") is live
 
 
 # Each row: what is wrong with the files, the class of the error, words of the message.
