@@ -82,7 +82,7 @@ BAD = [
     ("truncated", "GraphError", "frozen_inference_graph.pb"),
     ("lfs pointer", "GraphError", "LFS"),
     ("other classes", "DerivationError", "says 5 classes, the graph has 3"),
-    ("other size", "DerivationError", ""),
+    ("other size", "DerivationError", "192"),
 ]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -95,6 +98,19 @@ def test_the_first_run_makes_everything(base) -> None:
     assert made(base[1]) == {"dataset", "report"} | TRAINED
     assert base[1]["steps"]["deploy"] == "skipped"
     assert base[1]["changed"] is True
+
+
+def test_the_release_holds_all_that_a_board_and_a_reader_need(base) -> None:
+    release = Path(base[1]["release_path"])
+    manifest = json.loads((release / "manifest.json").read_text())
+    models = {"model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx"}
+    texts = {"labels.txt", "plugins.json", "config.py", "pipeline.config", "metrics.json", "expected.json"}
+    samples = {f"samples/{number:03d}.npy" for number in range(30)}
+    assert set(manifest["files"]) == models | texts | samples
+    for path, entry in manifest["files"].items():
+        assert hashlib.sha256((release / path).read_bytes()).hexdigest() == entry["sha256"]
+    assert {np.load(release / sample).shape for sample in samples} == {(240, 200, 3), (180, 320, 3)}
+    assert {"frozen_graph", "pipeline_config", "step dataset", "step train", "step export"} <= set(manifest["sources"])
 
 
 def test_the_second_run_makes_nothing(project: Project, base, flows) -> None:
