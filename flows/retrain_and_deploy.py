@@ -11,6 +11,7 @@ from typing import Any, Optional
 from prefect import flow
 
 from jetlane.flows.terminal import Terminal
+from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, RunSpec, Train, Verify
 from jetlane.tasks.convert import convert
@@ -23,7 +24,7 @@ from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight
 from jetlane.tasks.progress import PrefectProgress, Several
 from jetlane.tasks.release import origin_of, release, release_path
-from jetlane.tasks.report import page, report
+from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import train
 from jetlane.tasks.workspace import StepResult
@@ -103,4 +104,8 @@ def retrain_and_deploy(
     spec = resolve(spec)
     refuse_missing(spec)
     with Run(spec, Several([PrefectProgress(), Terminal()]), force) as run:
-        return story(run)
+        try:
+            return story(run)
+        except JetlaneError as error:
+            report_stopped(run, error)
+            raise

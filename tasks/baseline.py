@@ -11,6 +11,7 @@ from jetlane.tasks import images
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.images import image_source, load_images
 from jetlane.tasks.run import Run
+from jetlane.tasks.tools import TRAINING, versions
 from jetlane.tasks.workspace import StepResult, sha256_file
 
 CODE = (
@@ -58,6 +59,7 @@ def measure_again(run: Run, live: Measured, data: Optional[StepResult], validati
         inputs={"frozen_graph": live.graph_digest, "images": source.digest},
         params={},
         code=CODE,
+        tools=versions(TRAINING, run.python),
         make=lambda out: _measure(run, graph, data),
         describe=lambda result: f"the live model has mAP@0.5 {result.facts['mAP@0.5']:.3f} on this validation data",
     )

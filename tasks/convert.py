@@ -9,6 +9,7 @@ from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import convert_options
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
+from jetlane.tasks.tools import CONVERSION, versions
 from jetlane.tasks.workspace import StepResult
 
 CODE = (
@@ -36,6 +37,7 @@ def convert(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepRe
         inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
         params=asdict(options),
         code=CODE,
+        tools=versions(CONVERSION),
         make=lambda out: convert_model(model.graph, model.config, out, options),
         describe=_describe,
     )

@@ -11,6 +11,7 @@ from jetlane.tasks.baseline import Measured
 from jetlane.tasks.dataset import split_files
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
+from jetlane.tasks.tools import TRAINING, versions
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 from jetlane.tasks.workspace import StepResult, write_atomic
 
@@ -39,6 +40,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
         },
         params={},
         code=CODE,
+        tools=versions(TRAINING, run.python),
         make=lambda out: _evaluate(run, data, trained, out),
         describe=lambda result: f"mAP@0.5 {result.facts['mAP@0.5']:.3f}, mAP {result.facts['mAP']:.3f}",
     )

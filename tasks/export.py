@@ -8,6 +8,7 @@ from pathlib import Path
 from jetlane.specs.errors import SpecError
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
+from jetlane.tasks.tools import TRAINING, versions
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 from jetlane.tasks.workspace import StepResult, digest_of, sha256_file
 
@@ -46,6 +47,7 @@ def export(run: Run, trained: StepResult) -> StepResult:
         inputs={"checkpoint": checkpoint_digest(trained), "pipeline_config": trained.digest(CONFIG)},
         params={},
         code=CODE,
+        tools=versions(TRAINING, run.python),
         make=lambda out: run.odapi().export(ExportJob(*job, out)),
         describe=lambda result: f"{result.facts['bytes'] / 1e6:.1f} MB, {result.facts['nodes']} nodes",
     )
@@ -90,6 +92,7 @@ def freeze(run: Run, saved_model: Path) -> StepResult:
         inputs={"saved_model": digest_of(_weights(saved_model))},
         params={},
         code=FREEZE_CODE,
+        tools=versions(TRAINING, run.python),
         make=lambda out: run.odapi().freeze(saved_model, out),
         describe=lambda result: f"{result.facts['bytes'] / 1e6:.1f} MB, {result.facts['nodes']} nodes",
     )

@@ -12,6 +12,7 @@ from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.ssd.options import ConvertOptions
+from jetlane.tasks.tools import CONVERSION, versions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def plugins(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepRe
         inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
         params=asdict(options),
         code=CODE,
+        tools=versions(CONVERSION),
         make=lambda out: _derive(model, options, out),
         describe=_describe,
     )

@@ -19,6 +19,7 @@ from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.ssd.params import PluginParams
+from jetlane.tasks.tools import INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
 CODE = (
@@ -66,6 +67,7 @@ def preflight(
         },
         params={"samples": verify.samples, "threshold": verify.threshold, **tolerance},
         code=CODE,
+        tools={**versions(TRAINING, run.python), **versions(INFERENCE)},
         make=lambda out: _prove(
             run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, out
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -14,6 +13,7 @@ from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.preflight import expected_of, samples_of
 from jetlane.tasks.run import Run
+from jetlane.tasks.tools import CONVERSION, INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, sync_folder
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ CODE = ("jetlane.tasks.release", "jetlane.tasks.bundle", "jetlane.remote.agent.m
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
 #: Steps whose outputs are named in the manifest by their digest.
 _SOURCES = ("dataset", "train", "export", "convert")
-_TOOLS = ("jetlane", "tensorflow", "tf-models-research-object-detection", "onnx", "onnxruntime", "numpy", "protobuf")
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ def release(
             "tolerances": {precision: asdict(tolerance) for precision, tolerance in tolerances.items()},
             "roads": roads,
             "origin": origin,
+            "tools": tools_of(run),
         },
         code=CODE,
         make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, out),
@@ -136,7 +136,7 @@ def _write(
         labels=origin.labels,
         metrics=origin.metrics,
         sources=origin.sources,
-        tools={tool: _version(tool) for tool in _TOOLS if _version(tool)},
+        tools=tools_of(run),
         threshold=run.spec.verify.threshold,
         tolerances=tolerances_of(run.spec),
         roads=roads,
@@ -182,8 +182,6 @@ def _link(run: Run, result: StepResult) -> None:
     sync_folder(link.parent)
 
 
-def _version(tool: str) -> str:
-    try:
-        return metadata.version(tool)
-    except metadata.PackageNotFoundError:
-        return ""
+def tools_of(run: Run) -> dict[str, str]:
+    """Versions of everything that had a hand in the release, for its manifest."""
+    return {**versions(TRAINING, run.python), **versions(("jetlane", *CONVERSION, *INFERENCE))}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
+from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.prefect_task import step
+from jetlane.tasks.release import release_path
 from jetlane.tasks.run import Run
 from jetlane.tasks.run_facts import FAILED, SKIPPED, DeviceFacts, RunFacts
 from jetlane.tasks.workspace import StepResult, digest_of
@@ -15,11 +18,18 @@ CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run_fa
 
 
 @step("report")
-def report(run: Run, release: Path, devices: tuple[DeviceFacts, ...]) -> StepResult:
-    """Draw the page, unless the same story was drawn before; ``page`` is its path."""
+def report(
+    run: Run, release: Optional[Path], devices: tuple[DeviceFacts, ...], error: Optional[JetlaneError] = None
+) -> StepResult:
+    """Draw the page, unless the same story was drawn before; ``page`` is its path.
+
+    Args:
+        release: None where the run did not get that far.
+        error: What stopped the run.
+    """
     from jetlane.tasks.reporting.report import write_report
 
-    facts = gather(run, release, devices)
+    facts = gather(run, release, devices, error)
     result = run.step(
         "report",
         inputs={"story": digest_of(_lasting(facts))},
@@ -37,7 +47,17 @@ def page(result: StepResult) -> Path:
     return result.file(result.facts["page"])
 
 
-def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
+def report_stopped(run: Run, error: JetlaneError) -> None:
+    """Draw what a run reached that was stopped; where even that fails, the run's own error is what counts."""
+    if "report" not in run.results:
+        made = run.results.get("release")
+        with suppress(JetlaneError):
+            report(run, release_path(made) if made else None, (), error)
+
+
+def gather(
+    run: Run, release: Optional[Path], devices: Sequence[DeviceFacts], error: Optional[JetlaneError] = None
+) -> RunFacts:
     """Everything the run knows, in the report's form."""
 
     def recorded(name: str) -> Mapping[str, Any]:
@@ -51,7 +71,7 @@ def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
         started=run.started,
         seconds=round(run.seconds, 1),
         steps=tuple(run.steps),
-        labels=tuple((release / "labels.txt").read_text(encoding="utf-8").splitlines()),
+        labels=tuple((release / "labels.txt").read_text(encoding="utf-8").splitlines()) if release else (),
         dataset=recorded("dataset").get("stats", {}),
         metrics=evaluated.get("coco", {}),
         per_class=evaluated.get("per_class", {}),
@@ -59,9 +79,10 @@ def gather(run: Run, release: Path, devices: Sequence[DeviceFacts]) -> RunFacts:
         gate=gate,
         plugins=recorded("plugins"),
         preflight=recorded("preflight"),
-        release=release.name,
-        release_path=str(release),
+        release=release.name if release else "",
+        release_path=str(release or ""),
         devices=tuple(devices),
+        error=error.what if error else "",
         notes=tuple(run.notes),
     )
 
@@ -71,7 +92,9 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     data = facts.to_json()
     for name in ("started", "seconds", "notes"):
         del data[name]
-    data["steps"] = [(step["name"], step["key"]) for step in data["steps"]]
+    data["steps"] = [
+        (step["name"], step["key"], step["note"] if step["state"] == FAILED else "") for step in data["steps"]
+    ]
     data["gate"] = {key: data["gate"].get(key) for key in ("passed", "forced")}
     for device in data["devices"]:
         for name in ("bytes_sent", "seconds", "board"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -64,16 +65,19 @@ class Run:
         """Wall time since the run began."""
         return time.monotonic() - self._clock
 
+    @property
+    def python(self) -> str:
+        """The interpreter with the Object Detection API."""
+        return self.spec.train.python or sys.executable
+
     def odapi(self) -> OdapiChild:
         """The Object Detection API's process: started at first need, one for all steps of the run."""
         if self._child is None:
-            import sys
-
             from jetlane.tasks.odapi.client import OdapiChild
 
             log = self.workspace.root / "logs" / f"odapi-{self.started.replace(':', '')}.log"
             log.parent.mkdir(exist_ok=True)
-            self._child = self._stack.enter_context(OdapiChild(self.spec.train.python or sys.executable, log))
+            self._child = self._stack.enter_context(OdapiChild(self.python, log))
         return self._child
 
     def step(
@@ -85,9 +89,17 @@ class Run:
         code: Sequence[str],
         make: Callable[[Path], Optional[Mapping[str, Any]]],
         describe: Describe,
+        tools: Optional[Mapping[str, str]] = None,
         resumable: bool = False,
     ) -> StepResult:
-        """``Workspace.step``, told to whoever listens and entered in the step table."""
+        """``Workspace.step``, told to whoever listens and entered in the step table.
+
+        Args:
+            describe: Says in one line what was made.
+            tools: Versions of the programs that make the outputs; part of the key.
+        """
+        if tools:
+            inputs = {**inputs, "tools": ", ".join(f"{tool} {tools[tool]}" for tool in sorted(tools))}
 
         def making(out: Path) -> Optional[Mapping[str, Any]]:
             self.progress.started(name)

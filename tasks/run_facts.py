@@ -93,6 +93,7 @@ class RunFacts:
         release_path: Absolute path of the release's folder: ``samples/NNN.npy`` and ``expected.json`` (the
             workstation's detections) are the left half of the report's pictures.
         devices: One entry per device, in inventory order.
+        error: What stopped the run; empty where it came to its end.
         notes: Sentences a person should read: what was skipped and why, what was forced.
     """
 
@@ -112,6 +113,7 @@ class RunFacts:
     release: str = ""
     release_path: str = ""
     devices: tuple[DeviceFacts, ...] = ()
+    error: str = ""
     notes: tuple[str, ...] = ()
 
     def step(self, name: str) -> Optional[StepFacts]:

@@ -13,6 +13,7 @@ from jetlane.specs.schema import DEFAULT_STEPS, RunSpec
 from jetlane.tasks.dataset import split_files
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
+from jetlane.tasks.tools import TRAINING, versions
 from jetlane.tasks.workspace import StepResult, digest_of, sha256_file, write_atomic
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ CODE = (
     "jetlane.tasks.odapi.child.train",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.progress",
 )
 #: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.
 LIMIT = "jetlane-training"
@@ -53,6 +55,7 @@ def train(run: Run, data: StepResult) -> StepResult:
         # How often it is saved, and where the interpreter lies, does not shape the model.
         params={"seed": spec.seed},
         code=CODE,
+        tools=versions(TRAINING, run.python),
         make=lambda out: _train(run, data, config, out),
         describe=_describe,
         resumable=True,

@@ -62,6 +62,8 @@ def verdict(facts: RunFacts) -> tuple[str, str]:
     failed = next((step for step in facts.steps if step.state == FAILED), None)
     if failed is not None:
         return "bad", f"Stopped at {failed.name}. {failed.note}".strip()
+    if facts.error:
+        return "bad", f"Stopped. {facts.error}"
     running = sum(device.state in ("active", "unchanged") for device in facts.devices)
     if not facts.devices:
         return "good", "Made and proven; no device was asked for."

@@ -89,6 +89,10 @@ def test_a_stopped_run_says_where(facts: RunFacts) -> None:
     assert "<figure" not in page
 
 
+def test_a_run_stopped_outside_of_a_step_says_why(facts: RunFacts) -> None:
+    assert "Stopped. the label map is not there" in render(replace(facts, error="the label map is not there"))
+
+
 def test_loss_curve_leaves_out_what_is_not_finite() -> None:
     drawn = loss_curve([(0, 10.0), (1, float("nan")), (2, 1.0)])
     assert drawn.count(",") == 2 and "nan" not in drawn
