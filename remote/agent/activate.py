@@ -16,6 +16,7 @@ def activate(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """
     release = str(request.get("release"))
     with store.lock():
+        _finish_rollback(store)
         _check(store, release)
         before = store.pointed("current")
         if before != release:
@@ -33,6 +34,7 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         AgentError: There is nothing to go back to (kind ``absent``), or it must be built and verified again first.
     """
     with store.lock():
+        _finish_rollback(store)
         current, previous = store.pointed("current"), store.pointed("previous")
         if previous is None or previous == current:
             raise AgentError(
@@ -42,10 +44,20 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 "absent",
             )
         _check(store, previous)
-        store.point("current", previous)
         if current is not None:
-            store.point("previous", current)
+            store.point("left", current)
+        store.point("current", previous)
+        _finish_rollback(store)
     return {"release": previous, "previous": current}
+
+
+def _finish_rollback(store: Store) -> None:
+    """Do the second half of a rollback, also of one that a power cut stopped between its two halves: ``left`` remembers
+    what ran before, as long as ``previous`` does not."""
+    left = store.pointed("left")
+    if left is not None and left != store.pointed("current"):
+        store.point("previous", left)
+    store.forget("left")
 
 
 def _check(store: Store, release: str) -> None:

@@ -6,7 +6,7 @@
     <root>/engines/<key>/      engine, engine.json
     <root>/reports/<id>.json   what the last verification saw
     <root>/build/              the running or last build: job, heartbeat, outcome, log
-    <root>/current previous    symlinks to releases
+    <root>/current previous    symlinks to releases; ``left`` while a rollback swaps them
     <root>/state.json          which release was verified with which engine
     <root>/config.json         the board owner's: {"quota": bytes}
     <root>/lock build.lock     flock
@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from . import manifest as manifests
 from .errors import AgentError
-from .files import point, read_json, write_json
+from .files import point, read_json, sync_folder, write_json
 
 
 class Store(object):
@@ -80,6 +80,11 @@ class Store(object):
 
     def point(self, link: str, release: str) -> None:
         point(self.path(link), os.path.join("releases", release))
+
+    def forget(self, link: str) -> None:
+        if os.path.lexists(self.path(link)):
+            os.unlink(self.path(link))
+            sync_folder(self.root)
 
     # state
 
