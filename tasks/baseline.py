@@ -23,6 +23,12 @@ CODE = (
 )
 
 
+def class_names(data: StepResult) -> tuple[str, ...]:
+    """Names of a data set's classes, in the order of their numbers."""
+    named = labels_of(data.facts)
+    return tuple(named[number] for number in sorted(named))
+
+
 @dataclass(frozen=True)
 class Measured:
     """A model and what it was found to be worth.
@@ -31,6 +37,7 @@ class Measured:
         model: Digest that tells it from other models.
         map50: mAP@0.5 on the validation data; None where there is none.
         validation: Digest of that data.
+        labels: Names of its classes, in the order of their numbers; empty where they are not known.
         graph: Path of its frozen graph, for the day it is to be measured on other data.
         graph_digest: Of that file: a graph that was given lies where its owner may write another over it.
     """
@@ -38,6 +45,7 @@ class Measured:
     model: str
     map50: Optional[float]
     validation: Optional[str]
+    labels: tuple[str, ...] = ()
     graph: str = ""
     graph_digest: str = ""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jetlane.tasks.baseline import Measured
+from jetlane.tasks.baseline import Measured, class_names
 from jetlane.tasks.dataset import split_files
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
@@ -68,4 +68,5 @@ def checkpoint_measured(evaluated: StepResult, data: StepResult, trained: StepRe
         model=checkpoint_digest(trained),
         map50=evaluated.facts["mAP@0.5"] or 0.0,
         validation=data.digest(*data.facts["validation"]),
+        labels=class_names(data),
     )

@@ -7,8 +7,8 @@ A decision, taken anew in every run, because the live release is part of it:
   ``gate.margin`` below it (exactly that much below still passes);
 * the first run has no live release: the threshold alone decides;
 * a live release that was measured on other data is measured again on this run's, where its graph is still there;
-* a live release without comparable numbers stops the run, for nobody can tell whether the new model is worse;
-  ``--force`` says that a person looked;
+* a live release that knows other classes, or has no comparable numbers, stops the run, for nobody can tell whether the
+  new model is worse; ``--force`` says that a person looked;
 * ``--force`` lets a refused model through, and the refusal is recorded in the report.
 """
 
@@ -78,6 +78,9 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
         remark = "no live release to compare with"
     elif live.measured.model == measured.model:
         remark = f"the live release {live.release} carries this very model"
+    elif _other_classes(live.measured, measured):
+        classes = ", ".join(live.measured.labels)
+        reasons.append(f"the live release {live.release} knows other classes ({classes}), so the two cannot be compared")
     elif live.measured.map50 is None or live.measured.validation != measured.validation:
         cause = "was never measured" if live.measured.map50 is None else "was measured on other validation data"
         reasons.append(f"the live release {live.release} {cause}, so the two cannot be compared")
@@ -102,6 +105,10 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
     )
 
 
+def _other_classes(one: Measured, other: Measured) -> bool:
+    return bool(one.labels and other.labels) and one.labels != other.labels
+
+
 @step("gate")
 def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[Decision]:
     """Let the model through, or stop the run; without validation data there is nothing to decide by, which is said.
@@ -113,7 +120,7 @@ def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[D
         run.skip("there is no validation data to measure mAP on", "gate")
         return None
     live = read_live(run.workspace, run.spec.name)
-    if live is not None and live.measured.model != measured.model:
+    if live is not None and live.measured.model != measured.model and not _other_classes(live.measured, measured):
         live = replace(live, measured=measure_again(run, live.measured, data, str(measured.validation)))
     decision = decide(run.spec.gate, measured.map50, measured, live, run.force)
     facts: dict[str, Any] = asdict(decision)
@@ -150,7 +157,7 @@ def read_live(workspace: Workspace, name: str) -> Optional[Live]:
         return None
     release = str(known.get("release", "(unknown)"))
     worth = _read(workspace.root / "measured" / f"{release}.json") or {}
-    return Live(release, Measured(**{**_UNKNOWN, **worth}))
+    return Live(release, Measured(**{**_UNKNOWN, **worth, "labels": tuple(worth.get("labels") or ())}))
 
 
 _UNKNOWN: dict[str, Any] = {"model": "", "map50": None, "validation": None}

@@ -11,7 +11,7 @@ import numpy as np
 
 from jetlane.remote.agent.detections import Detections
 from jetlane.tasks import images
-from jetlane.tasks.baseline import Measured
+from jetlane.tasks.baseline import Measured, class_names
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.images import Images, image_source, load_images
@@ -149,6 +149,7 @@ def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenM
         model=model.graph_digest,
         map50=proof.facts["mAP"]["tensorflow"]["mAP@0.5"] or 0.0,
         validation=data.digest(*data.facts["validation"]),
+        labels=class_names(data),
     )
 
 

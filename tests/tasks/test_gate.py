@@ -11,11 +11,11 @@ from jetlane.tasks.baseline import Measured
 from jetlane.tasks.gate import Live, decide, read_live, remember_live, remember_measured
 from jetlane.tasks.workspace import Workspace
 
-NEW = Measured(model="new", map50=0.80, validation="data")
+NEW = Measured(model="new", map50=0.80, validation="data", labels=("car", "dog"))
 
 
-def live(map50: float | None = 0.80, model: str = "old", validation: str | None = "data") -> Live:
-    return Live("signs-0123456789ab", Measured(model, map50, validation))
+def live(map50: float | None = 0.80, model: str = "old", validation: str | None = "data", labels=()) -> Live:
+    return Live("signs-0123456789ab", Measured(model, map50, validation, labels))
 
 
 # Each row: the rule, mAP of the new model, what is live, least mAP, margin, forced, passes, words of the reasons.
@@ -29,6 +29,8 @@ RULES = [
     ("bad in both ways", 0.40, live(0.81), 0.5, 0.01, False, False, "min_map"),
     ("the same model again", 0.80, live(0.99, model="new"), 0.5, 0.0, False, True, ""),
     ("live on other data", 0.80, live(0.80, validation="other"), 0.5, 0.01, False, False, "other validation data"),
+    ("live knows the same classes", 0.80, live(0.80, labels=("car", "dog")), 0.5, 0.01, False, True, ""),
+    ("live knows other classes", 0.80, live(0.80, labels=("dog", "car")), 0.5, 0.01, False, False, "(dog, car)"),
     ("live never measured", 0.80, live(None), 0.5, 0.01, False, False, "never measured"),
     ("forced over the threshold", 0.10, None, 0.5, 0.01, True, True, "min_map"),
     ("forced over a missing baseline", 0.80, live(None), 0.5, 0.01, True, True, "never measured"),
