@@ -80,7 +80,7 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
         remark = f"the live release {live.release} carries this very model"
     elif _other_classes(live.measured, measured):
         classes = ", ".join(live.measured.labels)
-        reasons.append(f"the live release {live.release} knows other classes ({classes}), so the two cannot be compared")
+        reasons.append(f"the live release {live.release} knows other classes ({classes}): the two cannot be compared")
     elif live.measured.map50 is None or live.measured.validation != measured.validation:
         cause = "was never measured" if live.measured.map50 is None else "was measured on other validation data"
         reasons.append(f"the live release {live.release} {cause}, so the two cannot be compared")
