@@ -60,8 +60,16 @@ def exported_model(exported: StepResult) -> FrozenModel:
 
 
 def given_model(run: Run) -> FrozenModel:
-    """The spec's own frozen graph or SavedModel, instead of training one."""
+    """The spec's own frozen graph or SavedModel, instead of training one.
+
+    Raises:
+        DatasetError: The label map cannot be used; known here, before any work is done for it.
+    """
+    from jetlane.tasks.data.labels import read_label_map
+
     run.skip("the spec gives a model", "train", "evaluate", "export")
+    if run.spec.dataset is not None and run.spec.dataset.label_map is not None:
+        read_label_map(Path(run.spec.dataset.label_map))
     model = run.spec.model
     assert model.pipeline_config is not None
     config = Path(model.pipeline_config)
