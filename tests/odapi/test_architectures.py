@@ -1,21 +1,194 @@
-"""Every bundled template trains, exports and infers."""
+"""Every architecture trains, exports and converts, and the converted model finds what TensorFlow finds."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from google.protobuf import text_format
 from tests.odapi.conftest import TINY, Data
 from tests.odapi.test_jobs import pycocotools_numbers
 
+from jetlane.remote.agent.image import to_input
+from jetlane.tasks.conversion import ConvertOptions, convert_model
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import Shapes
-from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild
-from jetlane.tasks.odapi.pipeline import ModelSettings, architectures
+from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild, TrainJob
+from jetlane.tasks.odapi.pipeline import ModelSettings, architectures, overlay, render
+from jetlane.tasks.proof.agreement import compare
+from jetlane.tasks.proof.onnx_detector import OnnxDetector
+from jetlane.tasks.ssd import config
+from jetlane.tasks.ssd.derive import MOST_TOP_K
+from jetlane.tasks.ssd.params import PluginParams
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+
+#: Of raw boxes (fractions of the image) and scores.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A pipeline.config of it, made from a template's, and which road it takes.
+
+    Attributes:
+        extractor: ``feature_extractor.type``.
+        template: The bundled one it is made from.
+        changes: Text proto merged over its ``model.ssd``.
+        plugin: Its anchors are made by GridAnchor_TRT; otherwise they travel as a constant.
+        evidence: The weakest among the patterns of its UFF file.
+    """
+
+    extractor: str
+    template: str = "ssd_mobilenet_v2"
+    depth_multiplier: float = 0.25
+    changes: str = ""
+    plugin: bool = True
+    evidence: str = "seen"
+
+    def pipeline_config(self, path: Path) -> None:
+        """Write one as a user would have it.
+
+        After the three steps the running means and variances are those of the batches, and scores are spread out, so
+        that an error anywhere in the network shows.
+        """
+        settings = ModelSettings(architecture=self.template, depth_multiplier=self.depth_multiplier, steps=3)
+        path.write_text(render(settings, num_classes=3))
+        message = config.read(path).message
+        ssd = message.model.ssd
+        ssd.feature_extractor.type = self.extractor
+        for changes in (_LIVELY, self.changes):
+            text_format.Merge(changes, ssd)
+        path.write_text(text_format.MessageToString(message))
+
+
+_LIVELY = """
+feature_extractor { conv_hyperparams { batch_norm { decay: 0.3 } } }
+box_predictor { convolutional_box_predictor {
+    class_prediction_bias_init: -2
+    conv_hyperparams {
+        batch_norm { decay: 0.3 }
+        initializer { truncated_normal_initializer { stddev: 0.1 } }
+    }
+} }
+"""
+_SHARED_PREDICTOR = """
+box_predictor { weight_shared_convolutional_box_predictor {
+    depth: 32
+    num_layers_before_predictor: 2
+    kernel_size: 3
+    class_prediction_bias_init: -2
+    conv_hyperparams {
+        activation: RELU_6
+        regularizer { l2_regularizer { weight: 4e-5 } }
+        batch_norm { decay: 0.3 scale: true epsilon: 0.001 }
+        initializer { truncated_normal_initializer { stddev: 0.1 } }
+    }
+} }
+"""
+_FPN = f"""
+{_SHARED_PREDICTOR}
+feature_extractor {{ fpn {{ min_level: 3 max_level: 7 additional_layer_depth: 32 }} }}
+anchor_generator {{ multiscale_anchor_generator {{
+    min_level: 3 max_level: 7 anchor_scale: 4 scales_per_octave: 2
+    aspect_ratios: [1, 2, 0.5]
+}} }}
+"""
+_PPN = f"{_SHARED_PREDICTOR} anchor_generator {{ ssd_anchor_generator {{ reduce_boxes_in_lowest_layer: false }} }}"
+#: It takes this size alone, and has five layers.
+_EMBEDDED = """
+image_resizer { fixed_shape_resizer { height: 256 width: 256 } }
+anchor_generator { ssd_anchor_generator { num_layers: 5 } }
+"""
+
+ARCHITECTURES = [
+    Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", depth_multiplier=1),
+    Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", depth_multiplier=0.75),
+    Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", depth_multiplier=0.5),
+    Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1"),
+    Architecture("ssd_mobilenet_v2", "ssd_mobilenet_v2"),
+    Architecture("ssd_mobilenet_v2", "ssdlite_mobilenet_v2"),
+    Architecture("ssd_inception_v2", "ssd_inception_v2", evidence="documented"),
+    Architecture("ssd_mobilenet_v3_small", "ssdlite_mobilenet_v2", evidence="unproven"),
+    Architecture("ssd_mobilenet_v3_large", "ssdlite_mobilenet_v2", evidence="unproven"),
+    Architecture("ssd_mobiledet_cpu", "ssdlite_mobilenet_v2", evidence="unproven"),
+    Architecture("ssd_mobilenet_v1_ppn", changes=_PPN, plugin=False, evidence="documented"),
+    Architecture("ssd_mobilenet_v1_fpn", changes=_FPN, plugin=False, evidence="documented"),
+    Architecture("ssd_resnet50_v1_fpn", changes=_FPN, depth_multiplier=1, plugin=False, evidence="documented"),
+    Architecture("embedded_ssd_mobilenet_v1", changes=_EMBEDDED),
+]
+
+
+def test_every_template_is_among_them() -> None:
+    assert {one.template for one in ARCHITECTURES} == set(architectures())
+
+
+@pytest.mark.parametrize(
+    "architecture", ARCHITECTURES, ids=lambda one: f"{one.extractor}-{one.template}-{one.depth_multiplier:g}"
+)
+def test_a_converted_model_finds_what_tensorflow_finds(
+    child: OdapiChild, data: Data, tmp_path: Path, architecture: Architecture
+) -> None:
+    architecture.pipeline_config(tmp_path / "own.config")
+    job = data.job(tmp_path, checkpoint_every=3)
+    job.pipeline_config.write_text(overlay(tmp_path / "own.config", 3, batch_size=2))
+    frozen = _train_and_export(child, job, tmp_path / "export")
+    everything = ConvertOptions(top_k=MOST_TOP_K)  # as TensorFlow suppresses: without a choice of candidates before
+    facts = convert_model(frozen, job.pipeline_config, tmp_path / "model", everything)
+    params = PluginParams.from_json(facts["plugins"])
+    assert (params.grid_anchor is not None) == architecture.plugin
+    order = ("seen", "documented", "unproven")
+    assert max((one["status"] for one in facts["evidence"]), key=order.index) == architecture.evidence
+
+    images = [sample.image for sample in read_samples(job.validation_records, 3)]
+    ours = _raw(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])
+    theirs = _tensorflows_raw(frozen, images, tmp_path)
+    for (boxes, scores), (expected_boxes, expected_scores) in zip(ours, theirs):
+        assert expected_scores[:, 1:].std() > 0.005
+        assert np.abs(boxes - expected_boxes).max() < TOLERANCE
+        assert np.abs(scores - expected_scores).max() < TOLERANCE
+
+    expected = child.infer(frozen, images)
+    detector = OnnxDetector((tmp_path / "model" / "model.eval.onnx").read_bytes(), params.input)
+    threshold = max(float(one.scores.min()) for one in expected)  # where the first list of 100 is cut off
+    agreement = compare(expected, [detector.detect(image) for image in images], threshold, 0.9999, TOLERANCE)
+    assert agreement.agreed and agreement.matched >= 100, agreement.to_json()
+
+
+def _train_and_export(child: OdapiChild, job: TrainJob, out: Path) -> Path:
+    facts = child.train(job)
+    child.export(ExportJob(job.pipeline_config, job.model_dir / facts["checkpoint"], out))
+    return out / "frozen_inference_graph.pb"
+
+
+def _raw(model: Path, images: list[np.ndarray], image_input: dict) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(boxes, scores) of each image, as the lowered network gives them."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    feeds = [{"Input": to_input(image, image_input)[0][None]} for image in images]
+    return [tuple(output[0] for output in session.run(["boxes", "scores"], feed)) for feed in feeds]
+
+
+def _tensorflows_raw(frozen: Path, images: list[np.ndarray], folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same, as the frozen graph gives them."""
+    np.savez(folder / "images.npz", *images)
+    program = Path(__file__).with_name("raw_outputs.py")
+    done = subprocess.run(
+        [sys.executable, program, frozen, folder / "images.npz", folder / "raw.npz"],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "raw.npz") as found:
+        return [(boxes[:, [1, 0, 3, 2]], scores) for boxes, scores in zip(found["boxes"], found["scores"])]
 
 
 @pytest.mark.parametrize("architecture", architectures())
