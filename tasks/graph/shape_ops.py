@@ -13,7 +13,7 @@ import numpy as np
 
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.graph import Node
-from jetlane.tasks.graph.value_ops import strided_slice
+from jetlane.tasks.graph.value_ops import integers, strided_slice
 
 Shape = tuple[int, ...]
 
@@ -104,7 +104,7 @@ def _pad(node: Node, x: Fact, paddings: Fact, *rest: Fact) -> list[Shape]:
 
 
 def _reshape(node: Node, x: Fact, shape: Fact) -> list[Shape]:
-    wanted = [int(size) for size in _value(shape)]
+    wanted = integers(_value(shape))
     if -1 in wanted:
         known = int(np.prod([size for size in wanted if size != -1]))
         count = int(np.prod(_shape(x)))
@@ -150,11 +150,11 @@ def _unpack(node: Node, x: Fact) -> list[Shape]:
 
 def _transpose(node: Node, x: Fact, permutation: Fact) -> list[Shape]:
     shape = _shape(x)
-    return [tuple(shape[int(axis)] for axis in _value(permutation))]
+    return [tuple(shape[axis] for axis in integers(_value(permutation)))]
 
 
 def _tile(node: Node, x: Fact, multiples: Fact) -> list[Shape]:
-    return [tuple(size * int(times) for size, times in zip(_shape(x), _value(multiples)))]
+    return [tuple(size * times for size, times in zip(_shape(x), integers(_value(multiples))))]
 
 
 def _strided_slice(node: Node, x: Fact, *bounds: Fact) -> list[Shape]:
@@ -163,8 +163,8 @@ def _strided_slice(node: Node, x: Fact, *bounds: Fact) -> list[Shape]:
 
 
 def _slice(node: Node, x: Fact, begin: Fact, size: Fact) -> list[Shape]:
-    sizes = zip(_shape(x), _value(begin), _value(size))
-    return [tuple(full - int(b) if s == -1 else int(s) for full, b, s in sizes)]
+    sizes = zip(_shape(x), integers(_value(begin)), integers(_value(size)))
+    return [tuple(full - b if s == -1 else s for full, b, s in sizes)]
 
 
 def _reduce(node: Node, x: Fact, axes: Fact) -> list[Shape]:
@@ -181,12 +181,12 @@ def _matmul(node: Node, a: Fact, b: Fact) -> list[Shape]:
 
 
 def _resize(node: Node, x: Fact, size: Fact) -> list[Shape]:
-    shape, wanted = _shape(x), _value(size)
-    return [(shape[0], int(wanted[0]), int(wanted[1]), shape[3])]
+    shape, (height, width) = _shape(x), integers(_value(size))
+    return [(shape[0], height, width, shape[3])]
 
 
 def _conv_transpose(node: Node, size: Fact, kernel: Fact, x: Fact) -> list[Shape]:
-    return [tuple(int(s) for s in _value(size))]
+    return [tuple(integers(_value(size)))]
 
 
 def _batch_norm(node: Node, x: Fact, *rest: Fact) -> list[Shape]:

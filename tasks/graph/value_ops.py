@@ -57,8 +57,19 @@ def _split(node: Node, axis: Array, x: Array) -> tuple[Array, ...]:
     return tuple(np.split(x, int(node.attr("num_split", 1)), axis=axis.item()))
 
 
+def integers(values: Array) -> list[int]:
+    """A shape, permutation or list of bounds as whole numbers.
+
+    Raises:
+        ValueError: It is a matrix, as only a damaged graph has it.
+    """
+    if values.ndim > 1:
+        raise ValueError(f"a list of numbers is wanted, not an array of shape {list(values.shape)}")
+    return [int(value) for value in np.atleast_1d(values)]
+
+
 def _slice(node: Node, x: Array, begin: Array, size: Array) -> tuple[Array, ...]:
-    cut = tuple(slice(int(b), None if s == -1 else int(b) + int(s)) for b, s in zip(begin, size))
+    cut = tuple(slice(b, None if s == -1 else b + s) for b, s in zip(integers(begin), integers(size)))
     return (x[cut],)
 
 
@@ -66,16 +77,16 @@ def strided_slice(node: Node, x: Array, begin: Array, end: Array, strides: Array
     """StridedSlice with begin, end, ellipsis, new-axis and shrink masks."""
     masks = {key: int(node.attr(f"{key}_mask", 0)) for key in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
     cut: list[Any] = []
-    for i, (b, e, s) in enumerate(zip(begin, end, strides)):
+    for i, (b, e, s) in enumerate(zip(integers(begin), integers(end), integers(strides))):
         bit = 1 << i
         if masks["ellipsis"] & bit:
             cut.append(Ellipsis)
         elif masks["new_axis"] & bit:
             cut.append(None)
         elif masks["shrink_axis"] & bit:
-            cut.append(int(b))
+            cut.append(b)
         else:
-            cut.append(slice(None if masks["begin"] & bit else int(b), None if masks["end"] & bit else int(e), int(s)))
+            cut.append(slice(None if masks["begin"] & bit else b, None if masks["end"] & bit else e, s))
     return (x[tuple(cut)],)
 
 
@@ -97,7 +108,7 @@ def _range(node: Node, start: Array, limit: Array, delta: Array) -> tuple[Array,
 
 
 def _fill(node: Node, shape: Array, value: Array) -> tuple[Array, ...]:
-    return (np.full(tuple(int(s) for s in shape), value, value.dtype),)
+    return (np.full(integers(shape), value, value.dtype),)
 
 
 def _fused_batch_norm(
@@ -161,10 +172,10 @@ VALUE_OPS: dict[str, Rule] = {
     "Shape": _one(lambda x: np.array(x.shape, np.int32)),
     "Size": _one(lambda x: np.int32(x.size)),
     "Rank": _one(lambda x: np.int32(x.ndim)),
-    "Reshape": _one(lambda x, shape: np.reshape(x, tuple(int(s) for s in shape))),
+    "Reshape": _one(lambda x, shape: np.reshape(x, integers(shape))),
     "ExpandDims": _one(lambda x, axis: np.expand_dims(x, axis.item())),
-    "Tile": _one(lambda x, multiples: np.tile(x, tuple(int(m) for m in multiples))),
-    "Transpose": _one(lambda x, permutation: np.transpose(x, tuple(int(p) for p in permutation))),
+    "Tile": _one(lambda x, multiples: np.tile(x, integers(multiples))),
+    "Transpose": _one(lambda x, permutation: np.transpose(x, integers(permutation))),
     "Pad": _one(lambda x, paddings: np.pad(x, [(int(a), int(b)) for a, b in paddings])),
     "BiasAdd": _one(np.add),
     "Cast": _cast,

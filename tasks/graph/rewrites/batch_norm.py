@@ -26,7 +26,10 @@ def split_batch_norms(graph: Graph, evaluator: Evaluator) -> Applied:
         if len({value.shape for value in values if value is not None}) != 1:
             raise GraphError(f"the parameters of {node.name!r} differ in their shapes", "", "export the graph again")
         gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in values)
-        scale = gamma / np.sqrt(variance + float(node.attr("epsilon", 1e-3)))
+        spread = variance + float(node.attr("epsilon", 1e-3))
+        if not np.all(spread > 0):
+            raise GraphError(f"the batch norm {node.name!r} has a negative variance", "", "export the graph again")
+        scale = gamma / np.sqrt(spread)
         data_format = {"data_format": node.attr("data_format", "NHWC")}
         factor = graph.add(const(graph.unused_name(f"{node.name}/scale"), scale.astype(np.float32)))
         summand = graph.add(const(graph.unused_name(f"{node.name}/offset"), (beta - mean * scale).astype(np.float32)))
