@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
@@ -160,12 +161,13 @@ def _stop(state: Mapping[str, object], name: str) -> bool:
     known = _known(state, name)
     if known is None or _since(known.pid) != known.since:
         return False
-    os.killpg(known.pid, signal.SIGTERM)
     deadline = time.monotonic() + 20
-    while _since(known.pid) == known.since:
-        if time.monotonic() > deadline:
-            os.killpg(known.pid, signal.SIGKILL)
-        time.sleep(0.1)
+    with suppress(ProcessLookupError):  # it may end by itself between a look and a signal
+        os.killpg(known.pid, signal.SIGTERM)
+        while _since(known.pid) == known.since:
+            if time.monotonic() > deadline:
+                os.killpg(known.pid, signal.SIGKILL)
+            time.sleep(0.1)
     return True
 
 

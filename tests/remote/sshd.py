@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +58,14 @@ class Sshd:
                     children.append(int(entry))
         return children
 
-    def stop(self) -> None:
+    def kill_sessions(self) -> None:
+        """Cut every connection; one process of a connection may end by the other's death."""
         for pid in self.sessions():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        self.kill_sessions()
         self.process.terminate()
         self.process.wait()
 

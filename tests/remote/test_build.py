@@ -133,8 +133,7 @@ def test_outlives_a_killed_sshd_session(sshd, release: Path, tmp_path: Path) -> 
         slow.root = Path(device.root)
         first = deliver_elsewhere(release, device)
         slow.worker()
-        for pid in sshd.sessions():
-            os.kill(pid, signal.SIGKILL)
+        sshd.kill_sessions()
         assert first.wait(timeout=60) != 0 and b"the connection was lost" in first.communicate()[1]
         report = deliver(release, device, lambda event: slow.go() if event.get("event") == "heartbeat" else None)
         assert report.state == "active" and f"engine {report.engine} was already being built" in report.skipped

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -46,8 +44,7 @@ def test_resumes_when_the_session_is_killed_in_the_middle_of_an_upload(
     def cut() -> None:
         while not part.is_file() or part.stat().st_size < 1_000_000:
             pass
-        for pid in sshd.sessions():
-            os.kill(pid, signal.SIGKILL)
+        sshd.kill_sessions()
 
     killer = threading.Thread(target=cut)
     killer.start()
