@@ -14,23 +14,16 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Optional
 
-from jetlane.flows.server import QUIET, healthy, wait_until_healthy
+from jetlane.flows.processes import Started, noted, started_at
+from jetlane.flows.server import QUIET, ask, healthy, wait_until_healthy
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.workspace import Workspace, write_atomic
 
 POOL = "jetlane"
-
-
-@dataclass(frozen=True)
-class Started:
-    """A process: its number, and when the kernel started it."""
-
-    pid: int
-    since: str
+_WORKER_SECONDS = 60
 
 
 def up(workspace: Path, project: Path, port: int) -> str:
@@ -68,6 +61,7 @@ def up(workspace: Path, project: Path, port: int) -> str:
     if not _alive(state, "worker"):
         worker = _start(["worker", "start", "--pool", POOL], environment, folder, folder / "worker.log")
         _write_state(folder, url, {"worker": worker})
+        _wait_until_online(url, worker, folder / "worker.log")
     return url
 
 
@@ -93,7 +87,7 @@ def _write_state(folder: Path, url: str, processes: Mapping[str, subprocess.Pope
     known = read_state(folder).get("processes")
     merged = dict(known) if isinstance(known, dict) else {}
     for name, process in processes.items():
-        merged[name] = asdict(Started(process.pid, _since(process.pid) or ""))
+        merged[name] = asdict(Started(process.pid, started_at(process.pid) or ""))
     write_atomic(folder / "state.json", json.dumps({"url": url, "processes": merged}, indent=1))
 
 
@@ -108,6 +102,20 @@ def _make_deployments(environment: Mapping[str, str], project: Path) -> None:
         _prefect(command, environment, project)
     if not _succeeds(["gcl", "inspect", LIMIT], environment, project):
         _prefect(["gcl", "create", LIMIT, "--limit", "1"], environment, project)
+
+
+def _wait_until_online(url: str, worker: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the server has heard of the worker.
+
+    Raises:
+        JetlaneError: It ended, or said nothing within a minute.
+    """
+    deadline = time.monotonic() + _WORKER_SECONDS
+    while not any(known["status"] == "ONLINE" for known in ask(f"{url}/work_pools/{POOL}/workers/filter", {})):
+        if worker.poll() is not None or time.monotonic() > deadline:
+            lines = log.read_text(errors="replace").strip().splitlines()[-8:]
+            raise JetlaneError("the Prefect worker did not start", "\n".join(lines), f"its log is {log}")
+        time.sleep(0.2)
 
 
 def _command(arguments: list[str]) -> list[str]:
@@ -143,38 +151,20 @@ def _succeeds(arguments: list[str], environment: Mapping[str, str], project: Pat
     return done.returncode == 0
 
 
-def _known(state: Mapping[str, object], name: str) -> Optional[Started]:
-    processes = state.get("processes")
-    entry = processes.get(name) if isinstance(processes, dict) else None
-    try:
-        return Started(int(entry["pid"]), str(entry["since"])) if entry else None
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def _alive(state: Mapping[str, object], name: str) -> bool:
-    known = _known(state, name)
-    return known is not None and _since(known.pid) == known.since
+    known = noted(state, name)
+    return known is not None and known.runs
 
 
 def _stop(state: Mapping[str, object], name: str) -> bool:
-    known = _known(state, name)
-    if known is None or _since(known.pid) != known.since:
+    known = noted(state, name)
+    if known is None or not known.runs:
         return False
     deadline = time.monotonic() + 20
     with suppress(ProcessLookupError):  # it may end by itself between a look and a signal
         os.killpg(known.pid, signal.SIGTERM)
-        while _since(known.pid) == known.since:
+        while known.runs:
             if time.monotonic() > deadline:
                 os.killpg(known.pid, signal.SIGKILL)
             time.sleep(0.1)
     return True
-
-
-def _since(pid: int) -> Optional[str]:
-    """When a process started, as ``ps`` says; None when there is none, or only its remains."""
-    done = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
-    )
-    words = done.stdout.split(None, 1)
-    return None if len(words) < 2 or words[0].startswith("Z") else words[1].strip()

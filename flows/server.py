@@ -6,6 +6,7 @@ server can start while the rest of the program is still being imported.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -40,6 +41,14 @@ def healthy(url: str, timeout: float = 1.0) -> bool:
             return answer.status == 200
     except (OSError, ValueError):
         return False
+
+
+def ask(url: str, body: Mapping[str, Any]) -> Any:
+    """What a Prefect API answers to a posted JSON body."""
+    headers = {"Content-Type": "application/json"}
+    posted = urllib.request.Request(url, json.dumps(dict(body)).encode(), headers, method="POST")
+    with urllib.request.urlopen(posted, timeout=10) as answer:
+        return json.load(answer)
 
 
 def free_port() -> int:

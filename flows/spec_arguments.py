@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Optional
 
@@ -57,9 +56,11 @@ def _as_json(deployment: str, path: Path) -> str:
 
 def running_server(state: Path = STATE) -> Optional[str]:
     """The API of the server that ``jetlane up`` started in this folder, when its process lives."""
+    from jetlane.flows.processes import noted
+
     try:
         known = json.loads(state.read_text())
-        os.kill(known["processes"]["server"]["pid"], 0)
-        return known["url"]
-    except (OSError, ValueError, KeyError, TypeError):
+        server = noted(known, "server")
+        return known["url"] if server is not None and server.runs else None
+    except (OSError, ValueError, KeyError, AttributeError):
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jetlane.flows.processes import started_at
 from jetlane.flows.server import free_port
 from jetlane.flows.spec_arguments import rewrite, running_server
 from jetlane.specs.errors import SpecError
@@ -187,6 +188,10 @@ def test_a_server_that_is_gone_is_not_named(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": gone.pid, "since": ""}}}))
     assert running_server(state) is None
+    # a process that was given the same number since is not the server
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": os.getpid(), "since": ""}}}))
+    assert running_server(state) is None
+    own = {"pid": os.getpid(), "since": started_at(os.getpid())}
+    state.write_text(json.dumps({"url": "http://x", "processes": {"server": own}}))
     assert running_server(state) == "http://x"
     assert running_server(tmp_path / "none.json") is None
