@@ -24,6 +24,8 @@ DEFAULT_STEPS = 20_000
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
 LearningRate = Annotated[float, Field(gt=0, le=10)]
+#: A program and its arguments, run on a board without a shell.
+Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -155,12 +157,37 @@ class Verify(Section):
     )
 
 
+class Health(Section):
+    """How a board finds out, after a switch, whether its application is well; else the board goes back by itself."""
+
+    command: Optional[Argv] = Field(
+        default=None, description="exits 0 when all is well; default: the release is whole and its engine loads"
+    )
+    window_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=10.0, description="seconds in which it is asked again and again; the last answer counts"
+    )
+    interval_s: Annotated[float, Field(ge=0.1, le=600)] = Field(
+        default=2.0, description="seconds between two answers"
+    )
+
+
+class Activate(Section):
+    """What a board does around the switch to the release; its owner's config.json there has the last word."""
+
+    before: list[Argv] = Field(default=[], description="commands before the switch, such as stopping a service")
+    after: list[Argv] = Field(default=[], description="commands after it, such as starting the service")
+    health: Health = Health()
+
+
 class Fleet(Section):
     """Where the release goes. Nothing given: it is built and proven here, and stays here."""
 
     inventory: Optional[FilePath] = Field(default=None, description="inventory.yaml: the devices")
     virtual: Annotated[int, Field(ge=0, le=200)] = Field(
         default=0, description="virtual Jetsons to start in the workspace"
+    )
+    keep_releases: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="newest releases a device keeps; never fewer than the live one and the one before"
     )
 
 
@@ -175,6 +202,7 @@ class RunSpec(Section):
     convert: Convert = Convert()
     build: Build = Build()
     verify: Verify = Verify()
+    activate: Activate = Activate()
     fleet: Fleet = Fleet()
     workspace: NewPath = Field(default=".jetlane", description="folder of everything that is made")
     base_dir: Optional[NewPath] = Field(default=None, description="absolute folder that relative paths start from")

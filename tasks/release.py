@@ -71,6 +71,7 @@ def release(
             "roads": roads,
             "origin": origin,
             "tools": tools_of(run),
+            "activation": run.spec.activate,
         },
         code=CODE,
         make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, out),
@@ -140,6 +141,7 @@ def _write(
         threshold=run.spec.verify.threshold,
         tolerances=tolerances_of(run.spec),
         roads=roads,
+        activation=run.spec.activate.model_dump(),
     )
     return {"id": identifier}
 

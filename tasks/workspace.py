@@ -21,20 +21,23 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from jetlane.remote.agent.files import sha256_file, sync_folder
 from jetlane.specs.errors import WorkspaceError
 
+__all__ = [
+    "MANIFEST",
+    "StepResult",
+    "Workspace",
+    "canonical_json",
+    "code_digest",
+    "digest_of",
+    "sha256_file",
+    "sync_folder",
+    "write_atomic",
+]
+
 MANIFEST = "manifest.json"
-_CHUNK = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -244,12 +247,3 @@ def write_atomic(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename inside it survives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

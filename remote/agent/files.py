@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
+Place = Union[str, "os.PathLike[str]"]
 CHUNK = 1 << 20
 
 
-def sha256_file(path: str) -> str:
+def sha256_file(path: Place) -> str:
     """Hex sha256 of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -17,7 +18,7 @@ def sha256_file(path: str) -> str:
     return digest.hexdigest()
 
 
-def sync_folder(path: str) -> None:
+def sync_folder(path: Place) -> None:
     """Flush a folder's entries, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -58,6 +58,8 @@ def write_release(
     threshold: float = 0.3,
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
     roads: Optional[Sequence[str]] = None,
+    activation: Optional[Mapping[str, Any]] = None,
+    around_build: Optional[Mapping[str, Any]] = None,
 ) -> str:
     """Write a release into ``out/<id>`` and return its id.
 
@@ -78,6 +80,8 @@ def write_release(
         threshold: Lowest score of a detection that counts.
         roads: Those a board may take, of ``uff``, ``onnx`` and ``cpu``; all whose file is there, unless named. A UFF
             with unproven operations travels with the release, but is no road.
+        activation: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
+        around_build: Commands that a board runs around the build of its engine: ``before``, ``after``.
 
     Raises:
         ReleaseError: Something is missing, or cannot be part of a release.
@@ -108,6 +112,8 @@ def write_release(
             "sources": dict(sources or {}),
             "tools": dict(tools or {}),
         }
+        manifest.update({"activation": dict(activation)} if activation else {})
+        manifest.update({"build": dict(around_build)} if around_build else {})
         raw = _json(manifest).encode()
         release = manifests.release_id(name, raw)
         _put(draft, manifests.NAME, raw)
