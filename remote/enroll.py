@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
+from jetlane.remote.inventory.devices import SSH_PORT
 from jetlane.remote.login import CONNECT
 from jetlane.specs.errors import DeviceError
 
@@ -24,7 +25,7 @@ def fetch_host_key(device: Device) -> paramiko.PKey:
     import paramiko
 
     try:
-        with socket.create_connection((device.host, device.port), CONNECT) as link:
+        with socket.create_connection((device.host, device.port or SSH_PORT), CONNECT) as link:
             transport = paramiko.Transport(link)
             try:
                 transport.banner_timeout = CONNECT
@@ -37,6 +38,7 @@ def fetch_host_key(device: Device) -> paramiko.PKey:
             f"{device.name}: no SSH server answers at {device.address}",
             str(error) or type(error).__name__,
             "see that the device is on and reachable",
+            "unreachable",
         ) from error
 
 

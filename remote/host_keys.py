@@ -9,6 +9,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from jetlane.remote.inventory import Device
+from jetlane.remote.inventory.devices import SSH_PORT
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def unknown(device: Device, key: paramiko.PKey) -> DeviceError:
         f"it shows {fingerprint(key)}, and {device.known_hosts} has no key for it",
         f"compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the device, then pin it:\n"
         f"  {enroll_command(device)}",
+        "host_key",
     )
 
 
@@ -41,12 +43,14 @@ def changed(device: Device, key: paramiko.PKey, pinned: paramiko.PKey) -> Device
         f"pinned in {device.known_hosts}: {fingerprint(pinned)}; shown now: {fingerprint(key)}. The device was "
         f"installed anew, or another machine answers in its place",
         f"only if you know why it changed, pin the new one:\n  {enroll_command(device)}",
+        "host_key",
     )
 
 
 def host_entry(device: Device) -> str:
     """A device's name in a known_hosts file."""
-    return device.host if device.port == 22 else f"[{device.host}]:{device.port}"
+    port = device.port or SSH_PORT
+    return device.host if port == SSH_PORT else f"[{device.host}]:{port}"
 
 
 def _names(line: str, entry: str) -> bool:

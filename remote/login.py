@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Optional, cast
 
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
+from jetlane.remote.inventory.devices import SSH_PORT
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def log_in(client: paramiko.SSHClient, device: Device) -> None:
     try:
         client.connect(
             device.host,
-            device.port,
+            device.port or SSH_PORT,
             username=device.user,
             pkey=key,
             allow_agent=device.agent,
@@ -50,12 +51,14 @@ def log_in(client: paramiko.SSHClient, device: Device) -> None:
             str(error),
             f"add the public key to the device's authorized_keys (ssh-copy-id), or mend `user` and `key` in "
             f"{device.inventory}",
+            "auth",
         ) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise DeviceError(
             f"{device.name}: no SSH connection to {device.address}",
             str(error) or type(error).__name__,
             f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+            "unreachable",
         ) from error
 
 
@@ -77,14 +80,21 @@ def _private_key(device: Device) -> Optional[paramiko.PKey]:
             f"{device.name}: the key {device.key} is protected by a passphrase",
             "nobody is asked for one during a delivery",
             f"load it into an SSH agent (ssh-add) and set `agent: true` in {device.inventory}",
+            "auth",
         ) from error
     except FileNotFoundError as error:
         raise DeviceError(
-            f"{device.name}: the key file {device.key} is not there", f"{device.inventory} names it", "mend `key` there"
+            f"{device.name}: the key file {device.key} is not there",
+            f"{device.inventory} names it",
+            "mend `key` there",
+            "auth",
         ) from error
     except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
         raise DeviceError(
-            f"{device.name}: the key file {device.key} cannot be read", str(error), "name a private key as `key`"
+            f"{device.name}: the key file {device.key} cannot be read",
+            str(error),
+            "name a private key as `key`",
+            "auth",
         ) from error
 
 

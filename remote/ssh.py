@@ -33,15 +33,7 @@ Feed = Callable[[Event, Callable[[bytes], None]], None]
 
 
 class AgentFailure(DeviceError):
-    """The agent itself said what failed.
-
-    Attributes:
-        kind: The agent's word for it: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ``disagreement``, ...
-    """
-
-    def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:
-        super().__init__(what, why, remedy)
-        self.kind = kind
+    """The agent itself said what failed; ``kind`` is its word for it."""
 
 
 class Connection:

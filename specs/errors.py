@@ -82,7 +82,16 @@ class ReleaseError(JetlaneError):
 
 
 class DeviceError(JetlaneError):
-    """A device cannot be reached, refuses, or fails a step."""
+    """A device cannot be reached, refuses, or fails a step.
+
+    Args:
+        kind: A word to act on. Of connecting: ``unreachable``, ``host_key``, ``auth``; of an open connection: ``cut``;
+            else what the device's agent said: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ...
+    """
+
+    def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:
+        super().__init__(what, why, remedy)
+        self.kind = kind
 
 
 class WorkspaceError(JetlaneError):

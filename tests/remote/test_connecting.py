@@ -27,7 +27,7 @@ def test_an_unknown_host_key_is_refused_with_the_command_that_pins_it(reached: D
     shown = host_keys.fingerprint(fetch_host_key(device))
     with pytest.raises(DeviceError, match=rf"{device.name}: the host key of {device.address} is not known") as caught:
         probe(device)
-    assert shown in caught.value.why
+    assert shown in caught.value.why and caught.value.kind == "host_key"
     assert (
         f"jetlane device enroll {device.name} --inventory {shlex.quote(str(device.inventory))}" in caught.value.remedy
     )
@@ -46,7 +46,7 @@ def test_a_changed_host_key_is_refused_until_it_is_enrolled_again(reached: Devic
             probe(device)
         assert host_keys.fingerprint(pinned) in caught.value.why
         assert host_keys.fingerprint(fetch_host_key(device)) in caught.value.why
-        assert "jetlane device enroll" in caught.value.remedy
+        assert "jetlane device enroll" in caught.value.remedy and caught.value.kind == "host_key"
     with pytest.raises(DeviceError, match="was not pinned"):
         enroll(device, lambda text: False)
     assert other.get_base64() not in device.known_hosts.read_text()
@@ -61,7 +61,7 @@ def test_a_key_that_the_device_does_not_accept(reached: Device, tmp_path: Path) 
     paramiko.RSAKey.generate(2048).write_private_key_file(str(key))
     with pytest.raises(DeviceError, match=rf"{reached.address} does not accept user .* with the key {key}") as caught:
         probe(replace(reached, key=key))
-    assert "authorized_keys" in caught.value.remedy
+    assert "authorized_keys" in caught.value.remedy and caught.value.kind == "auth"
     with pytest.raises(DeviceError, match="gone is not there"):
         probe(replace(reached, key=tmp_path / "gone"))
     paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "locked.pem"), password="secret")
@@ -79,7 +79,7 @@ def test_a_device_that_is_off(board: virtual.VirtualFleet, device: Device) -> No
     virtual.stop(board.folder)
     with pytest.raises(DeviceError, match=rf"virtual-jetson: no SSH connection to {device.address}") as caught:
         probe(device)
-    assert "the device is on" in caught.value.remedy
+    assert "the device is on" in caught.value.remedy and caught.value.kind == "unreachable"
     with pytest.raises(DeviceError, match="no SSH server answers"):
         fetch_host_key(device)
     assert virtual.start(board.folder).devices == board.devices, "it comes back at the same address with the same keys"

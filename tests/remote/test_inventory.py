@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.remote.inventory import load_inventory
+from jetlane.remote.board import jetpack_of
+from jetlane.remote.inventory import Inventory, load_inventory
 from jetlane.specs.errors import SpecError
 
 
@@ -58,6 +59,16 @@ def test_reads_defaults_and_paths_from_its_own_folder(tmp_path: Path, monkeypatc
         ("devices:\n  a: {host: [x]}\n", "2:13", "host is"),
         ("devices:\n  a: {host: x}\n  a: {host: y}\n", "3:3", "given twice"),
         ("devices: {a\n", "2:1", "not valid YAML"),
+        ("groups:\n  g: {pol: x, devices: {a: {host: x}}}\n", "2:7", "unknown key 'pol'"),
+        ("groups:\n  g: {pool: [x], devices: {a: {host: x}}}\n", "2:13", "pool is ['x']"),
+        ("groups:\n  g g: {devices: {a: {host: x}}}\n", "2:3", "the group name 'g g'"),
+        ("groups:\n  g: {devices: [a]}\n", "2:16", "groups.g.devices is not a mapping"),
+        ("devices:\n  a: {host: x}\ngroups:\n  g: {devices: {a: {host: y}}}\n", "4:17", "a is given twice"),
+        ("devices:\n  a: {host: x, jump: 'a b'}\n", "2:22", "jump is 'a b'"),
+        ("devices:\n  a: {host: x, jump: gate:99999}\n", "2:22", "jump is 'gate:99999'"),
+        ("devices:\n  a: {host: x, jump: {b: c}}\n", "2:22", "jump is {'b': 'c'}"),
+        ("devices:\n  a: {host: x}\njumps:\n  g: {user: y}\n", "4:3", "the jump host g has no host"),
+        ("devices:\n  a: {host: x}\njumps:\n  g: {host: y, tags: [z]}\n", "4:16", "unknown key 'tags'"),
     ],
 )
 def test_names_file_line_and_column(tmp_path: Path, text: str, place: str, message: str) -> None:
@@ -66,6 +77,135 @@ def test_names_file_line_and_column(tmp_path: Path, text: str, place: str, messa
     with pytest.raises(SpecError) as caught:
         load_inventory(path)
     assert caught.value.what.startswith(f"{path}:{place}: ") and message in caught.value.what
+
+
+FLEET = """
+defaults: {user: jetson, key: id, tags: [lab]}
+jumps:
+  gate: {host: gate.example, user: ops, port: 2222, key: gate_key}
+devices:
+  bench: {host: 10.0.0.1, tags: [nano, site-b]}
+groups:
+  site-a:
+    pool: jetson-a
+    defaults: {jump: gate, python: python3.8, tags: [xavier]}
+    devices:
+      a-1: {host: a1}
+      a-2: {host: a2, jump: ["me@one:22", "[fe80::1]:23"], python: python3}
+  site-b:
+    devices:
+      b-1: {host: b1, tags: [xavier, old]}
+      b-2: {host: b2, jump: []}
+"""
+BOARDS = {
+    "bench": {"model": "NVIDIA Jetson Nano Developer Kit", "l4t": "32.7.1", "tensorrt": {"version": "8.2.1.8"}},
+    "a-1": {"model": "Jetson-AGX", "l4t": "35.4.1", "tensorrt": {"version": "8.5.2"}, "cuda": {"runtime": 11040}},
+    "a-2": {"model": "NVIDIA Jetson AGX Orin", "l4t": "36.4.0", "tensorrt": {"version": "10.3.0"}},
+    "b-1": {"model": None, "l4t": None, "tensorrt": None},
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Inventory:
+    (tmp_path / "inventory.yaml").write_text(FLEET)
+    return load_inventory(tmp_path / "inventory.yaml")
+
+
+def test_groups_have_defaults_and_pools_of_their_own(fleet: Inventory) -> None:
+    bench, first, second, _, last = fleet.devices
+    assert [device.name for device in fleet.devices] == ["bench", "a-1", "a-2", "b-1", "b-2"]
+    assert [device.group for device in fleet.devices] == ["", "site-a", "site-a", "site-b", "site-b"]
+    assert {name: group.pool for name, group in fleet.groups.items()} == {"site-a": "jetson-a", "site-b": None}
+    assert (first.user, first.python, first.tags) == ("jetson", "python3.8", ("xavier",))
+    assert (second.python, last.tags, last.python) == ("python3", ("lab",), "python3")
+    assert bench.jump is None and last.jump == ()
+
+
+def test_jump_hosts_come_by_name_and_by_address(fleet: Inventory) -> None:
+    (gate,) = fleet.device("a-1").jump or ()
+    assert (gate.host, gate.port, gate.user, gate.key) == ("gate.example", 2222, "ops", fleet.path.parent / "gate_key")
+    one, two = fleet.device("a-2").jump or ()
+    assert (one.host, one.port, one.user, one.key) == ("one", 22, "me", fleet.path.parent / "id")
+    assert (two.host, two.port, two.user) == ("fe80::1", 23, None)
+    assert two.name == "a-2" and two.known_hosts == fleet.path.parent / "known_hosts"
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("bench", "bench"),
+        ("a-*", "a-1 a-2"),
+        ("site-b", "bench b-1 b-2"),  # a tag and a group
+        ("group:site-b", "b-1 b-2"),
+        ("tag:site-b", "bench"),
+        ("tag:none", ""),
+        ("not tag:xavier", "bench b-2"),
+        ("tag!=xavier", "bench b-2"),
+        ("lab or nano and name:bench", "bench b-2"),
+        ("(lab or nano) and name:b-?", "b-2"),
+        ("not not not name:a-1 and group:site-a", "a-2"),
+        ('"a-1" or name:"a-2"', "a-1 a-2"),
+        ("not name:b-2 and jetpack >= 5", "a-1 a-2"),
+        ("not name:b-2 and jetpack=5", "a-1"),
+        ("not name:b-2 and jetpack != 5.1.2", "bench a-2 b-1"),
+        ("not name:b-2 and jetpack<=4.6", "bench"),
+        ("not name:b-2 and tensorrt>8.2 and tensorrt<10", "a-1"),
+        ("not name:b-2 and (tensorrt<8.5 or tensorrt>=10)", "bench a-2"),
+        ("not name:b-2 and cuda = 11.4", "a-1"),
+        ("not name:b-2 and model:agx", "a-1 a-2"),
+        ('not name:b-2 and model:"nano dev*kit"', "bench"),
+    ],
+)
+def test_selects_by_names_tags_groups_and_what_boards_are(fleet: Inventory, expression: str, names: str) -> None:
+    assert [device.name for device in fleet.select(expression, BOARDS)] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("expression", "column", "why"),
+    [
+        ("", 1, "it is empty"),
+        ("tag:", 5, "ends where a value"),
+        ("(nano", 6, "`)` is missing"),
+        ("nano)", 5, "')' was not expected"),
+        ("nano lab", 6, "'lab' was not expected"),
+        ("nano and or lab", 10, "'or' stands where"),
+        ("nanoo", 1, "no name, tag, group of"),
+        ("lab and not group:site-c", 19, "is 'site-c'"),
+        ("colour:red", 1, "nothing that is known"),
+        ("jetpack:5", 9, "compared with a version"),
+        ("jetpack > new", 11, "compared with a version"),
+        ("name > a-1", 6, "name has no order"),
+        ("lab and !", 9, "is '!'"),
+        ("lab:", 5, "ends where a value"),
+    ],
+)
+def test_a_selection_that_cannot_be_read_says_where(fleet: Inventory, expression: str, column: int, why: str) -> None:
+    with pytest.raises(SpecError, match=f"cannot be read at column {column}\n") as caught:
+        fleet.select(expression)
+    assert why in caught.value.why
+
+
+def test_a_fact_that_was_never_asked_for_is_not_guessed(fleet: Inventory) -> None:
+    """`not jetpack >= 5` must not take a board nobody has looked at."""
+    for expression in ("jetpack >= 5", "not jetpack >= 5", "model:nano"):
+        with pytest.raises(SpecError, match="is not known of b-2") as caught:
+            fleet.select(expression, BOARDS)
+        assert "jetlane fleet probe" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("l4t", "jetpack"),
+    [
+        ("32.1.0", "4.2"),
+        ("32.2.1", "4.2.2"),
+        ("32.7.1", "4.6.1"),
+        ("35.6.1", "5.1.5"),
+        ("36.4.7", "6.2.1"),
+        ("99.1", None),
+    ],
+)
+def test_jetpack_is_known_by_its_l4t(l4t: str, jetpack: str | None) -> None:
+    assert jetpack_of(l4t) == jetpack
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What an inventory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.specs.errors import SpecError
+
+SSH_PORT = 22
+
+#: What a probe found, by device; kept from the last time each was reached.
+Facts = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of an inventory.
+
+    Attributes:
+        host: Name or address, or a `Host` of the SSH configuration.
+        port: None: what the SSH configuration says, or 22.
+        user: Who to log in as. None: what the SSH configuration says, or the local user.
+        key: Private key file. None: what the SSH configuration says, or keys of an SSH agent and of ~/.ssh.
+        agent: Whether a running SSH agent is asked.
+        known_hosts: File of pinned host keys. Only keys in it are trusted.
+        root: The agent's folder on the device; a relative one starts in the user's home.
+        python: The interpreter there that has the board's tensorrt.
+        tags: For people, and for choosing devices.
+        group: Name of its group; empty when it has none.
+        jump: Hosts to pass on the way, the first one first. None: what the SSH configuration says.
+        ssh_config: Whether the SSH configuration of this machine has a say in what the inventory leaves open.
+        inventory: The file this device was read from.
+    """
+
+    name: str
+    host: str
+    inventory: Path
+    known_hosts: Path
+    port: Optional[int] = None
+    user: Optional[str] = None
+    key: Optional[Path] = None
+    agent: bool = True
+    root: str = "jetlane"
+    python: str = "python3"
+    tags: tuple[str, ...] = ()
+    group: str = ""
+    jump: Optional[tuple[Device, ...]] = None
+    ssh_config: bool = True
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as the inventory has it."""
+        return f"{self.host}:{self.port or SSH_PORT}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Devices that belong together: a site, a kind of board.
+
+    Attributes:
+        pool: Prefect work pool whose workers stand next to them; None when they are reached from here.
+        defaults: The group's own keys for its devices, read.
+    """
+
+    name: str
+    pool: Optional[str] = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The devices of one file, in its order.
+
+    Attributes:
+        groups: By name.
+    """
+
+    path: Path
+    devices: tuple[Device, ...]
+    groups: Mapping[str, Group] = field(default_factory=dict)
+
+    def device(self, name: str) -> Device:
+        """The device of that name.
+
+        Raises:
+            SpecError: There is none.
+        """
+        for device in self.devices:
+            if device.name == name:
+                return device
+        known = ", ".join(device.name for device in self.devices)
+        raise SpecError(f"{self.path}: there is no device {name!r}", f"it lists {known}", "name one of these")
+
+    def select(self, expression: str, facts: Optional[Facts] = None) -> tuple[Device, ...]:
+        """The devices an expression means, in the inventory's order; possibly none.
+
+        Args:
+            expression: See ``jetlane.remote.inventory.select``.
+            facts: What the last probe of each device found; only asked for where the expression speaks of it.
+
+        Raises:
+            SpecError: The expression cannot be read, names a device or group that is not there, or asks for a fact
+                that is not known of a device.
+        """
+        from jetlane.remote.inventory.select import choose
+
+        return choose(self, expression, facts or {})
