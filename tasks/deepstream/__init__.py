@@ -1,0 +1,1 @@
+"""The release's ``deepstream/`` folder: for people whose application is NVIDIA's DeepStream."""
