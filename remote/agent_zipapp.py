@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jetlane.specs import catalogue
 
@@ -41,9 +43,20 @@ def agent_file() -> AgentFile:
         for path in sorted(sources.glob("*")):
             if path.suffix in (".py", ".json"):
                 _add(archive, f"{_PACKAGE}/{path.name}", path.read_bytes())
-        _add(archive, f"{_PACKAGE}/{catalogue.FILE.name}", catalogue.FILE.read_bytes())
+        _add(archive, f"{_PACKAGE}/{catalogue.FILE.name}", _catalogue())
     content = b"#!/usr/bin/env python3\n" + buffer.getvalue()
     return AgentFile(content, hashlib.sha256(content).hexdigest())
+
+
+def _catalogue() -> bytes:
+    """What the agent reads of the error catalogue."""
+    entries = json.loads(catalogue.FILE.read_bytes())["entries"]
+    kept = [{key: entry[key] for key in ("patterns", "cause", "remedy")} for entry in entries if _on_board(entry)]
+    return json.dumps({"entries": kept}, sort_keys=True).encode()
+
+
+def _on_board(entry: dict[str, Any]) -> bool:
+    return entry["stage"] in ("parse", "build", "load")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

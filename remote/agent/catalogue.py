@@ -34,5 +34,4 @@ def _entries() -> List[Dict[str, Any]]:
         data = pkgutil.get_data(__package__, "errors.json")
     except OSError:
         return []
-    entries = json.loads(data.decode("utf-8"))["entries"] if data else []
-    return [entry for entry in entries if entry["stage"] in ("parse", "build", "load")]
+    return json.loads(data.decode("utf-8"))["entries"] if data else []

@@ -2,15 +2,22 @@
 
 import os
 import tempfile
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
+from .caches import NOTHING_KEPT, Caches
 from .detections import output_count
 from .errors import AgentError
 
 
-def build(model: str, manifest: Dict[str, Any], options: Dict[str, Any], progress: Callable[[str], None]) -> bytes:
+def build(
+    model: str,
+    manifest: Dict[str, Any],
+    options: Dict[str, Any],
+    progress: Callable[[str], None],
+    caches: Caches = NOTHING_KEPT,
+) -> bytes:
     """Optimise ``model.onnx`` for this processor and return the optimised model's bytes.
 
     Raises:
@@ -28,7 +35,7 @@ def build(model: str, manifest: Dict[str, Any], options: Dict[str, Any], progres
             return file.read()
 
 
-def load(engine: bytes, manifest: Dict[str, Any]) -> "CpuEngine":
+def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "CpuEngine":
     """Make an engine ready to run."""
     return CpuEngine(engine)
 
@@ -43,6 +50,8 @@ class CpuEngine(object):
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.log_severity_level = 3
         self._session = _session(runtime, engine, settings)
+        #: There are no parts to time: nothing is copied.
+        self.times: Dict[str, float] = {}
 
     def run(self, pixels: np.ndarray) -> Tuple[np.ndarray, int]:
         """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid."""

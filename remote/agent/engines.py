@@ -6,11 +6,21 @@ import os
 import shutil
 from typing import Any, Dict, Optional
 
+from .caches import Caches
 from .files import read_json, sha256_file, sync_folder, write_bytes, write_json
 from .store import Store
 
-#: What a build may be asked for, and the values that suit a 4 GB Nano.
-DEFAULTS: Dict[str, Any] = {"precision": "fp32", "batch": 1, "workspace_mb": 256}
+#: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
+#: memory there; TensorRT's own default is nothing before 8.4, and since then all the memory it shares with the CPU.
+DEFAULTS: Dict[str, Any] = {
+    "precision": "fp32",
+    "batch": 1,
+    "workspace_mb": 256,
+    "dla_core": None,
+    "timing_cache": True,
+    "before": [],
+    "after": [],
+}
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
@@ -20,7 +30,7 @@ def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
-    """All that shapes an engine: model, road, runtime, processor, precision, batch, workspace."""
+    """All that shapes an engine: model, road, runtime, processor, precision, calibration, batch, workspace, DLA."""
     cuda, tensorrt = facts.get("cuda") or {}, facts.get("tensorrt") or {}
     if road == "cpu":
         runtime = {
@@ -35,8 +45,14 @@ def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: 
             "gpu": cuda.get("name"),
             "compute_capability": cuda.get("compute_capability"),
         }
-    model = manifest["roads"][road]
-    return dict(options, road=road, model=manifest["files"][model]["sha256"], runtime=runtime)
+    files = manifest["files"]
+    wanted = {name: options[name] for name in ("precision", "batch", "workspace_mb")}
+    wanted.update(road=road, model=files[manifest["roads"][road]]["sha256"], runtime=runtime)
+    if options.get("dla_core") is not None:
+        wanted["dla_core"] = options["dla_core"]
+    if options["precision"] == "int8":
+        wanted["calibration"] = [files[path]["sha256"] for path in manifest.get("calibration") or []]
+    return wanted
 
 
 def key_of(wanted: Dict[str, Any]) -> str:
@@ -69,6 +85,11 @@ def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[s
     os.replace(part, folder)
     sync_folder(store.path("engines"))
     return entry
+
+
+def caches(store: Store, wanted: Dict[str, Any]) -> Caches:
+    """The caches that help to build an engine of this recipe."""
+    return Caches(store.path("caches"), wanted)
 
 
 def load_bytes(store: Store, key: str) -> bytes:

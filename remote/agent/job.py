@@ -121,7 +121,8 @@ def work(store: Store) -> Dict[str, Any]:
     def progress(note: str) -> None:
         emit("progress", step="build", note=note)
 
-    engine = roads.module(job["road"]).build(model, manifest, job["options"], progress)
+    caches = engines.caches(store, job["recipe"])
+    engine = roads.module(job["road"]).build(model, manifest, job["options"], progress, caches)
     seconds = round(time.monotonic() - started, 3)
     return engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds})
 

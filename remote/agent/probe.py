@@ -9,13 +9,17 @@ import subprocess
 import sys
 from typing import Any, Dict, Optional
 
+from .conditions import conditions
 from .files import sha256_file
 from .store import Store
 
 
-def probe(store: Store) -> Dict[str, Any]:
+def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
     """Facts about the board, as JSON values; None where a thing is absent or unknown."""
     tensorrt = _tensorrt()
+    cuda = _cuda() if tensorrt else None
+    if tensorrt and tensorrt["version"]:
+        tensorrt.update(_platform(store, cuda))
     return {
         "agent": agent_digest(),
         "python": platform.python_version(),
@@ -30,7 +34,8 @@ def probe(store: Store) -> Dict[str, Any]:
         "numpy": _installed("numpy"),
         "onnxruntime": _installed("onnxruntime"),
         "tensorrt": tensorrt,
-        "cuda": _cuda() if tensorrt else None,
+        "cuda": cuda,
+        "conditions": conditions(),
     }
 
 
@@ -53,8 +58,18 @@ def _tensorrt() -> Optional[Dict[str, Any]]:
         "uff": hasattr(tensorrt, "UffParser"),
         "onnx": hasattr(tensorrt, "OnnxParser") and hasattr(tensorrt.Builder, "build_serialized_network"),
         "fp16_flag": hasattr(tensorrt, "BuilderFlag") and hasattr(tensorrt.BuilderFlag, "FP16"),
-        "int8": hasattr(tensorrt, "IInt8EntropyCalibrator2"),
+        "int8": hasattr(tensorrt, "IInt8EntropyCalibrator"),
     }
+
+
+def _platform(store: Store, cuda: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """The API's era, and what the GPU is good for."""
+    import tensorrt
+
+    from .trt_eras import era_of
+    from .trt_platform import platform
+
+    return dict(platform(store, tensorrt, cuda), era=era_of(tensorrt).name)
 
 
 def _cuda() -> Optional[Dict[str, Any]]:

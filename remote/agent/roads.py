@@ -1,7 +1,8 @@
 """The ways from a release's model to an engine, and which of them this board can go.
 
-A road is a module with ``build(model, manifest, options, progress) -> bytes`` and
-``load(engine, manifest) -> object`` whose ``run(pixels)`` returns NMS_TRT's rows and their count, and ``close()``.
+A road is a module with ``build(model, manifest, options, progress, caches) -> bytes`` and
+``load(engine, manifest, options) -> object`` whose ``run(pixels)`` returns NMS_TRT's rows and their count, whose
+``times`` are the latest run's milliseconds by part, and ``close()``.
 """
 
 import importlib
@@ -11,7 +12,9 @@ from .errors import AgentError
 
 #: Best first: the plugins' own NMS where a UFF parser is left, TensorRT without it, then the CPU.
 ROADS = ("uff", "onnx", "cpu")
-_MODULES = {"uff": "trt_uff", "onnx": "trt_onnx", "cpu": "cpu"}
+#: The ONNX road of a TensorRT that takes fp16 from the model alone has a model of its own.
+HALF = "onnx_fp16"
+_MODULES = {"uff": "trt_uff", "onnx": "trt_onnx", HALF: "trt_onnx", "cpu": "cpu"}
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -43,21 +46,67 @@ def choose(facts: Dict[str, Any], manifest: Dict[str, Any], options: Dict[str, A
             "the precision %r is not known" % (precision,), "", "use one of %s" % ", ".join(PRECISIONS), "road"
         )
     road = fitting[0]
-    if precision == "int8" or (precision == "fp16" and road == "cpu"):
+    tensorrt = facts.get("tensorrt") or {}
+    by_model = road == "onnx" and not tensorrt.get("fp16_flag")
+    _check_precision(precision, road, by_model, facts, manifest)
+    _check_batch(int(options.get("batch", 1)), road)
+    if options.get("dla_core") is not None:
+        _check_dla(int(options["dla_core"]), precision, road, tensorrt)
+    return HALF if precision == "fp16" and by_model else road
+
+
+def _check_precision(
+    precision: str, road: str, by_model: bool, facts: Dict[str, Any], manifest: Dict[str, Any]
+) -> None:
+    """
+    Args:
+        by_model: Precision is a property of the model, as from TensorRT 11 on.
+    """
+    tensorrt = facts.get("tensorrt") or {}
+    why, instead = "", "fp32" if precision == "fp16" else "fp16 or fp32"
+    if precision == "fp32":
+        return
+    if road == "cpu":
+        why, instead = "onnxruntime runs fp32", "fp32"
+    elif tensorrt.get("fast_" + precision) is False:
+        capability = (facts.get("cuda") or {}).get("compute_capability")
+        why = "its GPU (compute capability %s) has no fast %s" % (capability, precision)
+    elif precision == "fp16" and by_model and HALF not in manifest["roads"]:
+        why = "from TensorRT 11 on precision is a property of the model, and this release has none in fp16"
+    elif precision == "int8" and (by_model or not tensorrt.get("int8")):
+        why = "from TensorRT 11 on int8 is a property of the model: there is no calibration on the board any more"
+    elif precision == "int8" and not manifest.get("calibration"):
+        why = "this release carries no calibration images: it was made with another build.precision"
+    if why:
         raise AgentError(
             "%s cannot be built on this board by the %s road" % (precision, road),
-            "onnxruntime runs fp32" if road == "cpu" else "this release carries no calibration",
-            "set build.precision to fp32" + ("" if road == "cpu" else " or fp16"),
+            why,
+            "set build.precision to " + instead,
             "road",
         )
-    if precision == "fp16" and road == "onnx" and not (facts.get("tensorrt") or {}).get("fp16_flag"):
+
+
+def _check_batch(batch: int, road: str) -> None:
+    if batch != 1 and road != "uff":
         raise AgentError(
-            "fp16 cannot be chosen on this board",
-            "from TensorRT 11 on precision is a property of the ONNX file",
-            "set build.precision to fp32",
+            "a batch of %d cannot be built on this board by the %s road" % (batch, road),
+            "the ONNX model is made for one image; UFF alone leaves the batch open",
+            "set build.max_batch to 1",
             "road",
         )
-    return road
+
+
+def _check_dla(core: int, precision: str, road: str, tensorrt: Dict[str, Any]) -> None:
+    cores = tensorrt.get("dla_cores")
+    why, remedy = "", "leave build.dla_core out"
+    if road == "cpu":
+        why = "onnxruntime runs on the CPU"
+    elif cores is not None and core >= cores:
+        why = "the board has %s" % ("no DLA" if not cores else "DLA cores 0 to %d" % (cores - 1))
+    elif precision == "fp32":
+        why, remedy = "a DLA computes in fp16 and int8 alone", "set build.precision to fp16, or " + remedy
+    if why:
+        raise AgentError("DLA core %d cannot be used on this board" % core, why, remedy, "road")
 
 
 def module(road: str) -> Any:

@@ -1,0 +1,70 @@
+"""What a build leaves on the board to make the next one shorter. Any file of it may vanish, or be damaged, unharmed."""
+
+import hashlib
+import json
+import os
+from typing import Any, Dict, Optional
+
+from .files import write_bytes
+
+#: Of what an engine is made of: what a timing cache depends on; a calibration depends on the model and images instead.
+_TIMING = ("runtime", "precision", "dla_core")
+_CALIBRATION = ("model", "calibration", "runtime", "road")
+
+
+class Caches(object):
+    """The timing and calibration caches for one engine.
+
+    Args:
+        folder: Where they are kept; None for nowhere.
+        recipe: All that shapes the engine, as ``engines.recipe`` gives it.
+    """
+
+    def __init__(self, folder: Optional[str], recipe: Dict[str, Any]) -> None:
+        self._folder = folder
+        self._recipe = recipe
+
+    def timing(self) -> Optional[bytes]:
+        """TensorRT's timing cache of this TensorRT, GPU and precision. It recognises what is not its own."""
+        return self._read("timing", _TIMING)
+
+    def keep_timing(self, content: Optional[bytes]) -> None:
+        self._write("timing", _TIMING, content)
+
+    def calibration(self) -> Optional[bytes]:
+        """The calibration of this model with these images by this TensorRT."""
+        return self._read("calibration", _CALIBRATION)
+
+    def keep_calibration(self, content: bytes) -> None:
+        self._write("calibration", _CALIBRATION, content)
+
+    def _path(self, kind: str, keys: Any) -> str:
+        wanted = {key: self._recipe.get(key) for key in keys}
+        digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8")).hexdigest()[:20]
+        return os.path.join(self._folder or "", "%s-%s" % (kind, digest))
+
+    def _read(self, kind: str, keys: Any) -> Optional[bytes]:
+        if self._folder is None:
+            return None
+        try:
+            with open(self._path(kind, keys), "rb") as file:
+                digest, _, content = file.read().partition(b"\n")
+        except OSError:
+            return None
+        return content if digest == _digest(content) else None
+
+    def _write(self, kind: str, keys: Any, content: Optional[bytes]) -> None:
+        if self._folder is None or not content:
+            return
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            write_bytes(self._path(kind, keys), _digest(content) + b"\n" + content)
+        except OSError:  # the engine is made; a full disk costs the next build some time
+            pass
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode("ascii")
+
+
+NOTHING_KEPT = Caches(None, {})
