@@ -15,6 +15,7 @@ from .files import read_json, write_json
 from .image import to_input
 from .matching import match
 from .probe import probe
+from .runtime import detect
 from .store import Store
 
 WARM_UP = 2
@@ -50,7 +51,7 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         key = engines.key_of(engines.recipe(manifest, road, facts, options))
         if engines.find(store, key) is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
-        engine = roads.module(road).load(engines.load_bytes(store, key), manifest)
+        engine = roads.module(road).load(engines.load_bytes(store, key), manifest, options)
         try:
             samples, latency = _run(engine, folder, manifest)
         finally:
@@ -70,25 +71,23 @@ def _run(engine: Any, folder: str, manifest: Dict[str, Any]) -> Tuple[List[Dict[
     if not isinstance(expected, dict):
         raise AgentError("the release has no expected detections", "", "make the release again", "tampered")
     samples = []
-    inputs = []
+    images = []
     for number, entry in enumerate(expected["samples"]):
         image = np.load(os.path.join(folder, entry["file"]), allow_pickle=False)
-        pixels, content = to_input(image, manifest["input"])
-        rows, count = engine.run(pixels)
-        found = Detections.from_nms(rows, count, content)
+        found = detect(engine, manifest, image)
         samples.append({"file": entry["file"], "expected": Detections.from_json(entry), "found": found})
-        inputs.append((image, pixels))
+        images.append(image)
         emit("progress", step="verify", done=number + 1, total=len(expected["samples"]))
-    return samples, _times(engine, inputs, manifest)
+    return samples, _times(engine, images, manifest)
 
 
-def _times(engine: Any, inputs: List[Tuple[np.ndarray, np.ndarray]], manifest: Dict[str, Any]) -> Dict[str, Any]:
+def _times(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any]) -> Dict[str, Any]:
     """Median and 95th percentile, in milliseconds, of image -> input and of the engine."""
-    for _, pixels in inputs[:WARM_UP]:
-        engine.run(pixels)
+    for image in images[:WARM_UP]:
+        engine.run(to_input(image, manifest["input"])[0])
     before, running = [], []
-    for turn in range(max(TIMED, len(inputs))):
-        image, _ = inputs[turn % len(inputs)]
+    for turn in range(max(TIMED, len(images))):
+        image = images[turn % len(images)]
         start = time.perf_counter()
         pixels, _ = to_input(image, manifest["input"])
         middle = time.perf_counter()
