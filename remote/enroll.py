@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
-from jetlane.remote.inventory.devices import SSH_PORT
-from jetlane.remote.login import CONNECT
+from jetlane.remote.login import CONNECT, road
+from jetlane.remote.ssh_config import resolve
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 
 def fetch_host_key(device: Device) -> paramiko.PKey:
-    """The host key a device shows. Nothing is sent to it but the greeting.
+    """The host key a device shows. Nothing is sent to it but the greeting; hosts on the way to it are logged in to.
 
     Raises:
         DeviceError: It cannot be reached, or does not speak SSH.
     """
+    return _fetch(resolve(device))
+
+
+def _fetch(device: Device) -> paramiko.PKey:
     import paramiko
 
-    try:
-        with socket.create_connection((device.host, device.port or SSH_PORT), CONNECT) as link:
+    with road(device) as link:
+        try:
             transport = paramiko.Transport(link)
             try:
                 transport.banner_timeout = CONNECT
@@ -33,20 +37,21 @@ def fetch_host_key(device: Device) -> paramiko.PKey:
                 return transport.get_remote_server_key()
             finally:
                 transport.close()
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        raise DeviceError(
-            f"{device.name}: no SSH server answers at {device.address}",
-            str(error) or type(error).__name__,
-            "see that the device is on and reachable",
-            "unreachable",
-        ) from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise DeviceError(
+                f"{device.name}: no SSH server answers at {device.address}",
+                str(error) or type(error).__name__,
+                "see that the device is on and reachable",
+                "unreachable",
+            ) from error
 
 
 def enroll(device: Device, confirm: Callable[[str], bool]) -> str:
-    """Pin a device's host key, replacing what was pinned for it.
+    """Pin a device's host key, replacing what was pinned for it; before it, those of the jump hosts on the way.
 
     Args:
-        confirm: Asked with the fingerprint and whether it is new, known or changed; False leaves all as it was.
+        confirm: Asked with the fingerprint and whether it is new, known or changed; False leaves all as it was. Of a
+            jump host it is asked only where the key is not the pinned one.
 
     Returns:
         The fingerprint.
@@ -54,22 +59,33 @@ def enroll(device: Device, confirm: Callable[[str], bool]) -> str:
     Raises:
         DeviceError: It cannot be reached, or the person declined.
     """
-    key = fetch_host_key(device)
+    target = resolve(device)
+    hops = target.jump or ()
+    for count, hop in enumerate(hops):
+        hop = replace(hop, jump=hops[:count])
+        key = _fetch(hop)
+        if not host_keys.pinned(hop).trusts(key):
+            _ask(hop, key, f"the jump host {hop.address}", confirm)
+    key = _fetch(target)
+    _ask(target, key, target.address, confirm)
+    return host_keys.fingerprint(key)
+
+
+def _ask(device: Device, key: paramiko.PKey, shower: str, confirm: Callable[[str], bool]) -> None:
     shown = host_keys.fingerprint(key)
-    if not confirm(f"{device.name} ({device.address}) shows the host key {shown}{_standing(device, key)}"):
-        raise DeviceError(f"{device.name}: its host key was not pinned", "it was declined", "nothing was changed")
+    if host_keys.pinned(device).revokes(key):
+        raise host_keys.refusal(device, key)
+    if not confirm(f"{device.name} ({shower}) shows the host key {shown}{_standing(device, key)}"):
+        raise DeviceError(
+            f"{device.name}: the host key of {shower} was not pinned", "it was declined", "nothing was changed"
+        )
     host_keys.pin(device, key)
-    return shown
 
 
 def _standing(device: Device, key: paramiko.PKey) -> str:
-    import paramiko
-
-    if not device.known_hosts.is_file():
+    known = host_keys.pinned(device)
+    if not known.keys:
         return "; none is pinned yet"
-    pinned = paramiko.HostKeys(str(device.known_hosts)).lookup(host_keys.host_entry(device))
-    if not pinned:
-        return "; none is pinned yet"
-    if any(known.asbytes() == key.asbytes() for known in pinned.values()):
+    if known.trusts(key):
         return ", which is the pinned one"
-    return "; ANOTHER one is pinned: " + ", ".join(host_keys.fingerprint(known) for known in pinned.values())
+    return "; ANOTHER one is pinned: " + ", ".join(host_keys.fingerprint(other) for other in known.keys)

@@ -1,4 +1,4 @@
-"""Host keys: their fingerprints, the refusals that name them, and the file they are pinned in."""
+"""Host keys: the file they are pinned in, their fingerprints, and the refusals that name them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import base64
 import hashlib
 import os
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote.inventory import Device
 from jetlane.remote.inventory.devices import SSH_PORT
@@ -16,6 +19,62 @@ if TYPE_CHECKING:
     import paramiko
 
 
+@dataclass
+class Pinned:
+    """What a known_hosts file says of a device.
+
+    Attributes:
+        keys: Trusted.
+        revoked: Never trusted, whatever else the file says.
+    """
+
+    keys: list[paramiko.PKey] = field(default_factory=list)
+    revoked: list[paramiko.PKey] = field(default_factory=list)
+
+    def trusts(self, key: paramiko.PKey) -> bool:
+        return any(known.asbytes() == key.asbytes() for known in self.keys)
+
+    def revokes(self, key: paramiko.PKey) -> bool:
+        return any(known.asbytes() == key.asbytes() for known in self.revoked)
+
+
+def pinned(device: Device) -> Pinned:
+    """The keys that are pinned for a device.
+
+    Raises:
+        DeviceError: A certificate authority is named for it.
+    """
+    found = Pinned()
+    for marker, key in _entries(device):
+        if marker == "@cert-authority":
+            raise _authority(device)
+        if key is not None:
+            (found.revoked if marker == "@revoked" else found.keys).append(key)
+    found.keys = [key for key in found.keys if not found.revokes(key)]
+    return found
+
+
+def _entries(device: Device) -> Iterator[tuple[str, Optional[paramiko.PKey]]]:
+    """(marker, key) of each line about a device; a key of an unknown kind is None."""
+    if not device.known_hosts.is_file():
+        return
+    entry = host_entry(device)
+    for line in device.known_hosts.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()
+        marker = words.pop(0) if words and words[0].startswith("@") else ""
+        if len(words) >= 3 and not words[0].startswith("#") and _names(words[0], entry):
+            yield marker, _key(words[1], words[2])
+
+
+def _key(kind: str, text: str) -> Optional[paramiko.PKey]:
+    import paramiko
+
+    try:
+        return paramiko.PKey.from_type_string(kind, base64.b64decode(text))
+    except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, ValueError):
+        return None
+
+
 def fingerprint(key: paramiko.PKey) -> str:
     """A key's fingerprint, as ``ssh-keygen -l`` prints it."""
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
@@ -23,11 +82,17 @@ def fingerprint(key: paramiko.PKey) -> str:
 
 
 def enroll_command(device: Device) -> str:
-    """The command that pins a device's host key."""
+    """The command that pins a device's host key, and those of the hosts on the way to it."""
     return f"jetlane device enroll {shlex.quote(device.name)} --inventory {shlex.quote(str(device.inventory))}"
 
 
-def unknown(device: Device, key: paramiko.PKey) -> DeviceError:
+def refusal(device: Device, key: paramiko.PKey) -> DeviceError:
+    """Why a key that a device shows is not trusted, and what to do."""
+    known = pinned(device)
+    if known.revokes(key):
+        return _revoked(device, key)
+    if known.keys:
+        return _changed(device, key, known.keys[0])
     return DeviceError(
         f"{device.name}: the host key of {device.address} is not known",
         f"it shows {fingerprint(key)}, and {device.known_hosts} has no key for it",
@@ -37,37 +102,77 @@ def unknown(device: Device, key: paramiko.PKey) -> DeviceError:
     )
 
 
-def changed(device: Device, key: paramiko.PKey, pinned: paramiko.PKey) -> DeviceError:
+def _changed(device: Device, key: paramiko.PKey, known: paramiko.PKey) -> DeviceError:
     return DeviceError(
         f"{device.name}: the host key of {device.address} has CHANGED",
-        f"pinned in {device.known_hosts}: {fingerprint(pinned)}; shown now: {fingerprint(key)}. The device was "
+        f"pinned in {device.known_hosts}: {fingerprint(known)}; shown now: {fingerprint(key)}. The device was "
         f"installed anew, or another machine answers in its place",
         f"only if you know why it changed, pin the new one:\n  {enroll_command(device)}",
         "host_key",
     )
 
 
+def _revoked(device: Device, key: paramiko.PKey) -> DeviceError:
+    return DeviceError(
+        f"{device.name}: the host key of {device.address} is REVOKED",
+        f"it shows {fingerprint(key)}, which {device.known_hosts} marks as @revoked: somebody else may have the key",
+        "give the device a new host key (`ssh-keygen -A` on it, after deleting the old one), then enroll it",
+        "host_key",
+    )
+
+
+def _authority(device: Device) -> DeviceError:
+    return DeviceError(
+        f"{device.name}: host keys that a certificate authority signs are not supported",
+        f"{device.known_hosts} has a @cert-authority line for {host_entry(device)}",
+        f"take that line out, and pin the device's own key:\n  {enroll_command(device)}",
+        "host_key",
+    )
+
+
 def host_entry(device: Device) -> str:
     """A device's name in a known_hosts file."""
+    if device.host_key_alias is not None:
+        return device.host_key_alias
     port = device.port or SSH_PORT
     return device.host if port == SSH_PORT else f"[{device.host}]:{port}"
 
 
-def _names(line: str, entry: str) -> bool:
-    """Whether a line of known_hosts is about a host, also where OpenSSH wrote the name as a hash (HashKnownHosts)."""
+def _names(field: str, entry: str) -> bool:
+    """Whether the names of a line (patterns, `!` for all but, hashes of HashKnownHosts) are about a host."""
+    names = field.split(",")
+    if any(name.startswith("!") and _fits(entry, name[1:]) for name in names):
+        return False
+    return any(_fits(entry, name) or _is(entry, name) for name in names)
+
+
+def _fits(entry: str, pattern: str) -> bool:
+    """OpenSSH's patterns know * and ? alone; brackets around a host with a port are plain letters."""
+    return fnmatchcase(entry.lower(), pattern.lower().replace("[", "[[]"))
+
+
+def _is(entry: str, name: str) -> bool:
     from paramiko.hostkeys import HostKeys
 
-    names = line.split(" ")[0].split(",")
-    return any(name == entry or (name.startswith("|1|") and HostKeys.hash_host(entry, name) == name) for name in names)
+    return name.lower() == entry.lower() or (name.startswith("|1|") and HostKeys.hash_host(entry, name) == name)
 
 
 def pin(device: Device, key: paramiko.PKey) -> None:
-    """Make ``key`` the only key that is trusted for a device."""
+    """Make ``key`` the only key that is trusted for a device by its name; lines with patterns or markers stay."""
     entry = host_entry(device)
     path = device.known_hosts
     lines = path.read_text().splitlines() if path.is_file() else []
-    kept = [line for line in lines if not _names(line, entry)]
+    kept = [rest for line in lines if (rest := _without(line, entry)) is not None]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("\n".join([*kept, f"{entry} {key.get_name()} {key.get_base64()}"]) + "\n")
     os.replace(temporary, path)
+
+
+def _without(line: str, entry: str) -> Optional[str]:
+    """A line without a host's name; None when it had no other."""
+    field, space, rest = line.partition(" ")
+    if field.startswith(("@", "#")):
+        return line
+    names = [name for name in field.split(",") if not _is(entry, name)]
+    return ",".join(names) + space + rest if names else None

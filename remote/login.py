@@ -1,8 +1,12 @@
-"""Log in to a device: host keys are strict, and every refusal says what to do."""
+"""Log in to a device, by way of its jump hosts: host keys are strict, and every refusal says what to do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, cast
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
@@ -14,37 +18,69 @@ if TYPE_CHECKING:
 
 #: Seconds for each stage of connecting.
 CONNECT = 10.0
+#: Least work for both ends first (jetlane's boards have AES in hardware); OpenSSH has had all of these since 6.2.
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 
 
-def log_in(client: paramiko.SSHClient, device: Device) -> None:
-    """Connect a client to a device, trusting the pinned host keys alone.
+@contextmanager
+def logged_in(device: Device) -> Iterator[paramiko.SSHClient]:
+    """An open login on a resolved device (``ssh_config.resolve``), for the time of a ``with`` block.
 
     Raises:
-        DeviceError: The device is off, its host key is unknown or changed, or it does not accept the key.
+        DeviceError: It or a host on the way is off (kind ``unreachable``), has an unknown, changed or revoked host key
+            (``host_key``), or does not accept the key (``auth``).
     """
+    with road(device) as link:
+        client = _client()
+        try:
+            log_in(client, device, link)
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def road(device: Device) -> Iterator[Any]:
+    """A socket to a resolved device's SSH server, through a login on each of its jump hosts.
+
+    Raises:
+        DeviceError: As ``logged_in``.
+    """
+    with ExitStack() as stack:
+        hops = [*(device.jump or ()), device]
+        link = _direct(hops[0])
+        stack.callback(link.close)
+        for hop, beyond in zip(hops, hops[1:]):
+            client = _client()
+            stack.callback(client.close)
+            log_in(client, hop, link)
+            link = _through(client, hop, beyond)
+        yield link
+
+
+def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
+    """Log in over a socket, trusting the pinned host keys alone."""
     import paramiko
 
-    client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _Unknown(device)))
-    if device.known_hosts.is_file():
-        client.load_host_keys(str(device.known_hosts))
-
-    key = _private_key(device)
+    client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _PinnedOnly(device)))
+    key, known = _private_key(device), host_keys.pinned(device)
     try:
         client.connect(
             device.host,
             device.port or SSH_PORT,
             username=device.user,
             pkey=key,
+            key_filename=cast("Any", [str(path) for path in device.identities]),  # the stubs know of one file only
             allow_agent=device.agent,
-            look_for_keys=device.key is None,
+            look_for_keys=device.key is None and not device.identities,
             timeout=CONNECT,
             banner_timeout=CONNECT,
             auth_timeout=CONNECT,
             channel_timeout=CONNECT,
             compress=False,
+            sock=link,
+            transport_factory=lambda *given, **options: _prefer(paramiko.Transport(*given, **options), known),
         )
-    except paramiko.BadHostKeyException as error:
-        raise host_keys.changed(device, error.key, error.expected_key) from error
     except paramiko.AuthenticationException as error:
         raise DeviceError(
             f"{device.name}: {device.address} does not accept {_identity(device)}",
@@ -54,12 +90,63 @@ def log_in(client: paramiko.SSHClient, device: Device) -> None:
             "auth",
         ) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
+        raise _unreachable(device, error) from error
+
+
+def _client() -> paramiko.SSHClient:
+    import paramiko
+
+    # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    logging.getLogger("paramiko").propagate = False
+    return paramiko.SSHClient()
+
+
+def _prefer(transport: paramiko.Transport, known: host_keys.Pinned) -> paramiko.Transport:
+    """Ask for the ciphers of least work, and for a host key of a kind that is pinned."""
+    options = transport.get_security_options()
+    options.ciphers = [cipher for cipher in CIPHERS if cipher in options.ciphers]
+    kinds = {key.get_name() for key in known.keys}
+    if "ssh-rsa" in kinds:
+        kinds |= {"rsa-sha2-256", "rsa-sha2-512"}
+    options.key_types = sorted(options.key_types, key=lambda kind: kind not in kinds)
+    return transport
+
+
+def _direct(device: Device) -> socket.socket:
+    try:
+        link = socket.create_connection((device.host, device.port or SSH_PORT), CONNECT)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return link
+    except OSError as error:
+        raise _unreachable(device, error) from error
+
+
+def _through(client: paramiko.SSHClient, hop: Device, beyond: Device) -> Any:
+    import paramiko
+
+    transport = client.get_transport()
+    try:
+        if transport is None:
+            raise EOFError
+        target = (beyond.host, beyond.port or SSH_PORT)
+        return transport.open_channel("direct-tcpip", target, ("127.0.0.1", 0), timeout=CONNECT)
+    except (paramiko.SSHException, OSError, EOFError) as error:
         raise DeviceError(
-            f"{device.name}: no SSH connection to {device.address}",
+            f"{beyond.name}: no way from {hop.address} to {beyond.address}",
             str(error) or type(error).__name__,
-            f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+            f"see that {beyond.address} is on and reachable from there, and that its SSH server allows forwarding",
             "unreachable",
         ) from error
+
+
+def _unreachable(device: Device, error: Exception) -> DeviceError:
+    return DeviceError(
+        f"{device.name}: no SSH connection to {device.address}",
+        str(error) or type(error).__name__,
+        f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+        "unreachable",
+    )
 
 
 def _private_key(device: Device) -> Optional[paramiko.PKey]:
@@ -100,17 +187,16 @@ def _private_key(device: Device) -> Optional[paramiko.PKey]:
 
 def _identity(device: Device) -> str:
     who = f"user {device.user}" if device.user else "the local user's name"
-    return f"{who} with the key {device.key}" if device.key else f"{who} with any key found here"
+    keys = [device.key] if device.key else list(device.identities)
+    return f"{who} with the key {', '.join(map(str, keys))}" if keys else f"{who} with any key found here"
 
 
-class _Unknown:
-    """Refuses a host whose key is not pinned (paramiko asks it by this method's name)."""
+class _PinnedOnly:
+    """Decides about every host key (paramiko asks it by this method's name, as it is told of no key itself)."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        pinned = client.get_host_keys().lookup(hostname)
-        if pinned:
-            raise host_keys.changed(self._device, key, next(iter(pinned.values())))
-        raise host_keys.unknown(self._device, key)
+        if not host_keys.pinned(self._device).trusts(key):
+            raise host_keys.refusal(self._device, key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import shlex
 import socket
 import time
@@ -14,7 +13,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.login import log_in
+from jetlane.remote.login import logged_in
+from jetlane.remote.ssh_config import resolve
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -184,20 +184,11 @@ def connect(device: Device) -> Iterator[Connection]:
     Raises:
         DeviceError: The device is off, refuses the key, or its host key is unknown or changed.
     """
-    import paramiko
-
-    # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    logging.getLogger("paramiko").propagate = False
-    client = paramiko.SSHClient()
-    try:
-        log_in(client, device)
+    with logged_in(resolve(device)) as client:
         transport = client.get_transport()
         if transport is not None:
             transport.set_keepalive(KEEPALIVE)
         yield Connection(device, client)
-    finally:
-        client.close()
 
 
 def _lost(device: Device, why: str) -> AgentFailure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from jetlane.specs.errors import SpecError
 
@@ -31,8 +31,11 @@ class Device:
         tags: For people, and for choosing devices.
         group: Name of its group; empty when it has none.
         jump: Hosts to pass on the way, the first one first. None: what the SSH configuration says.
-        ssh_config: Whether the SSH configuration of this machine has a say in what the inventory leaves open.
+        ssh_config: Whether the SSH configuration of this machine has a say in what the inventory leaves open; or the
+            file to read in its place.
         inventory: The file this device was read from.
+        identities: Private key files that the SSH configuration names; filled in by ``jetlane.remote.ssh_config``.
+        host_key_alias: The name its host keys are pinned by, likewise.
     """
 
     name: str
@@ -48,7 +51,9 @@ class Device:
     tags: tuple[str, ...] = ()
     group: str = ""
     jump: Optional[tuple[Device, ...]] = None
-    ssh_config: bool = True
+    ssh_config: Union[bool, Path] = True
+    identities: tuple[Path, ...] = ()
+    host_key_alias: Optional[str] = None
 
     @property
     def address(self) -> str:

@@ -30,7 +30,7 @@ from jetlane.specs.yaml_marks import Location, MarkedYaml, read
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 #: ``[user@]host[:port]``; an IPv6 address stands in brackets.
-HOP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^\]\s]+\]|[^:@\s\[\]]+)(?::(?P<port>\d{1,5}))?\Z")
+_HOP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^\]\s]+\]|[^:@\s\[\]]+)(?::(?P<port>\d{1,5}))?\Z")
 _REACH = ("host", "port", "user", "key", "agent", "known_hosts", "ssh_config")
 _KEYS = (*_REACH, "root", "python", "tags", "jump")
 
@@ -43,6 +43,15 @@ def load_inventory(path: Path) -> Inventory:
     """
     path = Path(path).expanduser().absolute()
     return _Reader(read(path), path).inventory()
+
+
+def hop_of(text: str) -> Optional[dict[str, Any]]:
+    """Host, user and port of ``[user@]host[:port]``; None where it is no such thing."""
+    parts = _HOP.match(text)
+    if parts is None or not 0 < int(parts["port"] or 1) < 65536:
+        return None
+    port = int(parts["port"]) if parts["port"] else None
+    return {"host": parts["host"].strip("[]"), "user": parts["user"], "port": port}
 
 
 @dataclass
@@ -160,9 +169,11 @@ class _Reader:
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 65536:
                 raise self._refuse(at, key, value, "a whole number from 1 to 65535")
             return value
+        if key == "ssh_config" and isinstance(value, str):
+            return self.path.parent / Path(value).expanduser()
         if key in ("agent", "ssh_config"):
             if not isinstance(value, bool):
-                raise self._refuse(at, key, value, "true or false")
+                raise self._refuse(at, key, value, "true or false" + (", or a file" if key == "ssh_config" else ""))
             return value
         if key == "tags":
             if not isinstance(value, list) or not all(isinstance(tag, (str, int, float)) for tag in value):
@@ -179,14 +190,11 @@ class _Reader:
         hops = [value] if isinstance(value, str) else value
         if not isinstance(hops, list) or not all(isinstance(hop, str) for hop in hops):
             raise self._refuse(at, "jump", value, "[user@]host[:port] or a name under `jumps`, or a list of these")
-        return tuple(self._jumps[hop] if hop in self._jumps else self._hop(at, hop) for hop in hops)
-
-    def _hop(self, at: Location, text: str) -> dict[str, Any]:
-        parts = HOP.match(text)
-        if parts is None or not 0 < int(parts["port"] or 1) < 65536:
-            raise self._refuse(at, "jump", text, "[user@]host[:port], or a name under `jumps`")
-        port = int(parts["port"]) if parts["port"] else None
-        return {"host": parts["host"].strip("[]"), "user": parts["user"], "port": port}
+        roads = [self._jumps[hop] if hop in self._jumps else hop_of(hop) for hop in hops]
+        for hop, road in zip(hops, roads):
+            if road is None:
+                raise self._refuse(at, "jump", hop, "[user@]host[:port], or a name under `jumps`")
+        return tuple(road for road in roads if road is not None)
 
     def _text(self, at: Location, key: str, value: Any) -> str:
         if not isinstance(value, (str, int, float)) or isinstance(value, bool) or not str(value) or "\n" in str(value):

@@ -109,6 +109,22 @@ def sshd(tmp_path: Path) -> Iterator[Any]:
     server.stop()
 
 
+@pytest.fixture
+def more_sshd(tmp_path: Path) -> Iterator[Any]:
+    """Starts further OpenSSH servers: ``more_sshd(name)``."""
+    beside, servers = _beside("sshd"), []
+    if beside.program() is None:
+        pytest.skip("no sshd on this machine: install openssh-server")
+
+    def start(name: str, **options: Any) -> Any:
+        servers.append(beside.start(tmp_path / name, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
 @pytest.fixture(params=["virtual", pytest.param("sshd", marks=pytest.mark.sshd)])
 def reached(request: pytest.FixtureRequest) -> Device:
     """A device behind either server."""

@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _CONFIG = """\
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys
 PidFile {folder}/sshd.pid
@@ -70,30 +71,36 @@ class Sshd:
         self.process.wait()
 
 
-def start(folder: Path) -> Sshd:
-    """Start a server in a new folder, with an inventory of one device, ``real``, whose host key is pinned."""
+def start(folder: Path, address: str = "127.0.0.1", extra: str = "", prefix: Sequence[str] = (), port: int = 0) -> Sshd:
+    """Start a server in a new folder, with an inventory of one device, ``real``, whose host key is pinned.
+
+    Args:
+        extra: Lines for its configuration.
+        prefix: What to start it with, such as ``ip netns exec NAME``; a port must be given then.
+    """
     folder.mkdir()
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)  # where a root sshd separates its privileges
     for name in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=folder))
+    if not port:
+        with socket.create_server((address, 0)) as probe:
+            port = probe.getsockname()[1]
+    (folder / "sshd_config").write_text(_CONFIG.format(address=address, port=port, folder=folder) + extra)
     log = open(folder / "sshd.log", "wb")  # noqa: SIM115
     with log:
-        process = subprocess.Popen([program() or "sshd", "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+        process = subprocess.Popen([*prefix, program() or "sshd", "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     key = (folder / "host_key.pub").read_text().split()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    (folder / "known_hosts").write_text(f"[{address}]:{port} {key[0]} {key[1]}\n")
     (folder / "inventory.yaml").write_text(
-        f"devices:\n  real: {{host: 127.0.0.1, port: {port}, user: {getpass.getuser()}, key: user_key, agent: false,\n"
+        f"devices:\n  real: {{host: {address}, port: {port}, user: {getpass.getuser()}, key: user_key, agent: false,\n"
         f"         root: {folder}/board, python: {sys.executable}}}\n"
     )
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((address, port), 1).close()
             return Sshd(folder, port, process)
         except OSError:
             time.sleep(0.02)

@@ -175,7 +175,7 @@ def test_selects_by_names_tags_groups_and_what_boards_are(fleet: Inventory, expr
         ("jetpack:5", 9, "compared with a version"),
         ("jetpack > new", 11, "compared with a version"),
         ("name > a-1", 6, "name has no order"),
-        ("lab and !", 9, "is '!'"),
+        ("lab and !", 9, "'!' cannot be read"),
         ("lab:", 5, "ends where a value"),
     ],
 )
