@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import stat
 from typing import Any, Optional, Union
+
+from .errors import AgentError
 
 Place = Union[str, "os.PathLike[str]"]
 CHUNK = 1 << 20
@@ -16,6 +19,55 @@ def sha256_file(path: Place) -> str:
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def is_folder(path: str) -> bool:
+    """Whether a real folder is there; a link to one is none."""
+    return _mode(path, stat.S_ISDIR)
+
+
+def is_plain(folder: str, path: str) -> bool:
+    """Whether a path (forward slashes) inside a folder is a regular file, with no link on the way to it."""
+    parts = path.split("/")
+    above = (os.path.join(folder, *parts[:count]) for count in range(1, len(parts)))
+    return all(map(is_folder, above)) and _mode(os.path.join(folder, path), stat.S_ISREG)
+
+
+def _mode(path: str, wanted: Any) -> bool:
+    try:
+        return bool(wanted(os.lstat(path).st_mode))
+    except OSError:
+        return False
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, private to its user, unless it is there; the one above it must be.
+
+    Raises:
+        AgentError: Something else has its name, a link above all; kind ``tampered``.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not is_folder(path):
+            raise displaced(path)
+
+
+def displaced(path: str) -> AgentError:
+    """Something, a link above all, has the name of a folder or file of the agent's."""
+    return AgentError(
+        "%s on the board is not what the agent made" % path,
+        "a link, or something else, was put in its place; what is written there would land elsewhere",
+        "see who did it, remove it on the board, then run again",
+        "tampered",
+    )
+
+
+def open_new(path: str) -> int:
+    """A descriptor to write a new file by, its user's alone. What had its name before is gone; no link is followed."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
 def sync_folder(path: Place) -> None:
@@ -35,7 +87,7 @@ def sync_file(path: str) -> None:
 def write_bytes(path: str, data: bytes) -> None:
     """Write a whole file: a reader, or a power cut, sees the old content or the new, never a part."""
     temporary = path + ".tmp"
-    with open(temporary, "wb") as file:
+    with os.fdopen(open_new(temporary), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -45,6 +97,14 @@ def write_bytes(path: str, data: bytes) -> None:
 
 def write_json(path: str, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode("utf-8"))
+
+
+def replace_json(path: str, value: Any) -> None:
+    """Replace a file in one step without flushing it: for what a power cut may take."""
+    temporary = path + ".tmp"
+    with open(temporary, "w") as file:
+        json.dump(value, file)
+    os.replace(temporary, path)
 
 
 def read_json(path: str) -> Optional[Any]:

@@ -1,7 +1,7 @@
 """The manifest of a release: what it may say, and whether the files are what it says.
 
 A release is named by its manifest: ``<name>-<first 12 hex digits of the manifest's sha256>``. So the id vouches for the
-manifest's bytes, and the manifest for every other file's.
+manifest's bytes, and the manifest for every other file's but that of its own signature.
 """
 
 import hashlib
@@ -11,14 +11,19 @@ import re
 from typing import Any, Dict, List
 
 from .errors import AgentError
-from .files import sha256_file
+from .files import is_plain, sha256_file
 
 NAME = "manifest.json"
+#: Its signature, see ``trust``.
+SIGNATURE = "manifest.sig"
 FORMAT = 1
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}\Z")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _SHA = re.compile(r"[0-9a-f]{64}\Z")
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+#: Serials are JSON numbers, which not every reader takes beyond this.
+_SERIALS = 1 << 53
 _NEEDED = ("format", "name", "files", "input", "nms", "roads", "thresholds", "tolerances", "labels")
 
 
@@ -61,17 +66,28 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
         raise _tampered("the manifest of release %s lists no files" % release)
     for path, entry in manifest["files"].items():
         _check_entry(path, entry)
-    for road, path in manifest["roads"].items():
-        if path not in manifest["files"]:
+        if any(path.startswith(other + "/") for other in manifest["files"]):
+            raise _tampered("the manifest names the file %r inside a file" % path)
+    _check_identity(release, manifest)
+    roads = manifest["roads"]
+    for road, path in roads.items() if isinstance(roads, dict) else [("", roads)]:
+        if not isinstance(path, str) or path not in manifest["files"]:
             raise _tampered("the manifest names %r for the %s road, but no such file" % (path, road))
     return manifest
 
 
 def read(folder: str, release: str) -> Dict[str, Any]:
     """The manifest in a release's folder; AgentError when it is not there or not this release's."""
+    return parse(read_bytes(folder, release), release)
+
+
+def read_bytes(folder: str, release: str) -> bytes:
+    """The bytes of the manifest in a release's folder; AgentError when there are none."""
     try:
+        if not is_plain(folder, NAME):
+            raise OSError("%s is no file" % NAME)
         with open(os.path.join(folder, NAME), "rb") as file:
-            return parse(file.read(), release)
+            return file.read()
     except OSError as error:
         raise _tampered("the manifest of release %s cannot be read" % release, str(error))
 
@@ -88,12 +104,12 @@ def check_files(folder: str, manifest: Dict[str, Any], hashed: bool = True) -> D
     problems = {}
     for path, entry in sorted(manifest["files"].items()):
         place = os.path.join(folder, path)
-        if os.path.islink(place) or not os.path.isfile(place):
+        if not is_plain(folder, path):
             problems[path] = "missing"
         elif os.path.getsize(place) != entry["size"] or (hashed and sha256_file(place) != entry["sha256"]):
             problems[path] = "changed"
     for path in files_in(folder):
-        if path != NAME and path not in manifest["files"]:
+        if path not in (NAME, SIGNATURE) and path not in manifest["files"]:
             problems[path] = "not in the manifest"
     return problems
 
@@ -110,8 +126,18 @@ def files_in(folder: str) -> List[str]:
 def check_path(path: str) -> None:
     """Refuse a path that leads out of a release's folder, or that means something else there."""
     parts = path.split("/")
-    if not all(_PART.match(part) for part in parts) or len(parts) > 4 or path == NAME or path.endswith(".part"):
+    own = path in (NAME, SIGNATURE) or path.endswith((".part", ".tmp"))
+    if not all(_PART.match(part) for part in parts) or len(parts) > 4 or own:
         raise _tampered("the manifest names the file %r" % path, "a release's files lie inside its folder")
+
+
+def _check_identity(release: str, manifest: Dict[str, Any]) -> None:
+    """Project and serial, which older releases lack: what ``trust`` goes by."""
+    serial = manifest.get("serial", 0)
+    if not isinstance(serial, int) or isinstance(serial, bool) or not 0 <= serial < _SERIALS:
+        raise _tampered("the manifest of release %s has the serial %r" % (release, serial))
+    if not _PROJECT.match(str(manifest.get("project", manifest["name"]))):
+        raise _tampered("the manifest of release %s names the project %r" % (release, manifest.get("project")))
 
 
 def _check_entry(path: str, entry: Any) -> None:

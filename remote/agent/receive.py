@@ -1,19 +1,21 @@
 """Take a release in over standard input: only what the board lacks, from where an earlier attempt stopped.
 
-The dialogue: the request line ``{"release": id, "manifest_size": n}`` is followed by the manifest's n bytes. The agent
-answers with one ``need`` event: the files it lacks and the offset each starts at. For each of these, in that order, the
-sender writes a line ``{"path", "offset", "size", "sha256"}`` and then the ``size - offset`` bytes. The result ends it.
+The dialogue: the request line ``{"release": id, "manifest_size": n, "signature": text of manifest.sig}`` (the last only
+of a signed release) is followed by the manifest's n bytes. The agent answers with one ``need`` event: the files it
+lacks and the offset each starts at. For each of these, in that order, the sender writes a line ``{"path", "offset",
+"size", "sha256"}`` and then the ``size - offset`` bytes. The result ends it.
 """
 
 import json
 import os
 import shutil
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from . import manifest as manifests
+from . import trust
 from .errors import AgentError
 from .events import emit
-from .files import sha256_file, sync_file, sync_folder, write_bytes
+from .files import displaced, is_folder, is_plain, make_folder, sha256_file, sync_file, sync_folder, write_bytes
 from .store import Store
 from .stream import Input
 
@@ -25,10 +27,12 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
     """Bring one release onto the board, whole and checked.
 
     Returns:
-        ``{"release", "received": files, "bytes", "kept": files that were already here}``.
+        ``{"release", "received": files, "bytes", "kept": files that were already here, "signed": bool}``; ``signed``
+        when a key of this board vouches for the release.
 
     Raises:
-        AgentError: kinds ``disk``, ``corrupt``, ``tampered``, ``cut`` or ``busy``; what arrived whole is kept.
+        AgentError: kinds ``disk``, ``corrupt``, ``tampered``, ``signature``, ``serial``, ``cut`` or ``busy``; what
+            arrived whole is kept.
     """
     size = request.get("manifest_size")
     if not isinstance(size, int) or not 0 < size < 16 << 20:
@@ -36,25 +40,34 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
     raw = b"".join(stream.exactly(size))
     release = str(request.get("release"))
     manifest = manifests.parse(raw, release)
+    given = request.get("signature")
+    signature = None if given is None else str(given).encode("utf-8")
+    vouched = trust.check(store, release, raw, signature)
     with store.lock():
         folder = store.path("releases", release)
-        if not os.path.isdir(folder):
+        if not is_folder(folder):
+            trust.refuse_older(store, release, manifest)
             folder += ".part"
-        _prepare(folder, raw, manifest)
+        _prepare(folder, raw, signature, manifest)
         lacking = _lacking(store, folder, manifest)
         needed = [_need(folder, path, manifest["files"][path]) for path in lacking]
         _check_space(store, manifest, needed)
         emit("need", files=needed)
         count = sum(_take(stream, folder, entry) for entry in needed)
-        _finish(store, folder, release, manifest)
+        _finish(store, folder, release)
+        trust.remember_serial(store, manifest)
     kept = len(manifest["files"]) - len(needed)
-    return {"release": release, "received": len(needed), "bytes": count, "kept": kept}
+    return {"release": release, "received": len(needed), "bytes": count, "kept": kept, "signed": vouched is not None}
 
 
-def _prepare(folder: str, raw: bytes, manifest: Dict[str, Any]) -> None:
-    for path in [manifests.NAME] + list(manifest["files"]):
-        os.makedirs(os.path.dirname(os.path.join(folder, path)), mode=0o700, exist_ok=True)
+def _prepare(folder: str, raw: bytes, signature: Optional[bytes], manifest: Dict[str, Any]) -> None:
+    above = {os.path.dirname(path) for path in manifest["files"]} - {""}
+    parts = {"/".join(path.split("/")[:count]) for path in above for count in range(1, path.count("/") + 2)}
+    for path in [""] + sorted(parts):  # a folder comes before those in it
+        make_folder(os.path.join(folder, path).rstrip("/"))
     write_bytes(os.path.join(folder, manifests.NAME), raw)
+    if signature is not None:
+        write_bytes(os.path.join(folder, manifests.SIGNATURE), signature)
 
 
 def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
@@ -76,7 +89,9 @@ def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
 def _borrow(store: Store, place: str, path: str, entry: Dict[str, Any]) -> bool:
     for release in store.releases():
         other = store.path("releases", release, path)
-        if os.path.isfile(other) and os.path.getsize(other) == entry["size"] and sha256_file(other) == entry["sha256"]:
+        if not is_plain(store.path("releases", release), path):
+            continue
+        if os.path.getsize(other) == entry["size"] and sha256_file(other) == entry["sha256"]:
             try:
                 os.link(other, place)
             except OSError:  # a file system without hard links
@@ -88,6 +103,8 @@ def _borrow(store: Store, place: str, path: str, entry: Dict[str, Any]) -> bool:
 
 def _need(folder: str, path: str, entry: Dict[str, Any]) -> Dict[str, Any]:
     part = os.path.join(folder, path + ".part")
+    if os.path.lexists(part) and not is_plain(folder, path + ".part"):
+        raise displaced(part)
     offset = os.path.getsize(part) if os.path.isfile(part) else 0
     if offset > entry["size"]:
         os.unlink(part)
@@ -150,7 +167,7 @@ def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
     return count
 
 
-def _finish(store: Store, folder: str, release: str, manifest: Dict[str, Any]) -> None:
+def _finish(store: Store, folder: str, release: str) -> None:
     for path in manifests.files_in(folder):
         if path.endswith(".part"):
             os.unlink(os.path.join(folder, path))

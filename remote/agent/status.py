@@ -18,6 +18,7 @@ def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         "current": current,
         "previous": store.pointed("previous"),
         "releases": releases,
+        "signed": {release: store.signed_by(release) for release in releases},
         "verified": store.state()["verified"],
         "engines": [key for key in store.engines() if engines.find(store, key) is not None],
         "report": store.report(current) if current else None,

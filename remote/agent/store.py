@@ -9,6 +9,7 @@
     <root>/current previous    symlinks to releases; ``left`` while a rollback swaps them
     <root>/state.json          which release was verified with which engine
     <root>/config.json         the board owner's: {"quota": bytes}
+    <root>/keys.json           whose releases are taken (and keys.copy.json); serials.json: how new they must be
     <root>/lock build.lock     flock
 """
 
@@ -19,9 +20,10 @@ import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 
+from . import keys, trust
 from . import manifest as manifests
 from .errors import AgentError
-from .files import point, read_json, sync_folder, write_json
+from .files import is_folder, make_folder, point, read_json, sync_folder, write_json
 
 
 class Store(object):
@@ -32,10 +34,11 @@ class Store(object):
     """
 
     def __init__(self, root: str) -> None:
-        self.root = os.path.abspath(root)
+        self.root = os.path.realpath(root)
         try:
-            for folder in (self.root, self.path("releases"), self.path("engines"), self.path("reports")):
-                os.makedirs(folder, mode=0o700, exist_ok=True)
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            for folder in ("releases", "engines", "reports", "build"):
+                make_folder(self.path(folder))
         except OSError as error:
             raise AgentError(
                 "the folder %s cannot be made on the board" % self.root, str(error), "set `root` in the inventory"
@@ -54,29 +57,49 @@ class Store(object):
         """
         manifests.check_id(release)
         folder = self.path("releases", release)
-        if not os.path.isdir(folder):
+        if not is_folder(folder):
             raise AgentError("release %s is not on the board" % release, "", "deliver it first", "absent")
         return folder
 
     def manifest(self, release: str) -> Dict[str, Any]:
-        """The manifest of a release the board has, checked against the release's id."""
-        return manifests.read(self.release(release), release)
+        """The manifest of a release the board has, checked against the release's id and signed by a key of the board.
+
+        Raises:
+            AgentError: It is not; kinds ``absent``, ``tampered`` or ``signature``.
+        """
+        folder = self.release(release)
+        raw = manifests.read_bytes(folder, release)
+        trust.check(self, release, raw, trust.signature_in(folder))
+        return manifests.parse(raw, release)
+
+    def signed_by(self, release: str) -> Optional[str]:
+        """Fingerprint of the board's key that signed a release; None where no key of the board did."""
+        try:
+            folder = self.release(release)
+            public = trust.check(self, release, manifests.read_bytes(folder, release), trust.signature_in(folder))
+        except AgentError:
+            return None
+        return None if public is None else keys.fingerprint(public)
 
     def releases(self) -> List[str]:
-        return sorted(name for name in os.listdir(self.path("releases")) if not name.endswith(".part"))
+        return self._whole("releases")
 
     def engines(self) -> List[str]:
-        return sorted(name for name in os.listdir(self.path("engines")) if not name.endswith(".part"))
+        return self._whole("engines")
+
+    def _whole(self, folder: str) -> List[str]:
+        names = os.listdir(self.path(folder))
+        return sorted(name for name in names if not name.endswith(".part") and is_folder(self.path(folder, name)))
 
     # current and previous
 
     def pointed(self, link: str) -> Optional[str]:
         """The release that ``current`` or ``previous`` names, if it is there."""
         try:
-            name = os.path.basename(os.readlink(self.path(link)))
+            folder, name = os.path.split(os.readlink(self.path(link)))
         except OSError:
             return None
-        return name if os.path.isdir(self.path("releases", name)) else None
+        return name if folder == "releases" and is_folder(self.path("releases", name)) else None
 
     def point(self, link: str, release: str) -> None:
         point(self.path(link), os.path.join("releases", release))
@@ -160,7 +183,7 @@ class Store(object):
 
 def open_lock(path: str) -> int:
     """A descriptor to lock by; children do not inherit it (Python opens close-on-exec)."""
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def try_lock(descriptor: int) -> bool:
