@@ -13,7 +13,7 @@ from prefect import flow
 from jetlane.flows.terminal import Terminal
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
-from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, RunSpec, Train, Verify
+from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, Preflight, RunSpec, Train, Verify
 from jetlane.tasks.convert import convert
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy, refuse_failures
@@ -21,7 +21,7 @@ from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
 from jetlane.tasks.gate import gate, remember_measured
 from jetlane.tasks.plugins import plugins
-from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight
+from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
 from jetlane.tasks.progress import PrefectProgress, Several
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
@@ -33,6 +33,7 @@ from jetlane.tasks.workspace import StepResult
 def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
     data: Optional[StepResult]
+    refuse_missing_builder(run)
     if run.spec.trains:
         data = dataset(run)
         trained = train(run, data)
@@ -76,6 +77,7 @@ def retrain_and_deploy(
     gate: Gate = Gate(),
     convert: Convert = Convert(),
     build: Build = Build(),
+    preflight: Preflight = Preflight(),
     verify: Verify = Verify(),
     fleet: Fleet = Fleet(),
     workspace: str = ".jetlane",
@@ -96,6 +98,7 @@ def retrain_and_deploy(
         gate=gate,
         convert=convert,
         build=build,
+        preflight=preflight,
         verify=verify,
         fleet=fleet,
         workspace=workspace,

@@ -23,6 +23,7 @@ BatchSize = Annotated[int, Field(ge=1, le=4096)]
 DEFAULT_STEPS = 20_000
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
+ComputeCapability = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$")]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
@@ -139,6 +140,17 @@ class Build(Section):
     max_batch: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="images per inference")
 
 
+class Preflight(Section):
+    """What this workstation tries on top of comparing the converted model with the trained one."""
+
+    tensorrt_rtx: bool = Field(
+        default=False, description="compile model.trt.onnx with TensorRT-RTX, which needs no GPU; from the extra `rtx`"
+    )
+    compute_capabilities: Annotated[list[ComputeCapability], Field(min_length=1)] = Field(
+        default=["8.6", "8.9"], description="of the GPUs that TensorRT-RTX compiles for"
+    )
+
+
 class Verify(Section):
     """What every device, and this workstation before it, must show."""
 
@@ -201,6 +213,7 @@ class RunSpec(Section):
     gate: Gate = Gate()
     convert: Convert = Convert()
     build: Build = Build()
+    preflight: Preflight = Preflight()
     verify: Verify = Verify()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()

@@ -19,7 +19,7 @@ from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.ssd.params import PluginParams
-from jetlane.tasks.tools import INFERENCE, TRAINING, versions
+from jetlane.tasks.tools import BUILDER, INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
 CODE = (
@@ -35,6 +35,8 @@ CODE = (
     *images.CODE,
 )
 _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
+#: What TensorRT-RTX compiles: those of the files that a release ships.
+_COMPILED = ("model.trt.onnx", "model.trt.fp16.onnx")
 EXPECTED = "expected.json"
 
 
@@ -57,19 +59,26 @@ def preflight(
         "min_iou": verify.iou if usual and verify.iou else 0.99,
         "max_score_difference": verify.score if usual and verify.score is not None else 0.005,
     }
+    compiled = [name for name in _COMPILED if name in converted.outputs] if run.spec.preflight.tensorrt_rtx else []
+    capabilities = run.spec.preflight.compute_capabilities
     result = run.step(
         "preflight",
         inputs={
             "frozen_graph": model.graph_digest,
-            "models": converted.digest(*_MODELS),
+            "models": converted.digest(*_MODELS, *compiled),
             "plugins": parameters.digest(),
             "images": source.digest,
         },
-        params={"samples": verify.samples, "threshold": verify.threshold, **tolerance},
+        params={
+            "samples": verify.samples,
+            "threshold": verify.threshold,
+            **tolerance,
+            **({"compute_capabilities": capabilities} if compiled else {}),
+        },
         code=CODE,
-        tools={**versions(TRAINING, run.python), **versions(INFERENCE)},
+        tools={**versions(TRAINING, run.python), **versions((*INFERENCE, *(BUILDER if compiled else ())))},
         make=lambda out: _prove(
-            run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, out
+            run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, compiled, out
         ),
         describe=_describe,
     )
@@ -86,10 +95,12 @@ def _prove(
     converted: StepResult,
     seen: Images,
     tolerance: Mapping[str, float],
+    compiled: Sequence[str],
     out: Path,
 ) -> Mapping[str, Any]:
     from jetlane.tasks.proof import preflight as proof
 
+    engines = _compile(run, converted, compiled)
     run.progress.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
     reference = run.odapi().infer(model.graph, seen.arrays)
     run.progress.update("preflight", None, "onnxruntime looks at the same")
@@ -106,10 +117,32 @@ def _prove(
         with_top_k=_evaluation_model(converted, params),
         **tolerance,
     )
-    facts = report.to_json()
+    facts = {**report.to_json(), **engines}
     _keep_samples(seen, reference, run.spec.verify.threshold, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
+
+
+def refuse_missing_builder(run: Run) -> None:
+    """Raise PreflightError where the spec asks for TensorRT-RTX and it is not installed: before anything is trained."""
+    if run.spec.preflight.tensorrt_rtx:
+        from jetlane.tasks.proof import tensorrt_rtx
+
+        tensorrt_rtx.refuse_missing()
+
+
+def _compile(run: Run, converted: StepResult, files: Sequence[str]) -> Mapping[str, Any]:
+    """What a real TensorRT builder makes of the files that ship: {"tensorrt_rtx": {file: ...}}, or nothing."""
+    if not files:
+        return {}
+    from jetlane.tasks.proof.tensorrt_rtx import compile_model
+
+    capabilities = run.spec.preflight.compute_capabilities
+    found = {}
+    for file in files:
+        run.progress.update("preflight", None, f"TensorRT-RTX compiles {file} for {', '.join(capabilities)}")
+        found[file] = compile_model(converted.file(file), capabilities).to_json()
+    return {"tensorrt_rtx": found}
 
 
 def _evaluation_model(converted: StepResult, params: PluginParams) -> Callable[[int], bytes]:
@@ -174,4 +207,6 @@ def _describe(result: StepResult) -> str:
     maps = result.facts["mAP"]
     if maps:
         text += f"; mAP@0.5 {maps['tensorflow']['mAP@0.5']:.3f} in TensorFlow, {maps['onnx']['mAP@0.5']:.3f} converted"
+    for file, made in result.facts.get("tensorrt_rtx", {}).items():
+        text += f"; TensorRT-RTX {made['version']} compiles {file}"
     return text

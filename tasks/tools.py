@@ -15,6 +15,8 @@ TRAINING = ("tensorflow", "tf-models-research-object-detection", "tf-slim", "num
 CONVERSION = ("numpy", "onnx", "protobuf")
 #: Those that run the converted model here.
 INFERENCE = ("numpy", "onnxruntime")
+#: The one that compiles it here, where it is asked for.
+BUILDER = ("tensorrt-rtx",)
 
 #: For interpreters as old as Python 3.7, which has no importlib.metadata.
 _ASK = """
