@@ -81,6 +81,7 @@ def retrain_and_deploy(
     verify: Verify = Verify(),
     fleet: Fleet = Fleet(),
     workspace: str = ".jetlane",
+    signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def retrain_and_deploy(
         verify=verify,
         fleet=fleet,
         workspace=workspace,
+        signing_key=signing_key,
         base_dir=base_dir,
     )
     spec = resolve(spec)

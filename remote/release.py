@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
+from jetlane.remote.agent import keys, trust
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.errors import AgentError
@@ -22,12 +23,16 @@ class Release:
         path: Its folder, named by its id.
         manifest: As in manifest.json.
         raw: The bytes of manifest.json, which the id is made of.
+        signature: Those of manifest.sig; None where it is not signed.
+        signed_by: Fingerprint of the key that signed it; None where it is not signed.
     """
 
     id: str
     path: Path
     manifest: dict[str, Any]
     raw: bytes
+    signature: Optional[bytes] = None
+    signed_by: Optional[str] = None
 
     def file(self, relative: str) -> Path:
         return self.path / relative
@@ -53,12 +58,15 @@ def read_release(path: Path) -> Release:
     """Read a release and check every byte of it.
 
     Raises:
-        ReleaseError: It is no release, or a file is missing, changed, or not in the manifest.
+        ReleaseError: It is no release, or a file is missing, changed, or not in the manifest, or the signature is not
+            one of this manifest. Whose signature it is, is for the boards to judge.
     """
     path = Path(path).resolve()
     try:
         raw = (path / manifests.NAME).read_bytes()
         manifest = manifests.parse(raw, path.name)
+        signature = trust.signature_in(str(path))
+        signer = trust.signer(raw, signature, path.name)
         problems = manifests.check_files(str(path), manifest)
     except OSError as error:
         raise ReleaseError(
@@ -73,4 +81,4 @@ def read_release(path: Path) -> Release:
             "its files are not those its manifest was made of",
             "delete it and run again: it is made anew from the steps before it",
         )
-    return Release(path.name, path, manifest, raw)
+    return Release(path.name, path, manifest, raw, signature, keys.fingerprint(signer) if signer else None)

@@ -218,6 +218,9 @@ class RunSpec(Section):
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
     workspace: NewPath = Field(default=".jetlane", description="folder of everything that is made")
+    signing_key: Optional[FilePath] = Field(
+        default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"
+    )
     base_dir: Optional[NewPath] = Field(default=None, description="absolute folder that relative paths start from")
 
     @model_validator(mode="after")

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.agent_zipapp import agent_file
+from jetlane.remote.signing import SigningKey, project_key
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.preflight import expected_of, samples_of
 from jetlane.tasks.run import Run
+from jetlane.tasks.serials import Serials
 from jetlane.tasks.tools import CONVERSION, INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, sync_folder
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
     from jetlane.tasks.bundle.release import Tolerance
 
-CODE = ("jetlane.tasks.release", "jetlane.tasks.bundle", "jetlane.remote.agent.manifest")
+CODE = ("jetlane.tasks.release", "jetlane.tasks.bundle", "jetlane.remote.signing", "jetlane.remote.agent.manifest")
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
 #: Steps whose outputs are named in the manifest by their digest.
 _SOURCES = ("dataset", "train", "export", "convert")
@@ -53,6 +56,7 @@ def release(
     verify = run.spec.verify
     tolerances = tolerances_of(run.spec)
     roads = roads_of(run, converted)
+    signing_key, serials, agent = signing_key_of(run), Serials(run.workspace, run.spec.name), agent_file().digest
     found = len(expected_of(proof))
     if found < verify.samples:
         run.note(f"the boards verify with {found} sample images, not {verify.samples}: there are no more")
@@ -71,11 +75,14 @@ def release(
             "roads": roads,
             "origin": origin,
             "tools": tools_of(run),
+            "agent": agent,
+            "signed_by": signing_key.public.hex(),
+            "renewals": serials.renewals,
             "activation": run.spec.activate,
         },
         code=CODE,
         make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, out),
-        describe=lambda result: f"{result.facts['id']}, for {', '.join(roads)}",
+        describe=lambda result: f"{result.facts['id']}, for {', '.join(roads)}, signed by {signing_key.fingerprint}",
     )
     _link(run, result)
     return result
@@ -142,8 +149,26 @@ def _write(
         tolerances=tolerances_of(run.spec),
         roads=roads,
         activation=run.spec.activate.model_dump(),
+        project=run.spec.name,
+        model=network_of(model),
+        agent=agent_file().digest,
+        serials=Serials(run.workspace, run.spec.name),
+        signing_key=signing_key_of(run),
     )
     return {"id": identifier}
+
+
+def network_of(model: FrozenModel) -> str:
+    """What the Object Detection API calls the network, such as ``ssd_mobilenet_v2``."""
+    from jetlane.tasks.ssd.config import read
+
+    return str(read(model.config).ssd.feature_extractor.type)
+
+
+def signing_key_of(run: Run) -> SigningKey:
+    """The key that signs this project's releases: the spec's, else the workspace's own."""
+    given = run.spec.signing_key
+    return project_key(run.workspace.root, Path(given) if given else None)
 
 
 def release_path(result: StepResult) -> Path:

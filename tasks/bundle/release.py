@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from jetlane.remote.release import Release, read_release
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.workspace import sha256_file, sync_folder
+
+if TYPE_CHECKING:
+    from jetlane.remote.signing import SigningKey
+    from jetlane.tasks.serials import Serials
 
 __all__ = ["Release", "Tolerance", "read_release", "write_release"]
 
@@ -60,6 +65,11 @@ def write_release(
     roads: Optional[Sequence[str]] = None,
     activation: Optional[Mapping[str, Any]] = None,
     around_build: Optional[Mapping[str, Any]] = None,
+    project: Optional[str] = None,
+    model: Optional[str] = None,
+    agent: Optional[str] = None,
+    serials: Optional[Serials] = None,
+    signing_key: Optional[SigningKey] = None,
 ) -> str:
     """Write a release into ``out/<id>`` and return its id.
 
@@ -82,6 +92,11 @@ def write_release(
             with unproven operations travels with the release, but is no road.
         activation: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
         around_build: Commands that a board runs around the build of its engine: ``before``, ``after``.
+        project: Whose serials it counts in; ``name`` unless given.
+        model: Which network it carries, in a word.
+        agent: sha256 of the agent it was made for.
+        serials: Where its serial comes from; without, it has none, and boards take it for older than any that has.
+        signing_key: Signs the manifest; without, boards that have a key enrolled refuse it.
 
     Raises:
         ReleaseError: Something is missing, or cannot be part of a release.
@@ -114,9 +129,15 @@ def write_release(
         }
         manifest.update({"activation": dict(activation)} if activation else {})
         manifest.update({"build": dict(around_build)} if around_build else {})
+        named = {"project": project, "model": model, "agent": agent}
+        manifest.update({what: value for what, value in named.items() if value})
+        if serials is not None:
+            manifest["serial"] = serials.of(hashlib.sha256(_json(manifest).encode()).hexdigest())
         raw = _json(manifest).encode()
         release = manifests.release_id(name, raw)
         _put(draft, manifests.NAME, raw)
+        if signing_key is not None:
+            _put(draft, manifests.SIGNATURE, signing_key.sign(raw))
         with _explained():
             manifests.parse(raw, release)
         _publish(draft, out / release)
