@@ -14,7 +14,7 @@ from jetlane.flows.terminal import Terminal
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, Preflight, RunSpec, Train, Verify
-from jetlane.tasks.convert import convert
+from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy, refuse_failures
 from jetlane.tasks.evaluate import checkpoint_measured, evaluate
@@ -34,6 +34,7 @@ def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
     data: Optional[StepResult]
     refuse_missing_builder(run)
+    nvidia_versions(run)  # a converter that is missing is told of before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
         trained = train(run, data)
@@ -44,10 +45,11 @@ def story(run: Run) -> dict[str, Any]:
         data = validation_data(run)
         model = given_model(run)
     parameters = plugins(run, model)
-    converted = convert(run, model)
+    converted = convert(run, model, parameters)
     proof = preflight(run, data, model, parameters, converted)
     while more := needed_top_k(proof):
-        parameters, converted = plugins(run, model, more), convert(run, model, more)
+        parameters = plugins(run, model, more)
+        converted = convert(run, model, parameters)
         proof = preflight(run, data, model, parameters, converted)
     if not run.spec.trains:
         measured = graph_measured(proof, data, model)

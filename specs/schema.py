@@ -128,16 +128,41 @@ class Convert(Section):
     allow_unproven: bool = Field(
         default=False, description="allow UFF boards although an operation was never seen in UFF"
     )
+    backend: Literal["jetlane", "nvidia"] = Field(
+        default="jetlane", description="who writes the UFF: jetlane, or NVIDIA's own `uff` where there still is one"
+    )
+    nvidia_python: Optional[Program] = Field(
+        default=None,
+        description="interpreter with NVIDIA's `uff`, `graphsurgeon` and an old TensorFlow; with backend nvidia alone",
+    )
 
 
 class Build(Section):
     """How each board builds its engine."""
 
-    precision: Literal["fp32", "fp16"] = Field(default="fp32", description="arithmetic of the engine")
-    workspace_mb: Annotated[int, Field(ge=16, le=65536)] = Field(
-        default=256, description="TensorRT's scratch memory, MiB"
+    precision: Literal["fp32", "fp16", "int8"] = Field(
+        default="fp32",
+        description="arithmetic of the engine; int8 is calibrated on the board with images of the training data",
     )
-    max_batch: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="images per inference")
+    calibration: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=100, description="images that travel with an int8 release for its calibration"
+    )
+    workspace_mb: Annotated[int, Field(ge=16, le=65536)] = Field(
+        default=256, description="TensorRT's scratch memory for one kernel, MiB; the default suits a 4 GB Nano"
+    )
+    max_batch: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="images per inference; more than one on UFF boards alone"
+    )
+    dla_core: Optional[Annotated[int, Field(ge=0, le=7)]] = Field(
+        default=None, description="DLA core to run on, what it cannot do on the GPU; default: the GPU alone"
+    )
+    timing_cache: bool = Field(
+        default=True, description="keep TensorRT's measurements on the board, to shorten the next build"
+    )
+    before: list[Argv] = Field(
+        default=[], description="commands before a build, such as stopping what needs the board's memory"
+    )
+    after: list[Argv] = Field(default=[], description="commands after it, however it ended")
 
 
 class Preflight(Section):
@@ -162,10 +187,10 @@ class Verify(Section):
         default=0.3, description="least score of a detection that counts"
     )
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
-        default=None, description="least overlap of a matched pair; default: 0.99 in fp32, 0.95 in fp16"
+        default=None, description="least overlap of a matched pair; default: 0.99 in fp32, else 0.95"
     )
     score: Optional[Annotated[float, Field(ge=0, le=1)]] = Field(
-        default=None, description="largest score difference of a matched pair; default: 0.005 in fp32, 0.02 in fp16"
+        default=None, description="largest score difference of a matched pair; default: 0.005 in fp32, else 0.02"
     )
 
 
@@ -178,9 +203,7 @@ class Health(Section):
     window_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=10.0, description="seconds in which it is asked again and again; the last answer counts"
     )
-    interval_s: Annotated[float, Field(ge=0.1, le=600)] = Field(
-        default=2.0, description="seconds between two answers"
-    )
+    interval_s: Annotated[float, Field(ge=0.1, le=600)] = Field(default=2.0, description="seconds between two answers")
 
 
 class Activate(Section):
@@ -267,6 +290,12 @@ def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
                     found.append(((section, key), "stands in model.pipeline_config; give one or the other"))
     if spec.train.warmup_steps is not None and spec.train.warmup_steps >= (spec.train.steps or DEFAULT_STEPS):
         found.append((("train", "warmup_steps"), "must be below train.steps"))
+    if spec.convert.backend == "nvidia" and spec.convert.nvidia_python is None:
+        found.append((("convert", "backend"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
+    if spec.convert.backend != "nvidia" and spec.convert.nvidia_python is not None:
+        found.append((("convert", "nvidia_python"), "is for convert.backend: nvidia; give both or neither"))
+    if spec.build.dla_core is not None and spec.build.precision == "fp32":
+        found.append((("build", "dla_core"), "needs build.precision fp16 or int8: a DLA computes in nothing else"))
     if spec.verify.images and data is not None and data.has_validation:
         found.append((("verify", "images"), "is for specs without validation data; the samples are taken from that"))
     if spec.fleet.inventory is not None and spec.fleet.virtual:

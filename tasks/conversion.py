@@ -13,6 +13,10 @@ from jetlane.tasks.ssd.params import PluginParams
 
 if TYPE_CHECKING:
     from jetlane.tasks.explain import Explanation
+    from jetlane.tasks.graph.graph import Graph
+    from jetlane.tasks.graph.ssd import SsdGraph
+    from jetlane.tasks.ssd.config import PipelineConfig
+    from jetlane.tasks.uff.model import Uff
 
 
 def derive_plugins(
@@ -36,7 +40,11 @@ def derive_plugins(
 
 
 def convert_model(
-    frozen_graph: Path, pipeline_config: Path, out: Path, options: Optional[ConvertOptions] = None
+    frozen_graph: Path,
+    pipeline_config: Path,
+    out: Path,
+    options: Optional[ConvertOptions] = None,
+    nvidia_python: Optional[str] = None,
 ) -> dict[str, Any]:
     """Write all forms of a model into a folder, which is made where it is missing.
 
@@ -44,23 +52,55 @@ def convert_model(
     with the evaluation threshold), ``model.trt.onnx`` (ends at decoded boxes and scores); ``config.py`` for NVIDIA's
     own converter; ``plugins.json``.
 
+    Args:
+        nvidia_python: An interpreter with NVIDIA's own converter, which makes the UFF in the place of ours.
+
     Returns:
         Facts about the conversion, for the manifest: the files, parameters, notes, the evidence of each UFF pattern
-        (``unproven`` names those that bar the UFF road), and what was done to the graph.
+        (``unproven`` names those that bar the UFF road), what was done to the graph, and the versions of NVIDIA's tools
+        (``nvidia``, None where they had no hand in it).
 
     Raises:
         SpecError, DerivationError, GraphError: As ``derive_plugins``.
-        ConversionError: Something in the graph has no UFF or ONNX form, or a file cannot be written.
+        ConversionError: Something in the graph has no UFF or ONNX form, or a file cannot be written; NVIDIA's converter
+            is missing or fails.
     """
-    from jetlane.tasks.lowering.lower import lower
     from jetlane.tasks.ssd import config
+
+    read = config.read(Path(pipeline_config))
+    params, graph, ssd = _read_both(read, Path(frozen_graph), options or ConvertOptions())
+    return _convert(Path(frozen_graph), graph, ssd, params, Path(out), nvidia_python)
+
+
+def convert_derived(
+    frozen_graph: Path, params: PluginParams, out: Path, nvidia_python: Optional[str] = None
+) -> dict[str, Any]:
+    """As ``convert_model``, with parameters that were derived before.
+
+    Raises:
+        GraphError: The graph cannot be read, or is no SSD.
+        ConversionError: As ``convert_model``; or the parameters are not this graph's.
+    """
+    from jetlane.tasks.graph.load import load_frozen_graph
+    from jetlane.tasks.graph.ssd import read_ssd
+
+    graph = load_frozen_graph(Path(frozen_graph))
+    return _convert(Path(frozen_graph), graph, read_ssd(graph), params, Path(out), nvidia_python)
+
+
+def _convert(
+    frozen_graph: Path, graph: Graph, ssd: SsdGraph, params: PluginParams, out: Path, nvidia_python: Optional[str]
+) -> dict[str, Any]:
+    from jetlane.tasks.lowering.lower import lower
     from jetlane.tasks.ssd.config_py import config_py
-    from jetlane.tasks.ssd.crosscheck import graph_anchors
     from jetlane.tasks.uff import dump_text, uff_from_bytes, uff_to_bytes
     from jetlane.tasks.uff.convert import convert
 
-    params, graph, ssd = _read_both(config.read(Path(pipeline_config)), Path(frozen_graph), options or ConvertOptions())
-    uff = convert(graph, ssd, params)
+    script = config_py(params, ssd)
+    if nvidia_python is None:
+        uff = convert(graph, ssd, params)
+    else:
+        uff = _convert_there(nvidia_python, frozen_graph, ssd, params, script)
     evaluation = params.nms.evaluation_threshold
     data = uff_to_bytes(uff)
     written = uff_from_bytes(data, "model.uff")  # what is lowered is what the file says, not what was meant
@@ -70,11 +110,11 @@ def convert_model(
         "model.onnx": lower(written, params).SerializeToString(),
         "model.eval.onnx": lower(written, params, confidence_threshold=evaluation).SerializeToString(),
         "model.trt.onnx": lower(written, params, ends="heads").SerializeToString(),
-        "config.py": config_py(params, graph_anchors(ssd)).encode(),
+        "config.py": script.encode(),
         "plugins.json": (json.dumps(params.to_json(), indent=2) + "\n").encode(),
     }
     for name, content in files.items():
-        _write(Path(out) / name, content)
+        _write(out / name, content)
     return {
         "files": {name: len(content) for name, content in files.items()},
         "plugins": params.to_json(),
@@ -82,7 +122,38 @@ def convert_model(
         "evidence": [{"pattern": e.pattern, "status": e.status, "reason": e.reason} for e in uff.evidence],
         "unproven": sorted({e.pattern for e in uff.unproven}),
         "rewrites": [str(rewrite) for rewrite in ssd.rewrites],
+        "nvidia": nvidia_tools(nvidia_python) if nvidia_python else None,
     }
+
+
+def nvidia_tools(python: str) -> dict[str, str]:
+    """Versions of NVIDIA's converter and of what it runs on, in an interpreter.
+
+    Raises:
+        ConversionError: There is no such interpreter, or it has no such converter.
+    """
+    from jetlane.tasks.uff.nvidia import tools
+
+    return dict(tools(python))
+
+
+def _convert_there(python: str, frozen_graph: Path, ssd: SsdGraph, params: PluginParams, script: str) -> Uff:
+    """What NVIDIA's converter makes of the frozen graph, judged as our own UFF is."""
+    from jetlane.tasks.lowering.lower import shapes
+    from jetlane.tasks.ssd.config_py import refusal
+    from jetlane.tasks.uff.evidence import judge
+    from jetlane.tasks.uff.nvidia import convert_there
+
+    lost = refusal(params, ssd)
+    if lost:
+        raise ConversionError(
+            "NVIDIA's converter cannot convert this model",
+            f"its scores come from {lost}, in a scope that becomes NMS_TRT as a whole",
+            "convert with convert.backend: jetlane",
+        )
+    uff = convert_there(python, frozen_graph, script)
+    uff.evidence = judge(uff.nodes, shapes(uff, params))
+    return uff
 
 
 def explain_model(frozen_graph: Path, pipeline_config: Path, options: Optional[ConvertOptions] = None) -> Explanation:
@@ -100,7 +171,9 @@ def explain_model(frozen_graph: Path, pipeline_config: Path, options: Optional[C
     return explain(graph, ssd, params, convert(graph, ssd, params))
 
 
-def _read_both(read: Any, frozen_graph: Path, options: ConvertOptions) -> tuple[PluginParams, Any, Any]:
+def _read_both(
+    read: PipelineConfig, frozen_graph: Path, options: ConvertOptions
+) -> tuple[PluginParams, Graph, SsdGraph]:
     """(parameters checked against the graph, the graph, the SSD in it)."""
     from jetlane.tasks.graph.load import load_frozen_graph
     from jetlane.tasks.graph.ssd import read_ssd

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Optional
+from collections.abc import Mapping
 
 from jetlane.tasks.export import FrozenModel
-from jetlane.tasks.plugins import convert_options
+from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.tools import CONVERSION, versions
@@ -23,26 +22,40 @@ CODE = (
 
 
 @step("convert")
-def convert(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepResult:
-    """Write model.uff, model.uff.pbtxt, the ONNX files, config.py and plugins.json.
+def convert(run: Run, model: FrozenModel, parameters: StepResult) -> StepResult:
+    """Write model.uff, model.uff.pbtxt, the ONNX files, config.py and plugins.json, with the step's parameters.
 
     Raises:
-        GraphError, DerivationError, ConversionError: What cannot be read, expressed or written, and why.
+        GraphError, ConversionError: What cannot be read, expressed or written, and why; NVIDIA's converter, where the
+            spec asks for it, is missing or fails.
     """
-    from jetlane.tasks.conversion import convert_model
+    from jetlane.tasks.conversion import convert_derived
 
-    options = convert_options(run, top_k)
+    backend, python = run.spec.convert.backend, run.spec.convert.nvidia_python
     return run.step(
         "convert",
-        inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
-        params=asdict(options),
+        inputs={"frozen_graph": model.graph_digest, "plugins": parameters.digest("plugins.json")},
+        params={"backend": backend},
         code=CODE,
-        tools=versions(CONVERSION),
-        make=lambda out: convert_model(model.graph, model.config, out, options),
+        tools={**versions(CONVERSION), **nvidia_versions(run)},
+        make=lambda out: convert_derived(model.graph, params_of(parameters), out, python),
         describe=_describe,
     )
 
 
+def nvidia_versions(run: Run) -> Mapping[str, str]:
+    """What NVIDIA's converter consists of, where the spec asks for it.
+
+    Raises:
+        ConversionError: The interpreter that the spec names is missing, or has no such converter.
+    """
+    from jetlane.tasks.conversion import nvidia_tools
+
+    python = run.spec.convert.nvidia_python
+    return {f"nvidia {name}": version for name, version in nvidia_tools(python).items()} if python else {}
+
+
 def _describe(result: StepResult) -> str:
     uff = (result.path / "model.uff").stat().st_size
-    return f"model.uff {uff / 1e6:.1f} MB, model.onnx, model.trt.onnx"
+    maker = f" by NVIDIA's uff {result.facts['nvidia']['uff']}" if result.facts["nvidia"] else ""
+    return f"model.uff {uff / 1e6:.1f} MB{maker}, model.onnx, model.trt.onnx"

@@ -28,7 +28,8 @@ def plugins(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepRe
     Raises:
         DerivationError: Config and graph disagree, or something cannot be expressed; with the config's line.
     """
-    options = convert_options(run, top_k)
+    chosen = run.spec.convert
+    options = ConvertOptions(anchors=chosen.anchors, normalize=chosen.normalize, top_k=top_k)
     return run.step(
         "plugins",
         inputs={"frozen_graph": model.graph_digest, "pipeline_config": model.config_digest},
@@ -38,12 +39,6 @@ def plugins(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepRe
         make=lambda out: _derive(model, options, out),
         describe=_describe,
     )
-
-
-def convert_options(run: Run, top_k: Optional[int] = None) -> ConvertOptions:
-    """The choices of the spec's ``convert`` section that change what is made."""
-    chosen = run.spec.convert
-    return ConvertOptions(anchors=chosen.anchors, normalize=chosen.normalize, top_k=top_k)
 
 
 def _derive(model: FrozenModel, options: ConvertOptions, out: Path) -> Mapping[str, Any]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.agent_zipapp import agent_file
 from jetlane.remote.signing import SigningKey, project_key
+from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
+from jetlane.tasks.images import ImageSource, calibration_source, load_calibration
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
-from jetlane.tasks.preflight import expected_of, samples_of
+from jetlane.tasks.preflight import expected_of, samples_of, truth_of
 from jetlane.tasks.run import Run
 from jetlane.tasks.serials import Serials
 from jetlane.tasks.tools import CONVERSION, INFERENCE, TRAINING, versions
@@ -56,6 +58,7 @@ def release(
     verify = run.spec.verify
     tolerances = tolerances_of(run.spec)
     roads = roads_of(run, converted)
+    calibration = calibration_of(run)
     signing_key, serials, agent = signing_key_of(run), Serials(run.workspace, run.spec.name), agent_file().digest
     found = len(expected_of(proof))
     if found < verify.samples:
@@ -67,12 +70,14 @@ def release(
             "plugins": parameters.digest(),
             "pipeline_config": model.config_digest,
             "proof": proof.digest(),
+            "calibration": calibration.digest if calibration is not None else "",
         },
         params={
             "name": run.spec.name,
             "threshold": verify.threshold,
             "tolerances": {precision: asdict(tolerance) for precision, tolerance in tolerances.items()},
             "roads": roads,
+            "calibration": run.spec.build.calibration if calibration is not None else 0,
             "origin": origin,
             "tools": tools_of(run),
             "agent": agent,
@@ -148,6 +153,8 @@ def _write(
         threshold=run.spec.verify.threshold,
         tolerances=tolerances_of(run.spec),
         roads=roads,
+        calibration=_calibration(run, calibration),
+        truth=truth_of(proof),
         activation=run.spec.activate.model_dump(),
         project=run.spec.name,
         model=network_of(model),
@@ -169,6 +176,27 @@ def signing_key_of(run: Run) -> SigningKey:
     """The key that signs this project's releases: the spec's, else the workspace's own."""
     given = run.spec.signing_key
     return project_key(run.workspace.root, Path(given) if given else None)
+
+
+def calibration_of(run: Run) -> Optional[ImageSource]:
+    """Where an int8 release's calibration images come from; None where nothing is calibrated."""
+    if run.spec.build.precision != "int8":
+        return None
+    source = calibration_source(run.spec, run.results.get("dataset"))
+    if source.synthetic:
+        run.note(
+            "no data set and no verify.images: int8 is calibrated with synthetic images, which suits no real model"
+        )
+    return source
+
+
+def _calibration(run: Run, source: Optional[ImageSource]) -> list[np.ndarray[Any, Any]]:
+    if source is None:
+        return []
+    images = load_calibration(source, run.spec.build.calibration)
+    size = sum(image.nbytes for image in images)
+    run.note(f"{len(images)} calibration images travel with the release: {size / 1e6:.0f} MB (build.calibration)")
+    return images
 
 
 def release_path(result: StepResult) -> Path:
@@ -211,4 +239,5 @@ def _link(run: Run, result: StepResult) -> None:
 
 def tools_of(run: Run) -> dict[str, str]:
     """Versions of everything that had a hand in the release, for its manifest."""
-    return {**versions(TRAINING, run.python), **versions(("jetlane", *CONVERSION, *INFERENCE))}
+    own = versions(("jetlane", *CONVERSION, *INFERENCE))
+    return {**versions(TRAINING, run.python), **own, **nvidia_versions(run)}

@@ -10,7 +10,8 @@ import numpy as np
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.lowering import nms
 from jetlane.tasks.lowering.context import Context, Rule
-from jetlane.tasks.lowering.ops import convolution, elementwise, plugins, pool, shapes, upsampling
+from jetlane.tasks.lowering.ops import convolution, elementwise, plugins, pool, upsampling
+from jetlane.tasks.lowering.ops import shapes as shape_ops
 from jetlane.tasks.lowering.tensor import Tensor
 from jetlane.tasks.ssd.params import Nms, PluginParams
 from jetlane.tasks.uff.model import Uff, UffNode
@@ -20,7 +21,7 @@ _RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **plugins.RULES,
     **pool.RULES,
-    **shapes.RULES,
+    **shape_ops.RULES,
     **upsampling.RULES,
 }
 
@@ -70,6 +71,18 @@ def lower(
     else:
         raise ValueError(f"ends is {ends!r}, not 'nms' or 'heads'")
     return context.builder.model("ssd", inputs, outputs)
+
+
+def shapes(uff: Uff, params: PluginParams) -> dict[str, tuple[int, ...]]:
+    """Static shapes of the nodes before NMS_TRT, by id, in TensorFlow's order.
+
+    Raises:
+        ConversionError: As ``lower``.
+    """
+    context = Context(uff)
+    (node,) = _nms_nodes(uff)
+    _nms_inputs(context, node, plugins.nms_of(node), params)
+    return {name: value.shape for name, value in context.values.items()}
 
 
 def _nms_nodes(uff: Uff) -> list[UffNode]:

@@ -1,19 +1,22 @@
 """The ``config.py`` that people know from NVIDIA's SSD samples, with this model's own numbers.
 
-It is for those who convert with NVIDIA's ``convert-to-uff -p config.py``; it uses the documented API of graphsurgeon
-alone. Our own conversion does not read it.
+It is for NVIDIA's own converter, whether people run it (``convert-to-uff -p config.py``) or ``convert.backend: nvidia``
+does; it uses the documented API of graphsurgeon alone. Our own conversion does not read it.
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
-from typing import Any, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jetlane.specs.errors import DerivationError
+from jetlane.tasks.ssd.crosscheck import graph_anchors
 from jetlane.tasks.ssd.params import PluginParams
+
+if TYPE_CHECKING:
+    from jetlane.tasks.graph.ssd import SsdGraph
 
 _HEAD = '''"""Preprocessing for NVIDIA's convert-to-uff: `convert-to-uff frozen_inference_graph.pb -O NMS -p config.py`.
 
@@ -118,6 +121,14 @@ concat_priorbox = gs.create_node(
 PRIORS = [concat_priorbox]
 """
 
+_COUNTS = """
+# Boxes per level, by the reshapes behind its predictors. Exports for images of any size leave them open (-1), but
+# TensorRT's parser takes one open size, the batch.
+COUNTS = {{
+{lines}
+}}
+"""
+
 _TAIL = """
 # What exists depends on the age of the export; only names found in the graph are collapsed.
 COLLAPSED = {
@@ -154,35 +165,42 @@ def preprocess(dynamic_graph):
     dynamic_graph.extend(PRIORS[:-1])
     for node in dynamic_graph.find_nodes_by_path("concat_priorbox"):
         node.input[:] = PRIORS[-1].input
+    for name, count in COUNTS.items():
+        for reshape in dynamic_graph.find_nodes_by_name(name):
+            for shape in dynamic_graph.find_nodes_by_name(reshape.input[1]):
+                if shape.op == "Pack":  # batch, count, ...
+                    size = gs.create_node(
+                        name=name + "/count", op="Const", dtype=tf.int32, value=np.array(count, np.int32)
+                    )
+                    shape.input[1] = size.name
+                    dynamic_graph.append(size)
     for nms in dynamic_graph.find_nodes_by_op("NMS_TRT"):
         # loc, prior, conf: the order that inputOrder names.
         nms.input[:] = ["concat_box_loc", "concat_priorbox", "concat_box_conf"]
 """
 
 
-_NO_SOFTMAX = """
+_REFUSED = """
 raise SystemExit(
-    "This model's scores come from a softmax inside the Postprocessor scope, which NVIDIA's converter would collapse; "
-    "use jetlane's model.uff, where the softmax stands before NMS_TRT."
+    "This model's scores come from {scores} inside the Postprocessor scope, which NVIDIA's converter would collapse; "
+    "use jetlane's model.uff, where that stands before NMS_TRT."
 )
 """
 
 
-def config_py(params: PluginParams, priors: Optional[np.ndarray[Any, Any]] = None) -> str:
+def config_py(params: PluginParams, ssd: SsdGraph) -> str:
     """The text of a ``config.py``.
 
     Args:
-        priors: float32 [numPriors, 4] xmin, ymin, xmax, ymax; needed on the constant-prior route.
-
-    Raises:
-        DerivationError: The constant-prior route without priors.
+        ssd: Gives the names of the predictors' reshapes, and the anchors on the constant-prior route.
     """
     nms = params.nms
     numbers = {key: int(value) if isinstance(value, bool) else value for key, value in vars(nms).items()}
-    imports, anchors = _anchors(params, priors)
+    imports, anchors = _anchors(params, ssd)
     notes = "".join(f"\n{note}.\n" for note in params.notes)
     size = {"height": params.input.height, "width": params.input.width}
-    tail = _NO_SOFTMAX if params.score_converter == "SOFTMAX" else _TAIL
+    reason = refusal(params, ssd)
+    tail = _REFUSED.format(scores=reason) if reason else _counts(ssd) + _TAIL
     normalization = _NO_NORMALIZATION
     if params.engine_normalize is not None:
         normalization = _NORMALIZATION.format(**{k: list(v) for k, v in vars(params.engine_normalize).items()})
@@ -190,7 +208,23 @@ def config_py(params: PluginParams, priors: Optional[np.ndarray[Any, Any]] = Non
     return _HEAD.format(**texts, **size, **numbers) + tail
 
 
-def _anchors(params: PluginParams, priors: Optional[np.ndarray[Any, Any]]) -> tuple[str, str]:
+def refusal(params: PluginParams, ssd: SsdGraph) -> str:
+    """What NVIDIA's converter would lose of this model, because it collapses the scope that holds it; or ""."""
+    if params.score_converter == "SOFTMAX":
+        return "a softmax"
+    return "" if ssd.scores.logit_scale == 1 else f"logits divided by {ssd.scores.logit_scale:g}"
+
+
+def _counts(ssd: SsdGraph) -> str:
+    counts = {
+        name: head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
+        for head in ssd.heads
+        for name in (head.box_reshape, head.class_reshape)
+    }
+    return _COUNTS.format(lines="\n".join(f'    "{name}": {count},' for name, count in counts.items()))
+
+
+def _anchors(params: PluginParams, ssd: SsdGraph) -> tuple[str, str]:
     """(imports, the nodes that make the priors)."""
     grid = params.grid_anchor
     if grid is not None:
@@ -204,12 +238,9 @@ def _anchors(params: PluginParams, priors: Optional[np.ndarray[Any, Any]]) -> tu
             shapes=shapes,
         )
         return "import numpy as np\n", text if grid.square else text.replace("GridAnchor_TRT", "GridAnchorRect_TRT")
-    if priors is None:
-        raise DerivationError(
-            "config.py needs the anchors", "this model carries them as a constant", "give the frozen graph"
-        )
+    priors = graph_anchors(ssd)
     variances = np.tile(np.asarray(params.variances, np.float32), len(priors))
-    rows = np.stack([np.asarray(priors, np.float32).ravel(), variances])
+    rows = np.stack([priors.ravel(), variances])
     packed = base64.b64encode(zlib.compress(rows.tobytes(), 9)).decode()
     lines = "\n".join(f'    "{packed[start : start + 100]}"' for start in range(0, len(packed), 100))
     text = _CONSTANT.format(priors=len(priors), lines=lines, length=rows.shape[1])

@@ -53,6 +53,8 @@ def judge(nodes: Iterable[UffNode], shapes: Mapping[str, Optional[tuple[int, ...
         shapes: Static shapes of nodes, where known.
     """
     by_id = {node.id: node for node in nodes}
+    image = _from_image(by_id)
+    shapes = {name: shape for name, shape in shapes.items() if name in image}
     collected: dict[tuple[str, str, str], list[str]] = {}
     for node in by_id.values():
         collected.setdefault(_pattern(node, by_id, shapes), []).append(node.id)
@@ -76,7 +78,7 @@ def _pattern(
             SEEN if seen else DOCUMENTED,
             _GOLDEN if seen else _SOURCE,
         )
-    if name == "Binary" and _stretches(node, by_id, shapes):
+    if name == "Binary" and _stretches(node, shapes):
         return (
             f"Binary {fields.get('func')} that stretches a feature map",
             UNPROVEN,
@@ -132,10 +134,25 @@ def _conv(fields: dict[str, Any], kernel: Optional[UffNode]) -> tuple[str, str, 
     return name, SEEN, _GOLDEN
 
 
-def _stretches(node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]) -> bool:
-    """True where two computed tensors of different shapes meet."""
-    computed = {shapes.get(i) for i in node.inputs if i in by_id and by_id[i].operation != "Const"}
-    return len(computed - {None}) > 1
+def _from_image(by_id: dict[str, UffNode]) -> set[str]:
+    """Ids of nodes whose values depend on an input. Others are constants, such as those that make up a batch norm."""
+    readers: dict[str, list[str]] = {}
+    for node in by_id.values():
+        for source in node.inputs:
+            readers.setdefault(source, []).append(node.id)
+    found: set[str] = set()
+    todo = [node.id for node in by_id.values() if node.operation == "Input"]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += readers.get(name, [])
+    return found
+
+
+def _stretches(node: UffNode, shapes: Mapping[str, Optional[tuple[int, ...]]]) -> bool:
+    """True where two tensors of different shapes meet, both computed from the image."""
+    return len({shapes.get(source) for source in node.inputs} - {None}) > 1
 
 
 def _fixed_rank(shape: Optional[UffNode]) -> int:

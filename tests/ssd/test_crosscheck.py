@@ -147,7 +147,7 @@ def test_config_py_holds_the_derived_numbers(shared_data, case, monkeypatch):
     for module in ("graphsurgeon", "tensorflow"):
         monkeypatch.setitem(sys.modules, module, recorder)
     scope: dict = {}
-    exec(compile(config_py.config_py(params, graph_anchors(graph)), "config.py", "exec"), scope)
+    exec(compile(config_py.config_py(params, graph), "config.py", "exec"), scope)
     assert callable(scope["preprocess"])
     assert recorder.nodes["Input"]["shape"] == [1, 3, params.input.height, params.input.width]
     assert recorder.nodes["NMS"]["numClasses"] == params.nms.num_classes

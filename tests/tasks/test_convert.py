@@ -27,7 +27,8 @@ def steps(shared_data: Path, tmp_path: Path):
         spec = RunSpec(name="steps", model=model, convert=Convert(**chosen), workspace=str(tmp_path / "workspace"))
         with Run(spec) as current:
             given: FrozenModel = given_model(current)
-            return plugins.__wrapped__(current, given, top_k), convert.__wrapped__(current, given, top_k)
+            parameters = plugins.__wrapped__(current, given, top_k)
+            return parameters, convert.__wrapped__(current, given, parameters)
 
     return run
 
