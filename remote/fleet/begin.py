@@ -1,0 +1,137 @@
+"""Begin a rollout or a rollback, or find the one that a dead orchestrator left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Optional
+
+from jetlane.remote.fleet import state as states
+from jetlane.remote.fleet.ledger import Ledger, new_id
+from jetlane.remote.fleet.policy import Policy, split
+from jetlane.remote.fleet.state import RolloutState
+from jetlane.specs.errors import DeviceError, SpecError
+
+if TYPE_CHECKING:
+    from jetlane.remote.inventory import Device
+
+#: A rollback by hand goes on with the others when one cannot be put back.
+ROLLBACK_POLICY = Policy(waves=("100%",), max_failures="100%")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        addresses: {name: address} of the devices, in the order in which they are reached.
+        release: Id; for a rollback empty where each device goes to its own previous one.
+        options: Of the build.
+    """
+
+    addresses: Mapping[str, str]
+    release: str
+    policy: Policy
+    operation: str = states.ROLLOUT
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two requests the same: how far one has got is how far the other has."""
+        return {
+            "operation": self.operation,
+            "release": self.release,
+            "devices": sorted(self.addresses.values()),
+            "options": dict(self.options),
+        }
+
+
+def addresses_of(devices: Sequence[Device]) -> dict[str, str]:
+    """{name: where the device's agent is}, the way there included: what two rollouts must not share."""
+    return {
+        device.name: ">".join([*(host.address for host in device.jump or ()), f"{device.address}/{device.root}"])
+        for device in devices
+    }
+
+
+def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.time) -> str:
+    """The id of the rollout to run: a new one, or the unfinished one that asked for the same.
+
+    An unfinished rollout of something else that shares a device is over with this: it would undo what now begins.
+
+    Raises:
+        SpecError: There are no devices.
+        DeviceError: A living process works on one of them.
+    """
+    if not request.addresses:
+        raise SpecError("no device is meant", "the inventory or the selection is empty", "name some")
+    shared = set(request.addresses.values())
+    for known in ledger.unfinished():
+        if not shared & set(known.addresses.values()):
+            continue
+        if known.request == request.identity:
+            return known.id
+        refuse_held(ledger, known)
+        ledger.append(known.id, "ended", outcome=states.SUPERSEDED, reason="another rollout began on its devices")
+    rollout = new_id(clock())
+    waves = split(list(request.addresses), request.policy.waves)
+    chosen = {name for wave in waves for name in wave}
+    ledger.append(
+        rollout,
+        "started",
+        operation=request.operation,
+        release=request.release,
+        request=request.identity,
+        policy=request.policy.to_json(),
+        waves=waves,
+        addresses={name: address for name, address in request.addresses.items() if name in chosen},
+    )
+    return rollout
+
+
+def refuse_held(ledger: Ledger, known: RolloutState) -> None:
+    """See that nobody works on a rollout.
+
+    Raises:
+        DeviceError: Somebody does.
+    """
+    holder = ledger.leases.held(known.id)
+    if holder is not None:
+        raise DeviceError(
+            f"rollout {known.id} is under way on these devices",
+            f"{holder} works on it",
+            f"wait for it to end, or stop it: jetlane fleet abort {known.id}",
+        )
+
+
+def failed_before(ledger: Ledger, release: str, names: Sequence[str]) -> list[str]:
+    """Which of these devices failed in the last rollout of a release; what a retry takes.
+
+    Raises:
+        DeviceError: There was no such rollout, it is not ended, or nothing failed.
+    """
+    last = _last(ledger, release)
+    if last is None:
+        raise DeviceError(f"{release} was not rolled out before", "the ledger does not know it", "roll it out first")
+    if not last.ended:
+        raise DeviceError(
+            f"rollout {last.id} of {release} is not ended",
+            "it can be taken up where it was",
+            "run it again without --retry-failed, or end it: jetlane fleet abort " + last.id,
+        )
+    bad = [name for name in names if name in last.devices and last.devices[name].failed]
+    if not bad:
+        raise DeviceError(
+            f"no device failed in rollout {last.id} of {release}",
+            f"it {last.outcome}" + (f": {last.reason}" if last.reason else ""),
+            "run it again without --retry-failed: devices that run the release are left alone",
+        )
+    return bad
+
+
+def _last(ledger: Ledger, release: str) -> Optional[RolloutState]:
+    for event in reversed(ledger.events(kinds=["started"])):
+        if event.data.get("release") == release and event.data.get("operation") == states.ROLLOUT:
+            return ledger.state(event.rollout)
+    return None

@@ -1,0 +1,121 @@
+"""The ledger: what happened to which device, in events that are only ever added."""
+
+from __future__ import annotations
+
+import secrets as random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Optional, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from jetlane.remote.fleet import database
+from jetlane.remote.fleet.leases import Holder, Leases
+from jetlane.remote.fleet.models import EventRow
+from jetlane.remote.fleet.secrets import scrub
+from jetlane.remote.fleet.state import Event, RolloutState, fold
+
+_TABLE = cast(sa.Table, EventRow.__table__)
+
+
+class Ledger:
+    """One database of events and leases. Threads may share it, and so may processes.
+
+    Args:
+        url: Of SQLite or PostgreSQL; see ``database.location``.
+        clock: UTC seconds since 1970.
+        holder: Who takes leases; this process.
+
+    Raises:
+        JetlaneError: The database cannot be opened.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.time, holder: Optional[Holder] = None) -> None:
+        self._engine = database.open_engine(url)
+        self._clock = clock
+        self._writing = threading.Lock()
+        self.leases = Leases(self._engine, holder)
+
+    @classmethod
+    def of(cls, workspace: Path, given: Optional[str] = None) -> Ledger:
+        """The ledger of a workspace; ``given`` is the spec's ``fleet.ledger``."""
+        return cls(database.location(workspace, given))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def append(
+        self, rollout: str, kind: str, device: Optional[str] = None, runs: Optional[str] = None, /, **data: Any
+    ) -> Event:
+        """Add one event; it is on disk when this returns. What looks like a secret does not get in."""
+        at, clean = self._clock(), scrub(data)
+        row = {"at": at, "rollout": rollout, "kind": kind, "device": device, "runs": runs, "data": clean}
+        with self._writing, self._engine.begin() as connection:
+            self._queue(connection)
+            key = connection.execute(sa.insert(_TABLE), row).inserted_primary_key
+        return Event(int(key[0]) if key else 0, at, rollout, kind, device, runs, clean)
+
+    def _queue(self, connection: Connection) -> None:
+        if self._engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(database.ADVISORY)))
+
+    def events(
+        self,
+        rollout: Optional[str] = None,
+        device: Optional[str] = None,
+        after: int = 0,
+        kinds: Sequence[str] = (),
+    ) -> list[Event]:
+        """Events in their order, of one rollout or device where named."""
+        query = sa.select(_TABLE).where(_TABLE.c.number > after).order_by(_TABLE.c.number)
+        if rollout is not None:
+            query = query.where(_TABLE.c.rollout == rollout)
+        if device is not None:
+            query = query.where(_TABLE.c.device == device)
+        if kinds:
+            query = query.where(_TABLE.c.kind.in_(list(kinds)))
+        with self._engine.begin() as connection:
+            return [_event(row) for row in connection.execute(query)]
+
+    def rollouts(self, limit: Optional[int] = None) -> list[str]:
+        """Ids of all rollouts, the newest first."""
+        query = sa.select(_TABLE.c.rollout).where(_TABLE.c.kind == "started").order_by(_TABLE.c.number.desc())
+        with self._engine.begin() as connection:
+            return list(connection.execute(query.limit(limit)).scalars())
+
+    def unfinished(self) -> list[RolloutState]:
+        """Rollouts that were started and not ended, the newest first; whether anybody works on them is not said."""
+        ended = sa.select(_TABLE.c.rollout).where(_TABLE.c.kind == "ended")
+        query = (
+            sa.select(_TABLE.c.rollout)
+            .where(_TABLE.c.kind == "started", _TABLE.c.rollout.not_in(ended))
+            .order_by(_TABLE.c.number.desc())
+        )
+        with self._engine.begin() as connection:
+            found = list(connection.execute(query).scalars())
+        return [self.state(rollout) for rollout in found]
+
+    def state(self, rollout: str) -> RolloutState:
+        """What is known of one rollout."""
+        return fold(rollout, self.events(rollout))
+
+    def latest(self) -> list[Event]:
+        """For each device the last event that tells its state, and for each the last that tells what it runs."""
+        told = sa.select(sa.func.max(_TABLE.c.number)).where(_TABLE.c.device.is_not(None))
+        newest = told.group_by(_TABLE.c.device)
+        running = told.where(_TABLE.c.runs.is_not(None)).group_by(_TABLE.c.device)
+        query = sa.select(_TABLE).where(_TABLE.c.number.in_(newest) | _TABLE.c.number.in_(running))
+        with self._engine.begin() as connection:
+            return [_event(row) for row in connection.execute(query.order_by(_TABLE.c.number))]
+
+
+def new_id(now: float) -> str:
+    """Id of a new rollout: its time (UTC), and four hex digits against two at once."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + random.token_hex(2)
+
+
+def _event(row: sa.Row) -> Event:
+    return Event(row.number, row.at, row.rollout, row.kind, row.device, row.runs, row.data)

@@ -1,0 +1,56 @@
+"""Keep secrets out of what is written down: whatever a device or a library says passes through here first."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "[hidden]"
+_NAMES = r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
+_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
+_PATTERNS = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
+    (re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
+    (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (
+        re.compile(rf"((?:{_NAMES})\w*[\"']?\s*[=:]\s*[\"']?)(?!bearer|basic)[^\s\"',;&]{{4,}}", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(rf"(--?[a-z-]*(?:{_NAMES})[a-z-]*\s+)[^\s-]\S{{3,}}", re.IGNORECASE), rf"\1{HIDDEN}"),
+)
+_LEAST = 6
+
+
+def scrub(value: Any) -> Any:
+    """A copy of a JSON value in which no text holds what looks like a secret, or one of this process's environment."""
+    known = sorted(_known(os.environ), key=len, reverse=True)
+    return _scrub(value, known)
+
+
+def _scrub(value: Any, known: list[str]) -> Any:
+    if isinstance(value, str):
+        return _text(value, known)
+    if isinstance(value, Mapping):
+        return {key: _scrub(item, known) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_scrub(item, known) for item in value]
+    return value
+
+
+def _text(text: str, known: list[str]) -> str:
+    for secret in known:
+        text = text.replace(secret, HIDDEN)
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _known(environment: Mapping[str, str]) -> set[str]:
+    """Values of variables whose names say that they are secret; paths and short words are none."""
+    return {
+        value
+        for name, value in environment.items()
+        if _SECRET_NAME.search(name) and len(value) >= _LEAST and not value.startswith("/")
+    }

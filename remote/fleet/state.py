@@ -1,0 +1,247 @@
+"""What is known of a rollout: the fold of its events, for the engine and every reader of the ledger alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from jetlane.remote.fleet.policy import Policy
+
+PENDING, SHIPPING, BUILDING, VERIFYING, ROLLING_BACK = "pending", "shipping", "building", "verifying", "rolling_back"
+ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE, SKIPPED = "active", "failed", "rolled_back", "unreachable", "skipped"
+#: States that count as failures. ``unreachable`` does once its window has closed.
+FAILURES = (FAILED, ROLLED_BACK, UNREACHABLE)
+
+SUCCEEDED, INCOMPLETE, STOPPED, ABORTED, SUPERSEDED = "succeeded", "incomplete", "stopped", "aborted", "superseded"
+
+ROLLOUT, ROLLBACK = "rollout", "rollback"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the ledger.
+
+    Attributes:
+        number: Rises with time, over all rollouts.
+        at: UTC seconds since 1970, by the clock of whoever wrote it.
+        kind: ``started attached wave_started wave_soaking wave_ended approval_asked approved rejected paused resumed
+            abort device reconciled stopping ended``.
+        runs: The release that the device runs now, where the event tells.
+    """
+
+    number: int
+    at: float
+    rollout: str
+    kind: str
+    device: Optional[str] = None
+    runs: Optional[str] = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class DeviceState:
+    """One device of a rollout.
+
+    Attributes:
+        state: One of this module's states.
+        final: Whether that is how it ended.
+        changed: Whether this rollout made it run the release; False where it ran it before.
+        previous: What it would go back to.
+        since: When it came into this state.
+        offline_since: First failed contact since an orchestrator took the rollout up.
+        attempts: Contacts that were lost since then.
+        judged: False for a device that policy put back: its failure is not its own.
+    """
+
+    name: str
+    wave: int
+    state: str = PENDING
+    final: bool = False
+    reason: str = ""
+    kind: str = ""
+    changed: bool = False
+    previous: Optional[str] = None
+    since: float = 0.0
+    offline_since: Optional[float] = None
+    attempts: int = 0
+    judged: bool = True
+    soaked: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        return self.final and self.judged and self.state in FAILURES
+
+
+@dataclass
+class RolloutState:
+    """A rollout as its events tell it.
+
+    Attributes:
+        operation: ``rollout`` or ``rollback``.
+        release: Id of the release; empty for a rollback to each device's previous one.
+        request: What it was started with, to recognise it by.
+        waves: Names of the devices in each wave.
+        addresses: {name: where the device is}.
+        wave: Number of the wave that is under way, from 0; -1 before the first.
+        ended_waves: Waves that need no more.
+        soaking_since: When the second health check's waiting began, by wave.
+        stopping: Why it stops; empty while it does not.
+        scope: With ``stopping``: whom to put back: ``stop``, ``rollback_wave``, ``rollback_all``.
+        outcome: ``succeeded``, ``incomplete`` (failures within what the policy bears), ``stopped``, ``aborted``,
+            ``superseded``; empty while it is not ended.
+    """
+
+    id: str
+    operation: str = ROLLOUT
+    release: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    waves: list[list[str]] = field(default_factory=list)
+    devices: dict[str, DeviceState] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    started: float = 0.0
+    changed_at: float = 0.0
+    wave: int = -1
+    ended_waves: set[int] = field(default_factory=set)
+    soaking_since: dict[int, float] = field(default_factory=dict)
+    asked: set[int] = field(default_factory=set)
+    approved: set[int] = field(default_factory=set)
+    paused_by: str = ""
+    aborted_by: str = ""
+    stopping: str = ""
+    scope: str = ""
+    stopped_in: int = -1
+    outcome: str = ""
+    reason: str = ""
+    orchestrator: str = ""
+    last: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.outcome)
+
+    def count(self, state: str) -> int:
+        return sum(device.state == state for device in self.devices.values())
+
+    @property
+    def failures(self) -> int:
+        """Devices that count against the policy."""
+        return sum(device.failed for device in self.devices.values())
+
+    @property
+    def begun(self) -> int:
+        """Devices in the waves that have begun."""
+        return sum(len(wave) for wave in self.waves[: self.wave + 1])
+
+    @property
+    def phase(self) -> str:
+        """What it is at, for people."""
+        if self.outcome:
+            return self.outcome
+        if self.stopping:
+            return "stopping"
+        if self.paused_by:
+            return "paused"
+        if self.asked - self.approved - self.ended_waves and max(self.asked) == self.wave + 1:
+            return "waiting for approval"
+        if self.wave in self.soaking_since and self.wave not in self.ended_waves:
+            return "soaking"
+        return "running"
+
+    def apply(self, event: Event) -> RolloutState:
+        """Take one event in; returns itself."""
+        self.last, self.changed_at = event.number, event.at
+        handler = getattr(self, f"_{event.kind}", None)
+        if handler is not None:  # a later version may write what this one does not know
+            handler(event)
+        return self
+
+    def _started(self, event: Event) -> None:
+        data = event.data
+        self.started = event.at
+        self.operation = str(data.get("operation", ROLLOUT))
+        self.release = str(data.get("release") or "")
+        self.request = dict(data.get("request") or {})
+        self.policy = Policy.from_json(data["policy"])
+        self.waves = [list(wave) for wave in data["waves"]]
+        self.addresses = dict(data["addresses"])
+        for number, wave in enumerate(self.waves):
+            for name in wave:
+                self.devices[name] = DeviceState(name, number, since=event.at)
+
+    def _attached(self, event: Event) -> None:
+        self.orchestrator = str(event.data.get("process", ""))
+        for device in self.devices.values():  # whoever takes it up gives everybody the whole window
+            device.offline_since, device.attempts = None, 0
+
+    def _wave_started(self, event: Event) -> None:
+        self.wave = max(self.wave, int(event.data["wave"]))
+
+    def _wave_soaking(self, event: Event) -> None:
+        self.soaking_since.setdefault(int(event.data["wave"]), event.at)
+
+    def _wave_ended(self, event: Event) -> None:
+        self.ended_waves.add(int(event.data["wave"]))
+
+    def _approval_asked(self, event: Event) -> None:
+        self.asked.add(int(event.data["wave"]))
+
+    def _approved(self, event: Event) -> None:
+        self.approved.add(int(event.data["wave"]))
+
+    def _paused(self, event: Event) -> None:
+        self.paused_by = str(event.data.get("by") or "somebody")
+
+    def _resumed(self, event: Event) -> None:
+        self.paused_by = ""
+
+    def _abort(self, event: Event) -> None:
+        self.aborted_by = str(event.data.get("by") or "somebody")
+
+    def _rejected(self, event: Event) -> None:
+        self._stopping(event)
+
+    def _stopping(self, event: Event) -> None:
+        if not self.stopping:
+            self.stopping = str(event.data.get("reason") or "it was asked to")
+            self.scope = str(event.data.get("scope") or "stop")
+            self.stopped_in = self.wave
+
+    def _ended(self, event: Event) -> None:
+        self.outcome = str(event.data["outcome"])
+        self.reason = str(event.data.get("reason") or "")
+
+    def _reconciled(self, event: Event) -> None:
+        """The board says otherwise, and the board is right."""
+        device = self.devices.get(event.device or "")
+        if device is not None and "state" in event.data:
+            self._move(device, event)
+
+    def _device(self, event: Event) -> None:
+        device = self.devices.get(event.device or "")
+        if device is not None:
+            self._move(device, event)
+
+    def _move(self, device: DeviceState, event: Event) -> None:
+        data = event.data
+        device.state = str(data["state"])
+        device.final = bool(data.get("final", device.state in (ACTIVE, FAILED, ROLLED_BACK, SKIPPED)))
+        device.reason, device.kind, device.since = str(data.get("reason", "")), str(data.get("kind", "")), event.at
+        device.changed = bool(data.get("changed", device.changed))
+        device.previous = data.get("previous", device.previous)
+        device.judged = bool(data.get("judged", True))
+        device.soaked = bool(data.get("soaked", False))
+        device.facts.update(data.get("facts") or {})
+        if device.state == UNREACHABLE:
+            device.offline_since = event.at if device.offline_since is None else device.offline_since
+            device.attempts += 1
+
+
+def fold(rollout: str, events: Iterable[Event]) -> RolloutState:
+    """The state that a rollout's events, in their order, lead to."""
+    state = RolloutState(rollout)
+    for event in events:
+        state.apply(event)
+    return state

@@ -1,0 +1,408 @@
+"""The state machine, on boards that only exist in memory and a clock that jumps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Optional
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jetlane.remote.fleet import controls
+from jetlane.remote.fleet.begin import Request, begin, failed_before
+from jetlane.remote.fleet.leases import Holder
+from jetlane.remote.fleet.observer import Silent
+from jetlane.remote.fleet.policy import Policy, seconds, split
+from jetlane.remote.fleet.rollout import Answer, Rollout
+from jetlane.remote.fleet.state import RolloutState, fold
+from jetlane.specs.errors import DeviceError, JetlaneError
+
+NEW = "new-2"
+
+
+class World:
+    """Boards, a ledger and a clock."""
+
+    def __init__(self, fakes: Any, url: str, count: int) -> None:
+        self.fakes, self.clock = fakes, fakes.Turned()
+        self.boards = {f"d{number:02}": fakes.Board() for number in range(count)}
+        self.url = url
+        self.ledger = fakes.Ledger(url, self.clock.now)
+
+    def board(self, number: int) -> Any:
+        return list(self.boards.values())[number]
+
+    def request(self, policy: Policy, **more: Any) -> Request:
+        release = "" if more.get("operation") == "rollback" else NEW
+        return Request({name: f"{name}:22/jetlane" for name in self.boards}, release, policy, **more)
+
+    def run(self, policy: Optional[Policy] = None, request: Optional[Request] = None, **more: Any) -> RolloutState:
+        rollout = begin(self.ledger, request or self.request(policy or Policy()), self.clock.now)
+        hands = self.fakes.Boards(self.boards, NEW, self.clock)
+        engine = Rollout(self.ledger, rollout, hands, executor=self.fakes.Inline(), clock=self.clock, **more)
+        state = engine.run()
+        assert asdict(state) == asdict(self.ledger.state(rollout)), "what it thinks is not what it wrote down"
+        return state
+
+    def states(self, state: RolloutState) -> list[str]:
+        return [device.state for device in state.devices.values()]
+
+
+@pytest.fixture
+def world(fakes: Any, ledger_url: str):
+    return lambda count: World(fakes, ledger_url, count)
+
+
+@pytest.mark.parametrize(
+    ("count", "waves", "sizes"),
+    [
+        (200, (1, "5%", "100%"), [1, 9, 190]),
+        (20, (1, "5%", "100%"), [1, 19]),
+        (20, (1, "6%", "100%"), [1, 1, 18]),  # 1.2 devices are 2
+        (1, (1, "5%", "100%"), [1]),
+        (3, ("100%",), [3]),
+        (10, (2, "50%"), [2, 3]),  # the last wave may leave some out
+        (0, (1, "100%"), []),
+        (7, ("0.1%", "14.3%", 100), [1, 1, 5]),
+    ],
+)
+def test_waves(count: int, waves: Any, sizes: list[int]) -> None:
+    names = [str(number) for number in range(count)]
+    divided = split(names, waves)
+    assert [len(wave) for wave in divided] == sizes
+    assert [name for wave in divided for name in wave] == names[: sum(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("most", "failed", "begun", "sample", "stops"),
+    [
+        (0, 0, 5, 1, False),
+        (0, 1, 1, 1, True),
+        (2, 2, 9, 1, False),  # "greater than"
+        (2, 3, 9, 99, True),  # a count needs no sample
+        ("20%", 2, 10, 1, False),  # equality is borne
+        ("20%", 3, 10, 10, True),
+        ("20%", 9, 9, 10, False),  # fewer than min_sample
+        ("20%", 1, 1, 1, True),  # a first wave whose only device failed
+        ("33.3%", 1, 3, 1, True),
+        ("33.4%", 1, 3, 1, False),
+        ("100%", 9, 9, 1, False),
+    ],
+)
+def test_the_threshold(most: Any, failed: int, begun: int, sample: int, stops: bool) -> None:
+    assert Policy(max_failures=most, min_sample=sample).exceeded(failed, begun) is stops
+
+
+def test_durations() -> None:
+    assert [seconds(text) for text in (5, "90s", "30m", "24h", "7d")] == [5, 90, 1800, 86400, 604800]
+    for wrong in ("5 minutes", "m", "-3s", ""):
+        with pytest.raises(ValueError, match="no duration"):
+            seconds(wrong)
+
+
+def test_a_rollout_to_all_and_the_same_again(world) -> None:
+    w = world(20)
+    state = w.run()
+    assert state.outcome == "succeeded" and set(w.states(state)) == {"active"}
+    starts = [(e.kind, e.data["wave"]) for e in w.ledger.events(state.id) if e.kind.startswith("wave")]
+    assert starts == [("wave_started", 0), ("wave_ended", 0), ("wave_started", 1), ("wave_ended", 1)]
+    again = w.run()
+    assert again.id != state.id and again.outcome == "succeeded"
+    assert not any(device.changed for device in again.devices.values())
+    assert all(board.builds == [NEW] for board in w.boards.values())
+
+
+def test_a_failed_canary_stops_it_there(world) -> None:
+    w = world(10)
+    w.board(0).faults = ["disagreement"]
+    state = w.run()
+    assert state.outcome == "stopped" and "d00 failed before it (1 of 1; more than 0 stop it)" in state.reason
+    assert w.states(state) == ["failed"] + ["skipped"] * 9
+    assert "left as it was: d00 failed" in state.devices["d05"].reason
+    assert all(board.contacts == 0 for board in list(w.boards.values())[1:])
+
+
+def test_failures_within_the_limit_are_borne_and_retried_alone(world) -> None:
+    w = world(20)
+    for number in (3, 7):
+        w.board(number).faults = ["disagreement"]
+    state = w.run(Policy(max_failures="10%"))
+    assert state.outcome == "incomplete" and state.failures == 2
+    failed = failed_before(w.ledger, NEW, list(w.boards))
+    assert failed == ["d03", "d07"]
+    before = [board.contacts for board in w.boards.values()]
+    request = Request({name: f"{name}:22/jetlane" for name in failed}, NEW, Policy())
+    assert w.run(request=request).outcome == "succeeded"
+    after = [board.contacts for board in w.boards.values()]
+    assert [now - then for now, then in zip(after, before)] == [int(n in (3, 7)) for n in range(20)]
+    with pytest.raises(DeviceError, match="no device failed"):
+        failed_before(w.ledger, NEW, failed)
+
+
+@pytest.mark.parametrize(
+    ("rule", "runs"),
+    [("stop", [NEW] * 4), ("rollback_wave", [NEW, NEW, "old-1", "old-1"]), ("rollback_all", ["old-1"] * 4)],
+)
+def test_what_becomes_of_the_good_ones(world, rule: str, runs: list[str]) -> None:
+    w = world(6)
+    w.board(4).faults = ["unhealthy"]
+    state = w.run(Policy(waves=(2, "100%"), on_failure=rule, concurrency=1))
+    assert state.outcome == "stopped" and state.failures == 1
+    assert [w.board(number).current for number in range(4)] == runs
+    assert w.states(state)[4:] == ["rolled_back", "skipped"]
+    expected = ["active" if release == NEW else "rolled_back" for release in runs]
+    assert w.states(state)[:4] == expected
+
+
+def test_what_ran_the_release_before_is_not_put_back(world) -> None:
+    w = world(4)
+    w.board(0).current, w.board(0).previous = NEW, "older-0"
+    w.board(1).current = None  # never had one
+    w.board(3).faults = ["disagreement"]
+    state = w.run(Policy(waves=("100%",), on_failure="rollback_all"))
+    assert [board.current for board in w.boards.values()] == [NEW, NEW, "old-1", "old-1"]
+    assert state.devices["d01"].reason == "nothing was there to go back to"
+
+
+def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> None:
+    w = world(3)
+    begun = w.clock.now()
+    w.board(1).off = (0, begun + 500)
+    w.board(2).off = (0, begun + 5000)
+    state = w.run(Policy(waves=("100%",), max_failures=1, offline_window=600))
+    assert w.states(state) == ["active", "active", "unreachable"] and state.outcome == "incomplete"
+    assert 600 <= w.clock.now() - begun < 610
+    assert w.board(2).contacts < 20, "the pauses grow"
+    assert "no SSH connection" in state.devices["d02"].reason
+
+
+def test_a_cut_line_and_a_busy_board_are_tried_again_even_without_a_window(world) -> None:
+    w = world(2)
+    w.board(0).faults = ["cut-ship", "cut-build", "cut-verify", "cut-activate"]
+    state = w.run(Policy(offline_window=0))
+    assert state.outcome == "succeeded" and w.board(0).builds == [NEW]
+
+
+def test_the_second_health_check(world) -> None:
+    w = world(4)
+    w.board(0).sick = True
+    begun = w.clock.now()
+    state = w.run(Policy(waves=(2, "100%"), soak=60))
+    assert w.states(state) == ["rolled_back", "active", "skipped", "skipped"]
+    assert w.clock.now() - begun >= 60 and w.board(0).current == "old-1"
+    assert "not well any more" in state.devices["d00"].reason
+
+
+class Person:
+    def __init__(self, *words: Optional[bool]) -> None:
+        self.words, self.asked = list(words), []
+
+    def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
+        self.asked.append(wave)
+        word = self.words.pop(0)
+        return None if word is None else Answer(word, "ann", "seen it")
+
+
+def test_a_person_approves_each_wave_but_the_first(world) -> None:
+    w, person = world(6), Person(True, False)
+    state = w.run(Policy(waves=(1, 3, "100%"), approval=True), approver=person)
+    assert person.asked == [1, 2]
+    assert state.outcome == "stopped" and "wave 3 was not approved by ann: seen it" in state.reason
+    assert w.states(state) == ["active"] * 3 + ["skipped"] * 3
+
+
+class Meanwhile(Silent):
+    """Does something from elsewhere when a kind of event comes by."""
+
+    def __init__(self, kind: str, act) -> None:
+        self.kind, self.act = kind, act
+
+    def recorded(self, event, state) -> None:
+        if event.kind == self.kind and self.act is not None:
+            act, self.act = self.act, None
+            act(state)
+
+
+def test_approval_pause_and_abort_from_elsewhere(world) -> None:
+    w = world(6)
+    other = w.fakes.Ledger(w.url, w.clock.now)
+    approve = Meanwhile("approval_asked", lambda state: controls.answer(other, other.state(state.id), "bob"))
+    state = w.run(Policy(waves=(1, "100%"), approval=True), observer=approve)
+    assert state.outcome == "succeeded"
+
+    for board in w.boards.values():
+        board.current = "old-1"
+
+    def stop(state: RolloutState) -> None:
+        controls.pause(other, controls.find(other), "bob")
+        controls.abort(other, controls.find(other), "bob")
+
+    state = w.run(Policy(waves=(1, "100%")), observer=Meanwhile("wave_ended", stop))
+    assert state.outcome == "aborted" and state.reason == "aborted by bob"
+    assert w.states(state) == ["active"] + ["skipped"] * 5
+    with pytest.raises(DeviceError, match="has ended"):
+        controls.pause(other, other.state(state.id), "bob")
+
+
+def test_an_abort_of_what_nobody_works_on_ends_it(world) -> None:
+    w = world(3)
+    rollout = begin(w.ledger, w.request(Policy()), w.clock.now)
+    controls.abort(w.ledger, controls.find(w.ledger), "bob")
+    assert w.ledger.state(rollout).outcome == "aborted" and not w.ledger.unfinished()
+
+
+def test_a_newer_rollout_ends_an_abandoned_one(world) -> None:
+    w = world(3)
+    rollout = begin(w.ledger, w.request(Policy()), w.clock.now)
+    newer = begin(w.ledger, Request({"d01": "d01:22/jetlane"}, "newer-3", Policy()), w.clock.now)
+    assert w.ledger.state(rollout).outcome == "superseded" and newer != rollout
+
+
+def test_two_at_once_is_one_too_many(world, tmp_path) -> None:
+    w = world(3)
+    other = w.fakes.Ledger(w.url, w.clock.now, holder=Holder())
+    refused: list[Exception] = []
+
+    def second(state: RolloutState) -> None:
+        for request in (w.request(Policy()), Request({"d02": "d02:22/jetlane"}, "other", Policy())):
+            with pytest.raises(DeviceError) as caught:
+                hands = w.fakes.Boards(w.boards, NEW, w.clock)
+                Rollout(other, begin(other, request), hands, executor=w.fakes.Inline(), clock=w.clock).run()
+            refused.append(caught.value)
+
+    assert w.run(observer=Meanwhile("wave_started", second)).outcome == "succeeded"
+    assert len(refused) == 2 and "jetlane fleet abort" in refused[0].remedy
+    assert [board.current for board in w.boards.values()] == [NEW] * 3
+
+
+def test_rollback_by_hand_and_twice_is_once(world) -> None:
+    w = world(4)
+    w.run()
+    w.board(3).previous = None
+    state = w.run(request=w.request(Policy(waves=("100%",), max_failures="100%"), operation="rollback"))
+    assert w.states(state) == ["rolled_back"] * 3 + ["failed"]
+    assert [board.current for board in w.boards.values()] == ["old-1"] * 3 + [NEW]
+    assert "nothing to go back to" in state.devices["d03"].reason
+    # it died when the boards had switched, and the ledger did not know yet
+    for board in w.boards.values():
+        board.current, board.previous = NEW, "old-1"
+    rollback = w.request(Policy(waves=("100%",), max_failures="100%"), operation="rollback")
+    w.ledger.dies_at = 6  # started, attached, wave_started, and for each of the first boards where it goes back to
+    with pytest.raises(w.fakes.PowerCut):
+        w.run(request=rollback)
+    w.ledger.dies_at = None
+    w.ledger.leases.holder = Holder(since=0)
+    assert w.run(request=rollback).outcome == "succeeded"
+    assert [board.current for board in w.boards.values()] == ["old-1"] * 4
+
+
+def test_who_watches_cannot_break_it(world) -> None:
+    class Broken(Silent):
+        def recorded(self, event, state) -> None:
+            raise RuntimeError("no window to draw in")
+
+    assert world(2).run(observer=Broken()).outcome == "succeeded"
+
+
+FAULTS = st.sampled_from(
+    ["", "", "", "", "cut-ship", "cut-build", "cut-verify", "cut-activate", "disagreement", "unhealthy"]
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(data=st.data())
+def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callable[[], str]) -> None:
+    """Random fleets, rules and faults, and an orchestrator that dies at random events: the rules hold all the same."""
+    count = data.draw(st.integers(1, 9))
+    w = World(fakes, fresh_ledger(), count)
+    for board in w.boards.values():
+        board.faults = data.draw(st.lists(FAULTS, max_size=2))
+        board.current = data.draw(st.sampled_from(["old-1", "old-1", None, NEW]))
+        board.sick = data.draw(st.integers(0, 9)) == 0
+        if data.draw(st.integers(0, 4)) == 0:
+            board.off = (0.0, w.clock.now() + data.draw(st.sampled_from([5.0, 5000.0])))
+    policy = Policy(
+        waves=data.draw(st.sampled_from([(1, "50%", "100%"), ("100%",), (2, 3)])),
+        max_failures=data.draw(st.sampled_from([0, 1, "25%", "100%"])),
+        min_sample=data.draw(st.sampled_from([1, 4])),
+        soak=data.draw(st.sampled_from([0.0, 5.0])),
+        on_failure=data.draw(st.sampled_from(["stop", "rollback_wave", "rollback_all"])),
+        offline_window=data.draw(st.sampled_from([0.0, 10.0])),
+        concurrency=data.draw(st.integers(1, 4)),
+    )
+    cuts = data.draw(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=3))
+    before = {name: board.current for name, board in w.boards.items()}
+    rollouts = set()
+    state = None
+    for cut in [*cuts, None]:
+        w.ledger.dies_at, w.ledger.dies_after = cut if cut else (None, False)
+        w.ledger.leases.holder = Holder(since=0)  # of a process that is gone
+        try:
+            state = w.run(policy)
+            rollouts.add(state.id)
+            break
+        except fakes.PowerCut:
+            w.ledger.dies_at = None
+            rollouts |= set(w.ledger.rollouts())
+            state = w.ledger.state(w.ledger.rollouts()[0]) if rollouts else None
+            if state is not None and state.ended:
+                break  # with its last word
+    assert state is not None and state.ended and len(rollouts) == 1, "it is one rollout, however often it is taken up"
+    events = w.ledger.events(state.id)
+    for number, event in enumerate(events):
+        if event.kind == "wave_started":
+            then = fold(state.id, events[:number])
+            earlier = [d for d in then.devices.values() if d.wave < event.data["wave"]]
+            assert all(d.final for d in earlier) and not policy.exceeded(then.failures, then.begun)
+    for name, device in state.devices.items():
+        board = w.boards[name]
+        assert device.final, "nobody is left between states"
+        assert board.builds.count(NEW) <= 1
+        if device.state == "active":
+            assert board.current == NEW
+        elif device.state == "unreachable":
+            assert board.current in (before[name], NEW)
+        else:
+            assert board.current == before[name], device.state
+    for name in set(w.boards) - set(state.devices):
+        assert w.boards[name].contacts == 0
+    if state.outcome == "succeeded":
+        assert {device.state for device in state.devices.values()} == {"active"}
+
+
+def test_threads_and_a_real_clock(world) -> None:
+    """Every device in a thread: never more at once than allowed, and the ledger is whole."""
+    w = world(12)
+    rollout = begin(w.ledger, w.request(Policy(waves=("100%",), concurrency=3)))
+    hands, inside, most, lock = w.fakes.Boards(w.boards, NEW, w.clock), 0, 0, threading.Lock()
+    deliver = hands.deliver
+
+    def counted(name, tell):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        try:
+            return deliver(name, tell)
+        finally:
+            with lock:
+                inside -= 1
+
+    hands.deliver = counted
+    state = Rollout(w.ledger, rollout, hands).run()
+    assert state.outcome == "succeeded" and 1 <= most <= 3
+    assert asdict(state) == asdict(w.ledger.state(rollout))
+
+
+def test_a_bug_on_one_device_is_its_failure_alone(world) -> None:
+    w = world(3)
+    rollout = begin(w.ledger, w.request(Policy(waves=("100%",), max_failures=1)))
+    hands = w.fakes.Boards(w.boards, NEW, w.clock)
+    deliver = hands.deliver
+    hands.deliver = lambda name, tell: 1 / 0 if name == "d01" else deliver(name, tell)
+    state = Rollout(w.ledger, rollout, hands, executor=w.fakes.Inline(), clock=w.clock).run()
+    assert w.states(state) == ["active", "failed", "active"] and state.devices["d01"].kind == "bug"
+    assert isinstance(JetlaneError(""), Exception)
