@@ -90,13 +90,16 @@ def deepstream_files(
 ) -> dict[str, str]:
     """The folder's files, text by path.
 
-    Where DeepStream cannot prepare the images there is no configuration, and README.txt says why.
+    Where DeepStream cannot prepare the images there is no configuration, and README.txt says why. There is nothing at
+    all where no board with TensorRT may take the release.
 
     Args:
         labels: Class names; the first has label 1.
         roads: Those a board may take; ``uff`` and ``onnx`` count here.
         threshold: Lowest score of a detection that counts.
     """
+    if not {"uff", "onnx"}.intersection(roads):
+        return {}
     obstacle = _obstacle(params.input)
     files = {
         "README.txt": _readme(params, precision, obstacle),
