@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
     from jetlane.tasks.bundle.release import Tolerance
 
-CODE = ("jetlane.tasks.release", "jetlane.tasks.bundle", "jetlane.remote.signing", "jetlane.remote.agent.manifest")
+CODE = (
+    "jetlane.tasks.release",
+    "jetlane.tasks.bundle",
+    "jetlane.tasks.deepstream",
+    "jetlane.remote.runtime_file",
+    "jetlane.remote.signing",
+    "jetlane.remote.agent.manifest",
+)
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
 #: Steps whose outputs are named in the manifest by their digest.
 _SOURCES = ("dataset", "train", "export", "convert")
@@ -75,6 +82,7 @@ def release(
         params={
             "name": run.spec.name,
             "threshold": verify.threshold,
+            "precision": run.spec.build.precision,
             "tolerances": {precision: asdict(tolerance) for precision, tolerance in tolerances.items()},
             "roads": roads,
             "calibration": run.spec.build.calibration if calibration is not None else 0,
@@ -151,6 +159,7 @@ def _write(
         sources=origin.sources,
         tools=tools_of(run),
         threshold=run.spec.verify.threshold,
+        precision=run.spec.build.precision,
         tolerances=tolerances_of(run.spec),
         roads=roads,
         calibration=_calibration(run, calibration),

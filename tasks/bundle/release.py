@@ -19,7 +19,10 @@ from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.roads import PRECISIONS
 from jetlane.remote.release import Release, read_release
+from jetlane.remote.runtime_file import NAME as RUNTIME
+from jetlane.remote.runtime_file import runtime_file
 from jetlane.specs.errors import ReleaseError
+from jetlane.tasks.deepstream.folder import deepstream_files
 from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.workspace import sha256_file, sync_folder
 
@@ -61,6 +64,7 @@ def write_release(
     sources: Optional[Mapping[str, Any]] = None,
     tools: Optional[Mapping[str, Any]] = None,
     threshold: float = 0.3,
+    precision: str = "fp32",
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
     roads: Optional[Sequence[str]] = None,
     activation: Optional[Mapping[str, Any]] = None,
@@ -80,7 +84,7 @@ def write_release(
         name: First part of the id: letters, digits, ``_``, ``.`` and ``-``.
         files: Content by name, a path to copy or the bytes or text themselves: model.uff, model.uff.pbtxt, model.onnx,
             model.trt.onnx, config.py, pipeline.config. ``plugins.json``, ``labels.txt``, ``metrics.json``,
-            ``expected.json`` and ``samples/`` are made from the other arguments.
+            ``expected.json``, ``samples/`` and ``deepstream/`` are made from the other arguments.
         samples: uint8 [H, W, 3] RGB arrays of original size, at least one.
         expected: The workstation's detections of each sample, as the fp32 model found them above ``threshold``.
         labels: Class names; the first has label 1.
@@ -88,6 +92,7 @@ def write_release(
         sources: Digests of what the release was made from; JSON values.
         tools: Versions of the tools that made it; JSON values.
         threshold: Lowest score of a detection that counts.
+        precision: Of the engines; for DeepStream, which builds its own.
         roads: Those a board may take, of ``uff``, ``onnx`` and ``cpu``; all whose file is there, unless named. A UFF
             with unproven operations travels with the release, but is no road.
         activation: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
@@ -113,6 +118,9 @@ def write_release(
         _put(draft, "plugins.json", _json(params.to_json()))
         _put(draft, "labels.txt", "".join(f"{label}\n" for label in labels))
         _put(draft, "metrics.json", _json(dict(metrics or {})))
+        _put(draft, RUNTIME, runtime_file())
+        for path, text in deepstream_files(params, labels, offered, precision=precision, threshold=threshold).items():
+            _put(draft, path, text)
         _put(draft, "expected.json", _json(_write_samples(draft, samples, expected, threshold)))
         manifest = {
             "format": manifests.FORMAT,

@@ -37,8 +37,11 @@ def test_holds_what_the_architecture_says(tmp_path: Path) -> None:
     release = read_release(tmp_path / identity)
     assert release.id == identity and release.labels == ["cat", "dog"]
     assert sorted(release.manifest["files"]) == [
-        "config.py", "expected.json", "labels.txt", "metrics.json", "model.onnx", "model.trt.onnx", "model.uff",
-        "plugins.json", "samples/000.npy", "samples/001.npy",
+        "config.py", "deepstream/Makefile", "deepstream/README.txt", "deepstream/config_infer_primary_ds5.txt",
+        "deepstream/config_infer_primary_ds6.txt", "deepstream/config_infer_primary_ds7.txt", "deepstream/labels.txt",
+        "deepstream/model.h", "deepstream/nvdsinfer_jetlane.cpp", "expected.json", "jetlane_runtime.py", "labels.txt",
+        "metrics.json", "model.onnx", "model.trt.onnx", "model.uff", "plugins.json", "samples/000.npy",
+        "samples/001.npy",
     ]  # fmt: skip
     assert release.manifest["roads"] == {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
     assert release.manifest["tolerances"]["fp32"] == {"iou": 0.99, "score": 0.005}
@@ -68,6 +71,7 @@ def test_the_same_content_has_the_same_id_and_other_content_another(tmp_path: Pa
         {"threshold": 0.4},
         {"tolerances": {"fp32": Tolerance(0.95, 0.01)}},
         {"roads": ["onnx", "cpu"]},
+        {"precision": "fp16"},
         {"params": PARAMS.with_nms(top_k=90)},
         {"samples": [np.full((20, 30, 3), 8, np.uint8), np.zeros((30, 20, 3), np.uint8)]},
         {"expected": [FOUND, FOUND]},

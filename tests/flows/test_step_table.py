@@ -106,7 +106,9 @@ def test_the_release_holds_all_that_a_board_and_a_reader_need(base) -> None:
     models = {"model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx"}
     texts = {"labels.txt", "plugins.json", "config.py", "pipeline.config", "metrics.json", "expected.json"}
     samples = {f"samples/{number:03d}.npy" for number in range(30)}
-    assert set(manifest["files"]) == models | texts | samples
+    programs = {"jetlane_runtime.py", *(name for name in manifest["files"] if name.startswith("deepstream/"))}
+    assert len(programs) == 9
+    assert set(manifest["files"]) == models | texts | samples | programs
     for path, entry in manifest["files"].items():
         assert hashlib.sha256((release / path).read_bytes()).hexdigest() == entry["sha256"]
     assert {np.load(release / sample).shape for sample in samples} == {(240, 200, 3), (180, 320, 3)}
@@ -131,7 +133,9 @@ SPEC_CHANGES = [
     ("verify", {"threshold": 0.4}, {"preflight", "release", "report"}),
     ("convert", {"anchors": "constant"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("convert", {"normalize": "engine"}, {"plugins", "convert", "preflight", "release", "report"}),
-    ("build", {"precision": "fp16"}, {"report"}),
+    ("build", {"precision": "fp16"}, {"release", "report"}),
+    ("preflight", {"tensorrt_rtx": True}, {"preflight", "release", "report"}),
+    ("preflight", {"compute_capabilities": ["7.5"]}, {"report"}),
     ("fleet", {"virtual": 0}, set()),
 ]
 
