@@ -70,8 +70,9 @@ def _values(field: FieldInfo) -> str:
         if origin is Literal:
             shown.append(", ".join(f"`{choice}`" for choice in get_args(kind)))
         elif origin in (list, tuple):
-            inner = _members(get_args(kind)[0])[0] if get_args(kind) else str
-            shown.append("list of lists of text" if get_origin(inner) in (list, tuple) else "list of text")
+            inner = _members(get_args(kind)[0]) if get_args(kind) else [str]
+            named = "lists of text" if get_origin(inner[0]) in (list, tuple) else " or ".join(words[one] for one in inner)
+            shown.append(f"list of {named}")
         else:
             shown.append(words.get(kind, getattr(kind, "__name__", str(kind)).lower()))
     return " or ".join(dict.fromkeys(shown)) + _bounds(field.annotation, field.metadata)

@@ -44,7 +44,8 @@ def _checked(marked: MarkedYaml, folder: Path) -> RunSpec:
     try:
         spec = RunSpec.model_validate(marked.data)
     except ValidationError as error:
-        raise _all_of(sorted((_problem(item, marked) for item in error.errors()), key=_position)) from None
+        problems = dict.fromkeys(_problem(item, marked) for item in error.errors())  # a union complains per member
+        raise _all_of(sorted(problems, key=_position)) from None
     base_dir = folder / Path(spec.base_dir).expanduser() if spec.base_dir else folder
     resolved = resolve(spec, base_dir)
     lost = [(found.at, missing(found)) for found in paths(resolved)]

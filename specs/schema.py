@@ -7,7 +7,7 @@ checks and its form come from them. Numbers and choices only: files are looked a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -214,8 +214,13 @@ class Activate(Section):
     health: Health = Health()
 
 
+Percent = Annotated[str, StringConstraints(pattern=r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
+Seconds = Annotated[int, Field(ge=0)]
+
+
 class Fleet(Section):
-    """Where the release goes. Nothing given: it is built and proven here, and stays here."""
+    """Where the release goes, and how it is rolled out. Nothing given: it is built and proven here, and stays here."""
 
     inventory: Optional[FilePath] = Field(default=None, description="inventory.yaml: the devices")
     virtual: Annotated[int, Field(ge=0, le=200)] = Field(
@@ -223,6 +228,30 @@ class Fleet(Section):
     )
     keep_releases: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3, description="newest releases a device keeps; never fewer than the live one and the one before"
+    )
+    waves: Annotated[list[Union[Annotated[int, Field(ge=1)], Percent]], Field(min_length=1)] = Field(
+        default=[1, "5%", "100%"],
+        description="how many devices have the release after each wave; a share is rounded up",
+    )
+    max_failures: Union[Annotated[int, Field(ge=0)], Percent] = Field(
+        default=0, description="more failed devices than this, or this share of the waves begun, stop the rollout"
+    )
+    min_sample: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="a share in max_failures is not looked at while the waves begun hold fewer devices"
+    )
+    on_failure: Literal["stop", "rollback_wave", "rollback_all"] = Field(
+        default="stop", description="what becomes of the devices that have the release when a rollout is stopped"
+    )
+    soak: Union[Seconds, Duration] = Field(
+        default=0, description="time from a wave's end to a second health check of it: seconds, or 90s, 30m, 24h, 7d"
+    )
+    approval: bool = Field(default=False, description="a person is asked before each wave but the first")
+    offline_window: Union[Seconds, Duration] = Field(
+        default="2m", description="how long a device that cannot be reached is tried again; likewise"
+    )
+    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(default=16, description="devices worked on at once")
+    ledger: Optional[str] = Field(
+        default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )
 
 
