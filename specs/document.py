@@ -71,8 +71,8 @@ def _values(field: FieldInfo) -> str:
             shown.append(", ".join(f"`{choice}`" for choice in get_args(kind)))
         elif origin in (list, tuple):
             inner = _members(get_args(kind)[0]) if get_args(kind) else [str]
-            named = "lists of text" if get_origin(inner[0]) in (list, tuple) else " or ".join(words[one] for one in inner)
-            shown.append(f"list of {named}")
+            nested = get_origin(inner[0]) in (list, tuple)
+            shown.append("list of " + ("lists of text" if nested else " or ".join(words[one] for one in inner)))
         else:
             shown.append(words.get(kind, getattr(kind, "__name__", str(kind)).lower()))
     return " or ".join(dict.fromkeys(shown)) + _bounds(field.annotation, field.metadata)
