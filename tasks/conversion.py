@@ -49,15 +49,16 @@ def convert_model(
     """Write all forms of a model into a folder, which is made where it is missing.
 
     ``model.uff`` and its text ``model.uff.pbtxt``; lowered from that UFF ``model.onnx``, ``model.eval.onnx`` (the same
-    with the evaluation threshold), ``model.trt.onnx`` (ends at decoded boxes and scores); ``config.py`` for NVIDIA's
-    own converter; ``plugins.json``.
+    with the evaluation threshold), ``model.trt.onnx`` (ends at decoded boxes and scores), ``model.trt.fp16.onnx`` (the
+    same, computing in fp16); ``config.py`` for NVIDIA's own converter; ``plugins.json``.
 
     Args:
         nvidia_python: An interpreter with NVIDIA's own converter, which makes the UFF in the place of ours.
 
     Returns:
         Facts about the conversion, for the manifest: the files, parameters, notes, the evidence of each UFF pattern
-        (``unproven`` names those that bar the UFF road), what was done to the graph, and the versions of NVIDIA's tools
+        (``unproven`` names those that bar the UFF road), what was done to the graph, why there is no fp16 form
+        (``no_half``), and the versions of NVIDIA's tools
         (``nvidia``, None where they had no hand in it).
 
     Raises:
@@ -104,15 +105,19 @@ def _convert(
     evaluation = params.nms.evaluation_threshold
     data = uff_to_bytes(uff)
     written = uff_from_bytes(data, "model.uff")  # what is lowered is what the file says, not what was meant
+    heads = lower(written, params, ends="heads")
     files = {
         "model.uff": data,
         "model.uff.pbtxt": dump_text(uff).encode(),
         "model.onnx": lower(written, params).SerializeToString(),
         "model.eval.onnx": lower(written, params, confidence_threshold=evaluation).SerializeToString(),
-        "model.trt.onnx": lower(written, params, ends="heads").SerializeToString(),
+        "model.trt.onnx": heads.SerializeToString(),
         "config.py": script.encode(),
         "plugins.json": (json.dumps(params.to_json(), indent=2) + "\n").encode(),
     }
+    half, obstacle = _in_half(heads)
+    if half is not None:
+        files["model.trt.fp16.onnx"] = half
     for name, content in files.items():
         _write(out / name, content)
     return {
@@ -121,9 +126,20 @@ def _convert(
         "notes": list(params.notes),
         "evidence": [{"pattern": e.pattern, "status": e.status, "reason": e.reason} for e in uff.evidence],
         "unproven": sorted({e.pattern for e in uff.unproven}),
+        "no_half": obstacle,
         "rewrites": [str(rewrite) for rewrite in ssd.rewrites],
         "nvidia": nvidia_tools(nvidia_python) if nvidia_python else None,
     }
+
+
+def _in_half(heads: Any) -> tuple[Optional[bytes], Optional[str]]:
+    """``model.trt.fp16.onnx``; or why there is none."""
+    from jetlane.tasks.lowering.half import to_half
+
+    try:
+        return bytes(to_half(heads).SerializeToString()), None
+    except ConversionError as error:
+        return None, f"{error.what}: {error.why}"
 
 
 def nvidia_tools(python: str) -> dict[str, str]:
@@ -144,13 +160,9 @@ def _convert_there(python: str, frozen_graph: Path, ssd: SsdGraph, params: Plugi
     from jetlane.tasks.uff.evidence import judge
     from jetlane.tasks.uff.nvidia import convert_there
 
-    lost = refusal(params, ssd)
-    if lost:
-        raise ConversionError(
-            "NVIDIA's converter cannot convert this model",
-            f"its scores come from {lost}, in a scope that becomes NMS_TRT as a whole",
-            "convert with convert.backend: jetlane",
-        )
+    reason = refusal(params, ssd)
+    if reason:
+        raise ConversionError("this model is beyond NVIDIA's converter", reason, "use convert.backend: jetlane")
     uff = convert_there(python, frozen_graph, script)
     uff.evidence = judge(uff.nodes, shapes(uff, params))
     return uff

@@ -81,7 +81,16 @@ def put_back(device: Device, build: Build, progress: Progress) -> str:
 
 
 def _options(build: Build) -> dict[str, Any]:
-    return {"precision": build.precision, "batch": build.max_batch, "workspace_mb": build.workspace_mb}
+    """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``."""
+    return {
+        "precision": build.precision,
+        "batch": build.max_batch,
+        "workspace_mb": build.workspace_mb,
+        "dla_core": build.dla_core,
+        "timing_cache": build.timing_cache,
+        "before": build.before,
+        "after": build.after,
+    }
 
 
 def all_live(devices: Sequence[DeviceFacts]) -> bool:

@@ -29,7 +29,7 @@ class ImageSource:
     """Where the images come from; nothing is read yet.
 
     Attributes:
-        validation: Record files with ground truth; empty without validation data.
+        validation: Record files with ground truth; empty without any.
         pictures: The user's image files, where there is no validation data.
         digest: Of everything that is read.
     """
@@ -68,6 +68,29 @@ def image_source(spec: RunSpec, data: Optional[StepResult]) -> ImageSource:
         "synthetic": _SYNTHETIC_SEED,
     }
     return ImageSource(files, pictures, digest_of(digests))
+
+
+def calibration_source(spec: RunSpec, data: Optional[StepResult]) -> ImageSource:
+    """What int8 is calibrated with: training images where there are any, else what the model is proven on."""
+    files = tuple(split_files(data, "train")) if data is not None else ()
+    if data is None or not files:
+        return image_source(spec, data)
+    return ImageSource(files, (), digest_of({"train": data.digest(*data.facts["train"])}))
+
+
+def load_calibration(source: ImageSource, count: int) -> list[np.ndarray[Any, Any]]:
+    """Images alone, uint8 [H, W, 3] RGB: as many as there are of ``count``, the same number from each record file.
+
+    Raises:
+        DatasetError: A picture or a record file cannot be read.
+    """
+    from jetlane.tasks.data.examples import read_samples
+
+    if source.validation:
+        each = -(-count // len(source.validation))
+        return [item.image for file in source.validation for item in read_samples([file], each)][:count]
+    chosen = np.linspace(0, len(source.pictures) - 1, min(count, len(source.pictures))).round().astype(int)
+    return [_picture(source.pictures[index]) for index in chosen] or _drawn(count)
 
 
 def load_images(source: ImageSource, samples: int) -> Images:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
@@ -22,6 +23,11 @@ from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.tools import BUILDER, INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
+if TYPE_CHECKING:
+    from jetlane.specs.schema import RunSpec
+    from jetlane.tasks.bundle.release import Tolerance
+    from jetlane.tasks.proof.coco_map import GroundTruth
+
 CODE = (
     "jetlane.tasks.preflight",
     "jetlane.tasks.proof",
@@ -32,11 +38,11 @@ CODE = (
     "jetlane.remote.agent.detections",
     "jetlane.remote.agent.image",
     "jetlane.remote.agent.matching",
+    "jetlane.remote.agent.nms",
     *images.CODE,
 )
 _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
-#: What TensorRT-RTX compiles: those of the files that a release ships.
-_COMPILED = ("model.trt.onnx", "model.trt.fp16.onnx")
+_WHOLE, HALF = "model.trt.onnx", "model.trt.fp16.onnx"
 EXPECTED = "expected.json"
 
 
@@ -59,19 +65,22 @@ def preflight(
         "min_iou": verify.iou if usual and verify.iou else 0.99,
         "max_score_difference": verify.score if usual and verify.score is not None else 0.005,
     }
-    compiled = [name for name in _COMPILED if name in converted.outputs] if run.spec.preflight.tensorrt_rtx else []
+    # fp16 models are for boards where the model alone says how to compute; all others have a flag for it
+    half = [HALF] if run.spec.build.precision == "fp16" and HALF in converted.outputs else []
+    compiled = [_WHOLE, *half] if run.spec.preflight.tensorrt_rtx else []
     capabilities = run.spec.preflight.compute_capabilities
     result = run.step(
         "preflight",
         inputs={
             "frozen_graph": model.graph_digest,
-            "models": converted.digest(*_MODELS, *compiled),
+            "models": converted.digest(*_MODELS, _WHOLE, *half),
             "plugins": parameters.digest(),
             "images": source.digest,
         },
         params={
             "samples": verify.samples,
             "threshold": verify.threshold,
+            "half": asdict(tolerances_of(run.spec)["fp16"]) if half else None,
             **tolerance,
             **({"compute_capabilities": capabilities} if compiled else {}),
         },
@@ -84,6 +93,8 @@ def preflight(
     )
     for note in result.facts["notes"]:
         run.note(note)
+    if not result.facts.get("half", {"agreed": True})["agreed"]:
+        run.note(f"boards with TensorRT 11 are left out: in fp16, {result.facts['half']['why']}")
     return result
 
 
@@ -118,9 +129,31 @@ def _prove(
         **tolerance,
     )
     facts = {**report.to_json(), **engines}
+    if run.spec.build.precision == "fp16":
+        facts["half"] = _compare_half(run, converted, params, seen.arrays)
     _keep_samples(seen, reference, run.spec.verify.threshold, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
+
+
+def _compare_half(
+    run: Run, converted: StepResult, params: PluginParams, images: Sequence[np.ndarray[Any, Any]]
+) -> Mapping[str, Any]:
+    """Whether the model in fp16 finds what it finds in fp32, and if not, why it is not shipped."""
+    from jetlane.tasks.proof.half import compare_half
+
+    if HALF not in converted.outputs:
+        return {"agreed": False, "why": converted.facts["no_half"]}
+    asked = tolerances_of(run.spec)["fp16"]
+    whole, half = (converted.file(name).read_bytes() for name in (_WHOLE, HALF))
+    agreement = compare_half(whole, half, params, images, run.spec.verify.threshold, asked.iou, asked.score)
+    why = f"{agreement.missing} detections of fp32 are missing and {agreement.surplus} are new"
+    return {**agreement.to_json(), "why": "" if agreement.agreed else why}
+
+
+def half_of(result: StepResult, converted: StepResult) -> Optional[Path]:
+    """The model in fp16, where it was asked for and holds."""
+    return converted.file(HALF) if result.facts.get("half", {}).get("agreed") else None
 
 
 def refuse_missing_builder(run: Run) -> None:
@@ -171,6 +204,8 @@ def _keep_samples(seen: Images, reference: Sequence[Detections], threshold: floa
         file = f"samples/{number:03d}.npy"
         np.save(out / file, np.ascontiguousarray(seen.arrays[index]), allow_pickle=False)
         rows.append({"file": file, **reference[index].above(threshold).to_json()})
+        if seen.truth:
+            rows[-1]["truth"] = seen.truth[index].to_json()
     write_atomic(out / EXPECTED, json.dumps(rows))
 
 
@@ -194,6 +229,22 @@ def samples_of(result: StepResult) -> list[np.ndarray[Any, Any]]:
 def expected_of(result: StepResult) -> list[Detections]:
     """What TensorFlow found in each of them, above the threshold."""
     return [Detections.from_json(row) for row in _rows(result)]
+
+
+def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
+    """The usual tolerances by precision; what the spec says goes for the precision it builds in."""
+    from jetlane.tasks.bundle.release import TOLERANCES
+
+    given = {name: value for name in ("iou", "score") if (value := getattr(spec.verify, name)) is not None}
+    own = replace(TOLERANCES[spec.build.precision], **given)
+    return {**TOLERANCES, spec.build.precision: own}
+
+
+def truth_of(result: StepResult) -> list[Optional[GroundTruth]]:
+    """What each of them really shows; None where nobody knows."""
+    from jetlane.tasks.proof.coco_map import GroundTruth
+
+    return [GroundTruth.from_json(row["truth"]) if "truth" in row else None for row in _rows(result)]
 
 
 def _rows(result: StepResult) -> list[dict[str, Any]]:

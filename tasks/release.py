@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
 
 from jetlane.remote.agent_zipapp import agent_file
 from jetlane.remote.signing import SigningKey, project_key
@@ -15,15 +17,14 @@ from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.images import ImageSource, calibration_source, load_calibration
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
-from jetlane.tasks.preflight import expected_of, samples_of, truth_of
+from jetlane.tasks.preflight import HALF, expected_of, half_of, samples_of, tolerances_of, truth_of
 from jetlane.tasks.run import Run
 from jetlane.tasks.serials import Serials
 from jetlane.tasks.tools import CONVERSION, INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, sync_folder
 
 if TYPE_CHECKING:
-    from jetlane.specs.schema import RunSpec
-    from jetlane.tasks.bundle.release import Tolerance
+    pass
 
 CODE = (
     "jetlane.tasks.release",
@@ -64,7 +65,7 @@ def release(
     """
     verify = run.spec.verify
     tolerances = tolerances_of(run.spec)
-    roads = roads_of(run, converted)
+    roads = roads_of(run, converted, proof)
     calibration = calibration_of(run)
     signing_key, serials, agent = signing_key_of(run), Serials(run.workspace, run.spec.name), agent_file().digest
     found = len(expected_of(proof))
@@ -73,7 +74,7 @@ def release(
     result = run.step(
         "release",
         inputs={
-            "models": converted.digest(*_MODELS),
+            "models": converted.digest(*_MODELS, *([HALF] if "onnx_fp16" in roads else [])),
             "plugins": parameters.digest(),
             "pipeline_config": model.config_digest,
             "proof": proof.digest(),
@@ -94,7 +95,7 @@ def release(
             "activation": run.spec.activate,
         },
         code=CODE,
-        make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, out),
+        make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, calibration, out),
         describe=lambda result: f"{result.facts['id']}, for {', '.join(roads)}, signed by {signing_key.fingerprint}",
     )
     _link(run, result)
@@ -142,11 +143,13 @@ def _write(
     proof: StepResult,
     origin: Origin,
     roads: list[str],
+    calibration: Optional[ImageSource],
     out: Path,
 ) -> Mapping[str, Any]:
     from jetlane.tasks.bundle.release import write_release
 
-    files: dict[str, Path] = {name: converted.file(name) for name in _MODELS}
+    half = [HALF] if "onnx_fp16" in roads else []
+    files: dict[str, Path] = {name: converted.file(name) for name in (*_MODELS, *half)}
     identifier = write_release(
         out,
         run.spec.name,
@@ -213,25 +216,17 @@ def release_path(result: StepResult) -> Path:
     return result.file(result.facts["id"])
 
 
-def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
-    """The usual tolerances by precision; what the spec says goes for the precision it builds in."""
-    from jetlane.tasks.bundle.release import TOLERANCES
-
-    given = {name: value for name in ("iou", "score") if (value := getattr(spec.verify, name)) is not None}
-    own = replace(TOLERANCES[spec.build.precision], **given)
-    return {**TOLERANCES, spec.build.precision: own}
-
-
-def roads_of(run: Run, converted: StepResult) -> list[str]:
+def roads_of(run: Run, converted: StepResult, proof: StepResult) -> list[str]:
     """The roads a board may take; a UFF with unproven patterns is none, unless the spec allows it."""
+    onnx = ["onnx"] if half_of(proof, converted) is None else ["onnx", "onnx_fp16"]
     unproven = converted.facts["unproven"]
     if unproven and not run.spec.convert.allow_unproven:
         run.note(
             f"UFF boards are left out: {', '.join(unproven)} was never seen in a UFF file that TensorRT reads "
             "(convert.allow_unproven: true ships it all the same)"
         )
-        return ["onnx", "cpu"]
-    return ["uff", "onnx", "cpu"]
+        return [*onnx, "cpu"]
+    return ["uff", *onnx, "cpu"]
 
 
 def _link(run: Run, result: StepResult) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.roads import PRECISIONS
+from jetlane.remote.agent.roads import HALF, PRECISIONS
 from jetlane.remote.release import Release, read_release
 from jetlane.remote.runtime_file import NAME as RUNTIME
 from jetlane.remote.runtime_file import runtime_file
@@ -28,26 +28,42 @@ from jetlane.tasks.workspace import sha256_file, sync_folder
 
 if TYPE_CHECKING:
     from jetlane.remote.signing import SigningKey
+    from jetlane.tasks.proof.coco_map import GroundTruth
     from jetlane.tasks.serials import Serials
 
 __all__ = ["Release", "Tolerance", "read_release", "write_release"]
 
 #: The file of each road onto a board.
-ROAD_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
+ROAD_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", HALF: "model.trt.fp16.onnx", "cpu": "model.onnx"}
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a board's detections may be from the workstation's: least IoU of a pair, largest score difference."""
+    """How far a board's detections may be from the workstation's.
+
+    Attributes:
+        iou, score: Least IoU of a pair, largest score difference.
+        matched: Least share of detections that have a partner, on either side.
+        map_drop: How much less mAP@0.5 may be, where the samples' ground truth is known; None: not looked at.
+    """
 
     iou: float
     score: float
+    matched: float = 1.0
+    map_drop: Optional[float] = None
+
+    def to_json(self) -> dict[str, float]:
+        """``iou`` and ``score``, and what is not usual."""
+        given = asdict(self)
+        usual = {"matched": 1.0, "map_drop": None}
+        return {name: value for name, value in given.items() if name not in usual or value != usual[name]}
 
 
 #: By the engine's precision.
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(0.99, 0.005),
     "fp16": Tolerance(0.95, 0.02),
+    "int8": Tolerance(0.95, 0.02, matched=0.95, map_drop=0.02),
 }
 
 
@@ -67,6 +83,8 @@ def write_release(
     precision: str = "fp32",
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
     roads: Optional[Sequence[str]] = None,
+    calibration: Sequence[np.ndarray] = (),
+    truth: Sequence[Optional[GroundTruth]] = (),
     activation: Optional[Mapping[str, Any]] = None,
     around_build: Optional[Mapping[str, Any]] = None,
     project: Optional[str] = None,
@@ -93,8 +111,10 @@ def write_release(
         tools: Versions of the tools that made it; JSON values.
         threshold: Lowest score of a detection that counts.
         precision: Of the engines; for DeepStream, which builds its own.
-        roads: Those a board may take, of ``uff``, ``onnx`` and ``cpu``; all whose file is there, unless named. A UFF
-            with unproven operations travels with the release, but is no road.
+        calibration: Images to calibrate int8 with, as ``samples``; none where int8 is not built.
+        truth: What each sample really shows, where that is known; none given: unknown.
+        roads: Those a board may take (keys of ``ROAD_FILES``); all whose file is there, unless named. A UFF with
+            unproven operations travels with the release, but is no road.
         activation: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
         around_build: Commands that a board runs around the build of its engine: ``before``, ``after``.
         project: Whose serials it counts in; ``name`` unless given.
@@ -111,6 +131,7 @@ def write_release(
             manifests.check_path(path)
     offered = _roads(files, roads)
     _check(samples, expected, params, labels, tolerances)
+    _check_images("calibration image", calibration)
     out = Path(out)
     with _draft(out, name) as draft:
         for path, content in files.items():
@@ -121,8 +142,9 @@ def write_release(
         _put(draft, RUNTIME, runtime_file())
         for path, text in deepstream_files(params, labels, offered, precision=precision, threshold=threshold).items():
             _put(draft, path, text)
-        _put(draft, "expected.json", _json(_write_samples(draft, samples, expected, threshold)))
-        manifest = {
+        _put(draft, "expected.json", _json(_write_samples(draft, samples, expected, truth, threshold)))
+        _write_images(draft, "calibration", calibration)
+        manifest: dict[str, Any] = {
             "format": manifests.FORMAT,
             "name": name,
             "files": _inventory(draft),
@@ -130,13 +152,15 @@ def write_release(
             "nms": asdict(params.nms),
             "roads": offered,
             "thresholds": {"score": threshold},
-            "tolerances": {precision: asdict(tolerances[precision]) for precision in sorted(tolerances)},
+            "tolerances": {precision: tolerances[precision].to_json() for precision in sorted(tolerances)},
             "labels": list(labels),
             "sources": dict(sources or {}),
             "tools": dict(tools or {}),
         }
         manifest.update({"activation": dict(activation)} if activation else {})
         manifest.update({"build": dict(around_build)} if around_build else {})
+        if len(calibration):
+            manifest["calibration"] = [path for path in manifest["files"] if path.startswith("calibration/")]
         named = {"project": project, "model": model, "agent": agent}
         manifest.update({what: value for what, value in named.items() if value})
         if serials is not None:
@@ -177,13 +201,7 @@ def _check(
             "a board verifies its engine with them",
             "give at least one image, and the detections of each",
         )
-    for number, image in enumerate(samples):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ReleaseError(
-                f"sample {number} has shape {image.shape} and type {image.dtype}",
-                "samples are images as they came from the camera",
-                "give uint8 [height, width, 3] in RGB, not resized",
-            )
+    _check_images("sample", samples)
     if len(labels) != params.nms.num_classes - 1:
         raise ReleaseError(
             f"{len(labels)} labels for {params.nms.num_classes - 1} classes",
@@ -194,6 +212,16 @@ def _check(
         raise ReleaseError(
             f"tolerances are given for {', '.join(sorted(tolerances))}", "", "give fp32, and fp16 if used"
         )
+
+
+def _check_images(role: str, images: Sequence[np.ndarray]) -> None:
+    for number, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ReleaseError(
+                f"{role} {number} has shape {image.shape} and type {image.dtype}",
+                "these are images as they came from the camera",
+                "give uint8 [height, width, 3] in RGB, not resized",
+            )
 
 
 @contextmanager
@@ -226,15 +254,29 @@ def _put(draft: Path, path: str, content: Union[Path, str, bytes]) -> None:
 
 
 def _write_samples(
-    draft: Path, samples: Sequence[np.ndarray], expected: Sequence[Detections], threshold: float
+    draft: Path,
+    samples: Sequence[np.ndarray],
+    expected: Sequence[Detections],
+    truth: Sequence[Optional[GroundTruth]],
+    threshold: float,
 ) -> dict[str, Any]:
-    (draft / "samples").mkdir()
-    rows = []
-    for number, (image, found) in enumerate(zip(samples, expected)):
-        file = f"samples/{number:03d}.npy"
-        np.save(draft / file, np.ascontiguousarray(image), allow_pickle=False)
-        rows.append({"file": file, **found.above(threshold).to_json()})
+    files = _write_images(draft, "samples", samples)
+    rows: list[dict[str, Any]] = [
+        {"file": file, **found.above(threshold).to_json()} for file, found in zip(files, expected)
+    ]
+    for row, known in zip(rows, truth):
+        if known is not None:
+            row["truth"] = known.to_json()
     return {"threshold": threshold, "samples": rows}
+
+
+def _write_images(draft: Path, folder: str, images: Sequence[np.ndarray]) -> list[str]:
+    """Write ``<folder>/NNN.npy``; returns their paths."""
+    files = [f"{folder}/{number:03d}.npy" for number in range(len(images))]
+    for file, image in zip(files, images):
+        (draft / file).parent.mkdir(exist_ok=True)
+        np.save(draft / file, np.ascontiguousarray(image), allow_pickle=False)
+    return files
 
 
 def _inventory(draft: Path) -> dict[str, dict[str, Any]]:

@@ -32,6 +32,18 @@ class GroundTruth:
     size: tuple[int, int]
     crowd: Optional[Array] = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As a board reads it: see ``jetlane.remote.agent.average_precision``."""
+        crowd = np.zeros(len(self.labels), bool) if self.crowd is None else self.crowd
+        columns = {"boxes": self.boxes, "labels": self.labels, "crowd": crowd, "size": np.array(self.size)}
+        return {name: np.asarray(column).tolist() for name, column in columns.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GroundTruth:
+        height, width = data["size"]
+        boxes = np.array(data["boxes"], np.float32).reshape(-1, 4)
+        return cls(boxes, np.array(data["labels"], np.int32), (height, width), np.array(data["crowd"], bool))
+
 
 def mean_average_precision(
     truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str]
