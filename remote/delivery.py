@@ -5,9 +5,8 @@ Every phase finds out what is done already. Whatever fails, the device goes on r
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,8 @@ from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device import Agent, open_agent
 from jetlane.remote.inventory import Device
 from jetlane.remote.release import Release, read_release
-from jetlane.remote.ssh import AgentFailure, Event, OnEvent
-
-_CHUNK = 1 << 17
+from jetlane.remote.ssh import AgentFailure, OnEvent
+from jetlane.remote.transfer import Uploads, ship
 
 
 @dataclass
@@ -72,6 +70,7 @@ def deliver(
     device: Device,
     on_event: Optional[OnEvent] = None,
     options: Optional[Mapping[str, Any]] = None,
+    uploads: Optional[Uploads] = None,
 ) -> DeviceReport:
     """Make a device run a release, doing only what is not done yet.
 
@@ -79,6 +78,7 @@ def deliver(
         release: The release's folder.
         on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
         options: Of the build: ``precision``, ``batch``, ``workspace_mb``.
+        uploads: What this delivery's upload shares with others; on its own unless given.
 
     Raises:
         ReleaseError: The folder is not a whole release.
@@ -107,7 +107,7 @@ def deliver(
             return report
         phase("ship")
         with report.timed("ship"):
-            _ship(agent, whole, report)
+            _ship(agent, whole, report, uploads or Uploads(), tell)
         phase("build")
         with report.timed("build"):
             built = agent.call("build", request)
@@ -168,18 +168,8 @@ def _all_done(status: Mapping[str, Any], release: str, engine: str) -> bool:
     )
 
 
-def _ship(agent: Agent, release: Release, report: DeviceReport) -> None:
-    """Send what the board lacks; it says what that is, and from which byte."""
-
-    def feed(event: Event, send: Callable[[bytes], None]) -> None:
-        for entry in event["files"]:
-            send(json.dumps({name: entry[name] for name in ("path", "offset", "size", "sha256")}).encode() + b"\n")
-            with open(release.file(entry["path"]), "rb") as file:
-                file.seek(entry["offset"])
-                while chunk := file.read(_CHUNK):
-                    send(chunk)
-
-    result = agent.call("receive", {"release": release.id, "manifest_size": len(release.raw)}, release.raw, feed)
+def _ship(agent: Agent, release: Release, report: DeviceReport, uploads: Uploads, tell: OnEvent) -> None:
+    result = ship(agent, release, uploads, tell)
     report.bytes_sent = result["bytes"]
     if not result["received"]:
         report.skipped.append("the board had every file already")

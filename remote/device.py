@@ -11,6 +11,25 @@ from jetlane.remote.inventory import Device
 from jetlane.remote.ssh import Connection, Feed, OnEvent, connect
 from jetlane.specs.errors import DeviceError
 
+#: Runs the agent's file if its bytes are the ones that this workstation has; what was put in its place is never run.
+_GUARD = """\
+import sys
+sys.path = [place for place in sys.path if place]
+import hashlib, json, runpy
+path, digest = sys.argv[1:3]
+try:
+    with open(path, "rb") as file:
+        found = hashlib.sha256(file.read()).hexdigest()
+except OSError as error:
+    found = str(error)
+if found != digest:
+    what = "what is at %s is not this workstation's agent" % path
+    print(json.dumps({"event": "error", "kind": "agent", "what": what, "why": found, "remedy": "run again"}))
+    sys.exit(1)
+sys.argv = [path] + sys.argv[3:]
+runpy.run_path(path, run_name="__main__")
+"""
+
 
 class Agent:
     """The agent on a connected device.
@@ -25,27 +44,16 @@ class Agent:
         self._connection = connection
         self._on_event = on_event
         self._path = f"{self.device.root.rstrip('/')}/{agent_file().name}"
-        self.placed = connection.place(agent_file().content, self._path)
-        self.facts = self._probe()
-        if self.facts.get("agent") != agent_file().digest and not self.placed:
-            # damaged there, by a power cut perhaps: send it again
-            self.placed = connection.place(agent_file().content, self._path, replace=True)
-            self.facts = self.call("probe")
-        if self.facts.get("agent") != agent_file().digest:
-            raise DeviceError(
-                f"{self.device.name}: the agent at {self._path} is not the one that was sent",
-                f"its sha256 there is {self.facts.get('agent')}",
-                "delete that file on the device, then run again",
-            )
-
-    def _probe(self) -> dict[str, Any]:
-        """The board's facts; none when an agent that was there already does not run."""
+        self.placed = False
         try:
-            return self.call("probe")
-        except DeviceError:
-            if self.placed:
+            self.facts = self.call("probe")
+        except DeviceError as error:
+            if error.kind != "agent":
                 raise
-            return {}
+            # it never was there, a power cut damaged it, or somebody changed it
+            connection.place(agent_file().content, self._path)
+            self.placed = True
+            self.facts = self.call("probe")
 
     def call(
         self,
@@ -60,7 +68,8 @@ class Agent:
             AgentFailure: It failed and said why.
             DeviceError: The device did not answer.
         """
-        arguments = [self.device.python, self._path, "--root", self.device.root, command]
+        guarded = [self.device.python, "-c", _GUARD, self._path, agent_file().digest]
+        arguments = [*guarded, "--root", self.device.root, command]
         return self._connection.run(arguments, request or {}, self._on_event, payload, feed)
 
 

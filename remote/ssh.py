@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.inventory import Device
@@ -26,6 +24,31 @@ OPEN = 10.0
 SILENCE = 60.0
 KEEPALIVE = 10
 _CHUNK = 1 << 17
+#: Takes a file in where there is no agent yet. It needs the agent's Python alone: not every board has SFTP.
+_PLACE = """\
+import json, os, sys
+path, size = sys.argv[1], int(sys.argv[2])
+try:
+    os.umask(0o077)
+    sys.stdin.buffer.readline()
+    content = sys.stdin.buffer.read(size)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    if os.path.lexists(path + ".part"):
+        os.unlink(path + ".part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # follows no link
+    with os.fdopen(os.open(path + ".part", flags, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if len(content) == size:
+        os.replace(path + ".part", path)
+        print(json.dumps({"event": "result"}))
+except OSError as error:
+    print(json.dumps({
+        "event": "error", "kind": "disk", "what": "the agent cannot be placed at " + path, "why": str(error),
+        "remedy": "see that the disk is not full, and the folder can be written",
+    }))
+"""
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
@@ -90,36 +113,13 @@ class Connection:
         finally:
             channel.close()
 
-    def place(self, content: bytes, path: str, replace: bool = False) -> bool:
-        """Put a small file on the device by SFTP, whole or not at all.
-
-        Args:
-            replace: Also when the device has a file of that name and size; else it is left, and False is returned.
+    def place(self, content: bytes, path: str) -> None:
+        """Put a small file on the device, whole or not at all; its folder is made when missing.
 
         Raises:
             DeviceError: The device does not take it.
         """
-        import paramiko
-
-        try:
-            with self._client.open_sftp() as sftp:
-                sftp.get_channel().settimeout(SILENCE)  # type: ignore[union-attr]
-                try:
-                    if not replace and sftp.stat(path).st_size == len(content):
-                        return False
-                except FileNotFoundError:
-                    pass
-                _make_folders(sftp, str(PurePosixPath(path).parent))
-                sftp.putfo(io.BytesIO(content), path + ".part", confirm=True)
-                sftp.chmod(path + ".part", 0o600)
-                sftp.posix_rename(path + ".part", path)
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise DeviceError(
-                f"{self.device.name}: the agent cannot be placed at {path}",
-                f"SFTP: {error or type(error).__name__}",
-                "see that the disk is not full, the folder can be written, and the SSH server offers SFTP",
-            ) from error
-        return True
+        self.run([self.device.python, "-c", _PLACE, path, str(len(content))], {}, payload=content)
 
     def _open(self, command: str) -> paramiko.Channel:
         import paramiko
@@ -169,6 +169,7 @@ class Connection:
                 f"{self.device.name}: {self.device.python} cannot be run there",
                 words.decode("utf-8", "replace").strip(),
                 "name the board's Python as `python` in the inventory",
+                "python",
             )
         return DeviceError(
             f"{self.device.name}: the agent ended with exit code {channel.exit_status} and no result",
@@ -198,17 +199,6 @@ def _lost(device: Device, why: str) -> AgentFailure:
         "run again: what arrived is kept, and a build that was running goes on",
         "cut",
     )
-
-
-def _make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
-    made = PurePosixPath(folder)
-    for path in [*reversed(made.parents), made]:
-        if str(path) in (".", "/"):
-            continue
-        try:
-            sftp.stat(str(path))
-        except FileNotFoundError:
-            sftp.mkdir(str(path), 0o700)
 
 
 def _send(channel: paramiko.Channel, data: bytes) -> None:

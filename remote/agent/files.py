@@ -70,6 +70,20 @@ def open_new(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
+def sha256_of_start(path: Place, count: int) -> Any:
+    """The sha256 of a file's first ``count`` bytes, to be gone on with."""
+    digest = hashlib.sha256()
+    if count:
+        with open(path, "rb") as file:
+            while count:
+                chunk = file.read(min(CHUNK, count))
+                if not chunk:
+                    break
+                digest.update(chunk)
+                count -= len(chunk)
+    return digest
+
+
 def sync_folder(path: Place) -> None:
     """Flush a folder's entries, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

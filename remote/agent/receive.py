@@ -2,8 +2,9 @@
 
 The dialogue: the request line ``{"release": id, "manifest_size": n, "signature": text of manifest.sig}`` (the last only
 of a signed release) is followed by the manifest's n bytes. The agent answers with one ``need`` event: the files it
-lacks and the offset each starts at. For each of these, in that order, the sender writes a line ``{"path", "offset",
-"size", "sha256"}`` and then the ``size - offset`` bytes. The result ends it.
+lacks, the offset each starts at, and, where that is not 0, the sha256 of what it ``begins`` with. For each of these,
+in that order, the sender writes a line ``{"path", "offset", "size", "sha256"}`` (its offset is 0 where the file begins
+with other bytes), and then the ``size - offset`` bytes. The result ends it.
 """
 
 import json
@@ -11,11 +12,21 @@ import os
 import shutil
 from typing import Any, Dict, List, Optional
 
+from . import keys, trust
 from . import manifest as manifests
-from . import trust
 from .errors import AgentError
 from .events import emit
-from .files import displaced, is_folder, is_plain, make_folder, sha256_file, sync_file, sync_folder, write_bytes
+from .files import (
+    displaced,
+    is_folder,
+    is_plain,
+    make_folder,
+    sha256_file,
+    sha256_of_start,
+    sync_file,
+    sync_folder,
+    write_bytes,
+)
 from .store import Store
 from .stream import Input
 
@@ -27,8 +38,8 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
     """Bring one release onto the board, whole and checked.
 
     Returns:
-        ``{"release", "received": files, "bytes", "kept": files that were already here, "signed": bool}``; ``signed``
-        when a key of this board vouches for the release.
+        ``{"release", "received": files, "bytes", "kept": files that were already here, "signed": bool, "key"}``;
+        ``signed`` when a key of this board vouches for the release, ``key`` its fingerprint, else None.
 
     Raises:
         AgentError: kinds ``disk``, ``corrupt``, ``tampered``, ``signature``, ``serial``, ``cut`` or ``busy``; what
@@ -57,7 +68,11 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
         _finish(store, folder, release)
         trust.remember_serial(store, manifest)
     kept = len(manifest["files"]) - len(needed)
-    return {"release": release, "received": len(needed), "bytes": count, "kept": kept, "signed": vouched is not None}
+    return {"release": release, "received": len(needed), "bytes": count, "kept": kept, **_voucher(vouched)}
+
+
+def _voucher(public: Optional[bytes]) -> Dict[str, Any]:
+    return {"signed": public is not None, "key": None if public is None else keys.fingerprint(public)}
 
 
 def _prepare(folder: str, raw: bytes, signature: Optional[bytes], manifest: Dict[str, Any]) -> None:
@@ -109,7 +124,10 @@ def _need(folder: str, path: str, entry: Dict[str, Any]) -> Dict[str, Any]:
     if offset > entry["size"]:
         os.unlink(part)
         offset = 0
-    return {"path": path, "offset": offset, "size": entry["size"], "sha256": entry["sha256"]}
+    need = {"path": path, "offset": offset, "size": entry["size"], "sha256": entry["sha256"]}
+    if offset:
+        need["begins"] = sha256_of_start(part, offset).hexdigest()
+    return need
 
 
 def _check_space(store: Store, manifest: Dict[str, Any], needed: List[Dict[str, Any]]) -> None:
@@ -140,20 +158,27 @@ def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
             "run again: the upload goes on where it stopped",
             "cut",
         )
-    if json.loads(line.decode("utf-8")) != entry:
+    said = json.loads(line.decode("utf-8"))
+    if any(said.get(name) != entry[name] for name in ("path", "size", "sha256")) or (
+        said.get("offset") not in (0, entry["offset"])
+    ):
         raise AgentError("the sender and the board disagree about %s" % entry["path"], "", "run again", "corrupt")
+    offset = said["offset"]
     place = os.path.join(folder, entry["path"])
     part = place + ".part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(part, flags, 0o600), "ab") as file:
-        count = entry["size"] - entry["offset"]
+        file.truncate(offset)
+        digest = sha256_of_start(part, offset)
+        count = entry["size"] - offset
         try:
             for chunk in stream.exactly(count):
                 file.write(chunk)
+                digest.update(chunk)
         finally:
             file.flush()
             os.fsync(file.fileno())
-    if sha256_file(part) != entry["sha256"]:
+    if digest.hexdigest() != entry["sha256"]:
         os.unlink(part)
         raise AgentError(
             "%s arrived altered" % entry["path"],
