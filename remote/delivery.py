@@ -34,6 +34,9 @@ class DeviceReport:
         bytes_sent: Bytes of release files that went over the wire.
         seconds: Duration of each phase that took place: ``ship``, ``build``, ``verify``, ``activate``.
         skipped: One sentence for everything that needed no doing.
+        signed: Fingerprint of the board's key that vouches for the release; None where the board has no key and takes
+            anybody's.
+        notes: Sentences for a person: what is not as it should be, although the release runs.
         agreement: The board's verdict, without the samples: matched, missing, lowest_iou, latency, ...
         detections: The board's detections of each sample: ``{"file", "boxes", "labels", "scores"}``.
     """
@@ -49,6 +52,8 @@ class DeviceReport:
     bytes_sent: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    signed: Optional[str] = None
+    notes: list[str] = field(default_factory=list)
     agreement: Mapping[str, Any] = field(default_factory=dict)
     detections: list[dict[str, Any]] = field(default_factory=list)
 
@@ -100,7 +105,8 @@ def deliver(
             report.road = roads.choose(agent.facts, whole.manifest, chosen)
         report.engine = engines.key_of(engines.recipe(whole.manifest, report.road, agent.facts, chosen))
         status = agent.call("status")
-        if _all_done(status, whole.id, report.engine):
+        if _all_done(status, whole, report.engine):
+            _trusted(report, whole, status["signed"].get(whole.id))
             report.state, report.previous = "unchanged", status["previous"]
             report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
             report.take_verification(status["report"])
@@ -157,10 +163,28 @@ def _on(device: Device) -> Iterator[None]:
         raise AgentFailure(f"{device.name}: {error.what}", error.why, error.remedy, error.kind) from error
 
 
-def _all_done(status: Mapping[str, Any], release: str, engine: str) -> bool:
+def _trusted(report: DeviceReport, release: Release, signed: Optional[str]) -> None:
+    """Say what stands behind a release on a device."""
+    report.signed = signed
+    if signed is None:
+        claim = f"signed by {release.signed_by}" if release.signed_by else "not signed"
+        report.notes.append(
+            f"no key is enrolled on {report.name}, so it takes anybody's releases; this one is {claim} "
+            f"(`jetlane device enroll {report.name}` gives it this project's key)"
+        )
+    if report.board.get("superuser"):
+        report.notes.append(f"the agent runs as root on {report.name}; it needs no such rights: log in as another user")
+    agent = release.manifest.get("agent")
+    if agent is not None and agent != report.board.get("agent"):
+        report.notes.append("the release was made for another version of the agent than the one that took it in")
+
+
+def _all_done(status: Mapping[str, Any], whole: Release, engine: str) -> bool:
+    release = whole.id
     return (
         status["current"] == release
         and status["releases"].get(release, "absent") is None
+        and status["signed"].get(release) in (None, whole.signed_by)
         and status["verified"].get(release) == engine
         and engine in status["engines"]
         and bool(status["report"])
@@ -171,6 +195,7 @@ def _all_done(status: Mapping[str, Any], release: str, engine: str) -> bool:
 def _ship(agent: Agent, release: Release, report: DeviceReport, uploads: Uploads, tell: OnEvent) -> None:
     result = ship(agent, release, uploads, tell)
     report.bytes_sent = result["bytes"]
+    _trusted(report, release, result["key"])
     if not result["received"]:
         report.skipped.append("the board had every file already")
     elif result["kept"]:

@@ -25,6 +25,7 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
         "python": platform.python_version(),
         "machine": platform.machine(),
         "hostname": platform.node(),
+        "superuser": os.geteuid() == 0,
         "model": _first_line("/proc/device-tree/model"),
         "l4t": _l4t(),
         "cpu": _cpu(),
