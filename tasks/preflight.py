@@ -42,6 +42,11 @@ CODE = (
     *images.CODE,
 )
 _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
+#: What drives TensorRT-RTX.
+_ADAPTERS = tuple(
+    f"jetlane.remote.agent.{name}"
+    for name in ("trt", "trt_builder_config", "trt_explicit_batch", "trt_serialized_network", "trt_strongly_typed")
+)
 _WHOLE, HALF = "model.trt.onnx", "model.trt.fp16.onnx"
 EXPECTED = "expected.json"
 
@@ -84,7 +89,7 @@ def preflight(
             **tolerance,
             **({"compute_capabilities": capabilities} if compiled else {}),
         },
-        code=CODE,
+        code=(*CODE, *(_ADAPTERS if compiled else ())),
         tools={**versions(TRAINING, run.python), **versions((*INFERENCE, *(BUILDER if compiled else ())))},
         make=lambda out: _prove(
             run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, compiled, out

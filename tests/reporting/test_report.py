@@ -74,6 +74,15 @@ def test_shows_both_sides_of_every_sample(facts: RunFacts) -> None:
         assert text in page
 
 
+def test_shows_what_tensorrt_rtx_compiled(facts: RunFacts) -> None:
+    compiled = {name: {"layers": 227, "seconds": 0.41, "engine_bytes": 3_354_612} for name in ("8.6", "8.9")}
+    preflight = {**facts.preflight, "tensorrt_rtx": {"model.trt.onnx": {"version": "1.7.1", **compiled}}}
+    page = " ".join(re.sub("<[^>]+>", "", render(replace(facts, preflight=preflight))).split())
+    assert "TensorRT-RTX 1.7.1 compiles model.trt.onnx: for compute capability 8.6 in 0.4 s, 227 layers, " in page
+    assert "an engine of 3.4 MB; for compute capability 8.9" in page
+    assert "TensorRT-RTX" not in render(facts)
+
+
 def test_stands_alone(facts: RunFacts, tmp_path: Path) -> None:
     page = write_report(tmp_path / "out", facts).read_text()
     assert "<script>alert" not in page, "class names are text, never markup"
