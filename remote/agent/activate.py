@@ -1,72 +1,229 @@
-"""Make a release the one that runs, or go back to the one before."""
+"""Make a release the one that runs, or go back to the one before.
 
-from typing import Any, Dict
+A switch is a small transaction. ``switch.json`` is written before anything changes and removed when the new release has
+shown itself healthy, so that whatever stops the agent in between - a kill, a power cut - is settled by the next command
+that activates: a release that runs but was never found healthy is asked again, and left for the one before if it fails.
+"""
 
-from . import engines
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, Optional
+
+from . import engines, hooks
+from . import health as checks
 from . import manifest as manifests
 from .errors import AgentError
+from .events import heartbeat
+from .probe import probe
 from .store import Store
+
+Say = Callable[[str], None]
 
 
 def activate(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Point ``current`` at a verified release; what it pointed at becomes ``previous``.
+    """Switch ``current`` to a verified release; what it was becomes ``previous``. Commands run before and after.
 
     Raises:
-        AgentError: It is not verified with an engine that is here (kind ``unverified``), or its files changed.
+        AgentError: It is not verified with an engine that is here (kind ``unverified``), its files changed
+            (``tampered``), or it did not show itself healthy within its window (``unhealthy``): the board then runs
+            what it ran before.
     """
     release = str(request.get("release"))
-    with store.lock():
-        _finish_rollback(store)
+    with store.lock(), _telling("activate") as say:
+        log = store.new_log("activate")
+        _settle(store, release, log, say)
         _check(store, release)
-        before = store.pointed("current")
-        if before != release:
-            # previous first: a power cut between the two leaves a working current, and the next activation repairs
-            if before is not None:
-                store.point("previous", before)
-            store.point("current", release)
-    return {"release": release, "previous": store.pointed("previous"), "changed": before != release}
+        changed = store.pointed("current") != release
+        if changed:
+            _switch(store, release, "activate", log, say)
+        return {"release": release, "previous": store.pointed("previous"), "changed": changed}
 
 
 def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Swap ``current`` and ``previous``.
+    """Switch to the release before, or to any that is kept; what ran becomes ``previous``.
+
+    There is no way back from here by itself: a person asked for it.
 
     Raises:
-        AgentError: There is nothing to go back to (kind ``absent``), or it must be built and verified again first.
+        AgentError: There is nothing to go back to (kind ``absent``), it must be built and verified again first
+            (``unverified``), or it is not healthy (``unhealthy``): it runs all the same.
     """
-    with store.lock():
-        _finish_rollback(store)
-        current, previous = store.pointed("current"), store.pointed("previous")
-        if previous is None or previous == current:
+    with store.lock(), _telling("rollback") as say:
+        release = request.get("release") or store.way_back()
+        if release is None:
+            current = store.pointed("current")
             raise AgentError(
                 "there is no previous release on this board",
                 "current is %s and nothing was active before it" % (current or "nothing"),
                 "deliver the release you want instead",
                 "absent",
             )
-        _check(store, previous)
+        _check(store, str(release))
+        switch = store.switching()
+        if switch is not None:  # it is left unfinished: nobody wants to know any more whether it is healthy
+            done = store.pointed("current") == switch["release"]
+            _restore(store, "previous", switch.get("current" if done else "previous"))
+            store.settled()
+        current = store.pointed("current")
+        if current != release:
+            _switch(store, str(release), "rollback", store.new_log("rollback"), say)
+    return {"release": release, "previous": current}
+
+
+def health(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
+    """See whether all is well with ``current``. One whose switch was cut off is confirmed by it; nothing else changes.
+
+    Raises:
+        AgentError: It is not well (kind ``unhealthy``), or nothing runs (``absent``).
+    """
+    with store.lock(), _telling("health"):
+        current, switch = store.pointed("current"), store.switching()
+        if current is None:
+            raise AgentError("no release is active on this board", "", "deliver one", "absent")
+        cut = switch is not None and switch["release"] == current
+        found = checks.check(store, current, store.new_log("health"), window=cut)
+        if switch is not None and cut:
+            _restore(store, "previous", switch.get("current"))
+            store.settled()
+        return found
+
+
+@contextmanager
+def _telling(step: str) -> Iterator[Say]:
+    """Signs of life with a note. They come from a thread, so a lost connection does not stop a switch halfway."""
+    note = {"step": step, "note": ""}
+    with heartbeat(lambda: dict(note)):
+        yield lambda text: note.update(note=text)
+
+
+def _switch(store: Store, release: str, kind: str, log: str, say: Say) -> None:
+    """Carry a switch out to its end, whichever that is."""
+    current, previous = store.pointed("current"), store.pointed("previous")
+    switch = {"release": release, "kind": kind, "current": current, "previous": previous}
+    store.begin(switch)
+    try:
+        wanted = hooks.activation(store, release)
+        say("commands before the switch")
+        hooks.run_all(store, wanted["before"], release, log, "before the switch")
         if current is not None:
-            store.point("left", current)
-        store.point("current", previous)
-        _finish_rollback(store)
-    return {"release": previous, "previous": current}
+            store.point("previous", current)
+        store.point("current", release)
+        _finish(store, release, log, say)
+    except (AgentError, OSError) as error:
+        _give_up(store, switch, error, log, say)
 
 
-def _finish_rollback(store: Store) -> None:
-    """Do the second half of a rollback, also of one that a power cut stopped between its two halves: ``left`` remembers
-    what ran before, as long as ``previous`` does not."""
-    left = store.pointed("left")
-    if left is not None and left != store.pointed("current"):
-        store.point("previous", left)
-    store.forget("left")
+def _finish(store: Store, release: str, log: str, say: Say) -> None:
+    """What comes after the links: commands, health, and the end of the switch."""
+    say("commands after the switch")
+    hooks.run_all(store, hooks.activation(store, release)["after"], release, log, "after the switch")
+    say("watching the health of %s" % release)
+    checks.check(store, release, log, window=True)
+    store.settled()
+
+
+def _give_up(store: Store, switch: Dict[str, Any], error: Exception, log: str, say: Say) -> None:
+    """Go back to what ran before, unless a person asked for this release; raise what happened.
+
+    Raises:
+        AgentError: Always; kind ``unhealthy``.
+    """
+    release, before = switch["release"], switch.get("current")
+    if switch.get("kind") == "rollback" and store.pointed("current") == release:
+        store.settled()
+        now = "%s runs, as was asked for" % release
+    else:
+        store.begin(dict(switch, failed=True))
+        say("going back to %s" % before)
+        now = _go_back(store, switch, log, say)
+    raise AgentError(
+        "release %s did not show itself healthy on this board" % release,
+        "%s\nnow: %s" % (_why(error), now),
+        getattr(error, "remedy", "") or "mend the cause, then deliver again",
+        "unhealthy",
+    )
+
+
+def _why(error: Exception) -> str:
+    return ": ".join(filter(None, (error.what, error.why))) if isinstance(error, AgentError) else str(error)
+
+
+def _go_back(store: Store, switch: Dict[str, Any], log: str, say: Say) -> str:
+    """Undo a switch, the commands included; returns a sentence about what runs now."""
+    before, troubles = switch.get("current"), []
+    if store.pointed("current") == switch["release"]:
+        troubles += _tried(store, before or switch["release"], "before", log)
+    _restore(store, "current", before)
+    _restore(store, "previous", switch.get("previous"))
+    if before is None:
+        store.settled()
+        return "nothing runs, as before: there was no release to go back to"
+    troubles += _tried(store, before, "after", log)
+    try:
+        checks.check(store, before, log, window=True)
+    except AgentError as error:
+        troubles.append(_why(error))
+    store.settled()
+    return "the board is back at %s%s" % (before, ", but " + "; ".join(troubles) if troubles else ", which is healthy")
+
+
+def _tried(store: Store, release: str, when: str, log: str) -> list:
+    """Commands on the way back: one that fails is told, and stops nothing."""
+    try:
+        hooks.run_all(store, hooks.activation(store, release)[when], release, log, when + " the switch back")
+    except AgentError as error:
+        return [_why(error)]
+    return []
+
+
+def _restore(store: Store, link: str, release: Optional[str]) -> None:
+    if release is None:
+        store.forget(link)
+    elif store.pointed(link) != release:
+        store.point(link, release)
+
+
+def _settle(store: Store, wanted: str, log: str, say: Say) -> None:
+    """Bring a switch that was cut off to its end, before another one begins.
+
+    Raises:
+        AgentError: It was the switch to ``wanted``, which is not healthy; kind ``unhealthy``.
+    """
+    switch = store.switching()
+    if switch is None:
+        return
+    say("settling the switch to %s, which was cut off" % switch["release"])
+    if switch.get("failed") or store.pointed("current") != switch["release"]:
+        _go_back(store, switch, log, say)
+        return
+    try:
+        _restore(store, "previous", switch.get("current"))
+        _finish(store, switch["release"], log, say)
+    except (AgentError, OSError) as error:
+        try:
+            _give_up(store, switch, error, log, say)
+        except AgentError:
+            if switch["release"] == wanted:
+                raise
 
 
 def _check(store: Store, release: str) -> None:
-    problems = manifests.check_files(store.release(release), store.manifest(release))
+    manifest = store.manifest(release)
+    problems = manifests.check_files(store.release(release), manifest)
     key = store.verified_engine(release)
-    if problems or key is None or engines.find(store, key) is None:
+    entry = engines.find(store, key) if key else None
+    if problems or entry is None or _other_board(store, manifest, entry):
         raise AgentError(
             "release %s cannot be activated" % release,
-            "its files were altered" if problems else "its engine was not verified on this board",
+            "its files were altered"
+            if problems
+            else "its engine was not verified on this board, or the board's software has changed since",
             "deliver it again" if problems else "build and verify it first",
             "tampered" if problems else "unverified",
         )
+
+
+def _other_board(store: Store, manifest: Dict[str, Any], entry: Dict[str, Any]) -> bool:
+    """Whether the board has become another one since the engine was built: JetPack, GPU, onnxruntime."""
+    built = entry["recipe"]
+    options = engines.options_of({"options": built})
+    return engines.recipe(manifest, built["road"], probe(store), options)["runtime"] != built["runtime"]

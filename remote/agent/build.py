@@ -1,5 +1,6 @@
 """See to it that a release has its engine: find it, attach to the build that makes it, or start one."""
 
+import binascii
 import os
 import shutil
 import subprocess
@@ -7,12 +8,12 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, roads
+from . import engines, hooks, roads
 from .errors import AgentError
-from .events import HEARTBEAT, emit
-from .files import read_json, write_json
+from .events import HEARTBEAT, emit, heartbeat
+from .files import read_json, write_bytes, write_json
 from .probe import probe
-from .store import Store, open_lock, try_lock
+from .store import Store
 
 #: A build that was cut off (power, kill) is begun again this often before it is called a failure.
 ATTEMPTS = 2
@@ -25,7 +26,8 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         ``{"engine": key, "road", "cached", "attached", "seconds", "size"}``.
 
     Raises:
-        AgentError: No road fits, or the build failed; kinds ``road``, ``memory``, ``disk``, ``build``.
+        AgentError: No road fits, or the build failed; kinds ``road``, ``memory``, ``disk``, ``build``,
+            ``cancelled``, ``command``.
     """
     release = str(request.get("release"))
     manifest = store.manifest(release)
@@ -40,25 +42,67 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         "options": options,
         "recipe": wanted,
     }
-    attached, attempts = False, 0
+    attached, attempts, ours = False, 0, None
     while True:
-        entry = engines.find(store, job["key"])
-        if entry is not None:
-            return _result(job, entry, cached=not attached and not attempts, attached=attached)
-        lock = open_lock(store.path("build.lock"))
-        try:
-            if try_lock(lock):
-                outcome = _outcome(store, job["key"]) if attempts or attached else None
-                if outcome is not None and outcome.get("error"):
-                    raise AgentError(**outcome["error"])
+        with store.build_lock() as lock:
+            if lock is not None:
+                _refuse_failure(store, ours)
+                pay(store)
+                entry = engines.find(store, job["key"])
+                if entry is not None:
+                    return _result(job, entry, cached=not attached and not attempts, attached=attached)
                 if attempts == ATTEMPTS:
                     raise _gave_up(store)
                 attempts += 1
-                _start(store, job, lock)
-        finally:
-            os.close(lock)
+                ours = _start(store, dict(job, **hooks.around_build(store, release)), lock)
+        running = store.building()
+        if running is not None and running["engine"] != job["key"]:
+            entry = engines.find(store, job["key"])
+            if entry is not None:  # another engine's build is not waited for
+                return _result(job, entry, cached=not attached and not attempts, attached=attached)
         seen = _follow(store, job["key"])
-        attached = attached or (seen and not attempts)
+        if seen is not None and seen != ours:
+            ours, attached = seen, not attempts
+
+
+def cancel(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
+    """End the running build. Its commands for afterwards run; an engine that was finished in that moment stays.
+
+    Returns:
+        ``{"cancelled": bool, "release", "engine"}``; the last two are None where nothing was being built.
+    """
+    running = store.building()
+    while running is not None and running["id"] is None:  # it is just beginning
+        time.sleep(0.1)
+        running = store.building()
+    if running is None:
+        with store.build_lock() as lock:
+            if lock is not None:
+                pay(store)
+        return {"cancelled": False, "release": None, "engine": None}
+    write_bytes(store.path("build", "cancel"), running["id"].encode("ascii"))
+    with heartbeat(lambda: {"step": "cancel"}):
+        while (store.building() or {}).get("id") == running["id"]:
+            time.sleep(0.1)
+    error = (_outcome(store, running["id"]) or {}).get("error") or {}
+    cancelled = error.get("kind") == "cancelled"
+    return {"cancelled": cancelled, "release": running["release"], "engine": running["engine"]}
+
+
+def pay(store: Store) -> None:
+    """Run the commands that a build still owes: those for afterwards, when the build's supervisor was killed itself.
+
+    To be called with the build lock held.
+
+    Raises:
+        AgentError: One failed; it stays owed. Kind ``command``.
+    """
+    owed = read_json(store.path("build", "owed.json"))
+    if not isinstance(owed, dict):
+        return
+    with heartbeat(lambda: {"step": "build", "note": "commands after the build"}):
+        hooks.run_all(store, owed["after"], owed["release"], store.path("build", "log.txt"), "after the build")
+    os.unlink(store.path("build", "owed.json"))
 
 
 def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool) -> Dict[str, Any]:
@@ -73,11 +117,17 @@ def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: 
     }
 
 
-def _start(store: Store, job: Dict[str, Any], lock: int) -> None:
-    """Start the supervisor. It inherits the held lock itself, so there is no moment in which nobody holds it."""
+def _start(store: Store, job: Dict[str, Any], lock: int) -> str:
+    """Start the supervisor; returns the build's id.
+
+    It inherits the held lock itself, so there is no moment in which nobody holds it.
+    """
+    if os.path.exists(store.path("build", "log.txt")):
+        os.replace(store.path("build", "log.txt"), store.new_log("build"))
     shutil.rmtree(store.path("build"), ignore_errors=True)
     os.makedirs(store.path("build"), mode=0o700)
-    write_json(store.path("build", "job.json"), dict(job, lock=lock))
+    identity = binascii.hexlify(os.urandom(8)).decode("ascii")
+    write_json(store.path("build", "job.json"), dict(job, id=identity, lock=lock))
     with open(store.path("build", "log.txt"), "ab") as log:
         subprocess.Popen(
             own_command(store, "build-job"),
@@ -88,6 +138,7 @@ def _start(store: Store, job: Dict[str, Any], lock: int) -> None:
             pass_fds=[lock],
             env=own_environment(),
         )
+    return identity
 
 
 def own_command(store: Store, command: str) -> list:
@@ -107,32 +158,34 @@ def own_environment() -> Dict[str, str]:
     return environment
 
 
-def _follow(store: Store, key: str) -> bool:
-    """Wait until the build lock is free, showing the heartbeat. True when a build of ``key`` was running."""
-    seen = False
-    beat = 0.0
+def _follow(store: Store, key: str) -> Optional[str]:
+    """Wait while a build runs, showing its heartbeat. Returns the id of the last one that was of ``key``."""
+    seen = None
+    beat = None  # type: Optional[float]
     while True:
-        lock = open_lock(store.path("build.lock"))
-        try:
-            if try_lock(lock):
-                return seen
-        finally:
-            os.close(lock)
-        job = read_json(store.path("build", "job.json")) or {}
-        seen = seen or job.get("key") == key
-        if time.monotonic() - beat >= HEARTBEAT:
-            beat = time.monotonic()
-            last = read_json(store.path("build", "heartbeat.json")) or {}
-            note = last.get("note") if job.get("key") == key else "waiting for the build of %s" % job.get("release")
-            emit("heartbeat", step="build", seconds=last.get("seconds"), note=note)
         time.sleep(0.1)
+        running = store.building()
+        if running is None:
+            return seen
+        if running["engine"] == key:
+            seen = running["id"]
+        if beat is None or time.monotonic() - beat >= HEARTBEAT:
+            beat = time.monotonic()
+            note = running["note"] if running["engine"] == key else "waiting for the build of %s" % running["release"]
+            emit("heartbeat", step="build", seconds=running["seconds"], note=note)
 
 
-def _outcome(store: Store, key: str) -> Optional[Dict[str, Any]]:
-    """How the last build ended; None when it was another one, or was cut off before it could say."""
-    job = read_json(store.path("build", "job.json")) or {}
+def _outcome(store: Store, identity: Optional[str]) -> Optional[Dict[str, Any]]:
+    """How a build ended; None when another one came after it, or it was cut off before it could say."""
     outcome = read_json(store.path("build", "outcome.json"))
-    return outcome if job.get("key") == key and isinstance(outcome, dict) else None
+    return outcome if identity is not None and isinstance(outcome, dict) and outcome.get("id") == identity else None
+
+
+def _refuse_failure(store: Store, identity: Optional[str]) -> None:
+    """Raise what a build ended with."""
+    error = (_outcome(store, identity) or {}).get("error")
+    if error:
+        raise AgentError(**error)
 
 
 def _gave_up(store: Store) -> AgentError:

@@ -2,10 +2,11 @@
 
 import argparse
 import errno
+import importlib
 import json
 import os
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from .catalogue import explained
 from .errors import AgentError
@@ -27,7 +28,10 @@ def main(arguments: List[str]) -> int:
     try:
         stream = Input(sys.stdin.fileno())
         request = {} if given.command in DETACHED else _request(stream.line())
-        result = COMMANDS[given.command](Store(given.root), request, stream)
+        module, function = COMMANDS[given.command]
+        run = getattr(importlib.import_module("." + module, __package__), function)
+        more = (stream,) if given.command in STREAMING else ()
+        result = run(Store(given.root), request, *more)
         if result is not None:
             emit("result", **result)
         return 0
@@ -74,75 +78,26 @@ def _explain(error: OSError) -> Dict[str, str]:
     return {"what": "the board's file system refused", "why": str(error), "remedy": "", "kind": "failed"}
 
 
-# Imported when called: numpy, tensorrt and onnxruntime take longer to start than most commands to run.
-
-
-def _probe(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .probe import probe
-
-    return probe(store)
-
-
-def _receive(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .receive import receive
-
-    return receive(store, request, stream)
-
-
-def _build(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .build import build
-
-    return build(store, request)
-
-
-def _job(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .job import supervise
-
-    supervise(store)
-    return None
-
-
-def _work(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .job import work
-
-    return work(store)
-
-
-def _verify(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .verify import verify
-
-    return verify(store, request)
-
-
-def _activate(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .activate import activate
-
-    return activate(store, request)
-
-
-def _rollback(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .activate import rollback
-
-    return rollback(store, request)
-
-
-def _status(store: Store, request: Dict[str, Any], stream: Input) -> Optional[Dict[str, Any]]:
-    from .status import status
-
-    return status(store, request)
-
-
+#: Where each command is. Imported when called: numpy, tensorrt and onnxruntime take longer than most commands to run.
 COMMANDS = {
-    "probe": _probe,
-    "receive": _receive,
-    "build": _build,
-    "build-job": _job,
-    "build-work": _work,
-    "verify": _verify,
-    "activate": _activate,
-    "rollback": _rollback,
-    "status": _status,
+    "probe": ("probe", "probe"),
+    "receive": ("receive", "receive"),
+    "build": ("build", "build"),
+    "cancel": ("build", "cancel"),
+    "build-job": ("job", "supervise"),
+    "build-work": ("job", "work"),
+    "verify": ("verify", "verify"),
+    "activate": ("activate", "activate"),
+    "rollback": ("activate", "rollback"),
+    "health": ("activate", "health"),
+    "status": ("status", "status"),
+    "keys": ("keys", "command"),
+    "collect-garbage": ("garbage", "collect"),
+    "bench": ("bench", "bench"),
 }
 
 #: The build's own processes; they read no request.
 DETACHED = ("build-job", "build-work")
+
+#: What reads on behind its request line.
+STREAMING = ("receive",)

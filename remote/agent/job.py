@@ -7,6 +7,7 @@ it is first in line when the board runs out of it, before the board's own applic
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,12 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, roads
-from .build import log_tail, own_command, own_environment
+from . import engines, hooks, roads
+from .build import log_tail, own_command, own_environment, pay
 from .errors import AgentError
 from .events import emit
-from .files import read_json, write_json
-from .probe import probe
+from .files import read_json, replace_json, write_json
+from .probe import memory
 from .store import Store
 
 _PR_SET_PDEATHSIG = 1
@@ -27,11 +28,97 @@ _PR_SET_PDEATHSIG = 1
 _SUPERVISOR = "JETLANE_BUILD_SUPERVISOR"
 
 
-def supervise(store: Store) -> None:
-    """Run the worker to its end; leave ``outcome.json`` and free the lock by exiting."""
+def supervise(store: Store, request: Dict[str, Any]) -> None:
+    """Build, and see to everything around it; leave ``outcome.json`` and free the lock by exiting."""
     job = read_json(store.path("build", "job.json")) or {}
     os.set_inheritable(job["lock"], False)
-    started = time.monotonic()
+    watch = Watch(store, job["id"])
+    with watch:
+        if job["before"] or job["after"]:
+            # on disk before the first command stops anything: should all of us be killed, the next contact pays it
+            write_json(store.path("build", "owed.json"), {"release": job["release"], "after": job["after"]})
+        error = _run_before(store, job, watch) or _run_worker(store, watch)
+        if error is not None:  # what the worker wrote last may be what filled the disk
+            shutil.rmtree(store.path("engines", job["key"] + ".part"), ignore_errors=True)
+        watch.note = "commands after the build"
+        try:
+            pay(store)
+        except AgentError as failure:  # still owed; whoever asks for the engine next runs them again, and is told
+            sys.stderr.write("%s\n" % failure)
+    write_json(store.path("build", "outcome.json"), {"id": job["id"], "error": error})
+
+
+class Watch(object):
+    """Writes the heartbeat file while the supervisor waits; hears of a wish to cancel.
+
+    Attributes:
+        note: What is being done, for people.
+        pid: The worker's.
+        least: Fewest bytes of memory that were available.
+    """
+
+    def __init__(self, store: Store, identity: str) -> None:
+        self.note = None  # type: Optional[str]
+        self.pid = None  # type: Optional[int]
+        self.least = None  # type: Optional[int]
+        self._store = store
+        self._identity = identity
+        self._started = time.monotonic()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def cancelled(self) -> bool:
+        try:
+            with open(self._store.path("build", "cancel")) as file:
+                return file.read() == self._identity
+        except OSError:
+            return False
+
+    def _beat(self) -> None:
+        while True:
+            available = memory("MemAvailable")
+            if available is not None:
+                self.least = available if self.least is None else min(self.least, available)
+            seconds = round(time.monotonic() - self._started, 1)
+            try:
+                # not flushed to disk: it is of no use after a power cut, and memory cards wear out
+                replace_json(
+                    self._store.path("build", "heartbeat.json"),
+                    {"seconds": seconds, "note": self.note, "pid": self.pid},
+                )
+            except OSError:  # a full disk stops the worker with an explanation, never the one who explains
+                pass
+            if self._done.wait(0.2 if self.pid is None else 1.0):
+                return
+
+
+def _run_before(store: Store, job: Dict[str, Any], watch: Watch) -> Optional[Dict[str, str]]:
+    """The commands before a build; the first that fails prevents it."""
+    for argv in job["before"]:
+        watch.note = "command before the build: %s" % argv[0]
+        well, words = hooks.run(store, argv, job["release"], store.path("build", "log.txt"), stopped=watch.cancelled)
+        if watch.cancelled():
+            return _cancelled()
+        if not well:
+            return {
+                "what": "the command before the build failed: %s" % " ".join(argv),
+                "why": words,
+                "remedy": "mend the command, in the spec or in config.json on the board",
+                "kind": "command",
+            }
+    return None
+
+
+def _run_worker(store: Store, watch: Watch) -> Optional[Dict[str, str]]:
+    """Run the worker to its end; returns what went wrong."""
     worker = subprocess.Popen(
         own_command(store, "build-work"),
         stdin=subprocess.DEVNULL,
@@ -40,26 +127,27 @@ def supervise(store: Store) -> None:
         # What a killed worker leaves half written is cleared away by the next build; and /tmp may lie in memory.
         env=dict(own_environment(), TMPDIR=store.path("build"), **{_SUPERVISOR: str(os.getpid())}),
     )
-    last: Dict[str, Any] = {}
-    reader = threading.Thread(target=_read_events, args=(worker, last))
+    watch.note, watch.pid = None, worker.pid
+    last = {}  # type: Dict[str, Dict[str, str]]
+    reader = threading.Thread(target=_read_events, args=(worker, watch, last))
     reader.daemon = True
     reader.start()
+    cancelled = False
     while True:
-        beat = {"seconds": round(time.monotonic() - started, 1), "note": last.get("note"), "pid": worker.pid}
         try:
-            write_json(store.path("build", "heartbeat.json"), beat)
-        except OSError:  # a full disk stops the worker with an explanation, never the one who explains
-            pass
-        try:
-            worker.wait(timeout=1.0)
+            worker.wait(timeout=0.2)
             break
         except subprocess.TimeoutExpired:
-            continue
+            if not cancelled and watch.cancelled():
+                cancelled = True
+                worker.kill()  # deep in TensorRT it hears nothing else; what it writes, it writes atomically
     reader.join(timeout=5.0)
-    write_json(store.path("build", "outcome.json"), {"error": _error(store, worker.returncode, last)})
+    if cancelled and worker.returncode:
+        return _cancelled()
+    return _error(store, worker.returncode, last.get("error"), watch.least)
 
 
-def _read_events(worker: Any, last: Dict[str, Any]) -> None:
+def _read_events(worker: Any, watch: Watch, last: Dict[str, Dict[str, str]]) -> None:
     """Keep the worker's latest note and its error; pass every line on to the log."""
     for raw in worker.stdout:
         line = raw.decode("utf-8", "replace")
@@ -72,37 +160,46 @@ def _read_events(worker: Any, last: Dict[str, Any]) -> None:
         if event.get("event") == "error":
             last["error"] = {name: event.get(name) or "" for name in ("what", "why", "remedy", "kind")}
         elif event.get("note"):
-            last["note"] = event["note"]
+            watch.note = event["note"]
 
 
-def _error(store: Store, code: int, last: Dict[str, Any]) -> Optional[Dict[str, str]]:
+def _cancelled() -> Dict[str, str]:
+    return {
+        "what": "the build was cancelled",
+        "why": "somebody asked for it",
+        "remedy": "deliver again when it may be built",
+        "kind": "cancelled",
+    }
+
+
+def _error(store: Store, code: int, said: Optional[Dict[str, str]], least: Optional[int]) -> Optional[Dict[str, str]]:
     """What went wrong, in the three parts; None when nothing did."""
     if code == 0:
         return None
-    if "error" in last:
-        return last["error"]
-    facts = probe(store)
-    memory = "%d MB of %d MB were free afterwards" % (
-        (facts["memory_available"] or 0) >> 20,
-        (facts["memory_total"] or 0) >> 20,
+    if said is not None:
+        return said
+    figures = "of the board's %d MB of memory, %d MB were free at the least while it ran" % (
+        (memory("MemTotal") or 0) >> 20,
+        (least or 0) >> 20,
     )
     if code == -signal.SIGKILL:
         return {
             "what": "the build was killed: the board ran out of memory",
-            "why": "signal 9 is what the kernel sends when memory runs out (or somebody sent it); " + memory,
-            "remedy": "stop other programs on the board, lower build.workspace_mb, or add swap; then run again",
+            "why": "signal 9 is what the kernel sends when memory runs out (or somebody sent it); " + figures,
+            "remedy": "stop other programs on the board (build.before can), lower build.workspace_mb, or add swap; "
+            "then run again",
             "kind": "memory",
         }
     how = "signal %d" % -code if code < 0 else "exit code %d" % code
     return {
         "what": "the build ended with %s" % how,
-        "why": "its log ends:\n" + log_tail(store) + "\n" + memory,
+        "why": "its log ends:\n" + log_tail(store) + "\n" + figures,
         "remedy": "the whole log is build/log.txt in the agent's folder on the board",
         "kind": "build",
     }
 
 
-def work(store: Store) -> Dict[str, Any]:
+def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Build the engine that ``job.json`` asks for, and put it under its key."""
     _be_modest()
     job = read_json(store.path("build", "job.json")) or {}

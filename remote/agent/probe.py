@@ -29,8 +29,8 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
         "model": _first_line("/proc/device-tree/model"),
         "l4t": _l4t(),
         "cpu": _cpu(),
-        "memory_total": _memory("MemTotal"),
-        "memory_available": _memory("MemAvailable"),
+        "memory_total": memory("MemTotal"),
+        "memory_available": memory("MemAvailable"),
         "disk_free": store.free_bytes(),
         "numpy": _installed("numpy"),
         "onnxruntime": _installed("onnxruntime"),
@@ -153,7 +153,7 @@ def _cpu() -> Optional[str]:
     return platform.processor() or None
 
 
-def _memory(key: str) -> Optional[int]:
+def memory(key: str) -> Optional[int]:
     """Bytes, from /proc/meminfo."""
     try:
         with open("/proc/meminfo") as file:

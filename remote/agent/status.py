@@ -1,28 +1,32 @@
 """What is on this board."""
 
-import os
 from typing import Any, Dict, Optional
 
 from . import engines
 from . import manifest as manifests
 from .errors import AgentError
 from .files import read_json
-from .store import Store, open_lock, try_lock
+from .store import Store
 
 
 def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Current and previous release, what each release lacks, what was verified, and whether a build runs."""
-    current = store.pointed("current")
+    """What runs and what ran before, what each release lacks, what was verified how, and whether a build runs.
+
+    ``unconfirmed`` names a release whose switch was cut off before its health was known.
+    """
+    current, switch, verified = store.pointed("current"), store.switching(), store.state()["verified"]
     releases = {release: _problem(store, release, release == current) for release in store.releases()}
     return {
         "current": current,
-        "previous": store.pointed("previous"),
+        "previous": store.way_back(),
+        "unconfirmed": None if switch is None else switch["release"],
         "releases": releases,
         "signed": {release: store.signed_by(release) for release in releases},
-        "verified": store.state()["verified"],
+        "verified": verified,
         "engines": [key for key in store.engines() if engines.find(store, key) is not None],
         "report": store.report(current) if current else None,
-        "building": _building(store),
+        "options": {release: _options(store, key) for release, key in verified.items()},
+        "building": store.building(),
     }
 
 
@@ -35,18 +39,8 @@ def _problem(store: Store, release: str, hashed: bool) -> Optional[str]:
     return ", ".join("%s %s" % item for item in sorted(problems.items())) or None
 
 
-def _building(store: Store) -> Optional[Dict[str, Any]]:
-    lock = open_lock(store.path("build.lock"))
-    try:
-        if try_lock(lock):
-            return None
-    finally:
-        os.close(lock)
-    job = read_json(store.path("build", "job.json")) or {}
-    beat = read_json(store.path("build", "heartbeat.json")) or {}
-    return {
-        "release": job.get("release"),
-        "engine": job.get("key"),
-        "seconds": beat.get("seconds"),
-        "note": beat.get("note"),
-    }
+def _options(store: Store, key: str) -> Dict[str, Any]:
+    """The options an engine was built with; none where that is not known."""
+    entry = read_json(store.path("engines", str(key), "engine.json"))
+    recipe = entry.get("recipe") if isinstance(entry, dict) else None
+    return engines.options_of({"options": recipe}) if isinstance(recipe, dict) else {}

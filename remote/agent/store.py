@@ -5,10 +5,12 @@
     <root>/releases/<id>/      whole once it has no ``.part`` in its name
     <root>/engines/<key>/      engine, engine.json
     <root>/reports/<id>.json   what the last verification saw
-    <root>/build/              the running or last build: job, heartbeat, outcome, log
-    <root>/current previous    symlinks to releases; ``left`` while a rollback swaps them
-    <root>/state.json          which release was verified with which engine
-    <root>/config.json         the board owner's: {"quota": bytes}
+    <root>/build/              the running or last build: job, heartbeat, outcome, log; commands that are owed
+    <root>/logs/               logs of earlier builds, and of activations
+    <root>/current previous    symlinks to releases
+    <root>/switch.json         the switch under way, until the new release has shown itself healthy
+    <root>/state.json          which release was verified with which engine; what current and previous are, to mend them
+    <root>/config.json         the board owner's: {"quota": bytes, "activation": {...}, "build": {...}}
     <root>/keys.json           whose releases are taken (and keys.copy.json); serials.json: how new they must be
     <root>/lock build.lock     flock
 """
@@ -20,10 +22,14 @@ import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 
-from . import keys, trust
+from . import keys, owner, trust
 from . import manifest as manifests
 from .errors import AgentError
 from .files import is_folder, make_folder, point, read_json, sync_folder, write_json
+
+#: Logs of builds and activations that are kept.
+LOGS = 10
+_LINKS = ("current", "previous")
 
 
 class Store(object):
@@ -109,13 +115,61 @@ class Store(object):
             os.unlink(self.path(link))
             sync_folder(self.root)
 
+    def switching(self) -> Optional[Dict[str, Any]]:
+        """The switch that is not finished yet, see activate.py; None when all is settled.
+
+        One that a power cut made unreadable is put together from ``current`` and from what the state remembers.
+        """
+        path = self.path("switch.json")
+        if not os.path.lexists(path):
+            return None
+        switch = read_json(path)
+        if isinstance(switch, dict) and isinstance(switch.get("release"), str):
+            return switch
+        state, current, previous = self.state(), self.pointed("current"), self.pointed("previous")
+        if current == state["current"]:  # nothing had been switched yet
+            return {"release": "", "current": current, "previous": state["previous"]}
+        before = state["current"] or (previous if previous != current else None)
+        return {"release": current, "current": before, "previous": state["previous"]}
+
+    def way_back(self) -> Optional[str]:
+        """The release that a rollback without a name goes to."""
+        switch = self.switching()
+        if switch is None:
+            previous = self.pointed("previous")
+            return previous if previous != self.pointed("current") else None
+        return switch.get("current" if self.pointed("current") == switch["release"] else "previous")
+
+    def begin(self, switch: Dict[str, Any]) -> None:
+        """Note a switch before anything of it is done."""
+        write_json(self.path("switch.json"), switch)
+
+    def settled(self) -> None:
+        """A switch has come to its end."""
+        self.remember_links()
+        if os.path.lexists(self.path("switch.json")):
+            os.unlink(self.path("switch.json"))
+            sync_folder(self.root)
+
     # state
 
     def state(self) -> Dict[str, Any]:
-        """What the agent remembers; after damage it remembers nothing, and verification is repeated."""
-        state = read_json(self.path("state.json"))
-        verified = state.get("verified") if isinstance(state, dict) else None
-        return {"format": 1, "verified": verified if isinstance(verified, dict) else {}}
+        """What the agent remembers; after damage it remembers nothing, and verification is repeated.
+
+        ``verified`` is {release: engine}, ``current`` and ``previous`` are those of the last settled switch, and
+        ``history`` has the releases by their last verification: the board's clock is not relied on.
+        """
+        kept = read_json(self.path("state.json"))
+        kept = kept if isinstance(kept, dict) else {}
+        verified, history = kept.get("verified"), kept.get("history")
+        state = {link: kept[link] if isinstance(kept.get(link), str) else None for link in _LINKS}  # type: Dict[str, Any]
+        state["format"] = 1
+        state["verified"] = verified if isinstance(verified, dict) else {}
+        state["history"] = history if isinstance(history, list) else []
+        return state
+
+    def write_state(self, state: Dict[str, Any]) -> None:
+        write_json(self.path("state.json"), state)
 
     def verified_engine(self, release: str) -> Optional[str]:
         """Key of the engine with which a release was last verified."""
@@ -126,11 +180,41 @@ class Store(object):
         state["verified"].pop(release, None)
         if engine is not None:
             state["verified"][release] = engine
-        write_json(self.path("state.json"), state)
+            state["history"] = [name for name in state["history"] if name != release] + [release]
+        self.write_state(state)
+
+    def remember_links(self) -> None:
+        """Note what ``current`` and ``previous`` are, so that a lost one can be made again."""
+        state = self.state()
+        now = {link: self.pointed(link) for link in _LINKS}
+        if any(state[link] != now[link] for link in _LINKS):
+            self.write_state(dict(state, **now))
 
     def report(self, release: str) -> Optional[Dict[str, Any]]:
         """What the last verification of a release saw."""
         return read_json(self.path("reports", release + ".json"))
+
+    # the owner's say
+
+    def config(self) -> Dict[str, Any]:
+        """What the board's owner wrote into config.json; nothing where there is none.
+
+        Raises:
+            AgentError: It cannot be understood; kind ``config``.
+        """
+        return owner.read(self.path("config.json"))
+
+    # logs
+
+    def new_log(self, about: str) -> str:
+        """Path of a new file in ``logs``, numbered; the oldest give way."""
+        folder = self.path("logs")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        names = sorted(name for name in os.listdir(folder) if name[:6].isdigit())
+        for name in names[: len(names) - LOGS + 1]:
+            os.unlink(os.path.join(folder, name))
+        number = int(names[-1][:6]) + 1 if names else 1
+        return os.path.join(folder, "%06d-%s.txt" % (number, about))
 
     # space
 
@@ -141,10 +225,11 @@ class Store(object):
         config = read_json(self.path("config.json"))
         quota = config.get("quota") if isinstance(config, dict) else None
         if isinstance(quota, int):
-            free = min(free, max(quota - self._used(), 0))
+            free = min(free, max(quota - self.used_bytes(), 0))
         return free
 
-    def _used(self) -> int:
+    def used_bytes(self) -> int:
+        """Bytes of the disk that the agent's folder takes; what has several names is counted once."""
         seen = {}
         for folder, _, names in os.walk(self.root):
             for name in names:
@@ -159,7 +244,7 @@ class Store(object):
 
     @contextmanager
     def lock(self, wait: float = 3.0) -> Iterator[None]:
-        """Be the only one who changes this board.
+        """Be the only one who changes this board. What a power cut has damaged is mended first.
 
         Raises:
             AgentError: Somebody else has been at it for ``wait`` seconds; kind ``busy``.
@@ -176,9 +261,52 @@ class Store(object):
                         "busy",
                     )
                 time.sleep(0.1)
+            self._mend()
             yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def build_lock(self) -> Iterator[Optional[int]]:
+        """The build lock's descriptor, or None while a build holds it."""
+        descriptor = open_lock(self.path("build.lock"))
+        try:
+            yield descriptor if try_lock(descriptor) else None
+        finally:
+            os.close(descriptor)
+
+    def building(self) -> Optional[Dict[str, Any]]:
+        """The build that runs: ``id``, ``release``, ``engine``, ``seconds``, ``note``; None when none does."""
+        with self.build_lock() as lock:
+            if lock is not None:
+                return None
+        job = read_json(self.path("build", "job.json")) or {}
+        if job.get("id") is not None and (read_json(self.path("build", "outcome.json")) or {}).get("id") == job["id"]:
+            return None  # it has ended, and somebody else looked at the lock in the same moment
+        beat = read_json(self.path("build", "heartbeat.json")) or {}
+        return {
+            "id": job.get("id"),
+            "release": job.get("release"),
+            "engine": job.get("key"),
+            "seconds": beat.get("seconds"),
+            "note": beat.get("note"),
+        }
+
+    def _mend(self) -> None:
+        """Make lost links and an emptied config.json again, from the copies that are kept of them."""
+        owner.mend(self.path("config.json"), self.path("config.copy.json"))
+        switch = self.switching()
+        if switch is not None:  # what the links should be is settled with it; but something should run
+            if self.pointed("current") is None and switch.get("current"):
+                self.point("current", switch["current"])
+            return
+        state = self.state()
+        for link in _LINKS:
+            lost = self.pointed(link) is None or (link == "previous" and self.pointed(link) == self.pointed("current"))
+            known = state[link] and state[link] != self.pointed("current")
+            if lost and known and os.path.isdir(self.path("releases", state[link])):
+                self.point(link, state[link])
+        self.remember_links()
 
 
 def open_lock(path: str) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import activate, engines, roads
+from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
@@ -187,40 +186,6 @@ def test_every_state_file_may_be_cut_to_nothing(agent: Path, release: Path, tmp_
     for command in ("build", "verify", "activate"):
         assert ask(agent, root, command, request)[-1]["event"] == "result"
     assert ask(agent, root, "status")[-1]["current"] == release.name
-
-
-@pytest.mark.parametrize("cut", range(5))
-def test_a_rollback_cut_at_any_point_can_be_taken_back(
-    cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(activate, "_check", lambda store, release: None)
-    store = Store(str(tmp_path))
-    for release in ("old-000000000000", "new-000000000000"):
-        (tmp_path / "releases" / release).mkdir()
-    store.point("previous", "old-000000000000")
-    store.point("current", "new-000000000000")
-    changes = 0
-
-    def until_the_power_goes(change):
-        def changed(*arguments):
-            nonlocal changes
-            if changes == cut:
-                raise InterruptedError
-            changes += 1
-            return change(*arguments)
-
-        return changed
-
-    with monkeypatch.context() as patch:
-        for name in ("point", "forget"):
-            patch.setattr(store, name, until_the_power_goes(getattr(store, name)))
-        with suppress(InterruptedError):
-            activate.rollback(store, {})
-    before = store.pointed("current")
-    activate.rollback(store, {})
-    after = store.pointed("current")
-    assert {before, after} == {"old-000000000000", "new-000000000000"}, "the way back is never lost"
-    assert store.pointed("previous") == before and not (tmp_path / "left").is_symlink()
 
 
 def test_looking_for_an_engine_removes_nothing(tmp_path: Path) -> None:

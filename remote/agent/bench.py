@@ -1,0 +1,97 @@
+"""How fast is a release on this board, and under which conditions was that measured?"""
+
+import os
+import time
+from typing import Any, Dict, List
+
+import numpy as np
+
+from . import engines, roads
+from .conditions import conditions
+from .errors import AgentError
+from .events import heartbeat
+from .image import to_input
+from .store import Store
+
+WARM_UP = 5
+LONGEST = 600.0
+
+
+def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Run a release's samples through its verified engine, again and again.
+
+    Args:
+        request: ``{"release": id, "seconds": s}``; ``current`` and 5 s where not given.
+
+    Returns:
+        ``{"release", "engine", "road", "precision", "runs", "per_second", "table": {part: {"median_ms", "p95_ms",
+        "max_ms"}}, "before", "after"}``. The parts: ``input`` (image to input), ``engine``, within that ``copy`` and
+        ``execute`` where the road tells them apart, and ``total``. ``before`` and ``after`` are the conditions.
+
+    Raises:
+        AgentError: There is no such release, or no engine it was verified with; kind ``absent``.
+    """
+    seconds = request.get("seconds", 5.0)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST:
+        raise AgentError("bench cannot run for %r seconds" % (seconds,), "", "give up to %d" % LONGEST)
+    release = request.get("release") or store.pointed("current")
+    if release is None:
+        raise AgentError("no release is active on this board", "", "name one, or deliver one", "absent")
+    manifest, key = store.manifest(str(release)), store.verified_engine(str(release))
+    entry = engines.find(store, key) if key else None
+    if entry is None:
+        raise AgentError("release %s has no verified engine on this board" % release, "", "deliver it", "absent")
+    recipe = entry["recipe"]
+    images = _images(store.release(release), manifest)
+    with heartbeat(lambda: {"step": "bench"}):
+        before = conditions()
+        options = engines.options_of({"options": recipe})
+        engine = roads.module(recipe["road"]).load(engines.load_bytes(store, str(key)), manifest, options)
+        try:
+            times, elapsed = _measure(engine, images, manifest, float(seconds))
+        finally:
+            engine.close()
+    return {
+        "release": release,
+        "engine": key,
+        "road": recipe["road"],
+        "precision": options["precision"],
+        "runs": len(times["total"]),
+        "per_second": round(len(times["total"]) / elapsed, 2),
+        "table": {part: _row(values) for part, values in times.items()},
+        "before": before,
+        "after": conditions(),
+    }
+
+
+def _images(folder: str, manifest: Dict[str, Any]) -> List[np.ndarray]:
+    samples = sorted(path for path in manifest["files"] if path.startswith("samples/"))
+    return [np.load(os.path.join(folder, path), allow_pickle=False) for path in samples]
+
+
+def _measure(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any], seconds: float) -> Any:
+    """(milliseconds of every run by part, seconds that all of them took)."""
+    for turn in range(WARM_UP):
+        engine.run(to_input(images[turn % len(images)], manifest["input"])[0])
+    times = {"input": [], "engine": [], "total": []}  # type: Dict[str, List[float]]
+    begin = time.perf_counter()
+    while not times["total"] or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        pixels, _ = to_input(images[len(times["total"]) % len(images)], manifest["input"])
+        middle = time.perf_counter()
+        engine.run(pixels)
+        end = time.perf_counter()
+        parts = {"input": middle - start, "engine": end - middle, "total": end - start}
+        for part, value in parts.items():
+            times[part].append(1000 * value)
+        for part, milliseconds in engine.times.items():
+            times.setdefault(part, []).append(milliseconds)
+    return times, time.perf_counter() - begin
+
+
+def _row(values: List[float]) -> Dict[str, float]:
+    return {
+        "median_ms": round(float(np.median(values)), 3),
+        "p95_ms": round(float(np.percentile(values, 95)), 3),
+        "max_ms": round(max(values), 3),
+    }

@@ -1,0 +1,127 @@
+"""Free the disk of what no kept release needs. The board's clock, which may be wrong, is asked nothing."""
+
+import os
+import shutil
+import sys
+from typing import Any, Dict, List, Set
+
+from .errors import AgentError
+from .files import read_json, sync_folder
+from .store import Store
+
+
+def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Remove old releases and what belonged to them alone: engines, reports, uploads that were given up, older agents.
+
+    Args:
+        request: ``{"keep": N, "spare": release}``: the N newest releases stay, by serial and then by their last
+            verification; always those that are ``current`` and ``previous``, take part in a switch, or are being built.
+            What arrived of ``spare`` stays too.
+
+    Returns:
+        ``{"releases": [removed], "engines": [removed], "bytes": freed}``.
+
+    Raises:
+        AgentError: ``keep`` is not a number of at least 1, or somebody changes the board (kind ``busy``).
+    """
+    keep = request.get("keep")
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        raise AgentError("collect-garbage wants to know how many releases to keep", "keep is %r" % (keep,), "give 1 up")
+    with store.lock():
+        before = store.used_bytes()
+        kept = _kept(store, keep)
+        releases = [name for name in store.releases() if name not in kept]
+        for name in releases:
+            _remove(store, "releases", name)
+        _remove_parts(store, "releases", str(request.get("spare")))
+        engines = _remove_engines(store, kept)
+        _remove_reports(store)
+        _forget(store)
+        return {"releases": releases, "engines": engines, "bytes": max(before - store.used_bytes(), 0)}
+
+
+def _kept(store: Store, keep: int) -> Set[str]:
+    history = store.state()["history"]
+    whole = []
+    for name in store.releases():
+        try:
+            serial = store.manifest(name).get("serial")
+        except AgentError:  # damaged: it is not among the newest, whatever its name
+            continue
+        whole.append((serial if isinstance(serial, int) else 0, history.index(name) if name in history else -1, name))
+    newest = [name for _, _, name in sorted(whole)[-keep:]]
+    switch, running = store.switching() or {}, store.building() or {}
+    needed = [store.pointed("current"), store.pointed("previous"), running.get("release")]
+    needed += [switch.get(name) for name in ("release", "current", "previous")]
+    return set(newest) | {name for name in needed if name}
+
+
+def _remove_engines(store: Store, kept: Set[str]) -> List[str]:
+    """Engines stay that a kept release was verified with, that its model has where nothing is known of a verification,
+    and the one of the running or last build."""
+    verified = store.state()["verified"]
+    needed = {verified.get(release) for release in kept}
+    needed.add((read_json(store.path("build", "job.json")) or {}).get("key"))
+    open_models = set()  # type: Set[str]
+    for release in kept:
+        if release not in verified:
+            open_models |= _models(store, release)
+    removed = []
+    with store.build_lock() as lock:
+        for key in store.engines():
+            entry = read_json(store.path("engines", key, "engine.json"))
+            recipe = entry.get("recipe") if isinstance(entry, dict) else None
+            model = recipe.get("model") if isinstance(recipe, dict) else None
+            if key not in needed and model not in open_models:
+                _remove(store, "engines", key)
+                removed.append(key)
+        if lock is not None:  # else a build may be writing into one, or be another agent's
+            _remove_parts(store, "engines", "")
+            _remove_agents(store)
+    return removed
+
+
+def _models(store: Store, release: str) -> Set[str]:
+    try:
+        manifest = store.manifest(release)
+    except AgentError:
+        return set()
+    return {manifest["files"][path]["sha256"] for path in manifest["roads"].values()}
+
+
+def _remove(store: Store, kind: str, name: str) -> None:
+    """Take the name away first: what a power cut leaves of it is never taken for whole."""
+    part = store.path(kind, name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    os.replace(store.path(kind, name), part)
+    sync_folder(store.path(kind))
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_parts(store: Store, kind: str, spare: str) -> None:
+    for name in os.listdir(store.path(kind)):
+        if name.endswith(".part") and name != spare + ".part":
+            shutil.rmtree(store.path(kind, name), ignore_errors=True)
+
+
+def _remove_agents(store: Store) -> None:
+    own = os.path.basename(sys.argv[0])
+    for name in os.listdir(store.root):
+        if name.startswith("agent-") and name.endswith((".pyz", ".part")) and name != own and own.startswith("agent-"):
+            os.unlink(store.path(name))
+
+
+def _remove_reports(store: Store) -> None:
+    there = set(store.releases())
+    for name in os.listdir(store.path("reports")):
+        if os.path.splitext(name)[0] not in there:
+            os.unlink(store.path("reports", name))
+
+
+def _forget(store: Store) -> None:
+    """Take what is gone out of the state."""
+    state, there = store.state(), set(store.releases())
+    verified = {release: key for release, key in state["verified"].items() if release in there}
+    history = [release for release in state["history"] if release in there]
+    if verified != state["verified"] or history != state["history"]:
+        store.write_state(dict(state, verified=verified, history=history))
