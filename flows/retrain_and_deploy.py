@@ -13,7 +13,7 @@ from prefect import flow
 from jetlane.flows.terminal import Terminal
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
-from jetlane.specs.schema import Build, Convert, Dataset, Fleet, Gate, Model, Name, Preflight, RunSpec, Train, Verify
+from jetlane.specs.schema import Activate, Build, Convert, Dataset, Fleet, Gate, Model, Name, Preflight, RunSpec, Train, Verify
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy, refuse_failures
@@ -81,6 +81,7 @@ def retrain_and_deploy(
     build: Build = Build(),
     preflight: Preflight = Preflight(),
     verify: Verify = Verify(),
+    activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
     workspace: str = ".jetlane",
     signing_key: Optional[str] = None,
@@ -103,6 +104,7 @@ def retrain_and_deploy(
         build=build,
         preflight=preflight,
         verify=verify,
+        activate=activate,
         fleet=fleet,
         workspace=workspace,
         signing_key=signing_key,
