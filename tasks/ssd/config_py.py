@@ -181,10 +181,7 @@ def preprocess(dynamic_graph):
 
 
 _REFUSED = """
-raise SystemExit(
-    "This model's scores come from {scores} inside the Postprocessor scope, which NVIDIA's converter would collapse; "
-    "use jetlane's model.uff, where that stands before NMS_TRT."
-)
+raise SystemExit("This model is beyond NVIDIA's converter: {reason}; use jetlane's model.uff.")
 """
 
 
@@ -200,7 +197,7 @@ def config_py(params: PluginParams, ssd: SsdGraph) -> str:
     notes = "".join(f"\n{note}.\n" for note in params.notes)
     size = {"height": params.input.height, "width": params.input.width}
     reason = refusal(params, ssd)
-    tail = _REFUSED.format(scores=reason) if reason else _counts(ssd) + _TAIL
+    tail = _REFUSED.format(reason=reason) if reason else _counts(ssd) + _TAIL
     normalization = _NO_NORMALIZATION
     if params.engine_normalize is not None:
         normalization = _NORMALIZATION.format(**{k: list(v) for k, v in vars(params.engine_normalize).items()})
@@ -209,10 +206,14 @@ def config_py(params: PluginParams, ssd: SsdGraph) -> str:
 
 
 def refusal(params: PluginParams, ssd: SsdGraph) -> str:
-    """What NVIDIA's converter would lose of this model, because it collapses the scope that holds it; or ""."""
+    """Why NVIDIA's converter cannot make this model's UFF with a script that names namespaces; or ""."""
+    if "/" in ssd.logits:
+        return "it was exported by TensorFlow 2, whose nodes stand in none of the namespaces that become plugins"
     if params.score_converter == "SOFTMAX":
-        return "a softmax"
-    return "" if ssd.scores.logit_scale == 1 else f"logits divided by {ssd.scores.logit_scale:g}"
+        return "its scores come from a softmax, in a namespace that becomes NMS_TRT as a whole"
+    if ssd.scores.logit_scale != 1:
+        return "its logits are scaled, in a namespace that becomes NMS_TRT as a whole"
+    return ""
 
 
 def _counts(ssd: SsdGraph) -> str:

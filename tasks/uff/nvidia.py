@@ -7,6 +7,7 @@ like any other UFF file.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -63,6 +64,7 @@ for name in ("uff", "graphsurgeon"):
     found[name] = (found.get(name, "") + " files " + digest.hexdigest()[:12]).strip()
 print(json.dumps(found))
 """
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b")
 _ASK_SECONDS = 60
 _CONVERT_SECONDS = 1800
 #: Lines of the child's output in which the reason for its end is looked for.
@@ -147,7 +149,7 @@ def _absent(python: str, said: str) -> ConversionError:
 
 def _failure(python: str, done: subprocess.CompletedProcess[str]) -> ConversionError:
     tail = "\n".join((done.stdout + "\n" + done.stderr).strip().splitlines()[-_TAIL:])
-    said = _last(done.stderr) or _last(done.stdout) or f"it ended with {done.returncode}"
+    said = _last(done.stderr) or _last(done.stdout) or f"it ended with {done.returncode}, and wrote no UFF file"
     missing = any(f"No module named {quote}{name}" in said for name in ("uff", "graphsurgeon") for quote in ("'", ""))
     if done.returncode == _NOT_IMPORTABLE and missing:
         return _absent(python, said)
@@ -158,8 +160,9 @@ def _failure(python: str, done: subprocess.CompletedProcess[str]) -> ConversionE
 
 
 def _last(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    """The line that says what went wrong: of the exception, where there is one."""
+    lines = text.strip().splitlines() or [""]
+    return next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1]).strip()
 
 
 def _refuse_left_over(uff: Uff) -> None:

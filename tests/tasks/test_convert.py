@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from jetlane.tasks.export import FrozenModel, given_model
 from jetlane.tasks.plugins import params_of, plugins
 from jetlane.tasks.preflight import needed_top_k
 from jetlane.tasks.run import Run
+from jetlane.tasks.uff import nvidia
 from jetlane.tasks.workspace import StepResult
 
 
@@ -52,6 +54,26 @@ def test_a_choice_reaches_both_and_makes_others(steps, chosen, field, value):
     assert before[0].digest() != after[0].digest()
     assert before[1].digest("model.uff") != after[1].digest("model.uff")
     assert all(result.cached for result in steps(**chosen))
+
+
+def test_who_converts_is_part_of_the_key(steps, tmp_path: Path):
+    """Our own drop-in stands in for NVIDIA's wheels, which can be had nowhere."""
+    site, python = tmp_path / "site", tmp_path / "python"
+    for name in ("uff", "graphsurgeon"):
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text(f"from jetlane.tasks.dropin.{name} import *\n")
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={site}:"$PYTHONPATH" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    chosen = {"backend": "nvidia", "nvidia_python": str(python)}
+    nvidia.tools.cache_clear()
+    ours, theirs = steps(), steps(**chosen)
+    assert theirs[0].cached and not theirs[1].cached  # the parameters are the same
+    assert theirs[1].facts["nvidia"]["uff"] and ours[1].facts["nvidia"] is None
+    assert ours[1].digest("model.uff") != theirs[1].digest("model.uff")
+    assert all(result.cached for result in steps(**chosen))
+    (site / "uff" / "__init__.py").write_text("from jetlane.tasks.dropin.uff import *\n# patched\n")
+    nvidia.tools.cache_clear()
+    assert not steps(**chosen)[1].cached
 
 
 def test_only_a_loss_makes_the_model_again(tmp_path: Path):
