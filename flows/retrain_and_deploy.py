@@ -13,7 +13,20 @@ from prefect import flow
 from jetlane.flows.terminal import Terminal
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
-from jetlane.specs.schema import Activate, Build, Convert, Dataset, Fleet, Gate, Model, Name, Preflight, RunSpec, Train, Verify
+from jetlane.specs.schema import (
+    Activate,
+    Build,
+    Convert,
+    Dataset,
+    Fleet,
+    Gate,
+    Model,
+    Name,
+    Preflight,
+    RunSpec,
+    Train,
+    Verify,
+)
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy, refuse_failures

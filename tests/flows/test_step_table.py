@@ -133,7 +133,7 @@ SPEC_CHANGES = [
     ("verify", {"threshold": 0.4}, {"preflight", "release", "report"}),
     ("convert", {"anchors": "constant"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("convert", {"normalize": "engine"}, {"plugins", "convert", "preflight", "release", "report"}),
-    ("build", {"precision": "fp16"}, {"release", "report"}),
+    ("build", {"precision": "fp16"}, {"preflight", "release", "report"}),
     ("preflight", {"tensorrt_rtx": True}, {"preflight", "release", "report"}),
     ("preflight", {"compute_capabilities": ["7.5"]}, {"report"}),
     ("fleet", {"virtual": 0}, set()),
