@@ -21,6 +21,8 @@ COMMANDS = {
     "plugins": ("convert", "plugins"),
     "spec": ("spec", "spec"),
     "device": ("device", "device"),
+    "key": ("key", "key"),
+    "renew": ("key", "renew"),
     "virtual-device": ("device", "virtual_device"),
     "up": ("up", "up"),
     "down": ("up", "down"),
@@ -34,12 +36,15 @@ HELP = {
     "plugins": "Show the TensorRT plugin parameters of a model.",
     "spec": "Look at specs.",
     "device": "Look at one device, or enroll it.",
+    "key": "The key that signs this project's releases.",
+    "renew": "Let a project's next release count as a new one.",
     "virtual-device": "Start and stop virtual Jetsons.",
     "up": "Start a Prefect server, a worker and the deployments.",
     "down": "Stop what `up` started.",
 }
 _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
+    "cryptography": "flow",
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
 }
 

@@ -86,6 +86,12 @@ def probe(device: Device) -> dict[str, Any]:
         return agent.facts
 
 
+def keys(device: Device) -> list[str]:
+    """Fingerprints of the keys whose releases a device takes; none where it takes anybody's."""
+    with open_agent(device) as agent:
+        return [row["fingerprint"] for row in agent.call("keys", {"action": "list"})["keys"]]
+
+
 def status(device: Device) -> dict[str, Any]:
     """What is on a device: current and previous release, all releases, what was verified, whether a build runs."""
     with open_agent(device) as agent:

@@ -1,14 +1,17 @@
-"""Enrol a device: look at its host key, and pin it once a person has said that it is the right one."""
+"""Enrol a device: pin its host key, install the project's key; each once a person has said that it is the right one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote import host_keys
+from jetlane.remote.agent import keys
+from jetlane.remote.device import Agent, open_agent
 from jetlane.remote.inventory import Device
 from jetlane.remote.login import CONNECT, road
+from jetlane.remote.ssh import AgentFailure
 from jetlane.remote.ssh_config import resolve
 from jetlane.specs.errors import DeviceError
 
@@ -69,6 +72,55 @@ def enroll(device: Device, confirm: Callable[[str], bool]) -> str:
     key = _fetch(target)
     _ask(target, key, target.address, confirm)
     return host_keys.fingerprint(key)
+
+
+def install_key(
+    device: Device, public: bytes, confirm: Callable[[str], bool], change: Optional[str] = None
+) -> tuple[str, ...]:
+    """Have a device take the releases that a key signs, and none but those of its keys.
+
+    Args:
+        public: The project's public key, 32 bytes.
+        confirm: Asked with the fingerprints of this key and of those that the device has; False leaves all as it was.
+        change: What to do where the device has keys of other projects: ``add`` this one, or ``replace`` them by it.
+
+    Returns:
+        The fingerprints of the keys that the device has now.
+
+    Raises:
+        DeviceError: It cannot be reached, the person declined, or it has another key and ``change`` says nothing.
+    """
+    own = keys.fingerprint(public)
+    with open_agent(device) as agent:
+        known = _keys_of(agent, change)
+        others = [shown for key, shown in known.items() if key != public.hex()]
+        if others and change is None and public.hex() not in known:
+            raise DeviceError(
+                f"{device.name}: it has another project's key: {' and '.join(others)}",
+                f"this project's key is {own}",
+                "if this project is to share the device with the other, or is getting a new key: --add-key; if the "
+                "device is to take this project's releases alone: --replace-key",
+            )
+        if public.hex() in known and not (others and change == "replace"):
+            return tuple(known.values())
+        effect = "in place of" if change == "replace" else "beside"
+        beside = f", {effect} {' and '.join(others)}" if others else ""
+        if not confirm(f"{device.name} is to take the releases signed by {own}{beside}, and no others"):
+            raise DeviceError(
+                f"{device.name}: the project's key was not installed", "it was declined", "its keys were not changed"
+            )
+        request = {"action": "install", "public": public.hex(), "replace": change == "replace"}
+        return tuple(row["fingerprint"] for row in agent.call("keys", request)["keys"])
+
+
+def _keys_of(agent: Agent, change: Optional[str]) -> dict[str, str]:
+    """Fingerprints by public key; none where the device cannot read its own and they are to be replaced."""
+    try:
+        return {row["public"]: row["fingerprint"] for row in agent.call("keys", {"action": "list"})["keys"]}
+    except AgentFailure as error:
+        if error.kind != "signature" or change != "replace":
+            raise
+        return {}
 
 
 def _ask(device: Device, key: paramiko.PKey, shower: str, confirm: Callable[[str], bool]) -> None:

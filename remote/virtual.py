@@ -70,7 +70,12 @@ def numbered(count: int) -> list[str]:
     return [f"virtual-jetson-{number + 1}" for number in range(count)]
 
 
-def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Optional[str] = None) -> VirtualFleet:
+def start(
+    folder: Path,
+    names: Sequence[str] = ("virtual-jetson",),
+    python: Optional[str] = None,
+    key: Optional[bytes] = None,
+) -> VirtualFleet:
     """Switch on virtual Jetsons, or find them running.
 
     Ports, keys and homes are those of the last time, so that a fleet that was stopped comes back as it was. They go off
@@ -79,6 +84,7 @@ def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Opti
     Args:
         folder: Made when missing.
         python: The interpreter on the boards, with numpy and onnxruntime; this one unless named.
+        key: Public key that new boards are made with, as `jetlane device enroll` would install it; none unless given.
 
     Raises:
         DeviceError: The server did not come up; with the end of its log.
@@ -90,6 +96,8 @@ def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Opti
     stop(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "server.json").unlink(missing_ok=True)
+    if key is not None:
+        _make_boards(folder, names, key)
     command = [sys.executable, "-m", "jetlane.remote.virtual", "serve", str(folder), python or sys.executable, *names]
     with open(folder / "server.log", "ab") as log:
         server = subprocess.Popen(
@@ -110,6 +118,16 @@ def start(folder: Path, names: Sequence[str] = ("virtual-jetson",), python: Opti
     stop(folder)
     end = (folder / "server.log").read_text(errors="replace")[-2000:]
     raise DeviceError(f"the virtual Jetson in {folder} did not start", end.strip(), "see server.log there")
+
+
+def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
+    """Boards come from the factory with the key; what is on those that are there already is their own business."""
+    from jetlane.remote.agent import keys
+    from jetlane.remote.agent.store import Store
+
+    for root in (folder / name / "home" / "jetlane" for name in names):
+        if not root.exists():
+            keys.command(Store(str(root)), {"action": "install", "public": key.hex()})
 
 
 def find(folder: Path) -> Optional[VirtualFleet]:

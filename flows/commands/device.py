@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -27,17 +28,45 @@ def device() -> None:
 @device.command()
 @click.argument("name")
 @_INVENTORY
-@click.option("--yes", is_flag=True, help="Pin the key without asking; for those who compared it elsewhere.")
-def enroll(name: str, inventory: Optional[Path], yes: bool) -> None:
-    """Pin the host key of device NAME, after a person has compared the fingerprint."""
+@_WORKSPACE
+@click.option(
+    "--signing-key", type=click.Path(path_type=Path), help="The project's key, where its spec names one."
+)
+@click.option("--host-key-only", is_flag=True, help="Pin the host key; the device keeps the project keys that it has.")
+@click.option("--add-key", "change", flag_value="add", help="Beside the keys that the device has of other projects.")
+@click.option("--replace-key", "change", flag_value="replace", help="In place of the keys that the device has.")
+@click.option("--yes", is_flag=True, help="Do not ask; for those who compared the fingerprints elsewhere.")
+def enroll(
+    name: str,
+    inventory: Optional[Path],
+    workspace: Path,
+    signing_key: Optional[Path],
+    host_key_only: bool,
+    change: Optional[str],
+    yes: bool,
+) -> None:
+    """Pin the host key of device NAME, and have it take this project's releases and no others.
+
+    A person compares both fingerprints first. Nothing else ever pins a host key or installs a project's key.
+    """
     from jetlane.remote.enroll import enroll as pin
+    from jetlane.remote.enroll import install_key
+    from jetlane.remote.signing import project_key
 
-    def ask(shown: str) -> bool:
-        click.echo(shown)
-        return yes or click.confirm("is that the device's own key?", default=False)
+    def ask(question: str) -> Callable[[str], bool]:
+        def asked(shown: str) -> bool:
+            click.echo(shown)
+            return yes or click.confirm(question, default=False)
 
-    fingerprint = pin(_device(name, inventory), ask)
+        return asked
+
+    chosen = _device(name, inventory)
+    fingerprint = pin(chosen, ask("is that the device's own key?"))
     click.echo(f"{name}: pinned {fingerprint}")
+    if not host_key_only:
+        key = project_key(workspace.resolve(), signing_key)
+        installed = install_key(chosen, key.public, ask("is that this project's key?"), change)
+        click.echo(f"{name}: takes the releases signed by {' or '.join(installed)}, and no others")
 
 
 @device.command()
@@ -63,6 +92,17 @@ def status(name: str, inventory: Optional[Path]) -> None:
     _show(found)
 
 
+@device.command()
+@click.argument("name")
+@_INVENTORY
+def keys(name: str, inventory: Optional[Path]) -> None:
+    """Show the fingerprints of the keys whose releases device NAME takes."""
+    from jetlane.remote.device import keys as look
+
+    found = look(_device(name, inventory))
+    click.echo("\n".join(found) if found else "none: it takes anybody's releases; `jetlane device enroll` changes that")
+
+
 @click.group(name="virtual-device")
 def virtual_device() -> None:
     """Start and stop virtual Jetsons: a real agent behind a real SSH server, on this machine."""
@@ -74,11 +114,13 @@ def virtual_device() -> None:
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
     from jetlane.remote import virtual
+    from jetlane.remote.signing import project_key
     from jetlane.tasks.workspace import Workspace
 
     folder = Workspace(workspace.resolve()).folder("virtual")
     (folder / virtual.STAYS).touch()
-    fleet = virtual.start(folder, virtual.numbered(count))
+    key = project_key(workspace.resolve()).public
+    fleet = virtual.start(folder, virtual.numbered(count), key=key)
     click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
     click.echo(f"inventory: {fleet.inventory}")
 

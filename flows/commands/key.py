@@ -1,0 +1,65 @@
+"""``jetlane key`` and ``jetlane renew``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import click
+
+_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+
+
+@click.group()
+def key() -> None:
+    """The key that signs this project's releases: show it, or make a new one."""
+
+
+@key.command()
+@_WORKSPACE
+@click.option("--signing-key", type=click.Path(path_type=Path), help="The key file, where the spec names one.")
+def show(workspace: Path, signing_key: Optional[Path]) -> None:
+    """Print the key's fingerprint; where there is no key yet, make it.
+
+    Compare it with what `jetlane device enroll` shows, and with `jetlane device keys NAME`.
+    """
+    from jetlane.remote.signing import project_key
+
+    found = project_key(workspace.resolve(), signing_key)
+    click.echo(f"{found.fingerprint}  {found.path}")
+
+
+@key.command()
+@_WORKSPACE
+def new(workspace: Path) -> None:
+    """Make a new key; the old one is kept beside it, and no device is told.
+
+    Devices refuse what the new key signs until `jetlane device enroll NAME --add-key` was run for each.
+    """
+    from jetlane.remote.signing import new_key
+
+    before, now = new_key(workspace.resolve())
+    if before is not None:
+        click.echo(f"before  {before.fingerprint}  {before.path}")
+    click.echo(f"now     {now.fingerprint}  {now.path}")
+    click.echo("devices take what it signs after `jetlane device enroll NAME --add-key`; docs/trust.md has the order")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--above", type=click.IntRange(min=0), default=0, help="A serial that devices already know.")
+@_WORKSPACE
+def renew(name: str, above: int, workspace: Path) -> None:
+    """Let the next release of project NAME (a spec's name) count as a new one, whatever it holds.
+
+    For a release that devices refuse because they have accepted a newer one; run the spec again afterwards.
+    """
+    from jetlane.specs.errors import SpecError
+    from jetlane.tasks.serials import Serials
+    from jetlane.tasks.workspace import Workspace
+
+    root = workspace.resolve()
+    if not (root / "steps").is_dir():
+        raise SpecError(f"{root} is not a workspace", "", "name the spec's workspace: --workspace")
+    Serials(Workspace(root), name).renew(above)
+    click.echo(f"{name}: the next run makes its release anew, with a higher serial")
