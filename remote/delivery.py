@@ -6,11 +6,11 @@ Every phase finds out what is done already. Whatever fails, the device goes on r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent.errors import AgentError
@@ -19,6 +19,10 @@ from jetlane.remote.inventory import Device
 from jetlane.remote.release import Release, read_release
 from jetlane.remote.ssh import AgentFailure, OnEvent
 from jetlane.remote.transfer import Uploads, ship
+
+#: Releases that stay on a device, unless the spec says otherwise.
+KEEP = 3
+T = TypeVar("T")
 
 
 @dataclass
@@ -36,6 +40,7 @@ class DeviceReport:
         skipped: One sentence for everything that needed no doing.
         signed: Fingerprint of the board's key that vouches for the release; None where the board has no key and takes
             anybody's.
+        removed: Old releases that were removed from the device.
         notes: Sentences for a person: what is not as it should be, although the release runs.
         agreement: The board's verdict, without the samples: matched, missing, lowest_iou, latency, ...
         detections: The board's detections of each sample: ``{"file", "boxes", "labels", "scores"}``.
@@ -53,6 +58,7 @@ class DeviceReport:
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     signed: Optional[str] = None
+    removed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     agreement: Mapping[str, Any] = field(default_factory=dict)
     detections: list[dict[str, Any]] = field(default_factory=list)
@@ -76,6 +82,7 @@ def deliver(
     on_event: Optional[OnEvent] = None,
     options: Optional[Mapping[str, Any]] = None,
     uploads: Optional[Uploads] = None,
+    keep_releases: int = KEEP,
 ) -> DeviceReport:
     """Make a device run a release, doing only what is not done yet.
 
@@ -84,6 +91,8 @@ def deliver(
         on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
         options: Of the build: ``precision``, ``batch``, ``workspace_mb``.
         uploads: What this delivery's upload shares with others; on its own unless given.
+        keep_releases: Newest releases that stay on the device, beside the live one and the one before; older ones are
+            removed when the new one is live, or as soon as the disk is too full for it.
 
     Raises:
         ReleaseError: The folder is not a whole release.
@@ -113,10 +122,11 @@ def deliver(
             return report
         phase("ship")
         with report.timed("ship"):
-            _ship(agent, whole, report, uploads or Uploads(), tell)
+            room = Room(agent, whole.id, keep_releases, report)
+            room.made(lambda: _ship(agent, whole, report, uploads or Uploads(), tell))
         phase("build")
         with report.timed("build"):
-            built = agent.call("build", request)
+            built = room.made(lambda: agent.call("build", request))
         if built["cached"]:
             report.skipped.append(f"engine {built['engine']} was built before")
         elif built["attached"]:
@@ -127,31 +137,70 @@ def deliver(
         phase("activate")
         with report.timed("activate"):
             report.previous = agent.call("activate", request)["previous"]
+        room.tidy()
     return report
 
 
+class Room:
+    """The room on a device's disk: old releases make way for new ones."""
+
+    def __init__(self, agent: Agent, release: str, keep: int, report: DeviceReport) -> None:
+        self._agent, self._report = agent, report
+        self._request = {"keep": keep, "spare": release}
+
+    def made(self, act: Callable[[], T]) -> T:
+        """Do something; where the disk is too full for it, remove what is not kept, and do it again."""
+        try:
+            return act()
+        except AgentFailure as error:
+            if error.kind != "disk" or not self.tidy():
+                raise
+        return act()
+
+    def tidy(self) -> int:
+        """Remove what is not kept; returns the bytes that came free. A failure is noted: it stops no delivery."""
+        try:
+            result = self._agent.call("collect-garbage", self._request)
+        except AgentFailure as error:
+            self._report.notes.append(f"old releases could not be removed: {error.what}")
+            return 0
+        self._report.removed += result["releases"]
+        return int(result["bytes"])
+
+
 def rollback(
-    device: Device, on_event: Optional[OnEvent] = None, options: Optional[Mapping[str, Any]] = None
+    device: Device,
+    on_event: Optional[OnEvent] = None,
+    options: Optional[Mapping[str, Any]] = None,
+    release: Optional[str] = None,
 ) -> dict[str, Any]:
-    """Put a device back to its previous release, building and verifying that again if the board has changed since.
+    """Put a device back to a release it has, building and verifying that again if the board has changed since.
+
+    Args:
+        options: Of such a build; those of the release's engine on the device unless given.
+        release: Any release on the device; the one that ran before unless given.
 
     Returns:
         ``{"release": now active, "previous": active before}``.
 
     Raises:
-        DeviceError: There is nothing to go back to, or it does not pass; nothing is changed then.
+        DeviceError: There is nothing to go back to, or it does not pass: nothing is changed then. Of kind
+            ``unhealthy``: it runs now, but its health check fails.
     """
     with open_agent(device, on_event) as agent:
-        previous = agent.call("status")["previous"]
+        status = agent.call("status")
+        wanted = release or status["previous"]
+        request: dict[str, Any] = {"release": wanted}
         try:
-            return agent.call("rollback")
+            return agent.call("rollback", request)
         except AgentFailure as error:
             if error.kind != "unverified":
                 raise
-        request = {"release": previous, "options": engines.options_of({"options": dict(options or {})})}
+        chosen = dict(options or status["options"].get(wanted) or {})
+        request["options"] = engines.options_of({"options": chosen})
         agent.call("build", request)
         agent.call("verify", request)
-        return agent.call("rollback")
+        return agent.call("rollback", request)
 
 
 @contextmanager
@@ -183,6 +232,7 @@ def _all_done(status: Mapping[str, Any], whole: Release, engine: str) -> bool:
     release = whole.id
     return (
         status["current"] == release
+        and status["unconfirmed"] is None
         and status["releases"].get(release, "absent") is None
         and status["signed"].get(release) in (None, whole.signed_by)
         and status["verified"].get(release) == engine

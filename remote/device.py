@@ -96,3 +96,42 @@ def status(device: Device) -> dict[str, Any]:
     """What is on a device: current and previous release, all releases, what was verified, whether a build runs."""
     with open_agent(device) as agent:
         return agent.call("status")
+
+
+def health(device: Device) -> dict[str, Any]:
+    """Ask once more whether all is well with what a device runs; nothing is switched.
+
+    Returns:
+        ``{"release", "healthy": True, "checked", "answers", "printed"}``.
+
+    Raises:
+        AgentFailure: It is not well (kind ``unhealthy``), or nothing runs (``absent``).
+    """
+    with open_agent(device) as agent:
+        return agent.call("health")
+
+
+def collect_garbage(device: Device, keep: int) -> dict[str, Any]:
+    """Remove all but the newest releases from a device; the live one and the one before always stay.
+
+    Returns:
+        ``{"releases": [removed], "engines": [removed], "bytes": freed}``.
+    """
+    with open_agent(device) as agent:
+        return agent.call("collect-garbage", {"keep": keep})
+
+
+def cancel(device: Device) -> dict[str, Any]:
+    """End the build that runs on a device.
+
+    Returns:
+        ``{"cancelled": bool, "release", "engine"}``.
+    """
+    with open_agent(device) as agent:
+        return agent.call("cancel")
+
+
+def bench(device: Device, seconds: float = 5.0, release: Optional[str] = None) -> dict[str, Any]:
+    """Measure a release on a device; the live one unless named. See ``agent.bench`` for the result."""
+    with open_agent(device) as agent:
+        return agent.call("bench", {"seconds": seconds, "release": release})

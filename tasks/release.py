@@ -93,6 +93,7 @@ def release(
             "signed_by": signing_key.public.hex(),
             "renewals": serials.renewals,
             "activation": run.spec.activate,
+            "around_build": _around_build(run),
         },
         code=CODE,
         make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, calibration, out),
@@ -168,6 +169,7 @@ def _write(
         calibration=_calibration(run, calibration),
         truth=truth_of(proof),
         activation=run.spec.activate.model_dump(),
+        around_build=_around_build(run),
         project=run.spec.name,
         model=network_of(model),
         agent=agent_file().digest,
@@ -209,6 +211,12 @@ def _calibration(run: Run, source: Optional[ImageSource]) -> list[np.ndarray[Any
     size = sum(image.nbytes for image in images)
     run.note(f"{len(images)} calibration images travel with the release: {size / 1e6:.0f} MB (build.calibration)")
     return images
+
+
+def _around_build(run: Run) -> dict[str, list[list[str]]]:
+    """The commands that a board runs around the build; a release without any does not speak of them."""
+    given = {"before": run.spec.build.before, "after": run.spec.build.after}
+    return {name: commands for name, commands in given.items() if commands}
 
 
 def release_path(result: StepResult) -> Path:

@@ -22,7 +22,7 @@ _INVENTORY = click.option(
 
 @click.group()
 def device() -> None:
-    """Look at one device of an inventory, or enroll it."""
+    """Look at one device of an inventory, enroll it, or do one thing on it."""
 
 
 @device.command()
@@ -101,6 +101,69 @@ def keys(name: str, inventory: Optional[Path]) -> None:
 
     found = look(_device(name, inventory))
     click.echo("\n".join(found) if found else "none: it takes anybody's releases; `jetlane device enroll` changes that")
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+def health(name: str, inventory: Optional[Path]) -> None:
+    """Ask once more whether all is well with what device NAME runs."""
+    from jetlane.remote.device import health as ask
+
+    _show(ask(_device(name, inventory)))
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+@click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=5.0, show_default=True)
+@click.option("--release", help="Its id; default: the live one.")
+def bench(name: str, inventory: Optional[Path], seconds: float, release: Optional[str]) -> None:
+    """Measure how fast a release is on device NAME."""
+    from jetlane.remote.device import bench as measure
+
+    found = measure(_device(name, inventory), seconds, release)
+    table = found.pop("table")
+    _show(found)
+    click.echo(f"\n{'milliseconds':<14}{'median':>10}{'95 %':>10}{'longest':>10}")
+    for part, row in table.items():
+        click.echo(f"{part:<14}{row['median_ms']:>10.3f}{row['p95_ms']:>10.3f}{row['max_ms']:>10.3f}")
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+def cancel(name: str, inventory: Optional[Path]) -> None:
+    """End the build that runs on device NAME."""
+    from jetlane.remote.device import cancel as end
+
+    done = end(_device(name, inventory))
+    said = f"the build of {done['release']} was cancelled" if done["cancelled"] else "no build was under way"
+    click.echo(f"{name}: {said}")
+
+
+@device.command()
+@click.argument("name")
+@_INVENTORY
+@click.option("--to", "release", help="Its id, as `jetlane device status` shows it; default: the one that ran before.")
+def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> None:
+    """Put device NAME back to a release it has; one that the board has outgrown is built and verified again first."""
+    from jetlane.remote.delivery import rollback as put_back
+
+    done = put_back(_device(name, inventory), release=release)
+    click.echo(f"{name}: runs {done['release']}, before: {done['previous']}")
+
+
+@device.command("collect-garbage")
+@click.argument("name")
+@_INVENTORY
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Newest releases that stay.")
+def collect_garbage(name: str, inventory: Optional[Path], keep: int) -> None:
+    """Remove old releases from device NAME; the live one and the one before always stay."""
+    from jetlane.remote.device import collect_garbage as collect
+
+    done = collect(_device(name, inventory), keep)
+    click.echo(f"{name}: {done['bytes'] / 1e6:.1f} MB freed; removed: {', '.join(done['releases']) or 'no release'}")
 
 
 @click.group(name="virtual-device")

@@ -18,8 +18,6 @@ DEFAULTS: Dict[str, Any] = {
     "workspace_mb": 256,
     "dla_core": None,
     "timing_cache": True,
-    "before": [],
-    "after": [],
 }
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Optional, Set
 
 from .errors import AgentError
 from .files import read_json, sync_folder
@@ -16,7 +16,7 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     Args:
         request: ``{"keep": N, "spare": release}``: the N newest releases stay, by serial and then by their last
             verification; always those that are ``current`` and ``previous``, take part in a switch, or are being built.
-            What arrived of ``spare`` stays too.
+            What has arrived of ``spare``, which is about to be built or to be sent on, stays too.
 
     Returns:
         ``{"releases": [removed], "engines": [removed], "bytes": freed}``.
@@ -26,10 +26,10 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """
     keep = request.get("keep")
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-        raise AgentError("collect-garbage wants to know how many releases to keep", "keep is %r" % (keep,), "give 1 up")
+        raise AgentError("how many releases are to be kept?", "`keep` is %r" % (keep,), "give 1 or more")
     with store.lock():
         before = store.used_bytes()
-        kept = _kept(store, keep)
+        kept = _kept(store, keep, request.get("spare"))
         releases = [name for name in store.releases() if name not in kept]
         for name in releases:
             _remove(store, "releases", name)
@@ -40,7 +40,7 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         return {"releases": releases, "engines": engines, "bytes": max(before - store.used_bytes(), 0)}
 
 
-def _kept(store: Store, keep: int) -> Set[str]:
+def _kept(store: Store, keep: int, spare: Optional[str]) -> Set[str]:
     history = store.state()["history"]
     whole = []
     for name in store.releases():
@@ -51,7 +51,7 @@ def _kept(store: Store, keep: int) -> Set[str]:
         whole.append((serial if isinstance(serial, int) else 0, history.index(name) if name in history else -1, name))
     newest = [name for _, _, name in sorted(whole)[-keep:]]
     switch, running = store.switching() or {}, store.building() or {}
-    needed = [store.pointed("current"), store.pointed("previous"), running.get("release")]
+    needed = [store.pointed("current"), store.pointed("previous"), running.get("release"), spare]
     needed += [switch.get(name) for name in ("release", "current", "previous")]
     return set(newest) | {name for name in needed if name}
 
