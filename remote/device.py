@@ -34,12 +34,15 @@ runpy.run_path(path, run_name="__main__")
 class Agent:
     """The agent on a connected device.
 
+    Args:
+        place: Send its file where the device has none, or another one; else that is an error of kind ``agent``.
+
     Attributes:
         facts: What ``probe`` found.
         placed: Whether its file had to be sent.
     """
 
-    def __init__(self, connection: Connection, on_event: Optional[OnEvent]) -> None:
+    def __init__(self, connection: Connection, on_event: Optional[OnEvent], place: bool = True) -> None:
         self.device = connection.device
         self._connection = connection
         self._on_event = on_event
@@ -48,7 +51,7 @@ class Agent:
         try:
             self.facts = self.call("probe")
         except DeviceError as error:
-            if error.kind != "agent":
+            if error.kind != "agent" or not place:
                 raise
             # it never was there, a power cut damaged it, or somebody changed it
             connection.place(agent_file().content, self._path)
