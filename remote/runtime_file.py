@@ -14,6 +14,8 @@ from pathlib import Path
 from jetlane.remote.agent import roads
 
 NAME = "jetlane_runtime.py"
+#: A file where Python would make a folder: a release on a board must not change by being imported from.
+NO_BYTECODE = {"__pycache__": "This file keeps Python from writing bytecode into the release, which must not change.\n"}
 #: What the file is asked for; the roads' modules are found when the engine is known.
 _WANTED = "runtime"
 
@@ -73,6 +75,11 @@ sys.meta_path.append(_Modules())
 Detector = importlib.import_module(_PACKAGE + ".runtime").Detector
 AgentError = importlib.import_module(_PACKAGE + ".errors").AgentError
 '''
+
+
+def runtime_files() -> dict[str, str]:
+    """What a release carries of it, text by path."""
+    return {NAME: runtime_file(), **NO_BYTECODE}
 
 
 @lru_cache(maxsize=1)
