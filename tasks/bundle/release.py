@@ -19,8 +19,7 @@ from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.roads import HALF, PRECISIONS
 from jetlane.remote.release import Release, read_release
-from jetlane.remote.runtime_file import NAME as RUNTIME
-from jetlane.remote.runtime_file import runtime_file
+from jetlane.remote.runtime_file import runtime_files
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.deepstream.folder import deepstream_files
 from jetlane.tasks.ssd.params import PluginParams
@@ -139,8 +138,8 @@ def write_release(
         _put(draft, "plugins.json", _json(params.to_json()))
         _put(draft, "labels.txt", "".join(f"{label}\n" for label in labels))
         _put(draft, "metrics.json", _json(dict(metrics or {})))
-        _put(draft, RUNTIME, runtime_file())
-        for path, text in deepstream_files(params, labels, offered, precision=precision, threshold=threshold).items():
+        deepstream = deepstream_files(params, labels, offered, precision=precision, threshold=threshold)
+        for path, text in {**runtime_files(), **deepstream}.items():
             _put(draft, path, text)
         _put(draft, "expected.json", _json(_write_samples(draft, samples, expected, truth, threshold)))
         _write_images(draft, "calibration", calibration)

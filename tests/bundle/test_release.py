@@ -37,11 +37,11 @@ def test_holds_what_the_architecture_says(tmp_path: Path) -> None:
     release = read_release(tmp_path / identity)
     assert release.id == identity and release.labels == ["cat", "dog"]
     assert sorted(release.manifest["files"]) == [
-        "config.py", "deepstream/Makefile", "deepstream/README.txt", "deepstream/config_infer_primary_ds5.txt",
-        "deepstream/config_infer_primary_ds6.txt", "deepstream/config_infer_primary_ds7.txt", "deepstream/labels.txt",
-        "deepstream/model.h", "deepstream/nvdsinfer_jetlane.cpp", "expected.json", "jetlane_runtime.py", "labels.txt",
-        "metrics.json", "model.onnx", "model.trt.onnx", "model.uff", "plugins.json", "samples/000.npy",
-        "samples/001.npy",
+        "__pycache__", "config.py", "deepstream/Makefile", "deepstream/README.txt",
+        "deepstream/config_infer_primary_ds5.txt", "deepstream/config_infer_primary_ds6.txt",
+        "deepstream/config_infer_primary_ds7.txt", "deepstream/labels.txt", "deepstream/model.h",
+        "deepstream/nvdsinfer_jetlane.cpp", "expected.json", "jetlane_runtime.py", "labels.txt", "metrics.json",
+        "model.onnx", "model.trt.onnx", "model.uff", "plugins.json", "samples/000.npy", "samples/001.npy",
     ]  # fmt: skip
     assert release.manifest["roads"] == {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
     assert release.manifest["tolerances"]["fp32"] == {"iou": 0.99, "score": 0.005}
