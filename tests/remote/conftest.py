@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -47,11 +44,17 @@ MakeRelease = Callable[..., Path]
 def make_release(models: ModuleType) -> MakeRelease:
     """Write a release of a small model into a folder.
 
-    ``wrong`` shifts the boxes that are expected of it; ``model`` takes the model's place after these were found.
+    ``wrong`` shifts the boxes that are expected of it; ``model`` takes the model's place after these were found;
+    ``more`` goes to ``write_release``.
     """
 
     def make(
-        out: Path, seed: int = 0, weight_bytes: int = 0, wrong: float = 0.0, model: Optional[bytes] = None
+        out: Path,
+        seed: int = 0,
+        weight_bytes: int = 0,
+        wrong: float = 0.0,
+        model: Optional[bytes] = None,
+        **more: Any,
     ) -> Path:
         import onnxruntime
 
@@ -73,6 +76,7 @@ def make_release(models: ModuleType) -> MakeRelease:
             params=params,
             labels=["circle", "square", "triangle"],
             metrics={"map": 0.9},
+            **more,
         )
         return out / identity
 
@@ -134,41 +138,20 @@ def reached(request: pytest.FixtureRequest) -> Device:
 
 
 @pytest.fixture(scope="session")
-def python36() -> str:
-    """A Python 3.6 with numpy and onnxruntime, as on JetPack 4; named by JETLANE_PYTHON36, or made once and kept."""
-    given = os.environ.get("JETLANE_PYTHON36")
-    if given:
-        return given
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jetlane-tests" / "python36"
-    python = cache / "bin" / "python"
-    if _works(str(python)):
-        return str(python)
-    base = _find_python36()
-    if base is None:
-        pytest.skip("no Python 3.6 found: set JETLANE_PYTHON36 to one with numpy and onnxruntime 1.10")
-    shutil.rmtree(cache, ignore_errors=True)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    for step in (
-        [base, "-m", "venv", str(cache)],
-        [str(python), "-m", "pip", "install", "-q", "pip==21.3.1"],
-        [str(python), "-m", "pip", "install", "-q", "numpy==1.19.5", "onnxruntime==1.10.0"],
-    ):
-        if subprocess.run(step, capture_output=True).returncode:
-            pytest.skip(f"numpy and onnxruntime cannot be installed for {base}: set JETLANE_PYTHON36")
-    if not _works(str(python)):
-        pytest.skip("the Python 3.6 that was set up does not import onnxruntime")
-    return str(python)
+def board_python() -> Callable[[str], str]:
+    """A Python of a version with numpy and onnxruntime, as boards have them; where there is none, skips the test."""
+    boards = _beside("boards")
+
+    def find(version: str) -> str:
+        try:
+            return str(boards.python(version))
+        except boards.Absent as reason:
+            pytest.skip(str(reason))
+
+    return find
 
 
-def _find_python36() -> str | None:
-    installed = [str(path) for path in Path.home().glob(".pyenv/versions/3.6*/bin/python3.6")]
-    candidates = [*sorted(installed), shutil.which("python3.6")]
-    return next((path for path in candidates if path and Path(path).is_file()), None)
-
-
-def _works(python: str) -> bool:
-    check = "import sys, numpy, onnxruntime; sys.exit(sys.version_info[:2] != (3, 6))"
-    try:
-        return subprocess.run([python, "-c", check], capture_output=True, env={"PATH": os.defpath}).returncode == 0
-    except OSError:
-        return False
+@pytest.fixture(scope="session")
+def python36(board_python: Callable[[str], str]) -> str:
+    """The Python of JetPack 4."""
+    return board_python("3.6")
