@@ -106,7 +106,7 @@ def test_the_release_holds_all_that_a_board_and_a_reader_need(base) -> None:
     models = {"model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx"}
     texts = {"labels.txt", "plugins.json", "config.py", "pipeline.config", "metrics.json", "expected.json"}
     samples = {f"samples/{number:03d}.npy" for number in range(30)}
-    programs = {name for name in manifest["files"] if name.startswith(("deepstream/", "jetlane_runtime", "__pycache__"))}
+    programs = {name for name in manifest["files"] if name.startswith(("deepstream/", "jetlane_run", "__pycache__"))}
     assert len(programs) == 10
     assert set(manifest["files"]) == models | texts | samples | programs
     for path, entry in manifest["files"].items():
