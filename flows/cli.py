@@ -15,11 +15,12 @@ from jetlane.specs.errors import JetlaneError
 COMMANDS = {
     "run": ("run", "run"),
     "deploy": ("run", "deploy"),
-    "rollback": ("run", "rollback"),
+    "rollback": ("fleet", "rollback"),
     "demo": ("run", "demo"),
     "convert": ("convert", "convert"),
     "plugins": ("convert", "plugins"),
     "spec": ("spec", "spec"),
+    "fleet": ("fleet", "fleet"),
     "device": ("device", "device"),
     "key": ("key", "key"),
     "renew": ("key", "renew"),
@@ -30,11 +31,12 @@ COMMANDS = {
 HELP = {
     "run": "Take a spec from its data set to a verified fleet.",
     "deploy": "Convert a frozen graph, prove it and bring it to a fleet.",
-    "rollback": "Put devices back to their previous release.",
+    "rollback": "Put devices back to their previous release, or to one that they kept.",
     "demo": "The whole road on this machine, with a virtual Jetson.",
     "convert": "Convert a frozen graph to UFF and ONNX.",
     "plugins": "Show the TensorRT plugin parameters of a model.",
     "spec": "Look at specs.",
+    "fleet": "Roll a release out to many devices, and see what became of it.",
     "device": "Look at one device, or enroll it.",
     "key": "The key that signs this project's releases.",
     "renew": "Let a project's next release count as a new one.",
@@ -44,7 +46,7 @@ HELP = {
 }
 _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
-    "cryptography": "flow",
+    **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
 }
 

@@ -1,45 +1,52 @@
-"""An existing release to an inventory: one device after the other, stopping at the first failure."""
+"""An existing release to an inventory, wave by wave. Run it again to take up a rollout that was cut."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.terminal import Terminal
+from jetlane.flows.fleet_lines import Lines
+from jetlane.flows.fleet_prefect import Artifacts, PrefectApprover, Tasks, threads
+from jetlane.remote.fleet.observer import Several
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.deploy import all_live, devices_of, refuse_failures, roll_out, summary
-from jetlane.tasks.gate import remember_live
-from jetlane.tasks.progress import PrefectProgress, Several
+from jetlane.tasks.live import remember_live
+from jetlane.tasks.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
 from jetlane.tasks.workspace import Workspace
 
 
-@flow(name="fleet-rollout")
+@flow(name="fleet-rollout", task_runner=threads())
 def fleet_rollout(
     release: str,
     fleet: Fleet,
     workspace: str,
     build: Build = Build(),  # noqa: B008  (a frozen model)
+    devices: Optional[list[str]] = None,
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Deliver a release that an earlier run made; devices that run it already are left alone.
 
+    Where the fleet asks for approval, the flow run is paused before each wave but the first: resume it with the answer.
+
     Args:
         release: The release's folder. This and every other path is absolute.
-        workspace: Where it is noted which release is live.
+        workspace: Where the ledger is, and where it is noted which release is live.
+        devices: Names; all of the fleet when not given.
+        retry_failed: Only those that failed in the last rollout of this release.
 
     Returns:
-        ``release`` (id) and ``devices`` ({name: state}).
+        ``release`` (id), ``rollout`` (id), ``outcome`` and ``devices`` ({name: state}).
 
     Raises:
-        DeviceError: A device failed; those after it were left as they were.
+        DeviceError: The rollout was stopped, or another one is at work on a device.
     """
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
-    folder, progress = Path(release).resolve(), Several([PrefectProgress(), Terminal()])
-    store = Workspace(Path(workspace))
-    with devices_of(fleet, store) as devices:
-        facts = roll_out(folder, devices, build, progress)
-    progress.finished(summary(facts))
-    refuse_failures(facts)
-    if all_live(facts):
+    folder, store = Path(release).resolve(), Workspace(Path(workspace))
+    with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
+        listeners = Listeners(Several([artifacts, Lines()]), PrefectApprover(), Tasks())
+        rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
+    refuse_failures(rolled)
+    if not (devices or retry_failed):  # some devices do not speak for the fleet
         remember_live(store, folder.name)
-    return {"release": folder.name, "devices": {device.name: device.state for device in facts}}
+    states = {device.name: device.state for device in rolled.devices}
+    return {"release": folder.name, "rollout": rolled.rollout, "outcome": rolled.outcome, "devices": states}

@@ -29,7 +29,7 @@ from jetlane.specs.schema import (
 )
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
-from jetlane.tasks.deploy import deploy, refuse_failures
+from jetlane.tasks.deploy import deploy
 from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
 from jetlane.tasks.gate import gate, remember_measured
@@ -38,6 +38,7 @@ from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, ref
 from jetlane.tasks.progress import PrefectProgress, Several
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
+from jetlane.tasks.rollout import refuse_failures
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import train
 from jetlane.tasks.workspace import StepResult
@@ -70,16 +71,16 @@ def story(run: Run) -> dict[str, Any]:
     shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
     worth = replace(measured, graph=str(model.graph), graph_digest=model.graph_digest)
     remember_measured(run.workspace, release_path(shipped).name, worth)
-    devices = deploy(run, release_path(shipped))
-    drawn = report(run, release_path(shipped), devices)
-    refuse_failures(devices)
+    deployed = deploy(run, release_path(shipped))
+    drawn = report(run, release_path(shipped), deployed.devices)
+    refuse_failures(deployed)
     return {
         "release": release_path(shipped).name,
         "release_path": str(run.workspace.root / "releases" / release_path(shipped).name),
         "report": str(page(drawn)),
         "changed": run.changed,
         "steps": {line.name: line.state for line in run.steps},
-        "devices": {device.name: device.state for device in devices},
+        "devices": {device.name: device.state for device in deployed.devices},
     }
 
 

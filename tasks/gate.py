@@ -145,11 +145,6 @@ def remember_measured(workspace: Workspace, release: str, measured: Measured) ->
     _write(workspace.root / "measured" / f"{release}.json", asdict(measured))
 
 
-def remember_live(workspace: Workspace, release: str) -> None:
-    """Note that a release runs on every device it was meant for."""
-    _write(workspace.root / "live" / f"{_name(release)}.json", {"release": release})
-
-
 def read_live(workspace: Workspace, name: str) -> Optional[Live]:
     """The live release of a name, None before the first."""
     known = _read(workspace.root / "live" / f"{name}.json")

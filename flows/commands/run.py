@@ -1,4 +1,4 @@
-"""``jetlane run``, ``deploy``, ``rollback``, ``demo``."""
+"""``jetlane run``, ``deploy``, ``demo``."""
 
 from __future__ import annotations
 
@@ -79,25 +79,6 @@ def demo(options: dict[str, Any], force: bool) -> None:
     example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
     spec = load_spec(example)
     _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, options["debug"])
-
-
-@click.command()
-@click.option("--to", "inventory", type=click.Path(path_type=Path), required=True, help="The devices, as YAML.")
-@click.option("--device", "devices", multiple=True, help="Only this device; may be given several times.")
-@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
-@click.pass_obj
-def rollback(options: dict[str, Any], inventory: Path, devices: tuple[str, ...], workspace: Path) -> None:
-    """Put devices back to their previous release."""
-    from jetlane.flows.launch import quiet_prefect
-    from jetlane.flows.server import PrefectApi
-
-    quiet_prefect(options["debug"])
-    with PrefectApi(workspace.resolve()) as api:
-        from jetlane.flows.rollback import rollback as flow
-        from jetlane.specs.schema import Fleet
-
-        api.wait()
-        flow(Fleet(inventory=str(inventory.resolve())), str(workspace.resolve()), list(devices) or None)
 
 
 def _run(spec: RunSpec, force: bool, debug: bool) -> None:

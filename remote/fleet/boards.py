@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 if TYPE_CHECKING:
     from jetlane.remote.delivery import DeviceReport
     from jetlane.remote.inventory import Device
+    from jetlane.remote.transfer import Uploads
 
 #: Sees the agent's events; what it raises ends the work on that board, which goes on running what it ran.
 Tell = Callable[[Mapping[str, Any]], None]
@@ -48,12 +49,18 @@ class SshBoards:
     Args:
         release: The release's folder; needed to deliver.
         options: Of the build.
+        uploads: What the uploads to all of them share.
     """
 
     def __init__(
-        self, devices: Mapping[str, Device], release: Optional[Path] = None, options: Optional[Mapping[str, Any]] = None
+        self,
+        devices: Mapping[str, Device],
+        release: Optional[Path] = None,
+        options: Optional[Mapping[str, Any]] = None,
+        uploads: Optional[Uploads] = None,
     ) -> None:
-        self._devices, self._release, self._options = dict(devices), release, dict(options or {})
+        self._devices, self._release = dict(devices), release
+        self._options, self._uploads = dict(options or {}), uploads
 
     def look(self, name: str) -> Seen:
         from jetlane.remote.device import status
@@ -65,7 +72,7 @@ class SshBoards:
         from jetlane.remote.delivery import deliver
 
         assert self._release is not None
-        return deliver(self._release, self._devices[name], tell, self._options)
+        return deliver(self._release, self._devices[name], tell, self._options, self._uploads)
 
     def check(self, name: str, tell: Tell) -> None:
         from jetlane.remote.device import health

@@ -86,6 +86,7 @@ class Rollout:
         self._lock = threading.RLock()
         self._interrupt = threading.Event()
         self._polled = 0
+        self._own: set[int] = set()
         self._unconfirmed: set[str] = set()
         self._lost: Optional[LeaseLost] = None
         self._ended_elsewhere = False
@@ -384,6 +385,8 @@ class Rollout:
     def _record(self, kind: str, device: Optional[str] = None, runs: Optional[str] = None, /, **data: Any) -> None:
         with self._lock:
             event = self._ledger.append(self._id, kind, device, runs, **data)
+            if kind in CONTROLS:
+                self._own.add(event.number)
             self.state.apply(event)
             self._tell(lambda: self._observer.recorded(event, self.state))
 
@@ -407,6 +410,8 @@ class Rollout:
             raise self._lost
         for event in self._ledger.events(self._id, after=self._polled, kinds=CONTROLS):
             self._polled = event.number
+            if event.number in self._own:
+                continue
             with self._lock:
                 self.state.apply(event)
                 self._tell(lambda event=event: self._observer.recorded(event, self.state))  # type: ignore[misc]

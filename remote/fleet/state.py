@@ -51,6 +51,7 @@ class DeviceState:
         since: When it came into this state.
         offline_since: First failed contact since an orchestrator took the rollout up.
         attempts: Contacts that were lost since then.
+        runs: What it runs now, as far as this rollout knows.
         judged: False for a device that policy put back: its failure is not its own.
     """
 
@@ -62,6 +63,7 @@ class DeviceState:
     kind: str = ""
     changed: bool = False
     previous: Optional[str] = None
+    runs: Optional[str] = None
     since: float = 0.0
     offline_since: Optional[float] = None
     attempts: int = 0
@@ -231,6 +233,7 @@ class RolloutState:
         device.reason, device.kind, device.since = str(data.get("reason", "")), str(data.get("kind", "")), event.at
         device.changed = bool(data.get("changed", device.changed))
         device.previous = data.get("previous", device.previous)
+        device.runs = event.runs or device.runs
         device.judged = bool(data.get("judged", True))
         device.soaked = bool(data.get("soaked", False))
         device.facts.update(data.get("facts") or {})

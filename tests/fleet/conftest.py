@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Optional
 
 import pytest
@@ -162,3 +164,18 @@ def fresh_ledger(tmp_path: Path) -> Callable[[], str]:
         return f"sqlite:///{path}"
 
     return make
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of tests/remote: its releases and boards serve here too."""
+    path = Path(__file__).parent.parent / "remote" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"fleet_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_remote = _beside("conftest")
+models, make_release, release = _remote.models, _remote.make_release, _remote.release

@@ -240,6 +240,7 @@ def test_rollback_and_rollout(project: Project, flows) -> None:
     assert flows.run(project.path, flow="rollback", arguments=place) == {"virtual-jetson-1": one["release"]}
     assert one["release"] in live.read_text()
     forth = flows.run(project.path, flow="fleet-rollout", arguments={"release": two["release_path"], **place})
+    assert forth.pop("rollout") and forth.pop("outcome") == "succeeded"
     assert forth == {"release": two["release"], "devices": {"virtual-jetson-1": "active"}}
     relative = flows.run(project.path, flow="fleet-rollout", arguments={**place, "release": "releases/x"})
     assert relative["kind"] == "SpecError" and "absolute" in relative["error"]
@@ -277,7 +278,7 @@ def test_a_device_that_is_off_stops_the_rollout_there(project: Project, flows) -
     """Everything before it is kept, the report is drawn, the next device is left alone, the message says what to do."""
     inventory = "devices:\n  off: {host: 127.0.0.1, port: 9}\n  next: {host: 127.0.0.1, port: 9}\n"
     (project.folder / "inventory.yaml").write_text(inventory)
-    project.write({**project.spec, "name": "offline", "fleet": {"inventory": "inventory.yaml"}})
+    project.write({**project.spec, "name": "offline", "fleet": {"inventory": "inventory.yaml", "offline_window": 0}})
     outcome = flows.run(project.path)
     assert outcome["kind"] == "DeviceError"
     assert "did not go live on off; left as they were: next" in outcome["error"]

@@ -8,7 +8,8 @@ import pytest
 
 from jetlane.specs.schema import Gate
 from jetlane.tasks.baseline import Measured
-from jetlane.tasks.gate import Live, decide, read_live, remember_live, remember_measured
+from jetlane.tasks.gate import Live, decide, read_live, remember_measured
+from jetlane.tasks.live import remember_live
 from jetlane.tasks.workspace import Workspace
 
 NEW = Measured(model="new", map50=0.80, validation="data", labels=("car", "dog"))

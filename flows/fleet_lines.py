@@ -1,0 +1,54 @@
+"""A rollout in lines: what a terminal, a log or a pipe shows of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from jetlane.remote.fleet.observer import Progress
+from jetlane.remote.fleet.state import Event, RolloutState
+from jetlane.remote.fleet.views import first_line
+
+_QUIET = ("shipping", "building", "verifying", "rolling_back")
+
+
+class Lines:
+    """An ``Observer``: a line whenever a wave begins or ends, and whenever a device comes to a state that lasts."""
+
+    def recorded(self, event: Event, state: RolloutState) -> None:
+        text = self._text(event, state)
+        if text:
+            print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stdout, flush=True)
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def _text(self, event: Event, state: RolloutState) -> str:
+        data, kind = event.data, event.kind
+        waves = f"{int(data['wave']) + 1} of {len(state.waves)}" if "wave" in data else ""
+        if kind == "attached":
+            return f"rollout {state.id}: {len(state.devices)} devices in {len(state.waves)} waves"
+        if kind == "device":
+            return "" if data["state"] in _QUIET else self._device(event)
+        if kind == "reconciled":
+            return f"{event.device}: the ledger said {data['ledger']}, but {data['board']}"
+        return {
+            "wave_started": f"wave {waves}: {data.get('devices')} devices",
+            "wave_soaking": f"wave {waves}: its health is looked at again in {float(data.get('seconds') or 0):.0f} s",
+            "wave_ended": f"wave {waves} ended: {data.get('active')} active, {data.get('failed')} failed",
+            "approval_asked": f"wave {waves} waits for a person: jetlane fleet approve {state.id}",
+            "approved": f"wave {waves} approved by {data.get('by')}",
+            "rejected": str(data.get("reason")),
+            "paused": f"paused by {data.get('by')}; to go on: jetlane fleet resume {state.id}",
+            "resumed": f"resumed by {data.get('by')}",
+            "abort": f"aborted by {data.get('by')}",
+            "stopping": f"stopped: {data.get('reason')}",
+            "ended": f"ended: {data.get('outcome')}" + (f" ({data['reason']})" if data.get("reason") else ""),
+        }.get(kind, "")
+
+    def _device(self, event: Event) -> str:
+        data = event.data
+        reason = first_line(data.get("reason"))
+        state = "active, and well after the wave" if data.get("soaked") else str(data["state"])
+        if data["state"] == "unreachable" and not data.get("final"):
+            state = "not reached, tried again"
+        return f"{event.device}: {state}" + (f" ({reason})" if reason else "")

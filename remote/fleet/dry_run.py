@@ -1,0 +1,85 @@
+"""What a rollout would do, device by device. Boards are only read: nothing is sent to one, not even the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.fleet.policy import Policy, split
+from jetlane.specs.errors import DeviceError
+
+if TYPE_CHECKING:
+    from jetlane.remote.inventory import Device
+    from jetlane.remote.release import Release
+
+Row = dict[str, Any]
+
+
+def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapping[str, Any]) -> list[Row]:
+    """One row per device: its wave, what it runs, and what would be sent, built and switched.
+
+    A board that has not this workstation's agent is not asked any further: everything would be sent to it.
+
+    Raises:
+        ReleaseError: The folder is not a whole release.
+    """
+    from jetlane.remote.release import read_release
+
+    whole = read_release(release)
+    waves = split([device.name for device in devices], policy.waves)
+    numbers = {name: number + 1 for number, wave in enumerate(waves) for name in wave}
+    chosen = engines.options_of({"options": dict(options)})
+    with ThreadPoolExecutor(policy.concurrency) as pool:
+        found = pool.map(lambda device: _device(device, whole, chosen), devices)
+        return [{"device": device.name, "wave": numbers.get(device.name), **row} for device, row in zip(devices, found)]
+
+
+def _device(device: Device, release: Release, options: dict[str, Any]) -> Row:
+    try:
+        facts, status = _look(device)
+    except DeviceError as error:
+        if error.kind != "agent":
+            return _row(None, "?", "?", "?", error.what)
+        return _row(None, _megabytes(release.size), "yes", "yes", "has not this version's agent: it would be sent too")
+    current = status["current"]
+    try:
+        road = roads.choose(facts, release.manifest, options)
+    except AgentError as error:
+        return _row(current, "no", "no", "no", error.what)
+    key = engines.key_of(engines.recipe(release.manifest, road, facts, options))
+    here = status["releases"].get(release.id, "absent") is None
+    built = key in status["engines"]
+    live = current == release.id and here and built and status["verified"].get(release.id) == key
+    return _row(
+        current,
+        "no" if here else f"at most {_megabytes(release.size)}",
+        "no" if built else "yes",
+        "no" if live else "yes",
+        "runs it already" if live else f"by the {road} road",
+    )
+
+
+def _row(runs: Any, send: str, build: str, switch: str, note: str) -> Row:
+    return {"runs": runs, "send": send, "build": build, "switch": switch, "note": note}
+
+
+def _look(device: Device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts and status, from an agent that is there already.
+
+    Raises:
+        DeviceError: Not reached; or kind ``agent``: there is none, or another one.
+    """
+    from jetlane.remote.device import Agent
+    from jetlane.remote.ssh import connect
+
+    with connect(device) as connection:
+        agent = Agent(connection, None, place=False)
+        return agent.facts, agent.call("status")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

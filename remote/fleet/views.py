@@ -1,0 +1,89 @@
+"""What a ledger shows: the fleet as it is, the rollouts there were, every single event. Rows of plain values."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from jetlane.remote.fleet.ledger import Ledger
+from jetlane.remote.fleet.state import Event, RolloutState
+
+Row = dict[str, Any]
+
+
+def fleet(ledger: Ledger) -> list[Row]:
+    """One row per device that was ever part of a rollout: what it runs, its last state, when and why."""
+    rows: dict[str, Row] = {}
+    for event in ledger.latest():
+        row = rows.setdefault(str(event.device), {"device": event.device, "runs": None})
+        if event.runs is not None:
+            row["runs"] = event.runs
+        row.update(rollout=event.rollout, state=event.data.get("state", event.kind), since=when(event.at))
+        row["reason"] = first_line(event.data.get("reason") or event.data.get("board"))
+    order = ("device", "runs", "state", "since", "rollout", "reason")
+    return [{name: row[name] for name in order} for _, row in sorted(rows.items())]
+
+
+def devices(state: RolloutState) -> list[Row]:
+    """One row per device of one rollout, in the order of its waves."""
+    return [
+        {
+            "device": device.name,
+            "wave": device.wave + 1,
+            "state": device.state if device.final or device.state != "unreachable" else "waiting",
+            "since": when(device.since),
+            "engine": device.facts.get("engine", ""),
+            "bytes": device.facts.get("bytes"),
+            "seconds": round(sum((device.facts.get("seconds") or {}).values()), 1) or None,
+            "reason": first_line(device.reason),
+        }
+        for device in state.devices.values()
+    ]
+
+
+def history(ledger: Ledger, limit: Optional[int] = None) -> list[Row]:
+    """One row per rollout, the newest first."""
+    return [overview(ledger.state(rollout)) for rollout in ledger.rollouts(limit)]
+
+
+def overview(state: RolloutState) -> Row:
+    """One rollout in a row."""
+    return {
+        "rollout": state.id,
+        "operation": state.operation,
+        "release": state.release,
+        "state": state.phase,
+        "wave": f"{max(state.wave + 1, 0)}/{len(state.waves)}",
+        "devices": len(state.devices),
+        "active": state.count("active"),
+        "failed": state.failures,
+        "began": when(state.started),
+        "seconds": round(state.changed_at - state.started, 1),
+        "reason": first_line(state.reason or state.stopping),
+    }
+
+
+def audit(ledger: Ledger, rollout: Optional[str] = None, device: Optional[str] = None) -> list[Row]:
+    """Every event, in order."""
+    return [_line(event) for event in ledger.events(rollout, device)]
+
+
+def _line(event: Event) -> Row:
+    return {
+        "number": event.number,
+        "at": when(event.at),
+        "rollout": event.rollout,
+        "event": event.kind,
+        "device": event.device,
+        "runs": event.runs,
+        "data": dict(event.data),
+    }
+
+
+def when(at: float) -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def first_line(text: Any) -> str:
+    return str(text or "").partition("\n")[0]

@@ -1,0 +1,309 @@
+"""A release to a fleet, as a run, a command or a flow asks for it; the engine itself is ``jetlane.remote.fleet``.
+
+Needs no Prefect: that may look on as an observer, or lend its threads as an executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from jetlane.remote.fleet import state as states
+from jetlane.remote.fleet.policy import Policy, seconds
+from jetlane.specs.errors import DeviceError
+from jetlane.specs.schema import Build, Fleet
+from jetlane.tasks.run_facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
+from jetlane.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.fleet.ledger import Ledger
+    from jetlane.remote.fleet.observer import Observer
+    from jetlane.remote.fleet.rollout import Approver
+    from jetlane.remote.fleet.state import DeviceState, RolloutState
+    from jetlane.remote.fleet.work import Executor
+    from jetlane.remote.inventory import Device
+
+#: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
+_PICTURED = 1
+
+
+@dataclass
+class Listeners:
+    """Who has a part in a rollout beside the engine.
+
+    Attributes:
+        observer: Watches.
+        approver: Asks a person between waves; without one the answer comes through the ledger.
+        executor: Where devices are worked on; threads of this process unless given.
+    """
+
+    observer: Optional[Observer] = None
+    approver: Optional[Approver] = None
+    executor: Optional[Executor] = None
+
+    def as_arguments(self) -> dict[str, Any]:
+        return {"observer": self.observer, "approver": self.approver, "executor": self.executor}
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """A rollout that has ended.
+
+    Attributes:
+        devices: One entry per device, in inventory order.
+        outcome: ``succeeded``, ``incomplete`` (failures within what the fleet's policy bears), ``stopped``, ...
+        reason: Why it was stopped.
+        runs: What each device runs, of those that the rollout changed.
+    """
+
+    rollout: str
+    release: str
+    outcome: str
+    reason: str = ""
+    devices: tuple[DeviceFacts, ...] = ()
+    runs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        """Whether the release is what the fleet runs now."""
+        return self.outcome in (states.SUCCEEDED, states.INCOMPLETE)
+
+
+def policy_of(fleet: Fleet) -> Policy:
+    """The engine's form of what a spec says."""
+    return Policy(
+        waves=tuple(fleet.waves),
+        max_failures=fleet.max_failures,
+        min_sample=fleet.min_sample,
+        soak=seconds(fleet.soak),
+        approval=fleet.approval,
+        on_failure=fleet.on_failure,
+        offline_window=seconds(fleet.offline_window),
+        concurrency=fleet.concurrency,
+    )
+
+
+def options_of(build: Build) -> dict[str, Any]:
+    """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``."""
+    return {
+        "precision": build.precision,
+        "batch": build.max_batch,
+        "workspace_mb": build.workspace_mb,
+        "dla_core": build.dla_core,
+        "timing_cache": build.timing_cache,
+        "before": build.before,
+        "after": build.after,
+    }
+
+
+def roll_out(
+    release: Path,
+    devices: Sequence[Device],
+    fleet: Fleet,
+    build: Build,
+    ledger: Ledger,
+    listeners: Optional[Listeners] = None,
+    retry_failed: bool = False,
+) -> Rolled:
+    """Bring a release to devices, wave by wave; an unfinished rollout of the same is taken up where it was.
+
+    Args:
+        retry_failed: Only those that failed in the last rollout of this release.
+
+    Raises:
+        ReleaseError: The folder is not a whole release.
+        DeviceError: Another rollout is at work on one of the devices.
+    """
+    from jetlane.remote.fleet.begin import Request, addresses_of, begin, failed_before
+    from jetlane.remote.fleet.boards import SshBoards
+    from jetlane.remote.fleet.rollout import Rollout
+    from jetlane.remote.release import read_release
+    from jetlane.remote.transfer import Uploads
+
+    whole = read_release(release)
+    if retry_failed:
+        names = failed_before(ledger, whole.id, [device.name for device in devices])
+        devices = [device for device in devices if device.name in names]
+    options = options_of(build)
+    rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=options))
+    reports = Reports()
+    boards = SshBoards({device.name: device for device in devices}, release, options, Uploads())
+    engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
+    return _rolled(engine.run(), devices, reports)
+
+
+def roll_back(
+    devices: Sequence[Device],
+    fleet: Fleet,
+    build: Build,
+    ledger: Ledger,
+    listeners: Optional[Listeners] = None,
+    release: str = "",
+) -> Rolled:
+    """Put devices back to their previous release, or to one that they kept; a rollback that was cut is taken up.
+
+    Raises:
+        DeviceError: A rollout is at work on one of the devices.
+    """
+    from dataclasses import replace
+
+    from jetlane.remote.fleet.begin import ROLLBACK_POLICY, Request, addresses_of, begin
+    from jetlane.remote.fleet.boards import SshBoards
+    from jetlane.remote.fleet.rollout import Rollout
+
+    given = policy_of(fleet)
+    policy = replace(ROLLBACK_POLICY, offline_window=given.offline_window, concurrency=given.concurrency)
+    options = options_of(build)
+    request = Request(addresses_of(devices), release, policy, operation=states.ROLLBACK, options=options)
+    boards = SshBoards({device.name: device for device in devices}, options=options)
+    engine = Rollout(ledger, begin(ledger, request), boards, **(listeners or Listeners()).as_arguments())
+    return _rolled(engine.run(), devices, Reports())
+
+
+def put_back(
+    devices: Sequence[Device],
+    fleet: Fleet,
+    build: Build,
+    ledger: Ledger,
+    workspace: Workspace,
+    listeners: Optional[Listeners] = None,
+    release: str = "",
+    whole: bool = True,
+) -> dict[str, str]:
+    """``roll_back``, and a note of what is live now; returns {device: the release that it runs now}.
+
+    Args:
+        whole: These devices speak for the fleet.
+
+    Raises:
+        DeviceError: A device could not be put back; the others were.
+    """
+    from jetlane.tasks.live import remember_live
+
+    rolled = roll_back(devices, fleet, build, ledger, listeners, release)
+    bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
+    if bad:
+        raise DeviceError(
+            f"not put back: {_some([device.name for device in bad])}",
+            bad[0].reason or rolled.reason,
+            "mend the cause and run again; the others went back",
+        )
+    if whole and len(set(rolled.runs.values())) == 1:
+        remember_live(workspace, next(iter(rolled.runs.values())))
+    return dict(rolled.runs)
+
+
+def refuse_failures(rolled: Rolled) -> None:
+    """End a command whose fleet is not as it should be.
+
+    Raises:
+        DeviceError: With the first device's reason, and who was left out.
+    """
+    if rolled.live:
+        return
+    bad = [device for device in rolled.devices if device.state == FAILED]
+    left = [device.name for device in rolled.devices if device.state == SKIPPED]
+    rest = f"; left as they were: {_some(left)}" if left else ""
+    raise DeviceError(
+        f"the release did not go live on {_some([device.name for device in bad]) or 'the whole fleet'}{rest}",
+        bad[0].reason if bad else rolled.reason,
+        "mend the cause and run again: what was done is not done again",
+    )
+
+
+@contextmanager
+def devices_of(
+    fleet: Fleet, workspace: Workspace, names: Optional[Sequence[str]] = None, key: Optional[bytes] = None
+) -> Iterator[Sequence[Device]]:
+    """The devices of an inventory, or virtual Jetsons that are switched on while they are needed.
+
+    Args:
+        names: Only these.
+
+    Raises:
+        SpecError: The inventory is wrong (file, line, column), or does not list a name.
+    """
+    from jetlane.remote.inventory import load_inventory
+
+    def chosen(path: Path) -> Sequence[Device]:
+        inventory = load_inventory(path)
+        return [inventory.device(name) for name in names] if names else inventory.devices
+
+    if fleet.inventory is not None:
+        yield chosen(Path(fleet.inventory))
+        return
+    from jetlane.remote import virtual
+    from jetlane.remote.signing import project_key
+
+    folder = workspace.root / "virtual"
+    with workspace.lock("virtual"):
+        public = project_key(workspace.root).public if key is None else key
+        inventory = virtual.start(folder, virtual.numbered(fleet.virtual), key=public).inventory
+        try:
+            yield chosen(inventory)
+        finally:
+            if not (folder / virtual.STAYS).exists():
+                virtual.stop(folder)
+
+
+@contextmanager
+def ledger_of(fleet: Fleet, workspace: Workspace) -> Iterator[Ledger]:
+    """The fleet's ledger, closed at the end."""
+    from jetlane.remote.fleet.ledger import Ledger
+
+    ledger = Ledger.of(workspace.root, fleet.ledger)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+class Reports:
+    """What the deliveries reported; of all but one device without its detections."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, DeviceReport] = {}
+
+    def take(self, report: DeviceReport) -> None:
+        if len(self._reports) >= _PICTURED:
+            report.detections = []
+        self._reports[report.name] = report
+
+    def facts(self, device: Device, known: DeviceState) -> DeviceFacts:
+        """One device as the report shows it."""
+        if known.state != states.ACTIVE:
+            state = FAILED if known.failed else known.state  # skipped, or rolled back as it was asked to be
+            reason = known.reason if known.state in (FAILED, state) else f"{known.state}: {known.reason}"
+            return DeviceFacts(device.name, device.address, state, reason)
+        state = states.ACTIVE if known.changed else UNCHANGED
+        report = self._reports.get(device.name)
+        if report is None:  # it could not be asked anew
+            return DeviceFacts(device.name, device.address, state, known.reason)
+        return DeviceFacts(
+            name=device.name,
+            host=device.address,
+            state=state,
+            reason="; ".join([*report.skipped, *report.notes]),
+            road=report.road,
+            board=dict(report.board),
+            engine_key=report.engine,
+            bytes_sent=report.bytes_sent,
+            seconds=dict(report.seconds),
+            agreement=dict(report.agreement),
+            detections=tuple(report.detections),
+        )
+
+
+def _rolled(state: RolloutState, devices: Sequence[Device], reports: Reports) -> Rolled:
+    reached = [device for device in devices if device.name in state.devices]
+    facts = tuple(reports.facts(device, state.devices[device.name]) for device in reached)
+    runs = {device.name: device.runs for device in state.devices.values() if device.runs}
+    return Rolled(state.id, state.release, state.outcome, state.reason, facts, runs)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
