@@ -3,11 +3,10 @@
 import hashlib
 import json
 import os
-import shutil
 from typing import Any, Dict, Optional
 
 from .caches import Caches
-from .files import read_json, sha256_file, sync_folder, write_bytes, write_json
+from .files import read_json, remove, sha256_file, sync_folder, write_bytes, write_json
 from .store import Store
 
 #: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
@@ -74,12 +73,12 @@ def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
 def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[str, Any]:
     """Put a finished engine under its key."""
     folder, part = store.path("engines", key), store.path("engines", key + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    remove(part)
     os.makedirs(part, mode=0o700)
     write_bytes(os.path.join(part, "engine"), engine)
     entry = dict(facts, key=key, size=len(engine), sha256=hashlib.sha256(engine).hexdigest())
     write_json(os.path.join(part, "engine.json"), entry)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     os.replace(part, folder)
     sync_folder(store.path("engines"))
     return entry

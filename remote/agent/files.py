@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 from typing import Any, Optional, Union
 
@@ -51,6 +52,14 @@ def make_folder(path: str) -> None:
     except FileExistsError:
         if not is_folder(path):
             raise displaced(path)
+
+
+def remove(path: str) -> None:
+    """Remove a folder with all that is in it; of a link, the link."""
+    if os.path.islink(path):
+        os.unlink(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def displaced(path: str) -> AgentError:

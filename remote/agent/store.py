@@ -43,7 +43,7 @@ class Store(object):
         self.root = os.path.realpath(root)
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
-            for folder in ("releases", "engines", "reports", "build"):
+            for folder in ("releases", "engines", "reports", "build", "logs", "caches"):
                 make_folder(self.path(folder))
         except OSError as error:
             raise AgentError(
