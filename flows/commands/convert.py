@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.flows.commands import choices
+
 if TYPE_CHECKING:
     from jetlane.tasks.ssd.options import ConvertOptions
     from jetlane.tasks.ssd.params import PluginParams
-
-_anchors = click.option(
-    "--anchors",
-    type=click.Choice(["auto", "plugin", "constant"]),
-    default="auto",
-    help="How the anchors travel; auto: GridAnchor_TRT where it makes them exactly.",
-)
-_normalize = click.option(
-    "--normalize",
-    type=click.Choice(["host", "engine"]),
-    default="host",
-    help="Who normalises pixels; an engine that does is fed 0 to 255.",
-)
 
 
 @click.command()
@@ -31,52 +22,97 @@ _normalize = click.option(
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write into; not needed to --explain.")
 @click.option("--explain", is_flag=True, help="Show layers, shapes, costs, and what was done to the graph.")
-@_anchors
-@_normalize
-def convert(frozen: Path, config: Path, output: Optional[Path], explain: bool, anchors: str, normalize: str) -> None:
-    """Convert FROZEN (frozen_inference_graph.pb) with its pipeline CONFIG to UFF and ONNX."""
+@choices.together(choices.anchors, choices.normalize, choices.top_k, choices.nvidia_python, choices.python)
+def convert(
+    frozen: Path,
+    config: Path,
+    output: Optional[Path],
+    explain: bool,
+    anchors: str,
+    normalize: str,
+    top_k: Optional[int],
+    nvidia_python: Optional[str],
+    python: Optional[str],
+) -> None:
+    """Convert FROZEN with its pipeline CONFIG to UFF and ONNX.
+
+    FROZEN is a frozen_inference_graph.pb; or the SavedModel folder of a TensorFlow 2 export, which TensorFlow freezes
+    first.
+    """
     if output is None and not explain:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    options = _options(anchors, normalize)
-    if explain:
-        from jetlane.tasks.conversion import explain_model
-        from jetlane.tasks.explain import as_text
+    if explain and nvidia_python is not None:
+        raise click.UsageError("--explain accounts for jetlane's own conversion; leave --nvidia-python out.")
+    options = _options(anchors, normalize, top_k)
+    with _frozen(frozen, python) as graph:
+        if explain:
+            from jetlane.tasks.conversion import explain_model
+            from jetlane.tasks.explain import as_text
 
-        click.echo(as_text(explain_model(frozen, config, options)))
-    if output is not None:
-        _convert(frozen, config, output, options)
+            click.echo(as_text(explain_model(graph, config, options)))
+        if output is not None:
+            _convert(graph, config, output, options, nvidia_python)
 
 
-def _convert(frozen: Path, config: Path, output: Path, options: ConvertOptions) -> None:
+def _convert(frozen: Path, config: Path, output: Path, options: ConvertOptions, nvidia_python: Optional[str]) -> None:
     from jetlane.tasks.conversion import convert_model
 
-    facts = convert_model(frozen, config, output, options)
+    facts = convert_model(frozen, config, output, options, nvidia_python)
     for name, size in facts["files"].items():
         click.echo(f"{output / name}  {size:,} bytes")
+    if facts["nvidia"]:
+        click.echo(f"converted by NVIDIA's uff {facts['nvidia']['uff']}, in {nvidia_python}")
     for note in facts["notes"]:
         click.echo(f"note: {note}")
     if facts["unproven"]:
         click.echo(f"note: unproven in UFF, so UFF boards would be left out: {', '.join(facts['unproven'])}")
 
 
+@contextmanager
+def _frozen(model: Path, python: Optional[str]) -> Iterator[Path]:
+    """The frozen graph: as given, or made of a SavedModel for as long as it is needed."""
+    if not model.is_dir():
+        yield model
+        return
+    from jetlane.specs.errors import GraphError
+
+    if not (model / "saved_model.pb").is_file():
+        raise GraphError(
+            f"{model} is no SavedModel", "it holds no saved_model.pb", "name a frozen graph or a SavedModel"
+        )
+    import shutil
+    import tempfile
+
+    from jetlane.tasks.odapi.client import OdapiChild
+
+    folder = Path(tempfile.mkdtemp(prefix="jetlane-freeze-"))
+    with OdapiChild(python, folder / "tensorflow.log") as child:
+        child.freeze(model, folder)  # where it fails, the log that the error names stays
+    try:
+        yield folder / "frozen_inference_graph.pb"
+    finally:
+        shutil.rmtree(folder)
+
+
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("frozen", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print plugins.json.")
-@_anchors
-@_normalize
-def plugins(config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str) -> None:
+@choices.together(choices.anchors, choices.normalize, choices.top_k)
+def plugins(
+    config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str, top_k: Optional[int]
+) -> None:
     """Show the TensorRT plugin parameters of a pipeline CONFIG, held against the FROZEN graph where one is given."""
     from jetlane.tasks.conversion import derive_plugins
 
-    params = derive_plugins(config, frozen, _options(anchors, normalize))
+    params = derive_plugins(config, frozen, _options(anchors, normalize, top_k))
     click.echo(json.dumps(params.to_json(), indent=2) if as_json else _table(params))
 
 
-def _options(anchors: str, normalize: str) -> ConvertOptions:
+def _options(anchors: str, normalize: str, top_k: Optional[int]) -> ConvertOptions:
     from jetlane.tasks.ssd.options import ConvertOptions
 
-    return ConvertOptions(anchors, normalize)
+    return ConvertOptions(anchors, normalize, top_k)
 
 
 def _table(params: PluginParams) -> str:

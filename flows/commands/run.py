@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from jetlane.flows.commands import choices
+
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
 
@@ -34,6 +36,10 @@ def run(options: dict[str, Any], spec: Path, force: bool) -> None:
 @click.option("--name", help="Name of the release; default: the graph's folder.")
 @click.option("--label-map", type=click.Path(path_type=Path), help="label_map.pbtxt with the names of the classes.")
 @click.option("--images", multiple=True, help="Sample images (files or patterns); default: synthetic ones.")
+@choices.together(choices.anchors, choices.normalize, choices.nvidia_python)
+@click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although an operation was never seen in UFF.")
+@click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
+@choices.python
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 @click.pass_obj
 def deploy(
@@ -44,17 +50,31 @@ def deploy(
     name: Optional[str],
     label_map: Optional[Path],
     images: tuple[str, ...],
+    anchors: str,
+    normalize: str,
+    nvidia_python: Optional[str],
+    allow_unproven: bool,
+    precision: Optional[str],
+    python: Optional[str],
     workspace: Path,
 ) -> None:
-    """Convert FROZEN (frozen_inference_graph.pb) with its pipeline CONFIG, prove it and bring it to a fleet."""
+    """Convert FROZEN with its pipeline CONFIG, prove it and bring it to a fleet.
+
+    FROZEN is a frozen_inference_graph.pb, or the SavedModel folder of a TensorFlow 2 export. A spec can say more
+    (validation data for the gate, tolerances, waves): see `jetlane run`.
+    """
     import re
 
     from jetlane.specs.load import spec_from_data
 
     default = re.sub(r"[^a-z0-9_-]+", "-", frozen.resolve().parent.name.lower()).strip("-_") or "model"
+    convert: dict[str, Any] = {"anchors": anchors, "normalize": normalize, "allow_unproven": allow_unproven}
+    if nvidia_python is not None:
+        convert |= {"backend": "nvidia", "nvidia_python": nvidia_python}
     data: dict[str, Any] = {
         "name": name or default,
-        "model": {"frozen_graph": str(frozen), "pipeline_config": str(config)},
+        "model": {"saved_model" if frozen.is_dir() else "frozen_graph": str(frozen), "pipeline_config": str(config)},
+        "convert": convert,
         "fleet": {"inventory": str(inventory)},
         "workspace": str(workspace),
     }
@@ -62,6 +82,10 @@ def deploy(
         data["dataset"] = {"label_map": str(label_map)}
     if images:
         data["verify"] = {"images": list(images)}
+    if precision is not None:
+        data["build"] = {"precision": precision}
+    if python is not None:
+        data["train"] = {"python": python}
     _run(spec_from_data(data, Path.cwd()), False, options["debug"])
 
 

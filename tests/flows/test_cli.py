@@ -137,3 +137,54 @@ def test_deploy_names_a_graph_that_is_not_there(tmp_path: Path, golden_model: Pa
     done = jetlane("deploy", graph + "x", config, "--to", "inventory.yaml", cwd=tmp_path)
     assert done.returncode == 2 and "model.frozen_graph: no such file" in done.stderr
     assert "there is frozen_inference_graph.pb" in done.stderr
+
+
+def test_what_deploy_is_told_is_what_a_spec_would_say(
+    tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from jetlane.flows.commands import run as commands
+
+    specs = []
+    monkeypatch.setattr(commands, "_run", lambda spec, force, debug: specs.append(spec))
+    monkeypatch.chdir(tmp_path)
+    Path("inventory.yaml").write_text("devices:\n  nano: {host: 10.0.0.1}\n")
+    Path("My Model/saved_model").mkdir(parents=True)
+    config = str(golden_model / "pipeline.config")
+    options = ["--normalize", "engine", "--anchors", "constant", "--allow-unproven", "--precision", "fp16"]
+    options += ["--python", sys.executable, "--nvidia-python", sys.executable, "--to", "inventory.yaml"]
+    for model in ("My Model/saved_model", str(golden_model / "frozen_inference_graph.pb")):
+        done = CliRunner().invoke(commands.deploy, [model, config, *options], obj={"debug": False})
+        assert done.exception is None, done.output
+    first, second = specs
+    assert first.name == "my-model" and first.model.saved_model == str(tmp_path / "My Model" / "saved_model")
+    assert second.model.frozen_graph == str(golden_model / "frozen_inference_graph.pb")
+    for spec in specs:
+        assert spec.convert.model_dump() == {
+            "anchors": "constant",
+            "normalize": "engine",
+            "allow_unproven": True,
+            "backend": "nvidia",
+            "nvidia_python": sys.executable,
+        }
+        assert spec.build.precision == "fp16" and spec.train.python == sys.executable
+    plain = CliRunner().invoke(commands.deploy, [model, config, "--to", "inventory.yaml"], obj={"debug": False})
+    assert plain.exception is None and specs[-1].convert == type(specs[-1].convert)()
+
+
+def test_convert_takes_a_saved_model_and_all_choices(tmp_path: Path, golden_model: Path, stand_in: Path) -> None:
+    """TensorFlow's part, the freezing, is done by the stand-in."""
+    config = str(golden_model / "pipeline.config")
+    (tmp_path / "model").mkdir()
+    command = ["convert", "model", config, "-o", "out", "--python", str(stand_in), "--top-k", "300"]
+    refused = jetlane(*command, cwd=tmp_path)
+    assert refused.returncode == 1 and "it holds no saved_model.pb" in refused.stderr
+    (tmp_path / "model" / "saved_model.pb").write_text("graph")
+    done = jetlane(*command, cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert done.returncode == 0 and "topK is raised from 100 to 300" in done.stdout, done.stderr
+    assert "topK=300" in (tmp_path / "out" / "config.py").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
+    lost = jetlane(*command, "--nvidia-python", "no-such-python", cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert lost.returncode == 1 and "cannot be started: no-such-python" in lost.stderr
+    assert "Traceback" not in lost.stderr + refused.stderr
