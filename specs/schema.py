@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Optional, Union
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
@@ -23,7 +23,12 @@ BatchSize = Annotated[int, Field(ge=1, le=4096)]
 DEFAULT_STEPS = 20_000
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
-ComputeCapability = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$")]
+#: In YAML without quotes it is a number.
+ComputeCapability = Annotated[
+    str,
+    BeforeValidator(lambda given: str(given) if isinstance(given, float) else given),
+    StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$"),
+]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt_eras import era_of
 from jetlane.remote.agent.trt_strongly_typed import StronglyTyped
 from jetlane.specs.errors import PreflightError
+from jetlane.specs.schema import Preflight
 from jetlane.tasks.conversion import convert_model
+from jetlane.tasks.preflight import refuse_missing_builder
 from jetlane.tasks.proof.tensorrt_rtx import MODULE, compile_here, compile_model, main, refuse_missing
 
 CAPABILITIES = ("8.6", "8.9")
@@ -175,7 +178,9 @@ def test_a_compute_capability_it_does_not_know(trt: Any, file: Path) -> None:
 
 def test_without_the_extra_the_remedy_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for attempt in (refuse_missing, lambda: compile_model(file, CAPABILITIES)):
+    asks = SimpleNamespace(spec=SimpleNamespace(preflight=Preflight(tensorrt_rtx=True)))
+    refuse_missing_builder(SimpleNamespace(spec=SimpleNamespace(preflight=Preflight())))
+    for attempt in (refuse_missing, lambda: compile_model(file, CAPABILITIES), lambda: refuse_missing_builder(asks)):
         with pytest.raises(PreflightError, match="TensorRT-RTX is not installed") as caught:
             attempt()
         assert "pip install 'jetlane[rtx]'" in caught.value.remedy

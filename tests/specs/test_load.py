@@ -30,6 +30,11 @@ def test_the_shortest_spec_is_a_name_and_a_data_set(write, tmp_path: Path) -> No
     assert spec.workspace == str(tmp_path / ".jetlane")
 
 
+def test_a_compute_capability_needs_no_quotes(write) -> None:
+    spec = load_spec(write("name: a\ndataset: {shapes: {}}\npreflight: {compute_capabilities: [8.6, '12.0', 7.5]}\n"))
+    assert spec.preflight.compute_capabilities == ["8.6", "12.0", "7.5"] and not spec.preflight.tensorrt_rtx
+
+
 @pytest.mark.parametrize("example", ["shapes.yaml", "nano-fleet/spec.yaml"])
 def test_the_examples_are_good_specs(repository: Path, example: str) -> None:
     if example.startswith("nano"):
@@ -50,6 +55,7 @@ WRONG = [
     ("name: a\ndataset: {shapes: {}}\ntrain: {steps: yes}\n", "3:16", ["given true", "whole number"]),
     ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 0}\n", "3:16", ["given 0", "at least 1"]),
     ("name: a\ndataset: {shapes: {}}\nbuild: {precision: int4}\n", "3:20", ["'int4'", "'fp32' or 'fp16'"]),
+    ("name: a\ndataset: {shapes: {}}\npreflight: {compute_capabilities: [sm_86]}\n", "3:36", ["'sm_86'", "[0-9]"]),
     ("name: a\ndataset: {shapes: {}}\nfleet: 3\n", "3:8", ["a mapping with inventory, virtual"]),
     ("name: A b\ndataset: {shapes: {}}\n", "1:7", ["'A b'", "^[a-z0-9]"]),
     ("dataset: {shapes: {}}\n", "1:1", ["the key name is missing"]),
