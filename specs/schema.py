@@ -26,8 +26,8 @@ TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
 #: In YAML without quotes it is a number.
 ComputeCapability = Annotated[
     str,
-    BeforeValidator(lambda given: str(given) if isinstance(given, float) else given),
     StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$"),
+    BeforeValidator(lambda given: str(given) if isinstance(given, float) else given),
 ]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
