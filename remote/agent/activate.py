@@ -60,8 +60,8 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         _check(store, str(release))
         switch = store.switching()
         if switch is not None:  # it is left unfinished: nobody wants to know any more whether it is healthy
-            done = store.pointed("current") == switch["release"]
-            _restore(store, "previous", switch.get("current" if done else "previous"))
+            if store.pointed("current") != switch["release"]:
+                _restore(store, "previous", switch.get("previous"))
             store.settled()
         current = store.pointed("current")
         if current != release:
@@ -82,7 +82,6 @@ def health(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         cut = switch is not None and switch["release"] == current
         found = checks.check(store, current, store.new_log("health"), window=cut)
         if switch is not None and cut:
-            _restore(store, "previous", switch.get("current"))
             store.settled()
         return found
 
@@ -132,7 +131,6 @@ def _give_up(store: Store, switch: Dict[str, Any], error: Exception, log: str, s
         store.settled()
         now = "%s runs, as was asked for" % release
     else:
-        store.begin(dict(switch, failed=True))
         say("going back to %s" % before)
         now = _go_back(store, switch, log, say)
     raise AgentError(
@@ -192,11 +190,10 @@ def _settle(store: Store, wanted: str, log: str, say: Say) -> None:
     if switch is None:
         return
     say("settling the switch to %s, which was cut off" % switch["release"])
-    if switch.get("failed") or store.pointed("current") != switch["release"]:
+    if store.pointed("current") != switch["release"]:
         _go_back(store, switch, log, say)
         return
     try:
-        _restore(store, "previous", switch.get("current"))
         _finish(store, switch["release"], log, say)
     except (AgentError, OSError) as error:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -155,3 +158,43 @@ def board_python() -> Callable[[str], str]:
 def python36(board_python: Callable[[str], str]) -> str:
     """The Python of JetPack 4."""
     return board_python("3.6")
+
+
+@pytest.fixture(scope="session")
+def _cudart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler for the stub of CUDA's runtime library")
+    library = tmp_path_factory.mktemp("cuda") / "libcudart.so"
+    source = Path(__file__).with_name("cudart_stub.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+@pytest.fixture
+def cudart(_cudart: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A stub in the place of CUDA's runtime library, as a ctypes library; nothing of it may be left at the end."""
+    from jetlane.remote.agent import cuda
+
+    monkeypatch.setattr(cuda, "_SONAMES", (str(_cudart),))
+    monkeypatch.setattr(cuda, "_mapped", list)
+    library = ctypes.CDLL(str(_cudart))
+    library.stubKnows.argtypes = [ctypes.c_void_p]
+    library.stubCapability(5, 3)
+    before = library.stubAlive()
+    yield library
+    assert library.stubAlive() == before, "memory, streams or events were not freed"
+
+
+@pytest.fixture
+def put_double(cudart: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Put the double of an era in tensorrt's place; gives its board."""
+    from tests.remote import doubles
+
+    def put(era: str) -> Any:
+        double = doubles.make(era)
+        double.board.knows = lambda address: bool(cudart.stubKnows(address))
+        monkeypatch.setitem(sys.modules, "tensorrt", double.module)
+        return double.board
+
+    return put
