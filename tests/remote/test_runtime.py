@@ -17,10 +17,16 @@ import numpy as np
 import pytest
 
 from jetlane.remote import virtual
-from jetlane.remote.agent import roads, runtime, verify
+from jetlane.remote.agent import engines, roads, runtime, verify
+from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.nms import suppress
+from jetlane.remote.agent.store import Store
 from jetlane.remote.delivery import deliver
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.runtime_file import NAME, runtime_file
+from jetlane.tasks.bundle.release import write_release
+from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
 
 _ASK = """
 import json, sys
@@ -172,6 +178,48 @@ def test_an_engine_of_another_tensorrt_is_not_loaded(
     with pytest.raises(loaded.AgentError, match=r"by TensorRT 8\.2\.1\.8, and this is TensorRT 8\.5\.2\.2") as caught:
         loaded.Detector(str(root))
     assert caught.value.kind == "stale"
+
+
+@pytest.mark.parametrize("era", ["5", "7", "8.2", "8.6", "10.3", "11"])
+def test_runs_an_engine_of_every_tensorrt(
+    era: str, put_double: Any, models: Any, loaded: ModuleType, tmp_path: Path
+) -> None:
+    """Against doubles of TensorRT, whose engines onnxruntime computes."""
+    board = put_double(era)
+    road = "uff" if era in ("5", "7", "8.2", "8.6") else "onnx"
+    images = models.images(2)
+    params = PluginParams(InputSpec(models.SIZE, models.SIZE), Nms(4, 8, models.KEEP, 0.6), 10, ((4, 4),), None)
+    store = Store(str(tmp_path / "agent"))
+    release = write_release(
+        tmp_path / "agent" / "releases",
+        "small",
+        files={"model.uff": models.small_model(), "model.trt.onnx": models.heads_model()},
+        samples=images,
+        expected=[Detections([], [], [])] * 2,
+        params=params,
+        labels=["circle", "square", "triangle"],
+    )
+    manifest = store.manifest(release)
+    options = engines.options_of({"options": {"workspace_mb": 64}})
+    model = str(tmp_path / "agent" / "releases" / release / manifest["roads"][road])
+    plan = roads.module(road).build(model, manifest, options, lambda note: None)
+    recipe = engines.recipe(manifest, road, {"tensorrt": {"version": board.version}}, options)
+    engines.keep(store, "key", plan, {"recipe": recipe})
+    store.remember_verified(release, "key")
+    with loaded.Detector(str(tmp_path / "agent" / "releases" / release), threshold=0.0) as detector:
+        for image in images:
+            pixels, content = to_input(image, manifest["input"])
+            outputs = board.compute(Path(model).read_bytes(), pixels[None])
+            if road == "uff":
+                rows, count = outputs["NMS"][0, 0], int(outputs["NMS_1"].item())
+            else:
+                rows, count = suppress(outputs["boxes"][0], outputs["scores"][0], manifest["nms"])
+            wanted = Detections.from_nms(rows, count, content)
+            boxes, labels, scores = detector.detect(image)
+            np.testing.assert_array_equal(boxes, wanted.boxes)
+            np.testing.assert_array_equal(labels, wanted.labels)
+            np.testing.assert_array_equal(scores, wanted.scores)
+            assert len(wanted) > 0
 
 
 def test_a_traceback_through_it_shows_the_agents_lines(loaded: ModuleType) -> None:
