@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any, Optional
 
 import numpy as np
@@ -12,8 +13,8 @@ from jetlane.tasks.graph.graph import Graph, Node, node_of, port_of
 from jetlane.tasks.graph.shape_ops import SHAPE_OPS, Fact, Shape, Unknown
 from jetlane.tasks.graph.value_ops import VALUE_OPS
 
-#: Values larger than this are not computed (a damaged graph may ask for anything).
-_MAX_ELEMENTS = 1 << 26
+#: Bytes of one value, and of all values that are computed: a damaged graph may ask for anything in a few bytes.
+_LARGEST_VALUE, _MOST_BYTES = 1 << 26, 1 << 28
 
 
 class Evaluator:
@@ -27,6 +28,7 @@ class Evaluator:
     def __init__(self, graph: Graph, shapes: Optional[Mapping[str, Shape]] = None) -> None:
         self._graph = graph
         self._facts: dict[str, list[Fact]] = {}
+        self._left = _MOST_BYTES
         self._given = {ref: Fact(tuple(shape)) for ref, shape in (shapes or {}).items()}
 
     def fact(self, ref: str) -> Fact:
@@ -86,7 +88,9 @@ class Evaluator:
                 continue
             todo.pop()
             inputs = [self._known(ref) or Fact() for ref in refs]
-            self._facts[current] = _infer(node, inputs)
+            facts = self._facts[current] = _infer(node, inputs, min(self._left, _LARGEST_VALUE))
+            if node.op != "Const":
+                self._left -= sum(fact.value.nbytes for fact in facts if fact.value is not None)
 
     def _first_unknown(self, ref: str) -> Node:
         node = self._graph[ref]
@@ -100,36 +104,37 @@ class Evaluator:
         return node
 
 
-def _infer(node: Node, inputs: list[Fact]) -> list[Fact]:
-    if node.op == "Const":
-        value = node.value
-        return [Fact(value.shape, value)]
-    if node.op in ("Placeholder", "PlaceholderWithDefault"):
-        shape = node.attr("shape")
-        return [Fact(tuple(shape) if shape is not None and -1 not in shape else None)]
-    if node.op == "Shape" and inputs and inputs[0].shape is not None:
-        return [_constant(np.array(inputs[0].shape, np.int64 if node.attr("out_type", 3) == 9 else np.int32))]
-    if node.op == "Size" and inputs and inputs[0].shape is not None:
-        return [_constant(np.asarray(int(np.prod(inputs[0].shape)), np.int32))]
+def _infer(node: Node, inputs: list[Fact], affordable: int) -> list[Fact]:
+    """What is known of a node's outputs; a value only where it takes no more than ``affordable`` bytes."""
     try:
-        if (
-            inputs
-            and node.op in VALUE_OPS
-            and all(fact.value is not None for fact in inputs)
-            and _affordable(node, inputs)
-        ):
-            with np.errstate(all="ignore"):
-                return [_constant(array) for array in VALUE_OPS[node.op](node, *(fact.value for fact in inputs))]
-        if node.op in SHAPE_OPS:
-            return [Fact(tuple(int(size) for size in shape)) for shape in SHAPE_OPS[node.op](node, *inputs)]
+        return _inferred(node, inputs, affordable)
     except Unknown:
-        pass
-    except (ValueError, IndexError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:
+        return [Fact()]
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
         raise GraphError(
             f"{node.op} {node.name!r} cannot be worked out",
             f"its inputs do not fit it: {error}",
             "export the graph again",
         ) from error
+
+
+def _inferred(node: Node, inputs: list[Fact], affordable: int) -> list[Fact]:
+    if node.op == "Const":
+        value = node.value
+        return [Fact(value.shape, value)]
+    if node.op in ("Placeholder", "PlaceholderWithDefault"):
+        shape = node.attr("shape")
+        return [Fact(tuple(shape) if shape is not None and min(shape, default=0) >= 0 else None)]
+    if node.op == "Shape" and inputs and inputs[0].shape is not None:
+        return [_constant(np.array(inputs[0].shape, np.int64 if node.attr("out_type", 3) == 9 else np.int32))]
+    if node.op == "Size" and inputs and inputs[0].shape is not None:
+        return [_constant(np.asarray(prod(inputs[0].shape), np.int32))]
+    known = bool(inputs) and all(fact.value is not None for fact in inputs)
+    if known and node.op in VALUE_OPS and _bytes(node, inputs) <= affordable:
+        with np.errstate(all="ignore"):
+            return [_constant(array) for array in VALUE_OPS[node.op](node, *(fact.value for fact in inputs))]
+    if node.op in SHAPE_OPS:
+        return [Fact(tuple(int(size) for size in shape)) for shape in SHAPE_OPS[node.op](node, *inputs)]
     return [Fact()]
 
 
@@ -137,8 +142,8 @@ def _constant(array: np.ndarray[Any, Any]) -> Fact:
     return Fact(array.shape, array)
 
 
-def _affordable(node: Node, inputs: list[Fact]) -> bool:
-    """Whether a value is small enough to be computed: a damaged graph may ask for any size in a few bytes."""
+def _bytes(node: Node, inputs: list[Fact]) -> float:
+    """How much a value would take at most."""
     size = 1.0
     if node.op == "Range":
         start, limit, delta = (float(np.ravel(np.asarray(fact.value))[0]) for fact in inputs)
@@ -147,6 +152,6 @@ def _affordable(node: Node, inputs: list[Fact]) -> bool:
         for times in np.ravel(np.asarray(inputs[0].value)):
             size *= max(0, int(times))
     elif node.op in SHAPE_OPS:
-        for times in SHAPE_OPS[node.op](node, *inputs)[0]:
-            size *= max(0, int(times))
-    return size <= _MAX_ELEMENTS
+        shapes = SHAPE_OPS[node.op](node, *inputs)
+        size = float(len(shapes) * prod(max(0, int(times)) for times in shapes[0])) if shapes else 0.0
+    return size * max(np.asarray(fact.value).itemsize for fact in inputs)

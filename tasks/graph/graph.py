@@ -34,6 +34,21 @@ def port_of(ref: str) -> int:
     return int(port) if colon and port.isdigit() else 0
 
 
+#: What TensorFlow's operations have under a name, as fields of its AttrValue.
+_KINDS = {
+    **dict.fromkeys(("value",), "tensor"),
+    **dict.fromkeys(("shape", "element_shape"), "shape"),
+    **dict.fromkeys(("dtype", "T", "DstT", "SrcT", "out_type"), "type"),
+    **dict.fromkeys(("strides", "ksize", "dilations", "squeeze_dims"), "list"),
+    **dict.fromkeys(("padding", "data_format"), "s"),
+    **dict.fromkeys(("axis", "num", "num_split", "num_bits", "begin_mask", "end_mask", "shrink_axis_mask"), "i"),
+    **dict.fromkeys(("ellipsis_mask", "new_axis_mask"), "i"),
+    **dict.fromkeys(("epsilon", "alpha", "iou_threshold"), "f"),
+    **dict.fromkeys(("keep_dims", "is_training", "align_corners", "half_pixel_centers", "narrow_range"), "b"),
+    **dict.fromkeys(("transpose_a", "transpose_b"), "b"),
+}
+
+
 class Node:
     """One operation.
 
@@ -53,7 +68,25 @@ class Node:
         self._raw = raw
 
     def attr(self, key: str, default: Any = None) -> Any:
-        """An attribute as a Python value: str, int, float, bool, TfType, TfShape, ndarray, or a list of these."""
+        """An attribute as a Python value: str, int, float, bool, TfType, TfShape, ndarray, or a list of these.
+
+        Raises:
+            GraphError: It is of another kind than TensorFlow's operations have it.
+        """
+        value = self._raw[key].WhichOneof("value") if key in _KINDS and self._has_raw(key) else None
+        if value not in (None, _KINDS.get(key)):
+            raise GraphError(
+                f"the attribute {key!r} of {self.op} {self.name!r} is of another kind than it should be",
+                f"it is stored as {value!r}: the file is damaged or was edited",
+                "export the graph again",
+            )
+        return self.any_attr(key, default)
+
+    def _has_raw(self, key: str) -> bool:
+        return key not in self._decoded and self._raw is not None and key in self._raw
+
+    def any_attr(self, key: str, default: Any = None) -> Any:
+        """As ``attr``, of an operation that is not TensorFlow's: a plugin's fields may be of any kind."""
         if key not in self._decoded:
             if self._raw is None or key not in self._raw:
                 return default

@@ -9,6 +9,7 @@ from typing import Any, Union
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.graph import Graph, Node
 from jetlane.tasks.graph.protos import graph_def_class
+from jetlane.tasks.graph.tensors import MOST_CLAIMED, claimed
 
 _FREEZE = "name its folder as model.saved_model in a spec, which freezes it"
 _EXPORT = "export a frozen graph (export_inference_graph writes frozen_inference_graph.pb) and name that file"
@@ -65,7 +66,8 @@ def graph_from_message(message: Any, source: str = "the graph") -> Graph:
     """A parsed GraphDef as a Graph.
 
     Raises:
-        GraphError: It has no nodes, unnamed or doubled nodes, or variables that were not frozen.
+        GraphError: It has no nodes, unnamed or doubled nodes, constants of absurd shapes, or variables that were not
+            frozen.
     """
     nodes = [Node(node.name, node.op, node.input, None, node.attr) for node in message.node]
     if not nodes:
@@ -82,6 +84,11 @@ def graph_from_message(message: Any, source: str = "the graph") -> Graph:
             f"{source} is not frozen",
             f"{len(variables)} variables are no constants, {variables[0]!r} the first",
             _EXPORT,
+        )
+    claims = sum(max(0, claimed(node.attr["value"].tensor)) for node in message.node if node.op == "Const")
+    if claims > MOST_CLAIMED:
+        raise GraphError(
+            f"{source} has constants of {claims:,} numbers which it does not hold", "the file is damaged", _EXPORT
         )
     graph = Graph(nodes)
     if len(graph) != len(nodes):

@@ -14,6 +14,7 @@ from jetlane.tasks.graph.rewrites.class_logits import prepare_class_logits
 from jetlane.tasks.graph.rewrites.constants import fold_constants
 from jetlane.tasks.graph.rewrites.depthwise import widen_depthwise
 from jetlane.tasks.graph.rewrites.paddings import absorb_paddings, zeros_to_pads
+from jetlane.tasks.graph.rewrites.stretching import repeat_stretched_pixels
 from jetlane.tasks.graph.rewrites.upsampling import upsample_by_convolution
 from jetlane.tasks.graph.shape_ops import Shape
 from jetlane.tasks.graph.simplify import simplify
@@ -75,6 +76,7 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
     steps.append(widen_depthwise(network))
     network = _part(network, outputs)
     steps.append(fold_affine(network, outputs))
+    steps.append(repeat_stretched_pixels(network, Evaluator(network)))
     steps.append(
         prepare_class_logits(
             network,

@@ -17,6 +17,9 @@ from jetlane.tasks.graph.value_ops import integers, strided_slice
 
 Shape = tuple[int, ...]
 
+#: Of one operation; no network has more.
+_MOST_OUTPUTS = 1 << 16
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -58,6 +61,8 @@ def _broadcast(node: Node, *facts: Fact) -> list[Shape]:
 def spatial(node: Node, key: str) -> tuple[int, int]:
     """The two spatial entries of a 4-entry attribute (strides, ksize, dilations), height first."""
     values = node.attr(key) or [1, 1, 1, 1]
+    if len(values) != 4 or not all(isinstance(value, int) for value in values):
+        raise GraphError(f"{node.op} {node.name!r} has the {key} {values}", "four numbers are understood", "")
     return (int(values[2]), int(values[3])) if channels_first(node) else (int(values[1]), int(values[2]))
 
 
@@ -145,7 +150,29 @@ def _pack(node: Node, *facts: Fact) -> list[Shape]:
 def _unpack(node: Node, x: Fact) -> list[Shape]:
     shape = list(_shape(x))
     count = shape.pop(int(node.attr("axis", 0)))
-    return [tuple(shape)] * count
+    return [tuple(shape)] * _outputs(count)
+
+
+def _split(node: Node, axis: Fact, x: Fact) -> list[Shape]:
+    shape, place, count = list(_shape(x)), int(_value(axis).item()), int(node.attr("num_split", 1))
+    shape[place] //= count
+    return [tuple(shape)] * _outputs(count)
+
+
+def _outputs(count: int) -> int:
+    if not 0 <= count <= _MOST_OUTPUTS:
+        raise ValueError(f"{count} outputs are more than can be meant")
+    return count
+
+
+def _gather(node: Node, x: Fact, indices: Fact, axis: Optional[Fact] = None) -> list[Shape]:
+    shape, place = _shape(x), int(_value(axis).item()) if axis is not None else 0
+    place %= max(1, len(shape))
+    return [(*shape[:place], *_shape(indices), *shape[place + 1 :])]
+
+
+def _concat_v1(node: Node, axis: Fact, *facts: Fact) -> list[Shape]:
+    return _concat(node, *facts, axis)
 
 
 def _transpose(node: Node, x: Fact, permutation: Fact) -> list[Shape]:
@@ -196,11 +223,11 @@ def _batch_norm(node: Node, x: Fact, *rest: Fact) -> list[Shape]:
 _UNARY = (
     "Identity Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax Neg Exp Log Abs Sqrt "
     "Rsqrt Square Floor Ceil Round Cast BiasAdd LRN ZerosLike OnesLike StopGradient CheckNumerics Sin Cos Tan Erf "
-    "FakeQuantWithMinMaxVars FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVarsPerChannel Reciprocal"
+    "FakeQuantWithMinMaxVars FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVarsPerChannel Reciprocal LogicalNot"
 )
 _BINARY = (
     "Add AddV2 Sub Mul RealDiv Div FloorDiv Minimum Maximum Pow SquaredDifference Less Greater GreaterEqual "
-    "Equal Select"
+    "Equal Select FloorMod LessEqual NotEqual LogicalAnd LogicalOr SelectV2"
 )
 _REDUCE = "Mean Sum Prod Max Min All Any"
 
@@ -221,7 +248,11 @@ SHAPE_OPS: dict[str, Callable[..., Sequence[Shape]]] = {
     "ExpandDims": _expand,
     "ConcatV2": _concat,
     "Pack": _pack,
+    "Concat": _concat_v1,
     "Unpack": _unpack,
+    "Split": _split,
+    "Gather": _gather,
+    "GatherV2": _gather,
     "Transpose": _transpose,
     "Tile": _tile,
     "StridedSlice": _strided_slice,

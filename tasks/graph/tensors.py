@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Optional
 
 import numpy as np
 
 from jetlane.specs.errors import GraphError
 
-#: Largest tensor read from a graph, in elements: a broadcast constant may claim any shape in a few bytes.
-MAX_ELEMENTS = 1 << 28
+#: Numbers that the constants of a graph may claim beyond those they hold: a few bytes can claim any shape.
+MOST_CLAIMED = 1 << 24
 
 #: TensorFlow's DataType number -> (numpy dtype of the stored form, field of TensorProto).
 _STORED: dict[int, tuple[np.dtype[Any], str]] = {
@@ -52,10 +53,8 @@ def to_numpy(proto: Any, name: str = "") -> np.ndarray[Any, Any]:
         GraphError: The tensor is of an unreadable dtype, or has values that do not fill its shape.
     """
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
-    count = 1
-    for size in shape:
-        count *= size
-    if count < 0 or count > MAX_ELEMENTS:
+    count = prod(shape)
+    if min(shape, default=0) < 0 or claimed(proto) > MOST_CLAIMED:
         raise GraphError(
             f"constant {name!r} claims the shape {list(shape)}", "the file is damaged", "export the graph again"
         )
@@ -83,6 +82,15 @@ def to_numpy(proto: Any, name: str = "") -> np.ndarray[Any, Any]:
         "the file is damaged or was cut short",
         "export the graph again",
     )
+
+
+def claimed(proto: Any) -> int:
+    """How many numbers a TensorProto's shape asks for beyond those it holds."""
+    if proto.tensor_content:  # cut short, it is filled up all the same
+        held = len(proto.tensor_content) // (_STORED[proto.dtype][0].itemsize if proto.dtype in _STORED else 1)
+    else:
+        held = len(getattr(proto, _STORED[proto.dtype][1])) if proto.dtype in _STORED else 0
+    return prod(int(dim.size) for dim in proto.tensor_shape.dim) - held
 
 
 def _numbers(proto: Any) -> np.ndarray[Any, Any]:

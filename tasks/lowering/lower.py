@@ -48,6 +48,20 @@ def lower(
     Raises:
         ConversionError: An operation or a setting that has no lowering, by its node.
     """
+    if ends not in ("nms", "heads"):
+        raise ValueError(f"ends is {ends!r}, not 'nms' or 'heads'")
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        try:
+            return _lowered(uff, params, ends, confidence_threshold, top_k)
+        except FloatingPointError as error:
+            raise ConversionError(
+                "the UFF graph's numbers leave what float32 holds", str(error), "convert the frozen graph again"
+            ) from error
+
+
+def _lowered(
+    uff: Uff, params: PluginParams, ends: str, confidence_threshold: Optional[float], top_k: Optional[int]
+) -> Any:
     context = Context(uff)
     (node,) = _nms_nodes(uff)
     settings = replace(plugins.nms_of(node), clip_before=params.nms.clip_before)
@@ -65,11 +79,9 @@ def lower(
             "boxes": (np.float32, (1, count, 4)),
             "scores": (np.float32, (1, count, classes)),
         }
-    elif ends == "nms":
+    else:
         nms.detections(context.builder, loc, conf, priors, settings, ("NMS", "NMS_1"))
         outputs = {"NMS": (np.float32, (1, 1, settings.keep_top_k, 7)), "NMS_1": (np.int32, (1, 1, 1, 1))}
-    else:
-        raise ValueError(f"ends is {ends!r}, not 'nms' or 'heads'")
     return context.builder.model("ssd", inputs, outputs)
 
 
@@ -101,7 +113,10 @@ def _nms_inputs(context: Context, node: UffNode, settings: Nms, params: PluginPa
         raise ConversionError(
             f"the priors of NMS_TRT {node.id!r} are no constant", "GridAnchor_TRT or a Const makes them"
         )
+    if prior.array.dtype.kind != "f" or prior.array.size == 0 or prior.array.size % 8:
+        raise ConversionError(f"the priors of NMS_TRT {node.id!r} are {prior.array.size} numbers", "8 make a prior")
     boxes, variances = np.asarray(prior.array, np.float32).reshape(2, -1, 4)
+    nms.check(settings, len(boxes))
     count, builder = len(boxes), context.builder
     scores = conf.reshaped(builder, (count, settings.num_classes)).last(builder)
     if settings.conf_sigmoid:

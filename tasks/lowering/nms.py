@@ -7,6 +7,7 @@ within a class and the lower class over all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,11 @@ class Priors:
     variances: Array
 
 
-def check(nms: Nms) -> None:
+def check(nms: Nms, priors: int) -> None:
     """Refuse what this lowering does not do.
+
+    Args:
+        priors: How many there are.
 
     Raises:
         ConversionError: Naming the field.
@@ -44,7 +48,16 @@ def check(nms: Nms) -> None:
                 f"only {int(only)} can be lowered to ONNX",
                 "use the parameters that were derived",
             )
-    if nms.confidence_threshold < 0:
+    limits = {
+        "numClasses": (nms.num_classes, 2, math.inf),
+        "topK": (nms.top_k, 1, priors),
+        "keepTopK": (nms.keep_top_k, 1, priors * (nms.num_classes - 1)),
+        "nmsThreshold": (nms.nms_threshold, 0, 1),
+    }
+    for field, (number, least, most) in limits.items():
+        if not least <= number <= most:
+            raise ConversionError(f"NMS_TRT's {field} is {number}", f"with {priors} priors it is {least} to {most}")
+    if not nms.confidence_threshold >= 0:
         raise ConversionError(
             f"confidenceThreshold is {nms.confidence_threshold}",
             "NMS_TRT sorts empty slots before negative scores",
@@ -83,7 +96,6 @@ def boxes_and_scores(builder: Builder, loc: str, scores: str, priors: Priors, ou
 
 def detections(builder: Builder, loc: str, scores: str, priors: Priors, nms: Nms, outputs: tuple[str, str]) -> None:
     """From box codes [P, 4] and scores [P, C] to NMS_TRT's two outputs for one image."""
-    check(nms)
     classes, top_k = nms.num_classes - 1, nms.top_k
     low, high = decode(builder, loc, priors)
     corners = builder.op("Concat", low, high, axis=1, name="corners")

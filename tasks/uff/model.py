@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Optional
 
 import numpy as np
@@ -130,14 +131,12 @@ def type_name(number: int) -> str:
 
 
 def _array(node: str, fields: dict[str, Any]) -> np.ndarray[Any, Any]:
-    dtype = NUMPY_DTYPES.get(DATA_TYPES.get(fields.get("dtype", ""), 0))
-    shape = tuple(int(size) for size in fields.get("shape", []))
-    count = 1
-    for size in shape:
-        count *= size
-    if dtype is None or count < 0 or count * np.dtype(dtype).itemsize != len(fields["values"]):
+    name, shape = fields.get("dtype"), fields.get("shape", [])
+    dtype = NUMPY_DTYPES.get(DATA_TYPES[name]) if isinstance(name, str) and name in DATA_TYPES else None
+    sizes = isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape)
+    if dtype is None or not sizes or prod(shape) * np.dtype(dtype).itemsize != len(fields["values"]):
         raise ConversionError(
-            f"constant {node!r} holds {len(fields['values'])} bytes for {fields.get('dtype')} {list(shape)}",
+            f"constant {node!r} holds {len(fields['values'])} bytes for {name} {shape}",
             "the file is damaged, or a text dump, whose weights are left out",
             "convert again",
         )

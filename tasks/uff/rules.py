@@ -239,7 +239,7 @@ def _custom(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
     """Anything else, plugins above all: the operation with an underscore, and every attribute that is set."""
     fields: dict[str, Any] = {}
     for key in node.attr_names():
-        value = node.attr(key)
+        value = node.any_attr(key)
         if isinstance(value, np.ndarray):
             raise ConversionError(f"{node.op} {node.name!r} has the tensor attribute {key!r}", "UFF cannot hold it", "")
         if isinstance(value, TfShape):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+import numpy as np
+
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.find.walk import CONVOLUTIONS, nearest, scalar, upstream
@@ -141,7 +143,7 @@ def find_scores(graph: Graph, evaluator: Evaluator, concat: str) -> Scores:
 
 def _drops_first_column(evaluator: Evaluator, node: Node) -> bool:
     begin = evaluator.value(node.inputs[1])
-    return begin is not None and begin.size == 3 and [int(b) for b in begin] == [0, 0, 1]
+    return begin is not None and begin.size == 3 and [int(b) for b in np.ravel(begin)] == [0, 0, 1]
 
 
 def _leads_to_activation(graph: Graph, node: Node) -> bool:

@@ -54,7 +54,7 @@ def find_nms(graph: Graph, evaluator: Evaluator, num_classes: int) -> NmsSetting
     if combined:
         numbers = [scalar(evaluator, ref) for ref in combined[0].inputs[2:6]]
         per_class, total, iou, score = (0.0 if number is None else number for number in numbers)
-        return NmsSettings(score, iou, int(per_class), int(total), combined=True)
+        return NmsSettings(score, iou, _count(per_class), _count(total), combined=True)
     nodes = graph.of(*_NMS)
     if not nodes:
         raise GraphError(
@@ -111,9 +111,15 @@ def _limit(graph: Graph, evaluator: Evaluator, ref: str) -> int:
     """The constant in ``min(constant, number of boxes)``."""
     number = scalar(evaluator, ref)
     if number is not None:
-        return int(number)
+        return _count(number)
     constants = [scalar(evaluator, r) for r in graph[ref].inputs] if graph[ref].op == "Minimum" else []
-    return next((int(number) for number in constants if number is not None), 0)
+    return next((_count(number) for number in constants if number is not None), 0)
+
+
+def _count(number: float) -> int:
+    if not math.isfinite(number):
+        raise GraphError(f"a suppression keeps {number} boxes", "a number is understood", "export the graph again")
+    return int(number)
 
 
 def _filter_above(graph: Graph, evaluator: Evaluator, scores: str) -> float:
@@ -142,5 +148,5 @@ def _total(graph: Graph, evaluator: Evaluator, nodes: list[Node]) -> int:
         counted = node.inputs[numbers.index(None)]
         limit = numbers[1 - numbers.index(None)]
         if limit is not None and limit >= 1 and nearest(graph, counted, lambda n: n.op in _NMS) is not None:
-            return int(limit)
+            return _count(limit)
     return 0

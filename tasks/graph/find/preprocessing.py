@@ -176,6 +176,7 @@ def _frame(graph: Graph, evaluator: Evaluator, path: list[Node]) -> Optional[tup
     return None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # seen to at the end
 def _compose(evaluator: Evaluator, nodes: list[Node]) -> tuple[Triple, Triple]:
     """Scale and offset of a chain of constant arithmetic, in the order it is applied (float64)."""
     scale, offset = np.ones(3), np.zeros(3)
@@ -183,6 +184,8 @@ def _compose(evaluator: Evaluator, nodes: list[Node]) -> tuple[Triple, Triple]:
         first = evaluator.value(node.inputs[0])
         constant = first if first is not None else evaluator.value(node.inputs[1])
         number = np.ravel(np.asarray(constant, np.float64))
+        if not np.isfinite(number).all() or (node.op in ("RealDiv", "Div") and not np.all(number)):
+            raise GraphError(f"{node.name!r} normalises with {number}", "numbers are understood", "")
         if number.size not in (1, 3):
             raise GraphError(
                 f"{node.name!r} normalises with {number.size} numbers", "one, or one per colour, is understood", ""
@@ -201,6 +204,8 @@ def _compose(evaluator: Evaluator, nodes: list[Node]) -> tuple[Triple, Triple]:
 
 
 def _triple(numbers: np.ndarray) -> Triple:
+    if not np.isfinite(numbers).all():
+        raise GraphError(f"the image is normalised with {numbers}", "numbers are understood", "export the graph again")
     r, g, b = (float(number) for number in np.broadcast_to(numbers, 3))
     return r, g, b
 

@@ -21,7 +21,7 @@ from jetlane.tasks.graph.rewrites import Applied
 from jetlane.tasks.graph.shape_ops import Shape
 
 #: Largest feature map that is tried out, in elements.
-_LARGEST = 1 << 25
+_LARGEST = 1 << 24
 
 _MOVING = ("Reshape", "Pack", "Mul", "Tile", "ExpandDims", "Squeeze", "ConcatV2", "Transpose")
 

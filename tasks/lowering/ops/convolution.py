@@ -1,4 +1,4 @@
-"""Conv: ordinary, grouped (depthwise), dilated."""
+"""Conv: ordinary, grouped (depthwise), dilated. One that only repeats a pixel becomes an Expand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.lowering.builder import Array
 from jetlane.tasks.lowering.context import Context, Rule, constant_of
 from jetlane.tasks.lowering.tensor import Convolution, Tensor
 from jetlane.tasks.uff.model import UffNode
@@ -50,6 +51,10 @@ def _convolution(context: Context, node: UffNode, inputs: list[Tensor]) -> Tenso
         weights = kernel.transpose(3, 2, 0, 1)
     if data.shape[3] != channels:
         raise ConversionError(f"Conv {node.id!r} wants {channels} channels, its input has {data.shape[3]}", "")
+    shape = (1, *output, len(weights))
+    if _repeats(data, kernel, groups, strides, pads):
+        repeated = context.builder.op("Expand", data.first(context.builder), context.builder.ints(1, shape[3], *output))
+        return Tensor(shape, first=repeated)
     attributes = {
         "kernel_shape": [height, width],
         "strides": strides,
@@ -58,7 +63,21 @@ def _convolution(context: Context, node: UffNode, inputs: list[Tensor]) -> Tenso
         "group": groups,
     }
     convolution = Convolution(data.first(context.builder), weights, np.zeros(len(weights)), attributes)
-    return Tensor((1, *output, len(weights)), convolution=convolution)
+    return Tensor(shape, convolution=convolution)
+
+
+def _repeats(data: Tensor, kernel: Array, groups: int, strides: list[int], pads: list[int]) -> bool:
+    """Ones over one pixel that is padded all around: they meet it at every place."""
+    taps = kernel.shape[:2]
+    return (
+        max(taps) > 1
+        and kernel.shape[3] == 1
+        and groups == data.shape[3]
+        and strides == [1, 1]
+        and pads == [tap - 1 for tap in taps] * 2
+        and all(size == 1 or tap == 1 for size, tap in zip(data.shape[1:3], taps))
+        and bool(np.all(kernel == 1))
+    )
 
 
 RULES: dict[str, Rule] = {"Conv": _convolution}

@@ -50,6 +50,7 @@ def _binary(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
     if function not in _BINARY:
         raise ConversionError(f"Binary {node.id!r} computes {function!r}", f"lowered are {', '.join(_BINARY)}")
     if left.array is not None and right.array is not None:
+        context.afford(node, np.broadcast_shapes(left.shape, right.shape))
         return Tensor.constant(_BINARY[function][1](left.array, right.array))
     affine = _as_affine(function, left, right)
     if affine is not None:

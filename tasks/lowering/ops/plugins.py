@@ -14,6 +14,12 @@ from jetlane.tasks.ssd.params import GridAnchor, Nms
 from jetlane.tasks.ssd.plugins import grid_anchor
 from jetlane.tasks.uff.model import UffNode
 
+#: Of NMS_TRT's fields.
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("numClasses", "topK", "keepTopK", "backgroundLabelId", "codeType"), (int,)),
+    **dict.fromkeys(("nmsThreshold", "confidenceThreshold"), (int, float)),
+}
+
 
 def plugin_fields(node: UffNode) -> dict[str, Any]:
     """A plugin's fields by the names its creator knows: ``numClasses_u_int`` -> ``numClasses``."""
@@ -24,9 +30,15 @@ def nms_of(node: UffNode) -> Nms:
     """The settings of an NMS_TRT node.
 
     Raises:
-        ConversionError: A field is missing; the plugin would then take whatever its last user left.
+        ConversionError: A field is no number, or missing; the plugin would then take whatever its last user left.
     """
     fields = plugin_fields(node)
+    for name in (name for name, kinds in _KINDS.items() if name in fields):
+        if not isinstance(fields[name], _KINDS[name]):
+            raise ConversionError(f"{name} of NMS_TRT {node.id!r} is {fields[name]!r}", "it has to be a number")
+    order = fields.get("inputOrder", Nms.input_order)
+    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != ["0", "1", "2"]:
+        raise ConversionError(f"inputOrder of NMS_TRT {node.id!r} is {order}", "it orders the three inputs")
     try:
         return Nms(
             num_classes=fields["numClasses"],
@@ -40,7 +52,7 @@ def nms_of(node: UffNode) -> Nms:
             variance_encoded_in_target=bool(fields["varianceEncodedInTarget"]),
             is_normalized=bool(fields["isNormalized"]),
             code_type=fields.get("codeType", Nms.code_type),
-            input_order=tuple(fields.get("inputOrder", Nms.input_order)),
+            input_order=(int(order[0]), int(order[1]), int(order[2])),
         )
     except KeyError as error:
         raise ConversionError(
@@ -54,7 +66,8 @@ def _grid_anchor(context: Context, node: UffNode, inputs: list[Tensor]) -> Tenso
     shapes = [int(side) for side in fields["featureMapShapes"]]
     rectangular = node.operation == "_GridAnchorRect_TRT"
     pairs = tuple(zip(shapes[::2], shapes[1::2])) if rectangular else tuple((side, side) for side in shapes)
-    x, y, w, h = fields["variance"]
+    x, y, w, h = (float(number) for number in fields["variance"])
+    context.afford(node, (8 * sum(rows * columns for rows, columns in pairs), len(fields["aspectRatios"]) + 1))
     params = GridAnchor(
         fields["numLayers"], fields["minSize"], fields["maxSize"], tuple(fields["aspectRatios"]), pairs, (x, y, w, h)
     )

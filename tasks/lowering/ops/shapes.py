@@ -60,6 +60,7 @@ def _shape(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
 def _stack(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
     axis = int(node.fields["axis"])
     if all(value.array is not None for value in inputs):
+        context.afford(node, (len(inputs), *inputs[0].shape))
         return Tensor.constant(np.stack([constant_of(node, value, "input") for value in inputs], axis))
     shape = list(inputs[0].shape)
     axis = axis if axis >= 0 else axis + len(shape) + 1
@@ -74,6 +75,7 @@ def _concat(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
     builder, rank = context.builder, len(inputs[0].shape)
     axis = int(node.fields["axis"]) % rank
     if all(value.array is not None for value in inputs):
+        context.afford(node, (sum(prod(value.shape) for value in inputs),))
         return Tensor.constant(np.concatenate([constant_of(node, value, "input") for value in inputs], axis))
     shape = list(inputs[0].shape)
     shape[axis] = sum(value.shape[axis] for value in inputs)
