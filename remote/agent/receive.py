@@ -10,7 +10,7 @@ with other bytes), and then the ``size - offset`` bytes. The result ends it.
 import json
 import os
 import shutil
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import keys, trust
 from . import manifest as manifests
@@ -57,6 +57,8 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
     with store.lock():
         folder = store.path("releases", release)
         if not is_folder(folder):
+            if os.path.lexists(folder):
+                raise displaced(folder)
             trust.refuse_older(store, release, manifest)
             folder += ".part"
         _prepare(folder, raw, signature, manifest)
@@ -88,6 +90,7 @@ def _prepare(folder: str, raw: bytes, signature: Optional[bytes], manifest: Dict
 def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
     """Files to be sent. A damaged one is dropped; one that another release has already is linked from there."""
     lacking = []
+    elsewhere = _elsewhere(store)
     for path, problem in sorted(manifests.check_files(folder, manifest).items()):
         place = os.path.join(folder, path)
         if problem == "not in the manifest":
@@ -96,24 +99,40 @@ def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
             continue
         if os.path.lexists(place):
             os.unlink(place)
-        if not _borrow(store, place, path, manifest["files"][path]):
+        digest = manifest["files"][path]["sha256"]
+        if not any(_borrow(other, at, place, digest) for other, at in elsewhere.get(digest, ())):
             lacking.append(path)
     return lacking
 
 
-def _borrow(store: Store, place: str, path: str, entry: Dict[str, Any]) -> bool:
+def _elsewhere(store: Store) -> Dict[str, List[Tuple[str, str]]]:
+    """Where other releases say they have files, by sha256: (folder, path).
+
+    By their manifests alone: releases of one network have files of the same sizes, and hashing each of these would take
+    seconds.
+    """
+    found = {}  # type: Dict[str, List[Tuple[str, str]]]
     for release in store.releases():
-        other = store.path("releases", release, path)
-        if not is_plain(store.path("releases", release), path):
+        folder = store.path("releases", release)
+        try:
+            files = manifests.read(folder, release)["files"]
+        except AgentError:  # damaged; it is no help
             continue
-        if os.path.getsize(other) == entry["size"] and sha256_file(other) == entry["sha256"]:
-            try:
-                os.link(other, place)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(other, place)
-                sync_file(place)
-            return True
-    return False
+        for path, entry in files.items():
+            found.setdefault(entry["sha256"], []).append((folder, path))
+    return found
+
+
+def _borrow(folder: str, path: str, place: str, digest: str) -> bool:
+    other = os.path.join(folder, path)
+    if other == place or not is_plain(folder, path) or sha256_file(other) != digest:
+        return False
+    try:
+        os.link(other, place)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(other, place)
+        sync_file(place)
+    return True
 
 
 def _need(folder: str, path: str, entry: Dict[str, Any]) -> Dict[str, Any]:

@@ -28,6 +28,7 @@ StrictModes no
 UsePAM no
 MaxStartups 100
 Subsystem sftp internal-sftp
+SetEnv HOME={folder}/home
 """
 
 
@@ -78,7 +79,7 @@ def start(folder: Path, address: str = "127.0.0.1", extra: str = "", prefix: Seq
         extra: Lines for its configuration.
         prefix: What to start it with, such as ``ip netns exec NAME``; a port must be given then.
     """
-    folder.mkdir()
+    (folder / "home").mkdir(parents=True)  # away from the user's own, whose shell may read a lot at every command
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)  # where a root sshd separates its privileges
     for name in ("host_key", "user_key"):
