@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, Optional
 
 from .caches import Caches
-from .files import read_json, remove, sha256_file, sync_folder, write_bytes, write_json
+from .files import is_plain, read_json, remove, sha256_file, sync_folder, write_bytes, write_json
 from .store import Store
 
 #: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
@@ -65,7 +65,8 @@ def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
     folder = store.path("engines", key)
     entry = read_json(os.path.join(folder, "engine.json"))
     engine = os.path.join(folder, "engine")
-    if isinstance(entry, dict) and os.path.isfile(engine) and sha256_file(engine) == entry.get("sha256"):
+    whole = isinstance(entry, dict) and is_plain(store.path("engines"), key + "/engine")
+    if whole and sha256_file(engine) == entry.get("sha256"):
         return entry
     return None
 

@@ -125,7 +125,7 @@ def write_json(path: str, value: Any) -> None:
 def replace_json(path: str, value: Any) -> None:
     """Replace a file in one step without flushing it: for what a power cut may take."""
     temporary = path + ".tmp"
-    with open(temporary, "w") as file:
+    with os.fdopen(open_new(temporary), "w") as file:
         json.dump(value, file)
     os.replace(temporary, path)
 
