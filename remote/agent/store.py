@@ -211,7 +211,7 @@ class Store(object):
         folder = self.path("logs")
         os.makedirs(folder, mode=0o700, exist_ok=True)
         names = sorted(name for name in os.listdir(folder) if name[:6].isdigit())
-        for name in names[: len(names) - LOGS + 1]:
+        for name in names[: max(len(names) - LOGS + 1, 0)]:
             os.unlink(os.path.join(folder, name))
         number = int(names[-1][:6]) + 1 if names else 1
         return os.path.join(folder, "%06d-%s.txt" % (number, about))

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import venv
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jetlane.remote import virtual
+from jetlane.remote.agent import build
+from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.status import status as agent_status
+from jetlane.remote.agent.store import Store
 from jetlane.remote.delivery import deliver
-from jetlane.remote.device import status
+from jetlane.remote.device import cancel, status
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh import AgentFailure
 
@@ -116,11 +123,13 @@ def test_outlives_the_workstation_and_is_attached_to(slow: SlowBoard, release: P
 
     report = deliver(release, slow.device, seen)
     assert report.state == "active" and f"engine {report.engine} was already being built" in report.skipped
-    assert any(event.get("event") == "heartbeat" and event.get("step") == "build" for event in beats)
+    building = [event for event in beats if event.get("event") == "heartbeat" and event.get("step") == "build"]
+    assert building and all(event["seconds"] is None or event["seconds"] >= 0 for event in building)
     out, error = second.communicate(timeout=60)
     assert out.strip() in (b"active", b"unchanged"), error.decode()
-    log = (slow.root / "build" / "log.txt").read_text()
-    assert log.count("optimising the graph") == 1, "one build, whoever asked for it"
+    logs = [slow.root / "build" / "log.txt", *(slow.root / "logs").glob("*-build.txt")]
+    builds = sum(path.read_text().count("optimising the graph") for path in logs)
+    assert builds == 1, "one build, whoever asked for it"
 
 
 @pytest.mark.sshd
@@ -174,6 +183,161 @@ def test_begins_again_when_everything_of_it_was_killed(slow: SlowBoard, release:
     assert b"the build was cut off 2 times" in other.communicate(timeout=60)[1]
     slow.go()
     assert deliver(release, slow.device).state == "active"
+
+
+# Commands around a build
+
+
+class Kept:
+    """An agent's folder with one release, for builds without a connection."""
+
+    def __init__(self, root: Path, release: Path, **commands: list) -> None:
+        self.store = Store(str(root))
+        self.request = {"release": release.name}
+        self.root = root
+        shutil.copytree(release, root / "releases" / release.name)
+        self.config(**commands)
+
+    def config(self, **commands: list) -> None:
+        (self.root / "config.json").write_text(json.dumps({"build": commands}))
+
+    def build(self) -> dict:
+        return build.build(self.store, self.request)
+
+    def trace(self) -> list[str]:
+        return (self.root / "trace").read_text().split()
+
+
+def traced(word: str) -> list[str]:
+    return ["sh", "-c", 'echo "$0" >> trace', word]
+
+
+def test_commands_run_around_a_build_and_not_around_a_cached_engine(release: Path, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "root", release, before=[traced("before"), traced("too")], after=[traced("after")])
+    assert not kept.build()["cached"] and kept.build()["cached"]
+    assert kept.trace() == ["before", "too", "after"] and not (kept.root / "build" / "owed.json").exists()
+
+
+def test_a_releases_own_commands_come_with_its_manifest(make_release, tmp_path: Path) -> None:
+    release = make_release(tmp_path, around_build={"before": [traced("$JETLANE_RELEASE")], "after": [traced("after")]})
+    kept = Kept(tmp_path / "root", release, after=[["sh", "-c", "echo $JETLANE_RELEASE >> trace"]])
+    kept.build()
+    assert kept.trace() == ["$JETLANE_RELEASE", release.name], "the owner's word replaces one key and leaves the other"
+
+
+def test_the_commands_for_afterwards_run_when_the_build_failed(make_release, tmp_path: Path) -> None:
+    release = make_release(tmp_path, model=b"not an ONNX file")
+    kept = Kept(tmp_path / "root", release, before=[traced("before")], after=[traced("after")])
+    with pytest.raises(AgentError, match="cannot load the model"):
+        kept.build()
+    assert kept.trace() == ["before", "after"]
+
+
+def test_a_command_before_the_build_that_fails_prevents_it(release: Path, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "root", release, before=[["sh", "-c", "echo no; exit 1"]], after=[traced("after")])
+    with pytest.raises(AgentError, match="the command before the build failed") as caught:
+        kept.build()
+    assert caught.value.kind == "command" and "it printed: no" in caught.value.why
+    assert kept.trace() == ["after"] and not list((kept.root / "engines").iterdir())
+
+
+def test_a_command_after_the_build_that_fails_is_owed_and_told(release: Path, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "root", release, after=[["sh", "-c", "test -e ready && echo after >> trace"]])
+    for _ in range(2):
+        with pytest.raises(AgentError, match="the command after the build") as caught:
+            kept.build()
+        assert caught.value.kind == "command"
+    (kept.root / "ready").touch()
+    assert kept.build()["cached"] and kept.trace() == ["after"], "the engine was kept all the while"
+
+
+def test_logs_of_earlier_builds_are_kept(make_release, tmp_path: Path) -> None:
+    roots = tmp_path / "root"
+    for seed in range(3):
+        release = make_release(tmp_path, seed=seed)
+        kept = Kept(roots, release)
+        kept.build()
+    assert [path.name for path in sorted((roots / "logs").iterdir())] == ["000001-build.txt", "000002-build.txt"]
+    assert all("optimising the graph" in path.read_text() for path in (roots / "logs").iterdir())
+    for _ in range(20):
+        Path(kept.store.new_log("activate")).touch()
+    numbers = [int(path.name[:6]) for path in (roots / "logs").iterdir()]
+    assert len(numbers) == 10 and max(numbers) == 22
+
+
+def test_cancelled_in_a_command_before_the_build(release: Path, tmp_path: Path) -> None:
+    hang = ["sh", "-c", "echo began >> trace; sleep 300"]
+    kept = Kept(tmp_path / "root", release, before=[hang, traced("never")], after=[traced("after")])
+    failures: list[AgentError] = []
+
+    def work() -> None:
+        try:
+            kept.build()
+        except AgentError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def began() -> int:
+        assert kept.trace() == ["began"]
+        return 0
+
+    wait_for(began)
+    assert agent_status(kept.store, {})["building"]["release"] == release.name
+    assert build.cancel(kept.store, {})["cancelled"]
+    thread.join()
+    assert [error.kind for error in failures] == ["cancelled"]
+    assert kept.trace() == ["began", "after"]
+    assert build.cancel(kept.store, {}) == {"cancelled": False, "release": None, "engine": None}
+    kept.config()
+    assert not kept.build()["cached"]
+
+
+def test_cancelled_while_it_builds(slow: SlowBoard, release: Path) -> None:
+    slow.root.mkdir(parents=True)
+    (slow.root / "config.json").write_text(json.dumps({"build": {"after": [traced("after")]}}))
+    other = deliver_elsewhere(release, slow.device)
+    worker = slow.worker()
+    done = cancel(slow.device)
+    assert done["cancelled"] and done["release"] == release.name
+    assert not Path(f"/proc/{worker}").exists() and (slow.root / "trace").read_text() == "after\n"
+    assert b"the build was cancelled" in other.communicate(timeout=60)[1]
+    assert status(slow.device)["building"] is None
+    slow.go()
+    assert deliver(release, slow.device).state == "active"
+
+
+def test_commands_that_were_owed_when_everything_was_killed_run_at_the_next_contact(
+    slow: SlowBoard, release: Path
+) -> None:
+    slow.root.mkdir(parents=True)
+    (slow.root / "config.json").write_text(json.dumps({"build": {"after": [traced("after")]}}))
+    other = deliver_elsewhere(release, slow.device)
+    worker = slow.worker()
+    other.kill()
+    other.communicate()
+    supervisor = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    attached = [pid for pid in pids_of(slow) if pid not in (worker, supervisor)]
+    for pid in [*attached, supervisor, worker]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: gone(worker))
+    assert status(slow.device)["building"] is None and not (slow.root / "trace").exists()
+    assert not cancel(slow.device)["cancelled"]
+    assert (slow.root / "trace").read_text() == "after\n"
+
+
+def pids_of(board: SlowBoard) -> list[int]:
+    """Processes of the agent on a board."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if str(board.root.name).encode() in words and any(word.endswith(b".pyz") for word in words):
+                inside = Path(os.readlink(entry / "cwd")) == board.root.parent
+                found += [int(entry.name)] if inside else []
+    return found
 
 
 def test_a_model_that_cannot_be_built_says_why(
