@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -14,9 +14,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
+from prefect.futures import PrefectFuture
 from prefect.input import RunInput
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from jetlane.remote.fleet.observer import Progress
 from jetlane.remote.fleet.rollout import Answer
@@ -31,9 +32,9 @@ EVERY = 3.0
 PATIENCE = 7 * 86400
 
 
-def threads() -> ThreadPoolTaskRunner[Any]:
+def threads() -> TaskRunner[PrefectFuture[Any]]:
     """The task runner of flows whose task runs are devices."""
-    return ThreadPoolTaskRunner(max_workers=MOST)
+    return cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=MOST))
 
 
 class Tasks:

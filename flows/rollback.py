@@ -9,7 +9,7 @@ from jetlane.flows.fleet_lines import Lines
 from jetlane.flows.fleet_prefect import Artifacts, Tasks, threads
 from jetlane.remote.fleet.observer import Several
 from jetlane.specs.paths import refuse_relative
-from jetlane.specs.schema import Build, Fleet
+from jetlane.specs.schema import Fleet
 from jetlane.tasks.rollout import Listeners, devices_of, ledger_of, put_back
 from jetlane.tasks.workspace import Workspace
 
@@ -19,7 +19,6 @@ def rollback(
     fleet: Fleet,
     workspace: str,
     devices: Optional[list[str]] = None,
-    build: Build = Build(),  # noqa: B008  (a frozen model)
     release: Optional[str] = None,
 ) -> dict[str, Any]:
     """Go back on every device of a fleet, or on those named; a board that was rebuilt since verifies it again first.
@@ -41,4 +40,4 @@ def rollback(
     store = Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
         listeners = Listeners(Several([artifacts, Lines()]), executor=Tasks())
-        return put_back(chosen, fleet, build, ledger, store, listeners, release or "", whole=not devices)
+        return put_back(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)

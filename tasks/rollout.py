@@ -131,7 +131,8 @@ def roll_out(
     options = options_of(build)
     rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=options))
     reports = Reports()
-    boards = SshBoards({device.name: device for device in devices}, release, options, Uploads())
+    named = {device.name: device for device in devices}
+    boards = SshBoards(named, release, options, Uploads(), fleet.keep_releases)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
 
@@ -139,7 +140,6 @@ def roll_out(
 def roll_back(
     devices: Sequence[Device],
     fleet: Fleet,
-    build: Build,
     ledger: Ledger,
     listeners: Optional[Listeners] = None,
     release: str = "",
@@ -157,9 +157,8 @@ def roll_back(
 
     given = policy_of(fleet)
     policy = replace(ROLLBACK_POLICY, offline_window=given.offline_window, concurrency=given.concurrency)
-    options = options_of(build)
-    request = Request(addresses_of(devices), release, policy, operation=states.ROLLBACK, options=options)
-    boards = SshBoards({device.name: device for device in devices}, options=options)
+    request = Request(addresses_of(devices), release, policy, operation=states.ROLLBACK)
+    boards = SshBoards({device.name: device for device in devices})
     engine = Rollout(ledger, begin(ledger, request), boards, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, Reports())
 
@@ -167,7 +166,6 @@ def roll_back(
 def put_back(
     devices: Sequence[Device],
     fleet: Fleet,
-    build: Build,
     ledger: Ledger,
     workspace: Workspace,
     listeners: Optional[Listeners] = None,
@@ -184,7 +182,7 @@ def put_back(
     """
     from jetlane.tasks.live import remember_live
 
-    rolled = roll_back(devices, fleet, build, ledger, listeners, release)
+    rolled = roll_back(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
         raise DeviceError(

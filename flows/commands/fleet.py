@@ -124,9 +124,7 @@ def rollback(
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = _chosen(asked, listed, select, names)
         whole = not (select or names)
-        runs = task.put_back(
-            devices, asked.fleet, asked.build, book, store, task.Listeners(Lines()), release, whole=whole
-        )
+        runs = task.put_back(devices, asked.fleet, book, store, task.Listeners(Lines()), release, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
 

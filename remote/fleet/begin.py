@@ -61,12 +61,15 @@ def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.ti
     An unfinished rollout of something else that shares a device is over with this: it would undo what now begins.
 
     Raises:
-        SpecError: There are no devices.
+        SpecError: There are no devices, or two of them are one.
         DeviceError: A living process works on one of them.
     """
     if not request.addresses:
         raise SpecError("no device is meant", "the inventory or the selection is empty", "name some")
     shared = set(request.addresses.values())
+    if len(shared) < len(request.addresses):
+        twice = [name for name, at in request.addresses.items() if list(request.addresses.values()).count(at) > 1]
+        raise SpecError(f"{', '.join(twice)} are one device", "they have one address and folder", "leave one name")
     for known in ledger.unfinished():
         if not shared & set(known.addresses.values()):
             continue

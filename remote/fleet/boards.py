@@ -50,6 +50,7 @@ class SshBoards:
         release: The release's folder; needed to deliver.
         options: Of the build.
         uploads: What the uploads to all of them share.
+        keep_releases: Newest releases that stay on a device; see ``deliver``.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class SshBoards:
         release: Optional[Path] = None,
         options: Optional[Mapping[str, Any]] = None,
         uploads: Optional[Uploads] = None,
+        keep_releases: int = 3,
     ) -> None:
         self._devices, self._release = dict(devices), release
-        self._options, self._uploads = dict(options or {}), uploads
+        self._options, self._uploads, self._keep = dict(options or {}), uploads, keep_releases
 
     def look(self, name: str) -> Seen:
         from jetlane.remote.device import status
@@ -72,7 +74,7 @@ class SshBoards:
         from jetlane.remote.delivery import deliver
 
         assert self._release is not None
-        return deliver(self._release, self._devices[name], tell, self._options, self._uploads)
+        return deliver(self._release, self._devices[name], tell, self._options, self._uploads, self._keep)
 
     def check(self, name: str, tell: Tell) -> None:
         from jetlane.remote.device import health
@@ -85,4 +87,4 @@ class SshBoards:
 
         tell({"event": "phase", "phase": "rollback", "device": name})
         if self.look(name).current != release:
-            rollback(self._devices[name], tell, self._options, release)
+            rollback(self._devices[name], tell, release=release)

@@ -194,8 +194,8 @@ class Rollout:
 
         def settle(name: str, outcome: Any) -> Optional[float]:
             device, why = self.state.devices[name], self.state.stopping
-            if not isinstance(outcome, Exception):
-                text = f"put back: {why}"
+            if not isinstance(outcome, Exception) or _kind(outcome) == "unhealthy":
+                text = f"put back: {why}" if not isinstance(outcome, Exception) else str(outcome)
                 self._record("device", name, device.previous, state=ROLLED_BACK, reason=text, judged=False)
                 return None
             now = self._clock.now()
@@ -321,7 +321,7 @@ class Rollout:
                 return again
         elif kind == "unhealthy":
             device = self.state.devices[name]
-            self._record("device", name, _runs(error), state=ROLLED_BACK, reason=reason, kind=kind)
+            self._record("device", name, device.facts.get("to"), state=ROLLED_BACK, reason=reason, kind=kind)
         else:
             self._record("device", name, state=FAILED, reason=reason, kind=kind)
         self._judge()
@@ -478,7 +478,3 @@ def _kind(error: Exception) -> str:
 
 def _passing(error: Exception) -> bool:
     return _kind(error) in PASSING
-
-
-def _runs(error: Exception) -> Optional[str]:
-    return getattr(error, "runs", None)
