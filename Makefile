@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-full lint lock clean
+.PHONY: setup demo test test-full lint lock bindings clean
 
 $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
 	@$(if $(PYTHON),,echo "jetlane needs Python 3.10 or 3.11 on the PATH (found none); or say: make PYTHON=/path/to/python3.11" && exit 1)
@@ -20,11 +20,21 @@ setup: $(STAMP)
 demo: setup
 	$(BIN)/jetlane demo
 
-test: setup lint
+test: setup bindings lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-full: setup lint
+test-full: setup bindings lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# NVIDIA's own Python modules, without TensorRT: what the tests hold the agent's adapters to. They are for Linux alone.
+BINDINGS := 8.6.1 10.3.0 10.16.1.11 11.4.0.106
+
+bindings: setup $(BINDINGS:%=$(VENV)/bindings/%/.installed)
+
+$(VENV)/bindings/%/.installed: requirements/bindings-%.txt $(STAMP)
+	@rm -rf $(@D)
+	@if $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(@D) -r $<; then touch $@; \
+	else echo "NVIDIA's bindings $* cannot be installed here; the tests that need them are skipped"; fi
 
 lint: setup
 	$(BIN)/ruff check .

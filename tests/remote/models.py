@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -89,3 +91,12 @@ def images(count: int = 4, seed: int = 5) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     sizes = [(40, 60), (50, 30)]
     return [rng.integers(0, 40 + 50 * (number % 4), (*sizes[number % 2], 3), dtype=np.uint8) for number in range(count)]
+
+
+def save_images(folder: Path) -> list[str]:
+    """``images`` as files of a release: their paths in the folder."""
+    (folder / "calibration").mkdir(exist_ok=True)
+    files = [f"calibration/{number:03d}.npy" for number in range(4)]
+    for file, image in zip(files, images()):
+        np.save(folder / file, image)
+    return files

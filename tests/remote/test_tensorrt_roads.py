@@ -7,6 +7,7 @@ real; TensorRT itself does not. ``test_real_bindings`` holds the doubles to NVID
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jetlane.remote.agent import cuda, trt, trt_onnx, trt_progress, trt_uff
 from jetlane.remote.agent.caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt_eras import era_of
+from jetlane.tasks.ssd.params import InputSpec
 
 OPTIONS: dict[str, Any] = {
     "precision": "fp16", "batch": 1, "workspace_mb": 64, "dla_core": None, "timing_cache": True,
@@ -27,7 +29,7 @@ NMS = {
     "confidence_threshold": 0.5, "nms_threshold": 0.6, "top_k": 10, "keep_top_k": 8, "background_label_id": 0,
     "is_normalized": True,
 }  # fmt: skip
-MANIFEST = {"input": {"name": "Input", "height": 32, "width": 32}, "nms": NMS}
+MANIFEST: dict[str, Any] = {"input": asdict(InputSpec(32, 32)), "nms": NMS}
 NAMES = {
     "5": "builder attributes", "7": "builder config", "8.2": "serialized network", "8.6": "serialized network",
     "10.3": "explicit batch", "11": "strongly typed",

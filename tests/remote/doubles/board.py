@@ -92,16 +92,16 @@ class Board:
         return _MAGIC + json.dumps(header, default=str).encode() + b"\n" + model
 
     def _calibrate(self, logger: Any, calibrator: Any) -> bool:
-        """The calls of the base class's methods are the era's own: see its ``ask``."""
+        """The calls of the base class's methods are the era's own: see its ``_ask``."""
         if not getattr(calibrator, "_ready", False):
             raise TypeError("IInt8Calibrator.__init__() must be called when overriding __init__")
         assert calibrator.get_batch_size() == 1
-        cache = calibrator.ask("read_calibration_cache")
+        cache = calibrator._ask("read_calibration_cache")
         if cache is not None:
             return bytes(cache).startswith(b"TRT-")
         self.say(logger, (INFO, "Starting Calibration."))
         while True:
-            addresses = calibrator.ask("get_batch", ["Input"])
+            addresses = calibrator._ask("get_batch", ["Input"])
             if not addresses:
                 break
             (address,) = addresses
@@ -109,7 +109,7 @@ class Board:
         if not self.calibrated:
             self.say(logger, (ERROR, "Calibration failure occurred with no scaling factors detected."))
             return False
-        calibrator.ask("write_calibration_cache", f"TRT-{self.tag}-EntropyCalibration2\nInput: 3c010a14\n".encode())
+        calibrator._ask("write_calibration_cache", f"TRT-{self.tag}-EntropyCalibration2\nInput: 3c010a14\n".encode())
         return True
 
     # running

@@ -120,7 +120,7 @@ def names(board: Board) -> dict[str, Any]:
         "IBuilderConfig": IBuilderConfig,
         "ITimingCache": ITimingCache,
         "IProgressMonitor": IProgressMonitor,
-        "BuilderFlag": enum("BuilderFlag", FP16=0, BF16=1, INT8=2, DEBUG=3, GPU_FALLBACK=4, REFIT=5),
+        "BuilderFlag": enum("BuilderFlag", FP16=0, BF16=17, INT8=1, DEBUG=2, GPU_FALLBACK=3, REFIT=4),
         "NetworkDefinitionCreationFlag": enum("NetworkDefinitionCreationFlag", EXPLICIT_BATCH=0, STRONGLY_TYPED=1),
         "INetworkDefinition": INetworkDefinition,
         "IInt8EntropyCalibrator": common.calibrator(board, "IInt8EntropyCalibrator", ask),

@@ -94,9 +94,9 @@ def names(board: Board) -> dict[str, Any]:
         "IBuilderConfig": IBuilderConfig,
         "ITimingCache": ITimingCache,
         "IProgressMonitor": IProgressMonitor,
-        "BuilderFlag": enum("BuilderFlag", DEBUG=0, GPU_FALLBACK=1, REFIT=2),
+        "BuilderFlag": enum("BuilderFlag", DEBUG=2, GPU_FALLBACK=3, REFIT=4),
         "NetworkDefinitionCreationFlag": enum(
-            "NetworkDefinitionCreationFlag", STRONGLY_TYPED=0, PREFER_AOT_PYTHON_PLUGINS=1, PREFER_JIT_PYTHON_PLUGINS=2
+            "NetworkDefinitionCreationFlag", STRONGLY_TYPED=0, PREFER_AOT_PYTHON_PLUGINS=2, PREFER_JIT_PYTHON_PLUGINS=1
         ),
         "INetworkDefinition": INetworkDefinition,
         "Runtime": common.runtime(board, lambda *found: create(board, engine["ICudaEngine"], *found)),
