@@ -1,9 +1,9 @@
-"""A product or sum that stretches one pixel over a feature map, as squeeze-and-excitation does, with the pixel repeated.
+"""A pixel that a product or sum stretches over a feature map, as squeeze-and-excitation does, repeated by convolutions.
 
 Real UFF files stretch constants only, and whether the parser stretches what was computed is not known. So the pixel is
-repeated first: padded with zeros so far that a kernel of ones, one side at a time, meets it at every place. What comes out
-is the pixel's own numbers, and the product is one of maps of the same size. A depthwise convolution and its symmetric
-padding are known in UFF.
+repeated first: padded with zeros so far that a kernel of ones, one side at a time, meets it at every place. What comes
+out is the pixel's own numbers, and the product is one of maps of the same size. Depthwise convolutions are known in
+UFF, and so is their symmetric padding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.graph import FLOAT, Graph, Node, const, node_of
 from jetlane.tasks.graph.rewrites import Applied
 
-_OPERATIONS = ("Mul", "Add", "AddV2", "Sub", "RealDiv", "Minimum", "Maximum")
+_OPERATIONS = ("Mul", "Add", "AddV2", "Sub", "RealDiv")
 
 
 def repeat_stretched_pixels(graph: Graph, evaluator: Evaluator) -> Applied:

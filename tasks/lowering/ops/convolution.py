@@ -1,4 +1,4 @@
-"""Conv: ordinary, grouped (depthwise), dilated. One that only repeats a pixel becomes an Expand."""
+"""Conv: ordinary, grouped (depthwise), dilated. One that only repeats a pixel is left to what reads it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ def _convolution(context: Context, node: UffNode, inputs: list[Tensor]) -> Tenso
         raise ConversionError(f"Conv {node.id!r} wants {channels} channels, its input has {data.shape[3]}", "")
     shape = (1, *output, len(weights))
     if _repeats(data, kernel, groups, strides, pads):
-        repeated = context.builder.op("Expand", data.first(context.builder), context.builder.ints(1, shape[3], *output))
-        return Tensor(shape, first=repeated)
+        return Tensor(shape, pixel=data.pixel or data.first(context.builder))
     attributes = {
         "kernel_shape": [height, width],
         "strides": strides,

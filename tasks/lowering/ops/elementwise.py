@@ -108,7 +108,9 @@ def _write(context: Context, kind: str, left: Tensor, right: Tensor) -> Tensor:
             side if len(side.shape) == 4 else side.reshaped(builder, (1,) * (4 - len(side.shape)) + side.shape)
             for side in (left, right)
         ]
-        return Tensor(shape, first=builder.op(kind, *(side.first(builder) for side in sides)))
+        repeated = all(side.pixel is not None for side in sides)  # nothing is there to stretch them
+        names = [side.pixel if side.pixel and not repeated else side.first(builder) for side in sides]
+        return Tensor(shape, first=builder.op(kind, *names))
     return Tensor(shape, last=builder.op(kind, left.last(builder), right.last(builder)))
 
 
