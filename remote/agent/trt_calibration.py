@@ -62,6 +62,8 @@ def make_calibrator(
             return self._cache
 
         def write_calibration_cache(self, *args: Any) -> None:
+            if self.problem is not None:  # of a part of the images
+                return
             try:
                 found = args[0]
                 # 5.0 gives an address and a length, the others a buffer
@@ -82,7 +84,9 @@ def make_calibrator(
             if self._buffer is not None:
                 self._buffer.free()
                 self._buffer = None
+            if self._stream is not None:
                 self._cuda.call("cudaStreamDestroy", self._stream)
+                self._stream = None
 
     return Calibrator()
 
