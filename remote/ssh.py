@@ -119,7 +119,7 @@ class Connection:
         Raises:
             DeviceError: The device does not take it.
         """
-        self.run([self.device.python, "-c", _PLACE, path, str(len(content))], {}, payload=content)
+        self.run([self.device.python, "-I", "-c", _PLACE, path, str(len(content))], {}, payload=content)
 
     def _open(self, command: str) -> paramiko.Channel:
         import paramiko

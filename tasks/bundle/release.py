@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent import trust
 from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.roads import HALF, PRECISIONS
@@ -289,6 +290,9 @@ def _publish(draft: Path, final: Path) -> None:
     """Make the draft the release: read-only, flushed to disk, under its name in one step."""
     if final.exists():
         read_release(final)
+        signature = draft / manifests.SIGNATURE
+        if signature.exists() and trust.signature_in(str(final)) != signature.read_bytes():
+            os.replace(signature, final / manifests.SIGNATURE)  # the project has another key now
         return
     for path in manifests.files_in(str(draft)):
         (draft / path).chmod(0o444)
