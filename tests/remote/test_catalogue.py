@@ -16,11 +16,11 @@ from jetlane.specs.catalogue import entry
 _FAIL = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from jetlane_agent import cli
+from jetlane_agent import build, cli
 from jetlane_agent.errors import AgentError
-def fail(store, request, stream):
+def fail(store, request):
     raise AgentError("TensorRT's UFF parser does not accept the model", sys.argv[3], "", sys.argv[4])
-cli.COMMANDS["build"] = fail
+build.build = fail
 sys.exit(cli.main(["--root", sys.argv[2], "build"]))
 """
 _LOG = "TensorRT said:\nUffParser: Validator error: Cast: Unsupported operation _Cast\nNetwork must have an output"
