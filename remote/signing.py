@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,30 +125,30 @@ def _make(path: Path, replace: bool = False) -> None:
 
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o700)
-        draft.unlink(missing_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        descriptor, draft = tempfile.mkstemp(dir=path.parent)  # 0600
+        with open(descriptor, "wb") as file:
             file.write(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
             file.flush()
             os.fsync(file.fileno())
         if replace:
             os.replace(draft, path)
         else:
-            try:
-                os.link(draft, path)
-            except FileExistsError:
-                return
+            os.link(draft, path)
         path.with_name(path.name + ".pub").write_bytes(public + b" jetlane\n")
         sync_folder(path.parent)
+    except FileExistsError:
+        return
     except OSError as error:
         raise WorkspaceError(
             f"the signing key {path} cannot be made", str(error), "make the workspace writable, or name another"
         ) from error
     finally:
-        draft.unlink(missing_ok=True)
+        if draft is not None:
+            Path(draft).unlink(missing_ok=True)
 
 
 def _unusable(path: Path, why: str, remedy: str) -> WorkspaceError:
