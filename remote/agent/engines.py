@@ -65,10 +65,9 @@ def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
     folder = store.path("engines", key)
     entry = read_json(os.path.join(folder, "engine.json"))
     engine = os.path.join(folder, "engine")
-    whole = isinstance(entry, dict) and is_plain(store.path("engines"), key + "/engine")
-    if whole and sha256_file(engine) == entry.get("sha256"):
-        return entry
-    return None
+    if not isinstance(entry, dict) or not is_plain(store.path("engines"), key + "/engine"):
+        return None
+    return entry if sha256_file(engine) == entry.get("sha256") else None
 
 
 def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[str, Any]:
