@@ -30,6 +30,9 @@ def deploy(run: Run, release: Path) -> Rolled:
     run.progress.started("deploy")
     rolled = _deploy(run, release)
     run.record(summary(rolled.devices))
+    if anybodys := [device.name for device in rolled.devices if not device.signed]:
+        names = ", ".join(anybodys[:5]) + (f" and {len(anybodys) - 5} more" if len(anybodys) > 5 else "")
+        run.note(f"no key is enrolled on {names}: they take anybody's releases (jetlane device enroll)")
     if rolled.live:
         remember_live(run.workspace, release.name)
     return rolled

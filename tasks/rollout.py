@@ -291,6 +291,7 @@ class Reports:
             engine_key=report.engine,
             bytes_sent=report.bytes_sent,
             seconds=dict(report.seconds),
+            signed=report.signed is not None,
             agreement=dict(report.agreement),
             detections=tuple(report.detections),
         )

@@ -51,6 +51,7 @@ class DeviceFacts:
         engine_key: Key of the engine on the board.
         bytes_sent: Bytes of the release that went over the wire in this run.
         seconds: Duration of each phase (``ship``, ``build``, ``verify``, ``activate``), where it took place.
+        signed: Whether a key that is enrolled on the device vouches for the release; a device without one takes any.
         agreement: The agent's verdict: matched, unmatched, smallest IoU, largest score difference, latency, ...
         detections: The device's own detections of each sample, in the order of the release's ``expected.json``; each
             ``{"file", "boxes" [[xmin, ymin, xmax, ymax] in 0..1], "labels" [int], "scores" [float]}``.
@@ -65,6 +66,7 @@ class DeviceFacts:
     engine_key: str = ""
     bytes_sent: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    signed: bool = True
     agreement: Mapping[str, Any] = field(default_factory=dict)
     detections: tuple[Mapping[str, Any], ...] = ()
 
