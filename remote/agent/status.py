@@ -12,8 +12,9 @@ from .store import Store
 def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """What runs and what ran before, what each release lacks, what was verified how, and whether a build runs.
 
-    ``unconfirmed`` names a release whose switch was cut off before its health was known.
+    ``unconfirmed`` names a release whose switch was cut off before its health was known. Lost links are made again.
     """
+    store.mend()
     current, switch, verified = store.pointed("current"), store.switching(), store.state()["verified"]
     releases = {release: _problem(store, release, release == current) for release in store.releases()}
     return {

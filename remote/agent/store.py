@@ -266,6 +266,14 @@ class Store(object):
         finally:
             os.close(descriptor)
 
+    def mend(self) -> None:
+        """Mend what a power cut has damaged, unless somebody is at work here, or the disk takes nothing."""
+        try:
+            with self.lock(wait=0.0):
+                pass
+        except (AgentError, OSError):
+            pass
+
     @contextmanager
     def build_lock(self) -> Iterator[Optional[int]]:
         """The build lock's descriptor, or None while a build holds it."""
