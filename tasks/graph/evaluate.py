@@ -11,7 +11,7 @@ import numpy as np
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.graph import Graph, Node, node_of, port_of
 from jetlane.tasks.graph.shape_ops import SHAPE_OPS, Fact, Shape, Unknown
-from jetlane.tasks.graph.value_ops import VALUE_OPS
+from jetlane.tasks.graph.value_ops import VALUE_OPS, integers
 
 #: Bytes of one value, and of all values that are computed: a damaged graph may ask for anything in a few bytes.
 _LARGEST_VALUE, _MOST_BYTES = 1 << 26, 1 << 28
@@ -149,8 +149,7 @@ def _bytes(node: Node, inputs: list[Fact]) -> float:
         start, limit, delta = (float(np.ravel(np.asarray(fact.value))[0]) for fact in inputs)
         size = abs((limit - start) / delta) if delta else float("inf")
     elif node.op == "Fill":
-        for times in np.ravel(np.asarray(inputs[0].value)):
-            size *= max(0, int(times))
+        size = float(prod(max(0, times) for times in integers(np.asarray(inputs[0].value))))
     elif node.op in SHAPE_OPS:
         shapes = SHAPE_OPS[node.op](node, *inputs)
         size = float(len(shapes) * prod(max(0, int(times)) for times in shapes[0])) if shapes else 0.0

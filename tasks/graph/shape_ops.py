@@ -17,8 +17,8 @@ from jetlane.tasks.graph.value_ops import integers, strided_slice
 
 Shape = tuple[int, ...]
 
-#: Of one operation; no network has more.
-_MOST_OUTPUTS = 1 << 16
+#: Outputs of one operation, dimensions of a tensor; no network has more.
+_MOST_OUTPUTS, _MOST_DIMENSIONS = 1 << 16, 32
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ def _outputs(count: int) -> int:
 
 def _gather(node: Node, x: Fact, indices: Fact, axis: Optional[Fact] = None) -> list[Shape]:
     shape, place = _shape(x), int(_value(axis).item()) if axis is not None else 0
+    if len(shape) + len(_shape(indices)) > _MOST_DIMENSIONS:
+        raise ValueError("more dimensions than can be meant")
     place %= max(1, len(shape))
     return [(*shape[:place], *_shape(indices), *shape[place + 1 :])]
 

@@ -17,6 +17,9 @@ from jetlane.tasks.graph.tensors import numpy_dtype
 Array = np.ndarray[Any, Any]
 Rule = Callable[..., tuple[Array, ...]]
 
+#: Of a shape, permutation or list of bounds.
+_LONGEST = 64
+
 
 def _one(function: Callable[..., Any]) -> Rule:
     return lambda node, *arrays: (np.asarray(function(*arrays)),)
@@ -61,9 +64,9 @@ def integers(values: Array) -> list[int]:
     """A shape, permutation or list of bounds as whole numbers.
 
     Raises:
-        ValueError: It is a matrix, as only a damaged graph has it.
+        ValueError: It is a matrix, or far too long, as only a damaged graph has it.
     """
-    if values.ndim > 1:
+    if values.ndim > 1 or values.size > _LONGEST:
         raise ValueError(f"a list of numbers is wanted, not an array of shape {list(values.shape)}")
     return [int(value) for value in np.atleast_1d(values)]
 

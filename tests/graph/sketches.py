@@ -10,11 +10,15 @@ import numpy as np
 from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape, const
 
 
+def case_folder():
+    """Where the real frozen graphs are, each in a folder of its own; it need not exist."""
+    root = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
+    return Path(os.environ.get("JETLANE_SHARED_DATA", root)) / "graphs"
+
+
 def case_names():
     """Folders of real frozen graphs, or none: parametrised tests are then skipped."""
-    root = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
-    folder = Path(os.environ.get("JETLANE_SHARED_DATA", root)) / "graphs"
-    return sorted(path.parent.name for path in folder.glob("*/frozen_inference_graph.pb"))
+    return sorted(path.parent.name for path in case_folder().glob("*/frozen_inference_graph.pb"))
 
 
 class Sketch:

@@ -30,7 +30,6 @@ SEED = 5
 TOLERANCE = 1e-6
 
 
-
 class Extractor(NamedTuple):
     """What a feature extractor takes: ``num_layers``, and which sides of an image."""
 

@@ -1,0 +1,102 @@
+"""Sound files to be damaged: sketches of our own, and real ones where they are."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.graph.sketches import small_ssd
+from tests.ssd.conftest import CONFIG
+from tests.uff.by_hand import parameters
+
+from jetlane.tasks.graph.graph import Graph, TfShape, TfType
+from jetlane.tasks.graph.load import graph_from_message
+from jetlane.tasks.graph.protos import graph_def_class
+from jetlane.tasks.graph.ssd import SsdGraph, read_ssd
+from jetlane.tasks.ssd.params import PluginParams
+from jetlane.tasks.uff.convert import convert
+from jetlane.tasks.uff.files import uff_to_bytes
+
+SKETCHES: dict[str, dict[str, Any]] = {
+    "sigmoid": {},
+    "softmax": {"converter": "Softmax", "logit_scale": 2.0},
+    "sliced": {"slice_before": True, "scales": (8.0, 12.0, 4.0, 2.0)},
+}
+_FPN = CONFIG.replace('"ssd_mobilenet_v2"', '"ssd_mobilenet_v1_fpn" fpn { min_level: 3 max_level: 7 }').replace(
+    CONFIG[CONFIG.index("      ssd_anchor_generator {") : CONFIG.index("    post_processing")],
+    "      multiscale_anchor_generator {\n        min_level: 3\n        max_level: 7\n        anchor_scale: 4.0\n"
+    "        scales_per_octave: 2\n        aspect_ratios: [1.0, 2.0, 0.5]\n      }\n    }\n",
+)
+_PADDED = CONFIG.replace(
+    "fixed_shape_resizer { height: 300 width: 300 }",
+    "keep_aspect_ratio_resizer { min_dimension: 200 max_dimension: 320 pad_to_max_dimension: true }",
+)
+_TRAINED = """
+train_config {
+  batch_size: 8
+  num_steps: 600
+  optimizer { adam_optimizer { learning_rate { cosine_decay_learning_rate {
+    learning_rate_base: 0.004
+    total_steps: 600
+    warmup_steps: 50
+  } } } }
+}
+train_input_reader { label_map_path: "a" tf_record_input_reader { input_path: "b" } }
+eval_input_reader { label_map_path: "a" tf_record_input_reader { input_path: "b" } }
+"""
+CONFIGS = {"usual": CONFIG + _TRAINED, "fpn": _FPN + _TRAINED, "padded": _PADDED + _TRAINED}
+
+
+@cache
+def frozen_graph(name: str, folder: str) -> bytes:
+    """A frozen graph: a sketch, or a case of the golden data in ``folder``."""
+    if name in SKETCHES:
+        return _serialised(small_ssd(**SKETCHES[name]))
+    return (Path(folder) / name / "frozen_inference_graph.pb").read_bytes()
+
+
+@cache
+def ssd_of(name: str, folder: str) -> tuple[Graph, SsdGraph, PluginParams]:
+    """The same, understood; with parameters that fit it."""
+    message = graph_def_class().FromString(frozen_graph(name, folder))
+    graph = graph_from_message(message)
+    ssd = read_ssd(graph)
+    return graph, ssd, parameters(ssd, constant=name != "sigmoid")
+
+
+@cache
+def uff_file(name: str, folder: str) -> bytes:
+    """The same as UFF."""
+    return uff_to_bytes(convert(*ssd_of(name, folder)))
+
+
+def pipeline_config(name: str, folder: str) -> str:
+    """A pipeline.config: one of ours, or that of a case."""
+    return CONFIGS[name] if name in CONFIGS else (Path(folder) / name / "pipeline.config").read_text(encoding="utf-8")
+
+
+def _serialised(graph: Graph) -> bytes:
+    from jetlane.tasks.dropin.messages import tensor_proto
+
+    message = graph_def_class()()
+    for node in graph:
+        entry = message.node.add(name=node.name, op=node.op, input=node.inputs)
+        for key in node.attr_names():
+            value, attribute = node.attr(key), entry.attr[key]
+            if key == "value":
+                attribute.tensor.CopyFrom(tensor_proto(value))
+            elif isinstance(value, TfType):
+                attribute.type = int(value)
+            elif isinstance(value, TfShape):
+                for size in value:
+                    attribute.shape.dim.add(size=size)
+            elif isinstance(value, list):
+                attribute.list.i.extend(value)
+            elif isinstance(value, bool):
+                attribute.b = value
+            elif isinstance(value, (int, float)):
+                setattr(attribute, "i" if isinstance(value, int) else "f", value)
+            else:
+                attribute.s = str(value).encode()
+    return bytes(message.SerializeToString())

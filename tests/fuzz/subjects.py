@@ -1,0 +1,155 @@
+"""What is done with a damaged file: all that the product does with one a user gives it.
+
+Each function takes a case and its folder of golden data, and ends with nothing or an exception.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_uff, seeds
+from tests.uff.by_hand import parameters
+
+Case = dict[str, Any]
+
+
+def graph(case: Case, folder: str) -> None:
+    """A frozen graph: conversion with its pipeline.config, conversion whatever it says, or NVIDIA's command."""
+    from jetlane.tasks.graph.load import load_frozen_graph
+    from jetlane.tasks.graph.protos import graph_def_class
+
+    name, data = case["seed"], seeds.frozen_graph(case["seed"], folder)
+    message = graph_def_class().FromString(data)
+    if case["bytes"]:
+        weights = [node.attr["value"].tensor.tensor_content for node in message.node if node.op == "Const"]
+        data = damage_bytes.damage(data, damage_bytes.skeleton(data, weights), case["steps"])
+    else:
+        damage_graph.damage(message, case["steps"])
+        data = bytes(message.SerializeToString())
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "frozen_inference_graph.pb"
+        path.write_bytes(data)
+        if case["road"] == "command":
+            _command(path)
+        elif case["road"] == "model" and name not in seeds.SKETCHES:
+            _convert_model(path, Path(folder) / name / "pipeline.config")
+        else:
+            _convert(load_frozen_graph(path))
+
+
+def _command(path: Path) -> None:
+    from jetlane.tasks.dropin.conversion import from_tensorflow_frozen_model
+
+    out = path.with_suffix(".uff")
+    from_tensorflow_frozen_model(path, quiet=True, text=True, output_filename=out, debug_mode=True)
+
+
+def _convert_model(frozen_graph: Path, pipeline_config: Path) -> None:
+    from jetlane.tasks.conversion import convert_model, explain_model
+    from jetlane.tasks.explain import as_text
+
+    as_text(explain_model(frozen_graph, pipeline_config))
+    convert_model(frozen_graph, pipeline_config, frozen_graph.parent / "out")
+
+
+def _convert(damaged: Any) -> None:
+    """As far as it goes: with parameters that fit the graph, so that nothing is refused for contradicting them."""
+    from jetlane.tasks.explain import as_text, explain
+    from jetlane.tasks.graph.ssd import read_ssd
+    from jetlane.tasks.lowering.lower import lower
+    from jetlane.tasks.uff.convert import convert
+    from jetlane.tasks.uff.files import uff_from_bytes, uff_to_bytes
+    from jetlane.tasks.uff.text import dump_text
+
+    ssd = read_ssd(damaged)
+    params = parameters(ssd, constant=True)
+    uff = convert(damaged, ssd, params)
+    as_text(explain(damaged, ssd, params, uff))
+    dump_text(uff)
+    written = uff_from_bytes(uff_to_bytes(uff))
+    for ends in ("nms", "heads"):
+        lower(written, params, ends=ends).SerializeToString()
+
+
+def uff(case: Case, folder: str) -> None:
+    """A UFF file: nodes, text dump and back, lowering to ONNX; or a text dump."""
+    from jetlane.tasks.lowering.lower import lower
+    from jetlane.tasks.uff.files import read_uff, uff_from_bytes, uff_to_bytes
+    from jetlane.tasks.uff.text import dump_text, parse_text
+
+    name, data = case["seed"], seeds.uff_file(case["seed"], folder)
+    whole = uff_from_bytes(data)
+    if case["road"] == "text":
+        text = damage_config.damage(dump_text(whole), case["steps"])
+        parse_text(text).nodes  # noqa: B018
+        return
+    if case["bytes"]:
+        weights = [item.blob for item in whole.message.referenced_data.values()]
+        data = damage_bytes.damage(data, damage_bytes.skeleton(data, weights), case["steps"])
+    else:
+        damage_uff.damage(whole.message, case["steps"])
+        data = uff_to_bytes(whole)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.uff"
+        path.write_bytes(data)
+        damaged = read_uff(path)
+    parse_text(dump_text(damaged))
+    params = seeds.ssd_of(name, folder)[2]
+    for ends in ("nms", "heads"):
+        lower(damaged, params, ends=ends).SerializeToString()
+
+
+def config(case: Case, folder: str) -> None:
+    """A pipeline.config: the plugins' parameters, alone or held against the graph; what a training makes of it."""
+    from jetlane.tasks.odapi.pipeline import overlay
+    from jetlane.tasks.ssd import config as pipeline_config
+    from jetlane.tasks.ssd.crosscheck import crosscheck, graph_anchors
+    from jetlane.tasks.ssd.derive import derive
+    from jetlane.tasks.ssd.options import ConvertOptions, apply_options
+
+    text = seeds.pipeline_config(case["seed"], folder)
+    if case["bytes"]:
+        data = text.encode()
+        data = damage_bytes.damage(data, range(len(data)), case["steps"])
+    else:
+        data = damage_config.damage(text, case["steps"]).encode("utf-8", "surrogatepass")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "pipeline.config"
+        path.write_bytes(data)
+        if case["road"] == "train":
+            overlay(path, num_classes=3)
+            return
+        read = pipeline_config.read(path)
+    if case["road"] == "graph" and case["seed"] not in seeds.CONFIGS:
+        ssd = seeds.ssd_of(case["seed"], folder)[1]
+        params = crosscheck(read, derive(read, ssd.feature_map_shapes), ssd)
+        params = apply_options(ConvertOptions(normalize="engine"), params, graph_anchors(ssd))
+    else:
+        params = apply_options(ConvertOptions(), derive(read))
+    type(params).from_json(replace(params).to_json())
+
+
+def pen(case: Case, folder: str) -> None:
+    """What must not pass unseen, to try the limits themselves."""
+    from jetlane.specs.errors import JetlaneError
+
+    if case["steps"] == "hang":
+        while True:
+            pass
+    elif case["steps"] == "crash":
+        1 / 0  # noqa: B018
+    elif case["steps"] == "bomb":
+        bytearray(1 << 30)
+    elif case["steps"] == "hidden bomb":
+        try:
+            bytearray(1 << 30)
+        except MemoryError as error:
+            raise JetlaneError("it cannot be read") from error
+    raise JetlaneError("it cannot be read")
+
+
+SUBJECTS: dict[str, Callable[[Case, str], None]] = {"graph": graph, "uff": uff, "config": config, "pen": pen}

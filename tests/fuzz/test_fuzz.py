@@ -1,0 +1,143 @@
+"""Damaged files of every kind a user gives: they are taken, or refused in words; no other error, no hang, no bomb.
+
+Cases are drawn by hypothesis, the same ones in every run. Each failure is shown with its case, which
+``python -m tests.fuzz.worker`` repeats.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_uff
+from tests.fuzz.numbers import NUMBERS
+from tests.fuzz.pen import Pen
+from tests.fuzz.seeds import CONFIGS, SKETCHES
+from tests.graph.sketches import case_folder, case_names
+
+SEED = 3
+_KINDS = {"graph": damage_graph.KINDS, "uff": damage_uff.KINDS, "config": damage_config.KINDS}
+_ROADS = {
+    "graph": ["convert", "convert", "convert", "model", "command"],
+    "uff": ["lower", "lower", "lower", "text"],
+    "config": ["derive", "graph", "train"],
+}
+#: Small ones that differ in era, batch norm, pyramids, Keras.
+_REAL = ["F_t215_v1ppn_160_c3", "C_t15_v1fpn_160_c3", "G17_t12_v1_160_c3_min05", "G18a_t12_lite_v2_160_c3",
+         "TF2_v2keras_160_c3", "C_t15_v2_keeppad_224_c3", "F_t215_v1fpn_160_c3", "E_t15_v3small_160_c3",
+         "E_t15_v1_strides_300_c3", "F_t215_v2_softmax_160_c3", "C_t15_qat_v2_160_c3"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pen(repository, tmp_path_factory):
+    with Pen(repository, tmp_path_factory.mktemp("fuzz")) as pen:
+        yield pen
+
+
+@pytest.fixture(scope="module")
+def real():
+    """(cases, their folder): none and nothing where the golden data is absent."""
+    names = set(case_names())
+    return [name for name in _REAL if name in names], str(case_folder())
+
+
+def cases(subject: str, real: tuple[list[str], str], share: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Cases of one subject; one in ``share`` damages a real file, if there are any."""
+    names, folder = real
+    own = list(CONFIGS if subject == "config" else SKETCHES)
+    place = st.integers(0, 1_000_000)
+
+    def steps(kinds: tuple[str, ...]) -> st.SearchStrategy[Any]:
+        step = st.tuples(st.sampled_from(kinds), place, place, st.sampled_from(NUMBERS))
+        return st.lists(step, min_size=1, max_size=4)
+
+    def whole(road: str, bytewise: bool) -> st.SearchStrategy[dict[str, Any]]:
+        kinds = _KINDS[subject]
+        if subject == "uff" and road == "text":
+            kinds, bytewise = damage_config.KINDS, False
+        elif bytewise:
+            kinds = damage_bytes.KINDS
+        seeds = st.integers(0, share - 1).flatmap(lambda n: st.sampled_from(names if names and n == 0 else own))
+        return st.fixed_dictionaries(
+            {"subject": st.just(subject), "folder": st.just(folder), "road": st.just(road), "bytes": st.just(bytewise),
+             "seed": seeds, "steps": steps(kinds)}
+        )  # fmt: skip
+
+    return st.tuples(st.sampled_from(_ROADS[subject]), st.booleans()).flatmap(lambda drawn: whole(*drawn))
+
+
+def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> None:
+    """Run so many cases; fail with one case of each kind of failure."""
+    outcomes: Counter[str] = Counter()
+    failures: dict[str, tuple[int, str]] = {}
+    worst = {"seconds": 0.0, "peak": 0}
+
+    @seed(SEED)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def attempt(case: dict[str, Any]) -> None:
+        result = pen.run(case)
+        outcomes[result["outcome"]] += 1
+        for key in worst:
+            worst[key] = max(worst[key], result[key])
+        if result["outcome"] == "wrong":
+            story = f"{json.dumps(case)}\n{result['text']}"
+            site = _site(result["text"])
+            times, first = failures.get(site, (0, story))
+            failures[site] = (times + 1, min(first, story, key=len))
+            if not times:
+                print(story, flush=True)
+        if sum(outcomes.values()) % 500 == 0:
+            print(_figures(outcomes, worst), flush=True)
+
+    attempt()
+    print(f"seed {SEED}: {_figures(outcomes, worst)}")
+    stories = [f"{times} times:\n{story}" for times, story in failures.values()]
+    assert not stories, f"{len(stories)} ways to fail\n\n" + "\n\n".join(stories)
+    assert sum(outcomes.values()) >= count
+    assert outcomes["done"] > count // 20 and outcomes["refused"] > count // 20, outcomes
+
+
+def _site(text: str) -> str:
+    """What tells failures apart: the last line of code, and the exception's name."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', text)
+    last = [line for line in text.splitlines() if line.strip()][-1:]
+    return f"{frames[-1] if frames else ''} {last[0].split(':')[0] if last else ''}"
+
+
+def _figures(outcomes: Counter[str], worst: dict[str, Any]) -> str:
+    return (
+        f"{sum(outcomes.values())} cases, {dict(outcomes)}; the slowest took {worst['seconds']:.2f} s of processor "
+        f"time, the largest {worst['peak'] >> 20} MiB"
+    )
+
+
+@pytest.mark.parametrize("subject", ["graph", "uff", "config"])
+def test_damaged_files_are_taken_or_refused_in_words(pen, real, subject):
+    fuzz(pen, cases(subject, real, share=8), 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", ["graph", "uff", "config"])
+def test_at_length(pen, real, subject):
+    fuzz(pen, cases(subject, real, share=2), 10_000)
+
+
+def test_the_pen_catches_what_it_must(pen):
+    """A case that hangs, one that waits for memory it must not have, one that fails: each is named; then it goes on."""
+    wanted = {"hang": "processor time", "bomb": "MemoryError", "hidden bomb": "MemoryError", "crash": "ZeroDivision"}
+    for steps, says in wanted.items():
+        result = pen.run({"subject": "pen", "folder": "", "steps": steps})
+        assert result["outcome"] == "wrong" and says in result["text"], result
+    assert pen.run({"subject": "pen", "folder": "", "steps": "refuse"})["outcome"] == "refused"
