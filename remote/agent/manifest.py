@@ -73,6 +73,9 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
     for road, path in roads.items() if isinstance(roads, dict) else [("", roads)]:
         if not isinstance(path, str) or path not in manifest["files"]:
             raise _tampered("the manifest names %r for the %s road, but no such file" % (path, road))
+    images = manifest.get("calibration", [])
+    if not isinstance(images, list) or not all(isinstance(path, str) and path in manifest["files"] for path in images):
+        raise _tampered("the calibration images that the manifest names are none of its files")
     return manifest
 
 
