@@ -17,9 +17,12 @@ import pytest
 
 from jetlane.remote import virtual
 from jetlane.remote.delivery import deliver, rollback
-from jetlane.remote.device import status
+from jetlane.remote.device import open_agent, status
 from jetlane.remote.inventory import Device, load_inventory
+from jetlane.remote.signing import project_key
 from jetlane.specs.errors import DeviceError
+from jetlane.tasks.serials import Serials
+from jetlane.tasks.workspace import Workspace
 
 CONFIG = '{"quota": 1000000000}'
 
@@ -29,21 +32,45 @@ def root_of(board: virtual.VirtualFleet) -> Path:
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Path:
-    """A second release."""
-    return make_release(tmp_path_factory.mktemp("other"), seed=1)
+def releases(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> tuple[Path, ...]:
+    """Three releases, signed, with rising serials."""
+    folder = tmp_path_factory.mktemp("releases")
+    key = project_key(folder / "workspace")
+    serials = Serials(Workspace(folder / "workspace"), "small")
+    return tuple(make_release(folder, seed=seed, signing_key=key, serials=serials) for seed in range(3))
+
+
+@pytest.fixture(scope="module")
+def other(releases: tuple[Path, ...]) -> Path:
+    """The release that the board ran before."""
+    return releases[0]
+
+
+@pytest.fixture(scope="module")
+def release(releases: tuple[Path, ...]) -> Path:
+    """The release that the board runs."""
+    return releases[1]
+
+
+@pytest.fixture(scope="module")
+def third(releases: tuple[Path, ...]) -> Path:
+    """A release that the board never saw."""
+    return releases[2]
 
 
 @pytest.fixture(scope="module")
 def lived_in(
     tmp_path_factory: pytest.TempPathFactory, release: Path, other: Path
 ) -> Iterator[tuple[virtual.VirtualFleet, Device, Path]]:
-    """A virtual Jetson that had two releases and went back and forth; and a copy of its folder as it was then."""
+    """A virtual Jetson with a key enrolled that had two releases; and a copy of its folder as it was then."""
     board = virtual.start(tmp_path_factory.mktemp("lived-in") / "board")
     device = load_inventory(board.inventory).devices[0]
     root = root_of(board)
     root.mkdir(parents=True)
     (root / "config.json").write_text(CONFIG)
+    public = project_key(release.parent / "workspace").public.hex()
+    with open_agent(device) as agent:
+        agent.call("keys", {"action": "install", "public": public})
     deliver(other, device)
     deliver(release, device)
     copy = tmp_path_factory.mktemp("copy") / "root"
@@ -59,13 +86,12 @@ FILES = (
     "serials.json",
     "engines/*/engine",
     "engines/*/engine.json",
-    "build/job.json",
-    "build/heartbeat.json",
-    "build/outcome.json",
-    "build/log.txt",
-    "reports/{live}.json",
-    "reports/{kept}.json",
+    "build/*",
+    "reports/*.json",
+    "keys.json",
+    "keys.copy.json",
     "releases/{live}/manifest.json",
+    "releases/{live}/manifest.sig",
     "releases/{live}/model.onnx",
     "releases/{live}/expected.json",
     "releases/{live}/samples/000.npy",
@@ -82,11 +108,11 @@ def test_a_file_cut_to_nothing_is_noticed_and_healed(
     board, device, copy = lived_in
     root = restored(board, copy)
     damaged = sorted(root.glob(pattern.format(live=release.name, kept=other.name)))
-    assert damaged or pattern == "serials.json", "the board has such a file"
+    assert damaged, "the board has such a file"
     for path in damaged:
         path.chmod(0o600)
         path.write_bytes(b"")
-    assert status(device)["current"] == release.name, "what runs goes on running, and that can be asked"
+    assert status(device)["current"] == release.name, "what runs goes on running, and it can be asked"
     check_healed(root, device, release, other)
     if "{kept}" in pattern or "engines" in pattern:
         assert deliver(other, device).state == "active", "the kept release too is brought back to what it was"
@@ -138,6 +164,7 @@ def check_healed(root: Path, device: Device, release: Path, other: Path) -> None
     found = status(device)
     assert (found["current"], found["previous"]) == (release.name, other.name)
     assert found["releases"][release.name] is None and found["unconfirmed"] is None
+    assert found["signed"][release.name], "the board's key is not forgotten"
     assert (root / "config.json").read_text() == CONFIG
 
 
@@ -197,12 +224,6 @@ def settled(probe: Callable[[], Any]) -> Any:
 
 
 SEEDS = [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 21))]
-
-
-@pytest.fixture(scope="module")
-def third(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Path:
-    """A release that the board never saw."""
-    return make_release(tmp_path_factory.mktemp("third"), seed=2)
 
 
 @pytest.fixture(scope="module")
