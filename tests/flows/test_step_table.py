@@ -134,6 +134,8 @@ SPEC_CHANGES = [
     ("convert", {"anchors": "constant"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("convert", {"normalize": "engine"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("build", {"precision": "fp16"}, {"preflight", "release", "report"}),
+    ("build", {"precision": "int8", "calibration": 9}, {"release", "report"}),
+    ("build", {"dla_core": None, "timing_cache": False}, {"report"}),
     ("preflight", {"tensorrt_rtx": True}, {"preflight", "release", "report"}),
     ("preflight", {"compute_capabilities": ["7.5"]}, {"report"}),
     ("fleet", {"virtual": 0}, set()),
