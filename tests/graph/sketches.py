@@ -52,11 +52,17 @@ class Sketch:
 
 
 def small_ssd(
-    converter="Sigmoid", classes=2, logit_scale=None, slice_before=False, scales=(10.0, 10.0, 5.0, 5.0)
+    converter="Sigmoid",
+    classes=2,
+    logit_scale=None,
+    slice_before=False,
+    scales=(10.0, 10.0, 5.0, 5.0),
+    size=(16, 16),
 ) -> Graph:
     """An SSD of two levels (8x8 and 4x4 of a 16x16 input) as older exports write it, without a resize loop."""
     g, rng = Sketch(), np.random.default_rng(3)
-    g.input("image_tensor", (1, 16, 16, 3))
+    g.input("image_tensor", (1, *size, 3))
+    total = 0
     g.with_const("scale", "Mul", "image_tensor", np.float32(2 / 255))
     x = g.with_const("offset", "Sub", "scale", np.float32(1))
     boxes, logits = [], []
@@ -68,23 +74,25 @@ def small_ssd(
         parts = [f"bn{level}/{part}" for part in ("gamma", "beta", "mean", "variance")]
         g.add(f"bn{level}", "FusedBatchNorm", f"conv{level}", *parts, epsilon=1e-3, is_training=False)
         x = g.add(f"relu{level}", "Relu6", f"bn{level}")
-        size = 8 >> level
+        size = tuple(-(-side // 2) for side in size)
+        count = size[0] * size[1] * anchors
+        total += count
         for kind, width, into in (("box", 4, boxes), ("class", classes + 1, logits)):
             g.conv(f"{kind}{level}/conv", x, rng.normal(size=(1, 1, 8, anchors * width)).astype(np.float32))
             g.const(f"{kind}{level}/bias", rng.normal(size=anchors * width).astype(np.float32))
             g.add(f"{kind}{level}/out", "BiasAdd", f"{kind}{level}/conv", f"{kind}{level}/bias")
-            g.const(f"{kind}{level}/shape", np.array([1, size * size * anchors, width], np.int32))
+            g.const(f"{kind}{level}/shape", np.array([1, count, width], np.int32))
             into.append(g.add(f"{kind}{level}/Reshape", "Reshape", f"{kind}{level}/out", f"{kind}{level}/shape"))
     g.const("axis", np.int32(1))
     g.add("boxes", "ConcatV2", *boxes, "axis")
     g.add("logits", "ConcatV2", *logits, "axis")
-    _decoder(g, scales)
+    _decoder(g, scales, total)
     _scores(g, converter, classes, logit_scale, slice_before)
     return g.graph()
 
 
-def _decoder(g: Sketch, scales) -> None:
-    corners = np.sort(np.random.default_rng(4).uniform(0, 1, (8 * 8 * 3 + 4 * 4 * 2, 2, 2)).astype(np.float32), axis=1)
+def _decoder(g: Sketch, scales, count) -> None:
+    corners = np.sort(np.random.default_rng(4).uniform(0, 1, (count, 2, 2)).astype(np.float32), axis=1)
     g.const("anchors", corners.reshape(-1, 4))
     g.const("perm", np.array([1, 0], np.int32))
     g.const("flat", np.array([-1, 4], np.int32))
