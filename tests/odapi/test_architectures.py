@@ -14,7 +14,9 @@ from google.protobuf import text_format
 from tests.odapi.conftest import TINY, Data
 from tests.odapi.test_jobs import pycocotools_numbers
 
+from jetlane.remote.agent.detections import Detections, iou_matrix
 from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.matching import match
 from jetlane.tasks.conversion import ConvertOptions, convert_model
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
@@ -31,6 +33,8 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 #: Of raw boxes (fractions of the image) and scores.
 TOLERANCE = 5e-5
+#: Least overlap and largest score difference of a matched pair.
+LIMITS = (0.9999, 5e-4)
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,9 @@ ARCHITECTURES = [
     Architecture("ssd_mobilenet_v2", "ssd_mobilenet_v2"),
     Architecture("ssd_mobilenet_v2", "ssdlite_mobilenet_v2"),
     Architecture("ssd_inception_v2", "ssd_inception_v2", evidence="documented"),
-    Architecture("ssd_mobilenet_v3_small", "ssdlite_mobilenet_v2", evidence="unproven"),
-    Architecture("ssd_mobilenet_v3_large", "ssdlite_mobilenet_v2", evidence="unproven"),
-    Architecture("ssd_mobiledet_cpu", "ssdlite_mobilenet_v2", evidence="unproven", shows_images=False),
+    Architecture("ssd_mobilenet_v3_small", "ssdlite_mobilenet_v2", evidence="documented"),
+    Architecture("ssd_mobilenet_v3_large", "ssdlite_mobilenet_v2", evidence="documented"),
+    Architecture("ssd_mobiledet_cpu", "ssdlite_mobilenet_v2", evidence="documented", shows_images=False),
     Architecture("ssd_mobilenet_v1_ppn", changes=_PPN, plugin=False, evidence="documented"),
     Architecture("ssd_mobilenet_v1_fpn", changes=_FPN, plugin=False, evidence="documented"),
     Architecture("ssd_resnet50_v1_fpn", changes=_DEEP, depth_multiplier=1, plugin=False, evidence="documented"),
@@ -172,8 +176,38 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     expected = child.infer(frozen, images)
     detector = OnnxDetector((tmp_path / "model" / "model.eval.onnx").read_bytes(), params.input)
     threshold = max(float(one.scores.min()) for one in expected)  # where the first list of 100 is cut off
-    agreement = compare(expected, [detector.detect(image) for image in images], threshold, 0.9999, 5e-4)
-    assert agreement.agreed and agreement.matched >= 100, agreement.to_json()
+    found = [detector.detect(image) for image in images]
+    agreement = compare(expected, found, threshold, *LIMITS)
+    assert agreement.matched >= 100, agreement.to_json()
+    for number in agreement.disagreeing:
+        sides = expected[number].above(threshold), found[number].above(threshold)
+        assert hangs_on_rounding(*sides, theirs[number], threshold, params.nms.nms_threshold), agreement.to_json()
+
+
+def hangs_on_rounding(
+    left: Detections, right: Detections, raw: tuple[np.ndarray, np.ndarray], threshold: float, limit: float
+) -> bool:
+    """Whether two lists part at a decision that rounding takes: an overlap at the suppression's limit, or equal scores.
+
+    A network that was hardly trained finds the same in thousands of places, where such decisions come up. Everything
+    after the first one follows from it.
+
+    Args:
+        raw: Boxes and scores before suppression.
+        limit: Of the overlap.
+    """
+    boxes, scores = raw
+
+    def anchor(detections: Detections, index: int) -> int:
+        return int(np.abs(scores[:, detections.labels[index]] - detections.scores[index]).argmin())
+
+    report = match(left, right, *LIMITS, threshold)
+    alone = [(left, index, right) for index in report.missing] + [(right, index, left) for index in report.surplus]
+    one, index, other = max(alone, key=lambda case: float(case[0].scores[case[1]]))
+    lead = other.scores - one.scores[index]
+    before = np.flatnonzero((other.labels == one.labels[index]) & (lead > -1e-5))
+    overlaps = iou_matrix(boxes[[anchor(one, index)]], boxes[[anchor(other, rival) for rival in before]])[0]
+    return bool(np.any((np.abs(overlaps - limit) < 1e-4) | ((overlaps > limit) & (lead[before] < 1e-5))))
 
 
 def _train_and_export(child: OdapiChild, job: TrainJob, out: Path) -> Path:
