@@ -17,7 +17,7 @@ from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath,
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
-Architecture = Literal["ssd_mobilenet_v2"]
+Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2", "ssdlite_mobilenet_v2"]
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 DEFAULT_STEPS = 20_000

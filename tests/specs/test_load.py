@@ -156,3 +156,12 @@ def test_a_resolved_spec_survives_json(write) -> None:
     spec = load_spec(write("name: a\ndataset: {shapes: {}}\ntrain: {python: python3}\n"))
     again = resolve(RunSpec.model_validate_json(spec.model_dump_json(exclude_none=True)))
     assert again == spec
+
+
+def test_every_bundled_template_can_be_named() -> None:
+    from typing import get_args
+
+    from jetlane.specs.schema import Architecture
+    from jetlane.tasks.odapi.pipeline import architectures
+
+    assert list(get_args(Architecture)) == architectures()
