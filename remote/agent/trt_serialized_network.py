@@ -1,10 +1,11 @@
 """TensorRT 8: engines come out serialised; explicit batch beside implicit, timing caches, and both ways to run."""
 
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from . import trt as common
 from .errors import AgentError
 from .trt_builder_config import BuilderConfig
+from .trt_decoding import keep_exact
 from .trt_run import BindingEngine, Engine, ImplicitEngine, TensorEngine
 
 
@@ -12,9 +13,11 @@ class SerializedNetwork(BuilderConfig):
     """UFF with implicit batch, or ONNX with explicit batch."""
 
     name = "serialized network"
+    _explicit = False
 
     def _parse_onnx(self, model: bytes) -> None:
         self.network = self._made(self.builder.create_network(self._network_flags()), "network")
+        self._explicit = True
         parser = self._kept["parser"] = self.trt.OnnxParser(self.network, self.log)
         if not parser.parse(model):
             said = [str(parser.get_error(index).desc()) for index in range(parser.num_errors)]
@@ -33,6 +36,11 @@ class SerializedNetwork(BuilderConfig):
             self.config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, size)
         else:
             super()._set_workspace(size)
+
+    def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
+        super()._set_precision(options, calibrator)
+        if self._explicit and options["precision"] != "fp32":
+            keep_exact(self.trt, self.network, self.config)
 
     def _start_from(self, timing_cache: Optional[bytes]) -> None:
         """Set a timing cache, an empty one where the given one is not of this TensorRT and GPU."""

@@ -77,7 +77,9 @@ def test_the_onnx_road_builds_and_runs_with_nms_in_numpy(era: str, put_double: A
     notes: list[str] = []
     plan = trt_onnx.build(model("onnx"), MANIFEST, OPTIONS, notes.append)
     assert board.built["workspace"] == 64 << 20 and not board.built["implicit"]
-    assert board.built["flags"] == ([] if era == "11" else ["FP16"])
+    exact = [] if era == "11" else ["mean", "shift", "boxes", "scores"]
+    assert board.built["flags"] == (["FP16", "PREFER_PRECISION_CONSTRAINTS"] if exact else [])
+    assert sorted(board.built["exact"]) == sorted(exact), "what follows the last convolution stays fp32"
     assert any(note.startswith("building: ") for note in notes)
     engine = trt_onnx.load(plan, MANIFEST)
     rows, count = engine.run(PIXELS)

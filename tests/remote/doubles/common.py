@@ -9,6 +9,9 @@ import numpy as np
 from tests.remote.doubles.board import ERROR, Board
 from tests.remote.doubles.pieces import Dims, IHostMemory, Kind, Strict, create, enum, host_memory, outdated
 
+#: The enum's numbers, the same from 8.6 to 11.4.
+LAYER_TYPES = {"REDUCE": 14, "ELEMENTWISE": 9}
+
 
 def basics(board: Board) -> dict[str, Any]:
     """Logger, plugins, data types, dimensions, host memory: in every era."""
@@ -86,11 +89,77 @@ def network(board: Board) -> Any:
         def num_outputs(self) -> int:
             return len(self._state["outputs"])
 
+        @property
+        def num_inputs(self) -> int:
+            return 1
+
     return INetworkDefinition
 
 
+def layers(board: Board, network: Any, constrained: bool) -> dict[str, Any]:
+    """Layers and tensors of a network that was parsed from ONNX; ``network`` gets its ``get_layer``.
+
+    Args:
+        constrained: A layer's precision can be asked for (up to TensorRT 10).
+    """
+    kinds = enum("LayerType", CONVOLUTION=0, REDUCE=LAYER_TYPES["REDUCE"], ELEMENTWISE=LAYER_TYPES["ELEMENTWISE"])
+
+    class ITensor(Strict):
+        __slots__ = ("_name",)
+
+        @property
+        def name(self) -> str:
+            return self._name
+
+        @property
+        def dtype(self) -> Kind:
+            return board.names["DataType"].FLOAT  # type: ignore[attr-defined]
+
+    class ILayer(Strict):
+        __slots__ = ("_node", "_state", *(("precision",) if constrained else ()))
+
+        @property
+        def name(self) -> str:
+            return self._node.name or self._node.output[0]
+
+        @property
+        def type(self) -> Kind:
+            of = {"Conv": kinds.CONVOLUTION, "ReduceMean": kinds.REDUCE}
+            return of.get(self._node.op_type, kinds.ELEMENTWISE)
+
+        @property
+        def num_inputs(self) -> int:
+            return len(self._node.input) + 1
+
+        @property
+        def num_outputs(self) -> int:
+            return len(self._node.output)
+
+        def get_input(self, index: int) -> Any:
+            """None behind the last: an optional input that is not there."""
+            names = self._node.input
+            return create(board, ITensor, names[index]) if index < len(names) else None
+
+        def get_output(self, index: int) -> Any:
+            return create(board, ITensor, self._node.output[index])
+
+        if constrained:
+
+            def set_output_type(self, index: int, dtype: Any) -> None:
+                assert dtype.name == "FLOAT" and self.precision.name == "FLOAT"
+                self._state["exact"].append(self.name)
+
+    def get_layer(self: Any, index: int) -> Any:
+        import onnx
+
+        return create(board, ILayer, onnx.ModelProto.FromString(self._state["model"]).graph.node[index], self._state)
+
+    network.get_layer = get_layer
+    return {"ILayer": ILayer, "ITensor": ITensor, "LayerType": kinds}
+
+
 def new_network(board: Board, kind: Any, implicit: bool) -> Any:
-    return create(board, kind, {"model": b"", "layers": [], "outputs": [], "implicit": implicit})
+    return create(board, kind, {"model": b"", "layers": [], "outputs": [], "implicit": implicit, "exact": []})
 
 
 def uff_parser(board: Board) -> Any:

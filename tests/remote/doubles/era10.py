@@ -114,13 +114,16 @@ def names(board: Board) -> dict[str, Any]:
         **common.old_registry(board, shared["_creators"]),
         **engine,
         **common.onnx_parser(board, path=True),
+        **common.layers(board, INetworkDefinition, constrained=True),
         "DataType": enum("DataType", FLOAT=0, HALF=1, INT8=2, INT32=3, BOOL=4, UINT8=5, FP8=6, BF16=7, INT64=8, INT4=9),
         "MemoryPoolType": enum("MemoryPoolType", WORKSPACE=0, DLA_MANAGED_SRAM=1),
         "Builder": Builder,
         "IBuilderConfig": IBuilderConfig,
         "ITimingCache": ITimingCache,
         "IProgressMonitor": IProgressMonitor,
-        "BuilderFlag": enum("BuilderFlag", FP16=0, BF16=17, INT8=1, DEBUG=2, GPU_FALLBACK=3, REFIT=4),
+        "BuilderFlag": enum(
+            "BuilderFlag", FP16=0, BF16=17, INT8=1, DEBUG=2, GPU_FALLBACK=3, REFIT=4, PREFER_PRECISION_CONSTRAINTS=10
+        ),
         "NetworkDefinitionCreationFlag": enum("NetworkDefinitionCreationFlag", EXPLICIT_BATCH=0, STRONGLY_TYPED=1),
         "INetworkDefinition": INetworkDefinition,
         "IInt8EntropyCalibrator": common.calibrator(board, "IInt8EntropyCalibrator", ask),

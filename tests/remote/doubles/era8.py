@@ -119,11 +119,21 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
         **common.old_registry(board, shared["_creators"]),
         **engine,
         **common.onnx_parser(board, path=True),
+        **common.layers(board, INetworkDefinition, constrained=True),
         **({"MemoryPoolType": enum("MemoryPoolType", WORKSPACE=0, DLA_MANAGED_SRAM=1)} if late else {}),
         "Builder": Builder,
         "IBuilderConfig": IBuilderConfig,
         "ITimingCache": ITimingCache,
-        "BuilderFlag": enum("BuilderFlag", FP16=0, INT8=1, DEBUG=2, GPU_FALLBACK=3, STRICT_TYPES=4, REFIT=5),
+        "BuilderFlag": enum(
+            "BuilderFlag",
+            FP16=0,
+            INT8=1,
+            DEBUG=2,
+            GPU_FALLBACK=3,
+            STRICT_TYPES=4,
+            REFIT=5,
+            PREFER_PRECISION_CONSTRAINTS=11,
+        ),
         "NetworkDefinitionCreationFlag": enum("NetworkDefinitionCreationFlag", EXPLICIT_BATCH=0, EXPLICIT_PRECISION=1),
         "INetworkDefinition": INetworkDefinition,
         "UffParser": common.uff_parser(board),
@@ -148,7 +158,7 @@ def settings_of(state: dict[str, Any], config: Any, batch: int) -> dict[str, Any
     cache = config._cache
     return {
         "outputs": state["outputs"], "implicit": state["implicit"], "batch": batch, "flags": config._flags,
-        "workspace": config._workspace, "call": "build_serialized_network",
+        "exact": state["exact"], "workspace": config._workspace, "call": "build_serialized_network",
         "dla": config.DLA_core if config.default_device_type else None,
         "cache": None if cache is None else cache._content.decode(),
     }  # fmt: skip
