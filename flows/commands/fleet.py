@@ -9,7 +9,7 @@ import getpass
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -32,6 +32,8 @@ _AS = (
     click.option("--json", "form", flag_value="json", help="Print JSON."),
     click.option("--csv", "form", flag_value="csv", help="Print CSV."),
 )
+#: Rollouts in the history of a page.
+_DRAWN = 50
 _ROLLOUT = click.argument("rollout", required=False)
 
 
@@ -77,7 +79,7 @@ def rollout(
     Run it again to take up a rollout that was cut, by Ctrl-C or by a crash: what was done is not done again, and its
     waves and limits stay those it began with.
     """
-    from jetlane.flows.fleet_lines import Lines
+    from jetlane.flows.fleet_dashboard import watching
     from jetlane.tasks import rollout as task
     from jetlane.tasks.live import remember_live
     from jetlane.tasks.workspace import Workspace
@@ -90,8 +92,9 @@ def rollout(
         if dry_run:
             _show_plan(folder, devices, asked, book)
             return
-        listeners = task.Listeners(Lines(), Person(yes))
-        rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
+        with watching() as watch:
+            listeners = task.Listeners(watch.observer, Person(yes, watch.aside))
+            rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
     task.refuse_failures(rolled)
     if not (select or names or retry_failed):  # some devices do not speak for the fleet
         remember_live(store, folder.name)
@@ -115,7 +118,7 @@ def rollback(
     release: str,
 ) -> None:
     """Put devices back to their previous release, or to one that they kept."""
-    from jetlane.flows.fleet_lines import Lines
+    from jetlane.flows.fleet_dashboard import watching
     from jetlane.tasks import rollout as task
     from jetlane.tasks.workspace import Workspace
 
@@ -124,7 +127,9 @@ def rollback(
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = _chosen(asked, listed, select, names)
         whole = not (select or names)
-        runs = task.put_back(devices, asked.fleet, book, store, task.Listeners(Lines()), release, whole=whole)
+        with watching() as watch:
+            listeners = task.Listeners(watch.observer)
+            runs = task.put_back(devices, asked.fleet, book, store, listeners, release, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
 
@@ -263,11 +268,51 @@ def audit(
         _print(views.audit(book, chosen, device), form)
 
 
+@fleet.command()
+@_ROLLOUT
+@_WORKSPACE
+@_LEDGER
+def watch(rollout: Optional[str], workspace: Path, ledger: Optional[str]) -> None:
+    """Follow ROLLOUT, which another process works on, until it has ended; Ctrl-C ends the watching alone."""
+    from jetlane.flows.fleet_dashboard import watching
+    from jetlane.remote.fleet import controls
+    from jetlane.remote.fleet.follow import follow
+
+    with _open(workspace, ledger) as book, watching() as watch:
+        follow(book, controls.find(book, rollout).id, watch.observer)
+
+
+@fleet.command()
+@_ROLLOUT
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("fleet.html"), show_default=True)
+@_WORKSPACE
+@_LEDGER
+def page(rollout: Optional[str], out: Path, workspace: Path, ledger: Optional[str]) -> None:
+    """Draw the fleet, and ROLLOUT or the newest one, as one HTML file."""
+    import time
+
+    from jetlane.remote.fleet import controls, views
+    from jetlane.tasks.reporting.fleet import FleetPage, write_fleet_page
+
+    with _open(workspace, ledger) as book:
+        newest = book.rollouts(1)
+        shown = controls.find(book, rollout) if rollout is not None else book.state(newest[0]) if newest else None
+        drawn = FleetPage(
+            fleet=views.fleet(book),
+            history=views.history(book, _DRAWN),
+            devices=views.devices(shown) if shown is not None else [],
+            rollout=views.overview(shown) if shown is not None else None,
+            at=views.when(time.time()),
+        )
+    write_fleet_page(out.resolve(), drawn)
+    click.echo(out)
+
+
 class Person:
     """Asks on the terminal, or says yes to everything. Without a terminal the answer comes through the ledger."""
 
-    def __init__(self, yes: bool) -> None:
-        self._yes = yes
+    def __init__(self, yes: bool, aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._yes, self._aside = yes, aside
 
     def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
         from jetlane.remote.fleet.rollout import Answer
@@ -278,7 +323,8 @@ class Person:
             return None
         done = f"{state.count('active')} of {len(state.devices)} devices are active, {state.failures} failed"
         question = f"{done}. Begin wave {wave + 1} of {len(state.waves)} ({len(state.waves[wave])} devices)?"
-        return Answer(click.confirm(question, default=False), _me())
+        with self._aside():
+            return Answer(click.confirm(question, default=False), _me())
 
 
 def _me() -> str:

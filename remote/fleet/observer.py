@@ -48,7 +48,7 @@ class Observer(Protocol):
 
         Args:
             event: A wave started, a device came into a state, ...; see ``state.Event``.
-            state: The rollout with this event taken in; to be read now, not kept.
+            state: The rollout with this event taken in. It is the engine's own and goes on changing.
         """
 
     def progress(self, progress: Progress) -> None:

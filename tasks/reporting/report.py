@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jetlane.tasks.reporting.chart import loss_curve
 from jetlane.tasks.reporting.pictures import load_pictures
 from jetlane.tasks.run_facts import FAILED, RunFacts
 from jetlane.tasks.workspace import write_atomic
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MAP50 = "Precision/mAP@.50IOU"
 
@@ -30,6 +33,28 @@ def write_report(out: Path, facts: RunFacts) -> Path:
 
 def render(facts: RunFacts) -> str:
     """The page's HTML: no script, no link to any other file or host."""
+    shown = next((device for device in facts.devices if device.detections), None)
+    pictures = []
+    if facts.release_path and Path(facts.release_path).is_dir():
+        pictures = load_pictures(Path(facts.release_path), shown.detections if shown else (), facts.labels)
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            facts=facts,
+            verdict=verdict(facts),
+            chart=loss_curve(facts.loss_curve),
+            pictures=pictures,
+            shown=shown,
+            agreements=agreements(facts),
+            map50=facts.metrics.get(MAP50),
+            longest=max((step.seconds for step in facts.steps), default=0.0) or 1.0,
+        )
+    )
+
+
+def page_environment() -> Environment:
+    """What the pages are drawn with."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -41,20 +66,7 @@ def render(facts: RunFacts) -> str:
     )
     environment.filters["figure"] = figure
     environment.filters["flat"] = flat
-    shown = next((device for device in facts.devices if device.detections), None)
-    pictures = []
-    if facts.release_path and Path(facts.release_path).is_dir():
-        pictures = load_pictures(Path(facts.release_path), shown.detections if shown else (), facts.labels)
-    return environment.get_template("report.html.j2").render(
-        facts=facts,
-        verdict=verdict(facts),
-        chart=loss_curve(facts.loss_curve),
-        pictures=pictures,
-        shown=shown,
-        agreements=agreements(facts),
-        map50=facts.metrics.get(MAP50),
-        longest=max((step.seconds for step in facts.steps), default=0.0) or 1.0,
-    )
+    return environment
 
 
 def verdict(facts: RunFacts) -> tuple[str, str]:

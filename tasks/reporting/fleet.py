@@ -1,0 +1,96 @@
+"""The fleet as one self-contained HTML page, from the rows that ``jetlane.remote.fleet.views`` gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.tasks.reporting.report import page_environment
+from jetlane.tasks.workspace import write_atomic
+
+Row = Mapping[str, Any]
+
+_BAD = ("failed", "rolled_back", "unreachable", "stopped", "aborted", "incomplete")
+_GOOD = ("active", "succeeded")
+#: Words of the last event of a device that say that it is not as it should be.
+_TROUBLED = ("failed", "rolled_back", "unreachable")
+
+
+@dataclass(frozen=True)
+class FleetPage:
+    """What the page shows.
+
+    Attributes:
+        fleet: One row per device: ``device``, ``runs``, ``state``, ``since``, ``rollout``, ``reason``.
+        history: One row per rollout, the newest first.
+        devices: One row per device of the rollout shown, with its ``wave``; that rollout is the first of ``history``
+            whose ``rollout`` is theirs.
+        rollout: The row of the rollout shown.
+        at: When the ledger was read.
+    """
+
+    fleet: Sequence[Row]
+    history: Sequence[Row]
+    devices: Sequence[Row]
+    rollout: Optional[Row]
+    at: str
+
+
+def write_fleet_page(path: Path, page: FleetPage) -> None:
+    """Write the page; whoever has it open sees the old one or the new one, never a part."""
+    write_atomic(path, render(page))
+
+
+def render(page: FleetPage) -> str:
+    """The page's HTML: no script, no link to any other file or host."""
+    troubled = [str(row["device"]) for row in page.fleet if row["state"] in _TROUBLED]
+    return (
+        page_environment()
+        .get_template("fleet.html.j2")
+        .render(
+            fleet=page.fleet,
+            history=page.history,
+            rollout=page.rollout,
+            rollout_devices=page.devices,
+            waves=_waves(page.devices),
+            reasons=_reasons(page.devices),
+            releases=Counter(row["runs"] or "nothing known" for row in page.fleet).most_common(),
+            troubled=troubled,
+            verdict=_verdict(page.fleet, troubled),
+            good_states=_GOOD,
+            bad_states=_BAD,
+            at=page.at,
+        )
+    )
+
+
+def _verdict(fleet: Sequence[Row], troubled: Sequence[str]) -> str:
+    if not fleet:
+        return "Nothing was rolled out yet."
+    if not troubled:
+        return "No device is known to be in trouble."
+    some = ", ".join(troubled[:5]) + (f" and {len(troubled) - 5} more" if len(troubled) > 5 else "")
+    return f"{len(troubled)} of {len(fleet)} devices did not take their last release: {some}."
+
+
+def _waves(devices: Sequence[Row]) -> list[dict[str, int]]:
+    numbers = sorted({int(row["wave"]) for row in devices})
+    rows = []
+    for number in numbers:
+        states = [row["state"] for row in devices if row["wave"] == number]
+        good, bad = sum(state in _GOOD for state in states), sum(state in _TROUBLED for state in states)
+        rows.append({"number": number, "devices": len(states), "good": good, "bad": bad})
+    return rows
+
+
+def _reasons(devices: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """(reason, names), the most common first; a reason that begins with its device's name is told without it."""
+    found: dict[str, list[str]] = {}
+    for row in devices:
+        if row["state"] in _TROUBLED:
+            name = str(row["device"])
+            found.setdefault(str(row["reason"]).removeprefix(f"{name}: "), []).append(name)
+    return sorted(found.items(), key=lambda item: -len(item[1]))

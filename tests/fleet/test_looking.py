@@ -1,0 +1,118 @@
+"""What an operator sees of a rollout: the dashboard, the ledger's follower, the HTML page."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from jetlane.flows.commands.fleet import fleet
+from jetlane.flows.fleet_dashboard import Dashboard, watching
+from jetlane.flows.fleet_lines import Lines
+from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.follow import follow
+from jetlane.remote.fleet.observer import Progress
+from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.rollout import Rollout
+
+RELEASE = "new-2"
+
+
+class Pictures(Dashboard):
+    """Draws at every event, as a terminal would from time to time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[str] = []
+
+    def recorded(self, event: Any, state: Any) -> None:
+        super().recorded(event, state)
+        if event.data.get("state") == "shipping":
+            super().progress(Progress(state.id, event.device, "ship", 30e6, 90e6, "bytes", 10.0, "model.uff"))
+        self.drawn.append(picture(self))
+
+
+def picture(dashboard: Dashboard) -> str:
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(dashboard)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def rolled(fakes: Any, ledger_url: str) -> Any:
+    """A rollout to 22 devices; one disagrees, one was off for a while. Its ledger and what was drawn of it."""
+    clock = fakes.Turned()
+    boards = {f"nano-{number:02}": fakes.Board() for number in range(22)}
+    boards["nano-05"].faults = ["disagreement"]
+    boards["nano-07"].off = (0.0, clock.now() + 20.0)
+    ledger = fakes.Ledger(ledger_url, clock.now)
+    policy = Policy(max_failures=2, offline_window=600.0, concurrency=4)
+    rollout = begin(ledger, Request({name: f"{name}:22/jetlane" for name in boards}, RELEASE, policy), clock.now)
+    hands = fakes.Boards(boards, RELEASE, clock)
+    pictures = Pictures()
+    Rollout(ledger, rollout, hands, observer=pictures, executor=fakes.Inline(), clock=clock).run()
+    return ledger, rollout, pictures.drawn
+
+
+def test_the_dashboard_shows_waves_stages_rates_and_failures(rolled: Any) -> None:
+    _, rollout, drawn = rolled
+    assert any("shipping" in text and "33 %" in text and "3.0 MB/s" in text and "0:20 left" in text for text in drawn)
+    assert any("nano-07" in text and "not reached" in text for text in drawn)
+    last = drawn[-1]
+    assert rollout in last and RELEASE in last and "incomplete" in last and "22 of 22 devices" in last
+    waves = [line.split() for line in last.splitlines() if line.startswith("wave")]
+    assert [(row[1], row[3]) for row in waves] == [("1", "1/1"), ("2", "1/1"), ("3", "19/20")]
+    assert "nano-05  failed" in last and "does not find what the workstation found" in last
+    assert "nano-07" not in last
+
+
+def test_who_follows_the_ledger_sees_what_the_rollout_told(rolled: Any) -> None:
+    ledger, rollout, drawn = rolled
+    pictures = Pictures()
+    follow(ledger, rollout, pictures)
+    assert pictures.drawn[-1].splitlines()[1:] == drawn[-1].splitlines()[1:]
+
+
+def test_lines_alone_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(Console(file=io.StringIO())) as watch:
+        assert isinstance(watch.observer, Lines)
+
+
+def test_a_terminal_gets_both_and_is_left_alone_while_a_person_types(rolled: Any) -> None:
+    ledger, rollout, _ = rolled
+    screen = io.StringIO()
+    with watching(Console(file=screen, force_terminal=True, width=120)) as watch:
+        follow(ledger, rollout, watch.observer)
+        with watch.aside():
+            before = len(screen.getvalue())
+            import time
+
+            time.sleep(0.6)
+            assert len(screen.getvalue()) == before
+    text = screen.getvalue()
+    assert "wave 3 of 3: 20 devices" in text and "19/20" in text
+
+
+def test_the_page_tells_what_runs_where_and_why_not(rolled: Any, ledger_url: str, tmp_path: Path) -> None:
+    _, rollout, _ = rolled
+    out = tmp_path / "fleet.html"
+    done = CliRunner().invoke(fleet, ["page", "--ledger", ledger_url, "-o", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0
+    html = out.read_text()
+    assert rollout in html and "1 of 22 devices did not take their last release: nano-05" in html
+    assert "it does not find what the workstation found" in html
+    assert html.count("<code>new-2</code>") >= 21
+    assert "<script" not in html and "http" not in html
+
+
+def test_a_page_of_nothing(ledger_url: str, tmp_path: Path) -> None:
+    from jetlane.remote.fleet.ledger import Ledger
+
+    Ledger(ledger_url).close()
+    out = tmp_path / "fleet.html"
+    CliRunner().invoke(fleet, ["page", "--ledger", ledger_url, "-o", str(out)], catch_exceptions=False)
+    assert "Nothing was rolled out yet." in out.read_text()
