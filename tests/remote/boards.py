@@ -37,8 +37,10 @@ def python(version: str) -> str:
     place = Path(sys.prefix) / "boards" / f"python{version}-{pins}"
     found = place / "bin" / "python"
     place.parent.mkdir(exist_ok=True)
-    with FileLock(place.with_suffix(".lock")):
+    with FileLock(place.with_name(f"python{version}.lock")):
         if not _works(found, version):
+            for old in place.parent.glob(f"python{version}-*"):
+                shutil.rmtree(old)
             _make(base, place)
         if not _works(found, version):
             raise Absent(f"numpy and onnxruntime do not import in {base}'s environment: set {variable}")
@@ -52,7 +54,6 @@ def _find(version: str) -> str | None:
 
 
 def _make(base: str, place: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)
     uv = Path(sys.executable).with_name("uv")
     if not uv.is_file():
         raise Absent(f"no uv beside {sys.executable}: run the tests with make test")

@@ -29,7 +29,13 @@ print(json.dumps([values.tolist() for values in found]))
 """
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.8", "3.10", "3.12"])
+#: The others are nobody's default on a Jetson, but may be what an inventory names.
+_VERSIONS = ["3.6", "3.8", "3.10", "3.12"] + [
+    pytest.param(version, marks=pytest.mark.slow) for version in ("3.7", "3.9", "3.11", "3.13")
+]
+
+
+@pytest.mark.parametrize("version", _VERSIONS)
 def test_a_release_is_delivered_and_runs(
     sshd: Any, board_python: Callable[[str], str], release: Path, make_release: Any, tmp_path: Path, version: str
 ) -> None:
