@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,38 @@ def test_resumes_when_the_session_is_killed_in_the_middle_of_an_upload(
     total = sum(path.stat().st_size for path in release.rglob("*") if path.is_file() and path.name != "manifest.json")
     report = deliver(release, real)
     assert report.state == "active" and report.bytes_sent <= total - 1_000_000
+
+
+def test_a_switch_goes_on_when_the_session_is_killed_in_its_health_window(
+    sshd: Any, real: Device, make_release, tmp_path: Path
+) -> None:
+    command = ["sh", "-c", "echo asked >> asked; test -e well"]
+    health = {"command": command, "window_s": 2.0, "interval_s": 0.1}
+    old = make_release(tmp_path / "old")
+    new = make_release(tmp_path / "new", seed=1, activation={"health": health})
+    deliver(old, real)
+    root = Path(real.root)
+
+    def cut() -> None:
+        while not (root / "asked").exists():
+            pass
+        sshd.kill_sessions()
+
+    for well, live in ((False, old), (True, new)):
+        (root / "asked").unlink(missing_ok=True)
+        if well:
+            (root / "well").touch()
+        killer = threading.Thread(target=cut)
+        killer.start()
+        with pytest.raises(DeviceError, match="the connection was lost"):
+            deliver(new, real)
+        killer.join()
+        deadline = time.monotonic() + 30
+        while status(real)["unconfirmed"] is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        found = status(real)
+        assert found["current"] == live.name and found["unconfirmed"] is None
+    assert deliver(new, real).state == "unchanged"
 
 
 def fill(root: Path) -> None:
