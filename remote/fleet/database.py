@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -16,6 +17,8 @@ from jetlane.specs.errors import JetlaneError, SpecError
 
 #: Overrides the spec's ``fleet.ledger``; the only place for a URL with a password in it.
 VARIABLE = "JETLANE_LEDGER"
+#: alembic keeps its context in a global.
+_MIGRATING = threading.Lock()
 #: Seconds that a writer waits for another.
 _BUSY = 30.0
 #: A number of our own for PostgreSQL's advisory locks: writers of events queue, so numbers rise as they are committed.
@@ -128,7 +131,7 @@ def _postgresql(address: sa.URL) -> Engine:
 
 
 def _migrate(engine: Engine) -> None:
-    with engine.begin() as connection:
+    with _MIGRATING, engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY)))
         found = _version(connection)

@@ -166,10 +166,9 @@ def fresh_ledger(tmp_path: Path) -> Callable[[], str]:
     return make
 
 
-def _beside(name: str) -> ModuleType:
-    """A module of tests/remote: its releases and boards serve here too."""
-    path = Path(__file__).parent.parent / "remote" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"fleet_{name}", path)
+def _module(path: Path) -> ModuleType:
+    """A module by its file; tests are not a package."""
+    spec = importlib.util.spec_from_file_location(f"fleet_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -177,5 +176,18 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
-_remote = _beside("conftest")
+#: The small releases of tests/remote serve here too.
+_remote = _module(Path(__file__).parent.parent / "remote" / "conftest.py")
 models, make_release, release = _remote.models, _remote.make_release, _remote.release
+
+
+@pytest.fixture(scope="session")
+def relays() -> ModuleType:
+    """relay.py"""
+    return _module(Path(__file__).with_name("relay.py"))
+
+
+@pytest.fixture(scope="session")
+def sites() -> ModuleType:
+    """site.py"""
+    return _module(Path(__file__).with_name("site.py"))

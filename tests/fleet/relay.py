@@ -50,9 +50,13 @@ class Relay:
         while True:
             try:
                 near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # the board is off
+                near.close()
+                continue
             with self._lock:
                 self._pairs += [near, far]
                 self.accepted += 1
