@@ -80,7 +80,7 @@ def file(small: bytes, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("architecture", MAIN)
 def test_the_main_architectures_compile(trt: Any, shared_data: Path, tmp_path: Path, architecture: str) -> None:
-    """The bytes that ship, for two compute capabilities, without a GPU."""
+    """The bytes that ship, for two compute capabilities, without a GPU; in fp16, all types fit together."""
     name, least = MAIN[architecture]
     folder = shared_data / "graphs" / name
     convert_model(folder / "frozen_inference_graph.pb", folder / "pipeline.config", tmp_path)
@@ -89,6 +89,8 @@ def test_the_main_architectures_compile(trt: Any, shared_data: Path, tmp_path: P
     assert tuple(report.compiled) == CAPABILITIES and report.version == trt.__version__
     for one in report.compiled.values():
         assert one.layers > least and one.engine_bytes > model.stat().st_size and one.seconds > 0
+    half = compile_model(tmp_path / "model.trt.fp16.onnx", CAPABILITIES[:1]).compiled["8.6"]
+    assert half.layers > least and half.engine_bytes < report.compiled["8.6"].engine_bytes
     said = report.to_json()
     assert said["version"] == trt.__version__ and set(said["8.6"]) == {"layers", "seconds", "engine_bytes"}
 
