@@ -191,3 +191,9 @@ def relays() -> ModuleType:
 def sites() -> ModuleType:
     """site.py"""
     return _module(Path(__file__).with_name("site.py"))
+
+
+@pytest.fixture(scope="session")
+def postgreses() -> ModuleType:
+    """postgres.py"""
+    return _module(Path(__file__).with_name("postgres.py"))
