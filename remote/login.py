@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Seconds for each stage of connecting.
 CONNECT = 10.0
+#: Seconds after which a device that shows no sign of life is given up; its agent shows one every few seconds.
+SILENCE = 60.0
 #: Least work for both ends first (jetlane's boards have AES in hardware); OpenSSH has had all of these since 6.2.
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 
@@ -117,6 +119,8 @@ def _direct(device: Device) -> socket.socket:
     try:
         link = socket.create_connection((device.host, device.port or SSH_PORT), CONNECT)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # else a write waits a quarter of an hour for a cable to come back
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE))
         return link
     except OSError as error:
         raise _unreachable(device, error) from error

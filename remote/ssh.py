@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.login import logged_in
+from jetlane.remote.login import SILENCE, logged_in
 from jetlane.remote.ssh_config import resolve
 from jetlane.specs.errors import DeviceError
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 #: Seconds for starting a command on an open connection.
 OPEN = 10.0
-#: Seconds without an event after which a device is given up; the agent shows life every few seconds.
-SILENCE = 60.0
 KEEPALIVE = 10
 _CHUNK = 1 << 17
 #: Bytes that may be sent and not yet taken in: enough for any path of some milliseconds, and what 75 MB/s need on a
 #: longer one.
 _UNDER_WAY, _FAST = 512 << 10, 75e6
+#: Seconds after which more is sent all the same.
+_PATIENCE = 5.0
 #: Takes a file in where there is no agent yet. It needs the agent's Python alone: not every board has SFTP.
 _PLACE = """\
 import json, os, sys
@@ -212,21 +212,22 @@ class _Sender:
     """Writes to a program's standard input, without letting more get under way than the path is worth.
 
     OpenSSH's window is 2 MiB. On a short path it fills with bytes that gain nothing, and that are lost when the
-    connection is cut; on a long one they are what keeps it busy.
+    connection is cut; on a long one they are what keeps it busy. Of other servers the whole window is used, as some say
+    only when half of it has been emptied that there is room again; OpenSSH says so every three packets.
     """
 
     def __init__(self, channel: paramiko.Channel, round_trip: float) -> None:
         self._channel = channel
         self._window = channel.out_window_size
-        self._under_way = max(_UNDER_WAY, int(round_trip * _FAST)) if round_trip < 1.0 else self._window
+        short = "OpenSSH" in channel.get_transport().remote_version and round_trip < 1.0
+        self._under_way = max(_UNDER_WAY, int(round_trip * _FAST)) if short else self._window
 
     def __call__(self, data: bytes) -> None:
         """Send all of it; EOFError when the other side has ended."""
         channel = self._channel
         try:
             with channel.out_buffer_cv:
-                if not channel.out_buffer_cv.wait_for(self._has_room, SILENCE):
-                    raise EOFError
+                channel.out_buffer_cv.wait_for(self._has_room, _PATIENCE)
             channel.sendall(data)
         except OSError as error:
             raise EOFError from error

@@ -132,6 +132,18 @@ def more_sshd(tmp_path: Path) -> Iterator[Any]:
         server.stop()
 
 
+@pytest.fixture
+def namespaces() -> Iterator[Any]:
+    """Makes networks of their own, taken away at the end; ``Namespaces`` of namespaces.py."""
+    beside = _beside("namespaces")
+    with beside.Namespaces() as made:
+        try:
+            made.add()
+        except beside.NotPermitted as error:
+            pytest.skip(str(error))
+        yield made
+
+
 @pytest.fixture(params=["virtual", pytest.param("sshd", marks=pytest.mark.sshd)])
 def reached(request: pytest.FixtureRequest) -> Device:
     """A device behind either server."""

@@ -1,0 +1,179 @@
+"""Uploads: going on where one stopped, and what several of them share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetlane.remote import login, ssh, transfer, virtual
+from jetlane.remote.delivery import deliver
+from jetlane.remote.device import status
+from jetlane.remote.inventory import Device, load_inventory
+from jetlane.remote.transfer import Uploads
+from jetlane.specs.errors import DeviceError
+
+MODEL = 4_000_000
+#: A server that soon notices that nobody is there any more; else the agent does, after a minute.
+ALIVE = "ClientAliveInterval 1\nClientAliveCountMax 1\n"
+
+
+def part_of(board: virtual.VirtualFleet, release: Path) -> Path:
+    return board.devices[0].home / "jetlane" / "releases" / f"{release.name}.part" / "model.onnx.part"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_goes_on_behind_what_is_really_there(
+    board: virtual.VirtualFleet, device: Device, make_release, tmp_path: Path, damaged: bool
+) -> None:
+    """A power cut may leave zeros in a file that is long enough; going on behind them would be for nothing."""
+    release = make_release(tmp_path / "big", weight_bytes=MODEL)
+    (board.folder / device.name / "fault.json").write_text('{"cut_after": 2000000}')
+    with pytest.raises(DeviceError, match="the connection was lost") as caught:
+        deliver(release, device)
+    assert caught.value.kind == "cut"
+    part = part_of(board, release)
+    there = part.stat().st_size
+    assert there > 1_000_000
+    if damaged:
+        with open(part, "r+b") as file:
+            file.seek(there - 4096)
+            file.write(b"\0" * 4096)
+    report = deliver(release, device)
+    rest = sum(path.stat().st_size for path in release.rglob("*") if path.is_file()) - there
+    assert report.state == "active"
+    assert (report.bytes_sent > rest) is damaged
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("rate", [5_000, 2_000_000, 400_000_000])
+def test_a_bandwidth_is_kept_at_every_moment(monkeypatch: pytest.MonkeyPatch, rate: int) -> None:
+    clock, sent = Clock(), []
+    monkeypatch.setattr(transfer, "time", clock)
+    uploads = Uploads(bandwidth=rate)
+    assert uploads.piece <= max(1024, rate // 10)
+    for number in range(300):
+        if number == 150:
+            clock.sleep(100.0)  # a pause saves nothing up
+        uploads.spend(uploads.piece)
+        sent.append((clock.now, uploads.piece))
+    for first in (0, 10, 149, 150, 200):
+        for last in range(first + 1, 300):
+            seconds = sent[last][0] - sent[first][0]
+            assert sum(count for _, count in sent[first:last]) <= rate * seconds * 1.0001
+    assert sum(count for _, count in sent[150:]) >= 0.98 * rate * (sent[-1][0] - sent[150][0])
+
+
+class Watched(Uploads):
+    """Counts the threads that send at one time."""
+
+    def __init__(self, **limits: int) -> None:
+        super().__init__(**limits)
+        self.senders: dict[int, int] = {}
+        self.most = self.bytes = 0
+
+    def spend(self, count: int) -> None:
+        with self._lock:
+            self.bytes += count
+        super().spend(count)
+
+    def turn(self, tell: Any) -> Any:
+        turn, watched, lock = super().turn(tell), self, threading.Lock()
+
+        class Counted:
+            def __enter__(self) -> None:
+                turn.__enter__()
+                with lock:
+                    watched.senders[threading.get_ident()] = 1
+                    watched.most = max(watched.most, len(watched.senders))
+
+            def __exit__(self, *error: Any) -> None:
+                watched.senders.pop(threading.get_ident())
+                turn.__exit__(*error)
+
+        return Counted()
+
+
+def test_devices_take_turns_and_share_what_there_is(tmp_path: Path, make_release) -> None:
+    release = make_release(tmp_path / "release", weight_bytes=1_000_000)
+    fleet = virtual.start(tmp_path / "fleet", virtual.numbered(4))
+    try:
+        devices = load_inventory(fleet.inventory).devices
+        uploads, said = Watched(transfers=2, bandwidth=3_000_000), []
+        with ThreadPoolExecutor(4) as pool:
+            reports = list(pool.map(lambda device: deliver(release, device, said.append, uploads=uploads), devices))
+        assert [report.state for report in reports] == ["active"] * 4
+        assert uploads.most == 2 and uploads.senders == {}
+        assert uploads.bytes == sum(report.bytes_sent for report in reports)
+        assert any(event.get("note") == "waits for other uploads to end" for event in said)
+        shown = [event for event in said if event.get("step") == "ship" and "total" in event]
+        assert shown and all(0 < event["done"] <= event["total"] for event in shown)
+    finally:
+        virtual.stop(fleet.folder)
+
+
+@pytest.mark.sshd
+def test_a_network_that_parts_and_heals(
+    namespaces: Any, more_sshd: Callable[..., Any], make_release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two boards in networks of their own: one is lost in the middle of its upload, the other does not notice."""
+    for module in (ssh, login):
+        monkeypatch.setattr(module, "SILENCE", 2.0)
+    spaces = [namespaces.add(), namespaces.add()]
+    servers = [
+        more_sshd(f"board-{number}", address=space.address, prefix=space.inside, port=2222, extra=ALIVE)
+        for number, space in enumerate(spaces)
+    ]
+    lost, other = (replace(load_inventory(server.inventory).device("real"), ssh_config=False) for server in servers)
+    assert lost.host != other.host and {lost.port, other.port} == {2222}
+    release = make_release(tmp_path / "release", weight_bytes=MODEL)
+    part = Path(lost.root) / "releases" / f"{release.name}.part" / "model.onnx.part"
+
+    def pull_the_cable() -> None:
+        while not part.is_file() or part.stat().st_size < 1_000_000:
+            time.sleep(0.005)
+        spaces[0].cut()
+
+    puller = threading.Thread(target=pull_the_cable)
+    puller.start()
+    with pytest.raises(DeviceError) as caught:
+        deliver(release, lost, uploads=Uploads(bandwidth=3_000_000))
+    puller.join()
+    assert caught.value.kind == "cut"
+    assert deliver(release, other).state == "active"
+    monkeypatch.setattr("jetlane.remote.login.CONNECT", 0.5)
+    with pytest.raises(DeviceError) as gone:
+        status(lost)
+    assert gone.value.kind == "unreachable"
+
+    spaces[0].heal()
+    monkeypatch.undo()
+    deadline = time.monotonic() + 60
+    report = None
+    while report is None and time.monotonic() < deadline:
+        # for a moment the board still holds what it was told before the cut
+        with suppress(*([DeviceError] if time.monotonic() < deadline - 1 else [])):
+            report = deliver(release, lost)
+    assert report is not None and report.state == "active"
+    total = sum(path.stat().st_size for path in release.rglob("*") if path.is_file())
+    assert report.bytes_sent <= total - 1_000_000
+    assert status(lost)["current"] == release.name
