@@ -255,6 +255,10 @@ class Fleet(Section):
         default="2m", description="how long a device that cannot be reached is tried again; likewise"
     )
     concurrency: Annotated[int, Field(ge=1, le=256)] = Field(default=16, description="devices worked on at once")
+    transfers: Annotated[int, Field(ge=1, le=256)] = Field(default=8, description="devices uploaded to at once")
+    bandwidth: Optional[Annotated[int, Field(ge=1000)]] = Field(
+        default=None, description="bytes a second that all uploads together may take; default: as fast as they go"
+    )
     ledger: Optional[str] = Field(
         default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )
