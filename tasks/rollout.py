@@ -132,7 +132,7 @@ def roll_out(
     rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=options))
     reports = Reports()
     named = {device.name: device for device in devices}
-    boards = SshBoards(named, release, options, Uploads(), fleet.keep_releases)
+    boards = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
 
