@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,26 @@ def test_an_engine_that_normalises_finds_the_same_on_a_device(
     for left, right in zip(plain, engine):
         assert match(left, right, min_iou=0.999, max_score_difference=1e-3, threshold=0.3).agreed
     assert not flows.run(spec(**chosen))["changed"]
+
+
+def test_a_uff_of_nvidias_converter_is_proven_and_named(spec: Any, flows: Any, stand_in: Path, tmp_path: Path) -> None:
+    """Our own drop-in stands in for NVIDIA's wheels, which can be had nowhere."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "site"}:"$PYTHONPATH" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    chosen = {"convert": {"backend": "nvidia", "nvidia_python": "./python"}, "train": {"python": str(stand_in)}}
+    refused = flows.run(spec(**chosen))
+    assert refused["kind"] == "ConversionError" and "convert.backend: jetlane" in refused["error"]
+    assert str(python) in refused["error"]
+    steps = {path.name for path in (tmp_path / ".jetlane" / "steps").iterdir()}
+    assert steps == {"report"}, "it is known before any work is done"
+    for name in ("uff", "graphsurgeon"):
+        (tmp_path / "site" / name).mkdir(parents=True)
+        (tmp_path / "site" / name / "__init__.py").write_text(f"from jetlane.tasks.dropin.{name} import *\n")
+    outcome = flows.run(spec(**chosen))
+    assert outcome.get("steps", {}).get("preflight") == "made", outcome
+    tools = json.loads((Path(outcome["release_path"]) / "manifest.json").read_text())["tools"]
+    assert {"nvidia uff", "nvidia graphsurgeon", "nvidia python"} <= set(tools)
 
 
 def _detections(folder: Path, plugins: Any, samples: list[Any]) -> list[Any]:
