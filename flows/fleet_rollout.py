@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
+from jetlane.flows.fleet_dispatch import PrefectSites
 from jetlane.flows.fleet_lines import Lines
 from jetlane.flows.fleet_prefect import Artifacts, PrefectApprover, Tasks, threads
 from jetlane.remote.fleet.observer import Several
@@ -43,7 +44,7 @@ def fleet_rollout(
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
     folder, store = Path(release).resolve(), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
-        listeners = Listeners(Several([artifacts, Lines()]), PrefectApprover(), Tasks())
+        listeners = Listeners(Several([artifacts, Lines()]), PrefectApprover(), Tasks(), PrefectSites)
         rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
+from jetlane.flows.fleet_dispatch import PrefectSites
 from jetlane.flows.terminal import Terminal
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
@@ -126,7 +127,7 @@ def retrain_and_deploy(
     )
     spec = resolve(spec)
     refuse_missing(spec)
-    with Run(spec, Several([PrefectProgress(), Terminal()]), force) as run:
+    with Run(spec, Several([PrefectProgress(), Terminal()]), force, PrefectSites) as run:
         try:
             return story(run)
         except JetlaneError as error:

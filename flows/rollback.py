@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
+from jetlane.flows.fleet_dispatch import PrefectSites
 from jetlane.flows.fleet_lines import Lines
 from jetlane.flows.fleet_prefect import Artifacts, Tasks, threads
 from jetlane.remote.fleet.observer import Several
@@ -39,5 +40,5 @@ def rollback(
     refuse_relative(workspace=workspace, inventory=fleet.inventory)
     store = Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
-        listeners = Listeners(Several([artifacts, Lines()]), executor=Tasks())
+        listeners = Listeners(Several([artifacts, Lines()]), executor=Tasks(), sites=PrefectSites)
         return put_back(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)

@@ -259,6 +259,10 @@ class Fleet(Section):
     bandwidth: Optional[Annotated[int, Field(ge=1000)]] = Field(
         default=None, description="bytes a second that all uploads together may take; default: as fast as they go"
     )
+    store: Optional[str] = Field(
+        default=None,
+        description="URL (file, s3, gs) where workers of other sites fetch the release, if groups name work pools",
+    )
     ledger: Optional[str] = Field(
         default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )

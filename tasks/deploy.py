@@ -43,7 +43,8 @@ def _deploy(run: Run, release: Path) -> Rolled:
     fleet = run.spec.fleet
     key = signing_key_of(run).public
     with devices_of(fleet, run.workspace, key=key) as devices, ledger_of(fleet, run.workspace) as ledger:
-        return roll_out(release, devices, fleet, run.spec.build, ledger, Listeners(Watcher(run.progress)))
+        listeners = Listeners(Watcher(run.progress), sites=run.sites)
+        return roll_out(release, devices, fleet, run.spec.build, ledger, listeners)
 
 
 class Watcher:

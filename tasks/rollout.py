@@ -5,7 +5,7 @@ Needs no Prefect: that may look on as an observer, or lend its threads as an exe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.policy import Policy, seconds
-from jetlane.specs.errors import DeviceError
+from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run_facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
 from jetlane.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.fleet.boards import Boards
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.observer import Observer
     from jetlane.remote.fleet.rollout import Approver
+    from jetlane.remote.fleet.sites import Dispatch
     from jetlane.remote.fleet.state import DeviceState, RolloutState
     from jetlane.remote.fleet.work import Executor
     from jetlane.remote.inventory import Device
+    from jetlane.remote.store import Store
 
 #: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
 _PICTURED = 1
@@ -39,11 +42,13 @@ class Listeners:
         observer: Watches.
         approver: Asks a person between waves; without one the answer comes through the ledger.
         executor: Where devices are worked on; threads of this process unless given.
+        sites: Makes what brings work to the work pools that groups of the inventory name.
     """
 
     observer: Optional[Observer] = None
     approver: Optional[Approver] = None
     executor: Optional[Executor] = None
+    sites: Optional[Callable[[Store], Dispatch]] = None
 
     def as_arguments(self) -> dict[str, Any]:
         return {"observer": self.observer, "approver": self.approver, "executor": self.executor}
@@ -132,7 +137,8 @@ def roll_out(
     rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=options))
     reports = Reports()
     named = {device.name: device for device in devices}
-    boards = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
+    near = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
+    boards = _with_sites(near, devices, fleet, listeners, release, options)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
 
@@ -158,7 +164,7 @@ def roll_back(
     given = policy_of(fleet)
     policy = replace(ROLLBACK_POLICY, offline_window=given.offline_window, concurrency=given.concurrency)
     request = Request(addresses_of(devices), release, policy, operation=states.ROLLBACK)
-    boards = SshBoards({device.name: device for device in devices})
+    boards = _with_sites(SshBoards({device.name: device for device in devices}), devices, fleet, listeners)
     engine = Rollout(ledger, begin(ledger, request), boards, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, Reports())
 
@@ -193,6 +199,68 @@ def put_back(
     if whole and len(set(rolled.runs.values())) == 1:
         remember_live(workspace, next(iter(rolled.runs.values())))
     return dict(rolled.runs)
+
+
+def pools_of(devices: Sequence[Device]) -> dict[str, str]:
+    """{name: work pool} of the devices whose group names one."""
+    from jetlane.remote.inventory import load_inventory
+
+    if not any(device.group for device in devices):
+        return {}
+    groups = load_inventory(devices[0].inventory).groups
+    return {device.name: pool for device in devices if device.group and (pool := groups[device.group].pool)}
+
+
+def _with_sites(
+    near: Boards,
+    devices: Sequence[Device],
+    fleet: Fleet,
+    listeners: Optional[Listeners],
+    release: Optional[Path] = None,
+    options: Optional[Mapping[str, Any]] = None,
+) -> Boards:
+    """The boards of here, and those of sites, whose workers get the release from the shared store.
+
+    Raises:
+        SpecError: A group names a work pool, and the fleet has no store, or there is no Prefect server.
+    """
+    from jetlane.remote.fleet.sites import SiteBoards, SiteJob, travelling
+    from jetlane.remote.store import Store
+
+    pools = pools_of(devices)
+    if not pools:
+        return near
+    named = ", ".join(sorted(set(pools.values())))
+    if fleet.store is None:
+        raise SpecError(
+            f"the inventory names work pools ({named}), and the fleet has no store",
+            "workers of other sites fetch the release from a store that all can reach",
+            "set fleet.store to a URL such as file:///srv/jetlane or s3://bucket/jetlane",
+        )
+    sites = (listeners or Listeners()).sites
+    if sites is None:
+        raise SpecError(
+            f"the inventory names work pools ({named}), and no Prefect server is known",
+            "",
+            "set PREFECT_API_URL, or start a server: jetlane up",
+        )
+    store = Store(fleet.store)
+    if release is not None:
+        store.publish(release)
+    inventory = devices[0].inventory
+    text, pinned = travelling(inventory, [device for device in devices if device.name in pools])
+    template = SiteJob(
+        id="",
+        operation="",
+        release=release.name if release is not None else "",
+        devices=(),
+        inventory=text,
+        known_hosts=pinned,
+        options=dict(options or {}),
+        keep_releases=fleet.keep_releases,
+        concurrency=fleet.concurrency,
+    )
+    return SiteBoards(near, pools, sites(store), template)
 
 
 def refuse_failures(rolled: Rolled) -> None:

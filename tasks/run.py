@@ -16,6 +16,8 @@ from jetlane.tasks.run_facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
 from jetlane.tasks.workspace import StepResult, Workspace
 
 if TYPE_CHECKING:
+    from jetlane.remote.fleet.sites import Dispatch
+    from jetlane.remote.store import Store
     from jetlane.tasks.odapi.client import OdapiChild
 
 #: Describes a finished step in one line, from what it recorded.
@@ -29,6 +31,7 @@ class Run:
         spec: Every path absolute.
         progress: Who is told.
         force: A model the gate refuses is shipped all the same, and that is recorded.
+        sites: Makes what brings work to other sites; see ``rollout.Listeners``.
 
     Attributes:
         steps: The step table so far.
@@ -36,8 +39,15 @@ class Run:
         notes: Sentences for the report.
     """
 
-    def __init__(self, spec: RunSpec, progress: Optional[Progress] = None, force: bool = False) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        progress: Optional[Progress] = None,
+        force: bool = False,
+        sites: Optional[Callable[[Store], Dispatch]] = None,
+    ) -> None:
         self.spec = spec
+        self.sites = sites
         self.progress = progress or Silent()
         self.force = force
         self.workspace = Workspace(Path(spec.workspace))

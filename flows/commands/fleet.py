@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
+from jetlane.flows.commands.fleet_probe import probe
+
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.rollout import Answer
@@ -40,6 +42,9 @@ _ROLLOUT = click.argument("rollout", required=False)
 @click.group()
 def fleet() -> None:
     """Roll a release out to many devices, and see what became of it."""
+
+
+fleet.add_command(probe)
 
 
 @fleet.command()
@@ -80,6 +85,7 @@ def rollout(
     waves and limits stay those it began with.
     """
     from jetlane.flows.fleet_dashboard import watching
+    from jetlane.flows.fleet_dispatch import known_server
     from jetlane.tasks import rollout as task
     from jetlane.tasks.live import remember_live
     from jetlane.tasks.workspace import Workspace
@@ -93,7 +99,7 @@ def rollout(
             _show_plan(folder, devices, asked, book)
             return
         with watching() as watch:
-            listeners = task.Listeners(watch.observer, Person(yes, watch.aside))
+            listeners = task.Listeners(watch.observer, Person(yes, watch.aside), sites=known_server())
             rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
     task.refuse_failures(rolled)
     if not (select or names or retry_failed):  # some devices do not speak for the fleet
@@ -119,6 +125,7 @@ def rollback(
 ) -> None:
     """Put devices back to their previous release, or to one that they kept."""
     from jetlane.flows.fleet_dashboard import watching
+    from jetlane.flows.fleet_dispatch import known_server
     from jetlane.tasks import rollout as task
     from jetlane.tasks.workspace import Workspace
 
@@ -128,7 +135,7 @@ def rollback(
         devices = _chosen(asked, listed, select, names)
         whole = not (select or names)
         with watching() as watch:
-            listeners = task.Listeners(watch.observer)
+            listeners = task.Listeners(watch.observer, sites=known_server())
             runs = task.put_back(devices, asked.fleet, book, store, listeners, release, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
@@ -370,11 +377,12 @@ def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], nam
     if select is None and not names:
         return listed
     from jetlane.remote.inventory import load_inventory
+    from jetlane.remote.probes import NAME, recorded
 
     inventory = load_inventory(listed[0].inventory)
     if names:
         return [inventory.device(name) for name in names]
-    return inventory.select(str(select))
+    return inventory.select(str(select), recorded(Path(asked.workspace) / NAME))
 
 
 def _release(given: str, workspace: Path) -> Path:

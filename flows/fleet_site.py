@@ -1,0 +1,94 @@
+"""One site's part of a rollout, done by a worker of the site's pool, next to the devices.
+
+``jetlane.flows.fleet_dispatch`` makes its deployments and runs; nobody starts it by hand. JETLANE_TASK_RUNNER in the
+environment of the worker, or of the pool's jobs, says where the devices are worked on: ``threads`` of the run (unless
+it is set; for SSH the fastest), ``dask`` or ``ray``.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Optional, cast
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, as_completed
+from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner
+
+from jetlane.flows.fleet_prefect import threads
+from jetlane.specs.errors import SpecError
+
+RUNNER = "JETLANE_TASK_RUNNER"
+#: Where a site's machine keeps the releases it fetched.
+FOLDER = Path("~/.jetlane/site")
+
+
+def task_runner() -> TaskRunner[PrefectFuture[Any]]:
+    """What JETLANE_TASK_RUNNER names.
+
+    Raises:
+        SpecError: It names nothing that is known.
+        ImportError: prefect-dask or prefect-ray is not installed.
+    """
+    name = os.environ.get(RUNNER, "threads")
+    if name == "dask":
+        from prefect_dask import DaskTaskRunner
+
+        return cast("TaskRunner[PrefectFuture[Any]]", DaskTaskRunner())
+    if name == "ray":
+        from prefect_ray import RayTaskRunner
+
+        return cast("TaskRunner[PrefectFuture[Any]]", RayTaskRunner())
+    if name != "threads":
+        raise SpecError(f"{RUNNER} is {name!r}", "", "set it to threads, dask or ray, or leave it unset")
+    return threads()
+
+
+@task(name="site-device", task_run_name="{device}", cache_policy=NO_CACHE, persist_result=False)
+def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> Any:
+    """One device: its outcome goes into the store. Runs wherever the task runner has it run."""
+    from jetlane.remote.fleet import sites
+    from jetlane.remote.store import Store
+
+    order, shared = sites.SiteJob.from_json({**job, "devices": [device]}), Store(store)
+    with tempfile.TemporaryDirectory() as laid_out:
+        (board,) = sites.unpack(order, Path(laid_out))
+        delivers = order.operation == sites.DELIVER
+        release = shared.fetch(order.release, Path(folder)) if delivers else None
+        outcome = sites.on_one(order, board, release, lambda event: None)
+    shared.write(f"jobs/{order.id}/{device}", outcome)
+    error = outcome.get("error")
+    if error:  # told to the rollout; shown here without a traceback
+        return Failed(message=str(error["what"]))
+    return Completed(message="done")
+
+
+@flow(name="fleet-site", task_runner=task_runner())
+def fleet_site(store: str, job: dict[str, Any], folder: Optional[str] = None) -> None:
+    """Carry out a job that a rollout dispatched (``jetlane.remote.fleet.sites.SiteJob``).
+
+    Args:
+        store: URL of the shared store.
+        folder: Where releases are kept on this machine.
+    """
+    place = Path(folder or FOLDER).expanduser()
+    get_run_logger().info("%s on %d devices", job["operation"], len(job["devices"]))
+    if job["operation"] == "deliver":
+        from jetlane.remote.store import Store
+
+        Store(store).fetch(job["release"], place)  # once, before all devices ask for it
+    for _ in _windowed(job["devices"], int(job["concurrency"]), store, job, str(place)):
+        pass
+
+
+def _windowed(names: Iterable[str], most: int, *arguments: Any) -> Iterable[PrefectFuture[Any]]:
+    """A task run per device, so many at once; each as it ends."""
+    waiting, running = list(names), set[PrefectFuture[Any]]()
+    while waiting or running:
+        while waiting and len(running) < most:
+            running.add(site_device.submit(waiting.pop(0), *arguments))
+        done = next(iter(as_completed(list(running))))
+        running.discard(done)
+        yield done
