@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
+from jetlane.remote.release import read_release
+from jetlane.remote.signing import project_key
 from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shapes import draw_split
 from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.serials import Serials
+from jetlane.tasks.workspace import Workspace
 
 pytestmark = pytest.mark.prefect
 
@@ -203,6 +207,31 @@ CODE_CHANGES = [
 @pytest.mark.parametrize(("source", "expected"), CODE_CHANGES)
 def test_the_code_of_a_step(project: Project, flows, source: str, expected: set[str]) -> None:
     assert made(flows.run(project.path, edited=[source])) - {"report"} == expected - {"report"}
+
+
+def test_another_key_signs_the_same_release(project: Project, base, flows) -> None:
+    key = project_key(project.folder / "elsewhere")
+    project.write({**project.spec, "signing_key": "elsewhere/keys/signing_key"})
+    outcome = flows.run(project.path)
+    assert made(outcome) == {"release", "report"}
+    assert outcome["release"] == base[1]["release"]
+    assert read_release(Path(outcome["release_path"])).signed_by == key.fingerprint
+    assert made(flows.run(project.path)) == set()
+    project.restore()
+    back = flows.run(project.path)
+    own = project_key(project.folder / ".jetlane")
+    assert made(back) == set() and read_release(Path(back["release_path"])).signed_by == own.fingerprint
+
+
+def test_a_renewed_release_counts_as_a_new_one(project: Project, flows) -> None:
+    project.write({**project.spec, "name": "renewed"})
+    first = flows.run(project.path)
+    Serials(Workspace(project.folder / ".jetlane"), "renewed").renew()
+    second = flows.run(project.path)
+    assert made(second) == {"release", "report"} and second["release"] != first["release"]
+    serials = [read_release(Path(outcome["release_path"])).manifest["serial"] for outcome in (first, second)]
+    assert serials[0] < serials[1]
+    assert made(flows.run(project.path)) == set()
 
 
 def test_the_device(project: Project, flows) -> None:
