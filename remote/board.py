@@ -68,7 +68,7 @@ def board_facts(probe: Mapping[str, Any]) -> BoardFacts:
         jetpack=jetpack_of(probe.get("l4t")),
         tensorrt=tensorrt.get("version"),
         cuda=_cuda_version(cuda.get("runtime")),
-        power_mode=probe.get("power_mode"),
+        power_mode=((probe.get("conditions") or {}).get("power_mode") or {}).get("name"),
         disk_free=probe.get("disk_free"),
         memory_total=probe.get("memory_total"),
         memory_available=probe.get("memory_available"),

@@ -29,9 +29,7 @@ def device() -> None:
 @click.argument("name")
 @_INVENTORY
 @_WORKSPACE
-@click.option(
-    "--signing-key", type=click.Path(path_type=Path), help="The project's key, where its spec names one."
-)
+@click.option("--signing-key", type=click.Path(path_type=Path), help="The project's key, where its spec names one.")
 @click.option("--host-key-only", is_flag=True, help="Pin the host key; the device keeps the project keys that it has.")
 @click.option("--add-key", "change", flag_value="add", help="Beside the keys that the device has of other projects.")
 @click.option("--replace-key", "change", flag_value="replace", help="In place of the keys that the device has.")
@@ -201,13 +199,19 @@ def stop(workspace: Path) -> None:
 
 def _device(name: str, inventory: Optional[Path]) -> Device:
     from jetlane.remote.inventory import load_inventory
+
+    return load_inventory(inventory_at(inventory)).device(name)
+
+
+def inventory_at(given: Optional[Path]) -> Path:
+    """The inventory that is meant: the one that was named, else one that lies here."""
     from jetlane.specs.errors import SpecError
 
     usual = [Path("inventory.yaml"), Path(".jetlane/virtual/inventory.yaml")]
-    path = inventory or next((candidate for candidate in usual if candidate.is_file()), None)
+    path = given or next((candidate for candidate in usual if candidate.is_file()), None)
     if path is None:
         raise SpecError("there is no inventory here", f"looked for {usual[0]} and {usual[1]}", "name it: --inventory")
-    return load_inventory(path).device(name)
+    return path
 
 
 def _show(facts: dict[str, Any]) -> None:
