@@ -7,6 +7,7 @@ like any other UFF file.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -116,9 +117,10 @@ def convert_there(python: str, frozen_graph: Path, config_py: str) -> Uff:
 
 
 def _run(python: str, arguments: list[str], seconds: int, folder: str = "") -> subprocess.CompletedProcess[str]:
+    program = os.path.abspath(python) if os.sep in python else python  # the child works in a folder of its own
     try:
         return subprocess.run(
-            [python, *arguments],
+            [program, *arguments],
             cwd=folder or None,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -99,8 +99,11 @@ def _detections(folder: Path, plugins: Any, shared_data: Path) -> list[Any]:
     return [detector.detect(np.asarray(Image.open(path).convert("RGB"))) for path in images]
 
 
-def test_its_doubtful_patterns_bar_the_uff_road_too(interpreter: Any, files: Any, tmp_path: Path) -> None:
-    facts = convert_model(*files("E_t15_v3small_160_c3"), tmp_path / "out", nvidia_python=interpreter(**DROP_IN))
+def test_its_doubtful_patterns_bar_the_uff_road_too(
+    interpreter: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(interpreter(**DROP_IN)).parent)
+    facts = convert_model(*files("E_t15_v3small_160_c3"), tmp_path / "out", nvidia_python="./python")
     assert facts["unproven"] == ["Binary mul that stretches a feature map"]
 
 
