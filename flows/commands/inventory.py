@@ -1,0 +1,53 @@
+"""``jetlane inventory``: look at an inventory, or make one from Ansible's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import click
+
+
+@click.group()
+def inventory() -> None:
+    """Look at an inventory, or make one from an Ansible inventory."""
+
+
+@inventory.command(name="import-ansible")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("inventory.yaml"), show_default=True)
+@click.option("--group", "groups", multiple=True, help="Make this group one of ours too; others become tags.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool) -> None:
+    """Make an inventory from an Ansible inventory FILE (INI or YAML, with group_vars and host_vars beside it)."""
+    from jetlane.remote.inventory import load_inventory
+    from jetlane.remote.inventory.ansible import from_ansible
+    from jetlane.specs.errors import SpecError
+
+    text, notes = from_ansible(file, groups)
+    if out.exists() and not force:
+        raise SpecError(f"{out} is there already", "", "name another file (--out), or write over it (--force)")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    for note in notes:
+        click.echo(note, err=True)
+    click.echo(
+        f"{out}: {len(load_inventory(out).devices)} devices; pin each one's host key: jetlane device enroll NAME"
+    )
+
+
+@inventory.command(name="list")
+@click.option("--inventory", "path", type=click.Path(path_type=Path), help="Default: as for `jetlane device`.")
+@click.option("--select", help="Only devices that this means, such as `tag:nano and not site-b`.")
+@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+def list_devices(path: Optional[Path], select: Optional[str], workspace: Path) -> None:
+    """List devices, by name, without asking them anything."""
+    from jetlane.flows.commands.device import inventory_at
+    from jetlane.remote.inventory import load_inventory
+    from jetlane.remote.probes import NAME, recorded
+
+    listed = load_inventory(inventory_at(path))
+    devices = listed.select(select, recorded(workspace / NAME)) if select else listed.devices
+    for device in devices:
+        words = [device.name, device.address, device.group or "-", ",".join(device.tags)]
+        click.echo("  ".join(words).rstrip())
