@@ -2,7 +2,7 @@
 
 Taken over: hosts with their ranges, groups with their children and variables (also from ``group_vars`` and
 ``host_vars`` beside the file), of the variables those that say how a host is reached. Ansible's groups become tags, as
-a host may be in many; groups that are asked for become groups. Passwords are not taken over, and never written anywhere.
+a host may be in many; groups that are asked for become groups. Passwords are not taken over, and written nowhere.
 """
 
 from __future__ import annotations
