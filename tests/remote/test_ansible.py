@@ -15,7 +15,7 @@ from jetlane.specs.errors import SpecError
 
 INI = """\
 # the fleet
-lonely ansible_host=10.9.9.9   ; at the gate
+lonely ansible_host=10.9.9.9   # at the gate
 [nanos]
 nano[01:03] ansible_user=jetson
 nano05:2222 ansible_host=10.0.0.5 ansible_python_interpreter=/usr/bin/python3.6
