@@ -1,0 +1,233 @@
+"""Sites: a fleet whose groups name work pools, with real workers; and the batches that travel to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetlane.remote import virtual
+from jetlane.remote.fleet import sites
+from jetlane.specs.errors import DeviceError, SpecError
+from jetlane.specs.schema import Build, Fleet
+from jetlane.tasks.rollout import ledger_of, roll_out
+from jetlane.tasks.workspace import Workspace
+
+JOB = sites.SiteJob(id="", operation="", release="r-1", devices=(), inventory="")
+
+
+class Pools:
+    """A ``Dispatch`` that notes its jobs and answers as told."""
+
+    def __init__(self, answers: Mapping[str, Any], seconds: float = 0.0) -> None:
+        self.jobs: list[tuple[str, sites.SiteJob]] = []
+        self._answers, self._seconds = answers, seconds
+        self.given_up = threading.Event()
+
+    def run(self, pool: str, job: sites.SiteJob, given_up: Any) -> Mapping[str, Any]:
+        assert sites.SiteJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+        self.jobs.append((pool, job))
+        deadline = time.monotonic() + self._seconds
+        while time.monotonic() < deadline:
+            if given_up():
+                self.given_up.set()
+                break
+            time.sleep(0.05)
+        return {name: self._answers[name] for name in job.devices if name in self._answers}
+
+
+def together(*calls: Any) -> list[Any]:
+    """What calls made at once return, or raise."""
+    found: list[Any] = [None] * len(calls)
+
+    def one(number: int) -> None:
+        try:
+            found[number] = calls[number]()
+        except Exception as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def quiet(event: Mapping[str, Any]) -> None: ...
+
+
+def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_again() -> None:
+    error = {"what": "b: it does not agree", "why": "", "remedy": "", "kind": "disagreement"}
+    pools = Pools({"a": {"result": {"name": "a", "host": "h", "release": "r-1"}}, "b": {"error": error}})
+    boards = sites.SiteBoards(None, {"a": "x", "b": "x", "c": "x", "d": "y"}, pools, JOB)  # type: ignore[arg-type]
+    found = together(*[lambda name=name: boards.deliver(name, quiet) for name in "abcd"])  # type: ignore[misc]
+    assert {(pool, frozenset(job.devices), job.release) for pool, job in pools.jobs} == {
+        ("x", frozenset("abc"), "r-1"),
+        ("y", frozenset("d"), "r-1"),
+    }
+    assert found[0].release == "r-1"
+    assert [getattr(outcome, "kind", "") for outcome in found[1:]] == ["disagreement", "cut", "cut"]
+
+
+def test_a_job_that_nobody_waits_for_is_given_up() -> None:
+    pools = Pools({}, seconds=30.0)
+    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB)  # type: ignore[arg-type]
+    told = []
+
+    def impatient(event: Mapping[str, Any]) -> None:
+        told.append(event)
+        if len(told) == 2:
+            raise DeviceError("stopped", "", "")
+
+    with pytest.raises(DeviceError, match="stopped"):
+        boards.deliver("a", impatient)
+    assert pools.given_up.wait(10)
+
+
+def test_host_keys_travel_and_stay_in_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "pins").write_text("pinned\n")
+    inventory = tmp_path / "inventory.yaml"
+    inventory.write_text("defaults: {known_hosts: keys/pins}\ndevices: {a: {host: h}}\n")
+    from dataclasses import replace
+
+    from jetlane.remote.inventory import load_inventory
+
+    text, pinned = sites.travelling(inventory, load_inventory(inventory).devices)
+    job = replace(JOB, inventory=text, known_hosts={**pinned, "../outside": "x"}, devices=("a",))
+    (tmp_path / "site").mkdir()
+    (device,) = sites.unpack(job, tmp_path / "site")
+    assert device.known_hosts.read_text() == "pinned\n"
+    assert tmp_path / "site" in device.known_hosts.parents
+    assert not (tmp_path / "outside").exists()
+
+
+# with a real Prefect server, two pools and a worker of each
+
+
+class Sites:
+    """One board near, two at the site ``north``, one at ``south``; a worker stands at each site."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder, self.environment = folder, dict(environment)
+        self.fleet = virtual.start(folder / "virtual", virtual.numbered(4))
+        ports = {device.name: {"port": device.port} for device in self.fleet.devices}
+        one, two, three, four = ports
+        defaults = {"host": "127.0.0.1", "user": virtual.USER, "agent": False, "python": sys.executable}
+        defaults.update(key=str(self.fleet.folder / "user_key"), ssh_config=False)
+        groups = {
+            "north": {"pool": "north", "devices": {two: ports[two], three: ports[three]}},
+            "south": {"pool": "south", "devices": {four: ports[four]}},
+        }
+        self.inventory = folder / "inventory.yaml"
+        self.inventory.write_text(json.dumps({"defaults": defaults, "devices": {one: ports[one]}, "groups": groups}))
+        (folder / "known_hosts").write_text((self.fleet.folder / "known_hosts").read_text())
+        self.workers = [self._worker(pool) for pool in groups]
+
+    def _worker(self, pool: str) -> subprocess.Popen[bytes]:
+        home = self.home(pool)
+        home.mkdir()
+        environment = {**self.environment, "HOME": str(home), "PREFECT_HOME": str(home / ".prefect")}
+        words = [sys.executable, "-m", "prefect"]
+        made = subprocess.run(
+            [*words, "work-pool", "create", pool, "--type", "process"], env=environment, capture_output=True
+        )
+        assert made.returncode == 0, made.stderr
+        with open(self.folder / f"{pool}.log", "wb") as log:
+            return subprocess.Popen(
+                [*words, "worker", "start", "--pool", pool],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                cwd=home,
+                start_new_session=True,
+            )
+
+    def home(self, pool: str) -> Path:
+        return self.folder / f"home-{pool}"
+
+    def runs(self, name: str) -> str:
+        return os.path.basename(os.readlink(self.fleet.device(name).home / "jetlane" / "current"))
+
+    def close(self) -> None:
+        for worker in self.workers:
+            os.killpg(worker.pid, signal.SIGTERM)
+            try:
+                worker.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+        virtual.stop(self.fleet.folder)
+
+
+@pytest.fixture
+def two_sites(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Iterator[Sites]:
+    made = Sites(tmp_path_factory.mktemp("sites"), prefect_server)
+    yield made
+    made.close()
+
+
+def run_flow(environment: Mapping[str, str], name: str, **arguments: Any) -> dict[str, Any]:
+    script = Path(__file__).with_name("run_flow.py")
+    words = [sys.executable, str(script), f"jetlane.flows.{name}", name, json.dumps(arguments)]
+    done = subprocess.run(words, env=dict(environment), capture_output=True, text=True, timeout=300)
+    line = next((line for line in done.stdout.splitlines() if line.startswith("OUTCOME ")), None)
+    assert line is not None, done.stdout + done.stderr
+    return json.loads(line[8:])
+
+
+@pytest.mark.prefect
+def test_each_site_does_its_part_next_to_its_devices(
+    two_sites: Sites, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
+) -> None:
+    """One rollout, one ledger, one set of waves; the release reaches the sites through the store alone."""
+    release = make_release(tmp_path, seed=51)
+    fleet = {"inventory": str(two_sites.inventory), "waves": [1, "100%"], "store": f"file://{tmp_path}/store"}
+    outcome = run_flow(
+        prefect_server, "fleet_rollout", release=str(release), fleet=fleet, workspace=str(tmp_path / "ws")
+    )
+    logs = "".join(path.read_text() for path in two_sites.folder.glob("*.log"))
+    assert outcome.get("outcome") == "succeeded", f"{outcome}\n{logs}"
+    assert {two_sites.runs(device.name) for device in two_sites.fleet.devices} == {release.name}
+    for pool in ("north", "south"):
+        kept = two_sites.home(pool) / ".jetlane" / "site" / release.name
+        assert (kept / "manifest.json").is_file(), "the worker fetched it to its own machine"
+    assert not list((tmp_path / "store" / "jobs").iterdir()), "results are taken away when they were read"
+    body = json.dumps({"flows": {"name": {"any_": ["fleet-site"]}}}).encode()
+    url = prefect_server["PREFECT_API_URL"] + "/flow_runs/filter"
+    with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"})) as answer:
+        runs = json.load(answer)
+    assert sorted((run["work_pool_name"], run["state_type"]) for run in runs) == [
+        ("north", "COMPLETED"),
+        ("south", "COMPLETED"),
+    ]
+    again = run_flow(prefect_server, "fleet_rollout", release=str(release), fleet=fleet, workspace=str(tmp_path / "ws"))
+    assert set(again["devices"].values()) == {"unchanged"}
+
+
+def test_work_pools_need_a_store_and_a_server(two_boards: Any, make_release: Any, tmp_path: Path) -> None:
+    release, store = make_release(tmp_path, seed=52), Workspace(tmp_path / "ws")
+    for given, wanted in (({}, "the fleet has no store"), ({"store": f"file://{tmp_path}"}, "no Prefect server")):
+        fleet = Fleet(inventory=str(two_boards[0].inventory), **given)
+        with ledger_of(fleet, store) as ledger, pytest.raises(SpecError, match=wanted):
+            roll_out(release, two_boards, fleet, Build(), ledger)
+
+
+@pytest.fixture
+def two_boards(tmp_path: Path) -> Any:
+    from jetlane.remote.inventory import load_inventory
+
+    path = tmp_path / "inventory.yaml"
+    path.write_text("groups: {north: {pool: north, devices: {a: {host: h1}, b: {host: h2}}}}\n")
+    return load_inventory(path).devices
