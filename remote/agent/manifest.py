@@ -49,7 +49,7 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
     check_id(release)
     try:
         manifest = json.loads(raw.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _tampered("the manifest of release %s cannot be read" % release, str(error))
     missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
     if missing:
@@ -66,7 +66,8 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
         raise _tampered("the manifest of release %s lists no files" % release)
     for path, entry in manifest["files"].items():
         _check_entry(path, entry)
-        if any(path.startswith(other + "/") for other in manifest["files"]):
+        parts = path.split("/")
+        if any("/".join(parts[:count]) in manifest["files"] for count in range(1, len(parts))):
             raise _tampered("the manifest names the file %r inside a file" % path)
     _check_identity(release, manifest)
     roads = manifest["roads"]
@@ -124,6 +125,12 @@ def files_in(folder: str) -> List[str]:
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         found += [os.path.relpath(os.path.join(place, name), folder).replace(os.sep, "/") for name in names + links]
     return sorted(found)
+
+
+def check_named(path: Any, manifest: Dict[str, Any]) -> None:
+    """Refuse a file that something in a release names and that the manifest does not list."""
+    if not isinstance(path, str) or path not in manifest["files"]:
+        raise _tampered("%r is named in the release, but it is none of its files" % (path,))
 
 
 def check_path(path: str) -> None:

@@ -76,6 +76,7 @@ def _run(engine: Any, folder: str, manifest: Dict[str, Any]) -> Tuple[List[Dict[
     samples = []
     images = []
     for number, entry in enumerate(expected["samples"]):
+        manifests.check_named(entry["file"], manifest)
         image = np.load(os.path.join(folder, entry["file"]), allow_pickle=False)
         found = detect(engine, manifest, image)
         row = {"file": entry["file"], "expected": Detections.from_json(entry), "found": found}

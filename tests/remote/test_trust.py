@@ -363,6 +363,25 @@ def test_an_entry_that_leads_elsewhere_is_refused(
     )
 
 
+def test_what_a_release_names_is_a_file_of_its_own(talk: Talk, release: Path, key: SigningKey, tmp_path: Path) -> None:
+    """Also in the list that lies beside the manifest, signed as it is."""
+    given, board, secret = release, tmp_path / "root", tmp_path / "secret.npy"
+    install(board, key)
+    shutil.copyfile(given / "samples" / "000.npy", secret)
+    expected = json.loads((given / "expected.json").read_text())
+    expected["samples"][0]["file"] = os.path.relpath(secret, board / "releases" / given.name)
+    draft = changed(given, tmp_path / "draft")
+    (draft / "expected.json").write_text(json.dumps(expected))
+    files = json.loads((draft / "manifest.json").read_text())["files"]
+    digest = manifests.sha256_file(str(draft / "expected.json"))
+    files["expected.json"] = {"sha256": digest, "size": (draft / "expected.json").stat().st_size}
+    evil = changed(draft, tmp_path / "out", key, files=files)
+    assert ship(talk, board, evil)["signed"]
+    assert talk(board, "build", {"release": evil.name})["event"] == "result"
+    refused = talk(board, "verify", {"release": evil.name})
+    assert refused["kind"] == "tampered" and "none of its files" in refused["what"]
+
+
 @pytest.mark.parametrize("folder", ["releases", "engines", "reports", "build", "logs", "caches"])
 def test_a_folder_that_became_a_link_is_refused(talk: Talk, board: Path, lived_in: Any, folder: str) -> None:
     outside = board.with_name("outside")
@@ -438,7 +457,8 @@ def test_current_leads_to_a_release_or_nowhere(talk: Talk, board: Path, target: 
     shutil.copytree(board / os.readlink(board / "current"), board.with_name("outside"))
     (board / "current").unlink()
     (board / "current").symlink_to(target)
-    assert talk(board, "status")["current"] is None
+    found = talk(board, "status")["current"]
+    assert found is None or os.readlink(board / "current") == f"releases/{found}", "ignored, or put right"
 
 
 def test_an_engine_that_became_a_link_is_built_anew(talk: Talk, board: Path, lived_in: Any) -> None:
