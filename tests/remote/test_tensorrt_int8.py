@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from tests.remote.doubles import WITH_INT8, WITH_UFF
 
@@ -21,6 +22,7 @@ from jetlane.remote.agent.probe import probe
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.verify import verify
 from jetlane.tasks.bundle.release import write_release
+from jetlane.tasks.lowering.half import to_half
 from jetlane.tasks.proof.coco_map import GroundTruth
 from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
 
@@ -32,7 +34,9 @@ PARAMS = PluginParams(
 class Site:
     """One board, what TensorRT it has, and a release on it."""
 
-    def __init__(self, era: str, board: Any, cudart: Any, models: Any, folder: Path, **release: Any) -> None:
+    def __init__(
+        self, era: str, board: Any, cudart: Any, models: Any, folder: Path, half: bool = False, **release: Any
+    ) -> None:
         cudart.stubCapability(7, 2)
         board.gpu, board.fast_int8 = "7.2", True
         self.board, self.store, self.notes = board, Store(str(folder / "root")), list[str]()
@@ -42,10 +46,13 @@ class Site:
         found = [self._detect(image) for image in samples]
         sizes = [(image.shape[0], image.shape[1]) for image in samples]
         truth = [GroundTruth(one.boxes, one.labels, size) for one, size in zip(found, sizes)]
+        files = {"model.uff": self._models["uff"], "model.trt.onnx": self._models["onnx"]}
+        if half:
+            files["model.trt.fp16.onnx"] = to_half(onnx.ModelProto.FromString(self._models["onnx"])).SerializeToString()
         self.release = write_release(
             folder,
             "int8",
-            files={"model.uff": self._models["uff"], "model.trt.onnx": self._models["onnx"]},
+            files=files,
             samples=samples,
             expected=found,
             params=PARAMS,
