@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,12 @@ SetEnv HOME={folder}/home
 def program() -> str | None:
     """The sshd of this machine; it wants to be called by its full path."""
     return shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd",) if Path(path).is_file()), None)
+
+
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as stack:
+        return [stack.enter_context(socket.create_server((address, 0))).getsockname()[1] for _ in range(count)]
 
 
 @dataclass
@@ -86,8 +92,7 @@ def start(folder: Path, address: str = "127.0.0.1", extra: str = "", prefix: Seq
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
     if not port:
-        with socket.create_server((address, 0)) as probe:
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1, address)
     (folder / "sshd_config").write_text(_CONFIG.format(address=address, port=port, folder=folder) + extra)
     log = open(folder / "sshd.log", "wb")  # noqa: SIM115
     with log:
