@@ -168,7 +168,7 @@ def fresh_ledger(tmp_path: Path) -> Callable[[], str]:
 
 def _module(path: Path) -> ModuleType:
     """A module by its file; tests are not a package."""
-    spec = importlib.util.spec_from_file_location(f"fleet_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"fleet_{path.parent.name}_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -89,7 +89,7 @@ class Site:
     def builds(self, name: str) -> int:
         """How many builds were ever begun on a board: each leaves its log."""
         root = self.root(name)
-        return len(list(root.glob("logs/build*"))) + (root / "build" / "log.txt").exists()
+        return len(list(root.glob("logs/*-build.txt"))) + (root / "build" / "log.txt").exists()
 
     def whole(self, name: str) -> bool:
         """Whether what a board runs is there to the last byte, was verified, and nothing is half done beside it."""

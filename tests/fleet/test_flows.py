@@ -1,0 +1,169 @@
+"""The flows ``fleet-rollout`` and ``rollback`` on a real Prefect server: tasks, artifacts, events, approval, a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, sites: ModuleType, relays: ModuleType) -> Iterator[Any]:
+    made = sites.Site(tmp_path_factory.mktemp("site"), 3, relays.Relay)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A lasting server: a run's private one keeps no events, and of task runs it hears by events."""
+    from jetlane.flows.server import QUIET, free_port, wait_until_healthy
+
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment.update(QUIET, PREFECT_HOME=str(home), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+    environment.update(PREFECT_SERVER_UI_ENABLED="false", PREFECT_API_BLOCKS_REGISTER_ON_START="false")
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with open(home / "log", "wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        wait_until_healthy(environment["PREFECT_API_URL"], server, home / "log")
+        yield environment
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+class Flow:
+    """A flow in a process of its own, on the server of ``environment``."""
+
+    def __init__(self, environment: dict[str, str], name: str, **arguments: Any) -> None:
+        self._url = environment["PREFECT_API_URL"]
+        script = Path(__file__).with_name("run_flow.py")
+        words = [sys.executable, str(script), f"jetlane.flows.{name}", name, json.dumps(arguments)]
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+
+    def outcome(self, timeout: float = 120) -> dict[str, Any]:
+        output = self.process.communicate(timeout=timeout)[0]
+        line = next((line for line in output.splitlines() if line.startswith("OUTCOME ")), None)
+        assert line is not None, output
+        return json.loads(line[8:])
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        data = json.dumps({} if body is None else body).encode()
+        request = urllib.request.Request(self._url + path, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def newest_run(self, name: str) -> dict[str, Any]:
+        body = {"sort": "EXPECTED_START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": [name]}}}
+        return next(iter(self.ask("/flow_runs/filter", body)), {})
+
+    def task_runs(self, flow_run: str, count: int) -> list[dict[str, Any]]:
+        """The server hears of task runs by events, a little later."""
+        query = {"flow_runs": {"id": {"any_": [flow_run]}}}
+
+        def ended() -> list[dict[str, Any]]:
+            found = self.ask("/task_runs/filter", query)
+            return found if [run["end_time"] is not None for run in found] == [True] * count else []
+
+        return wait_for(ended, 30)
+
+
+def wait_for(what: Any, seconds: float = 90.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def rules(site: Any, tmp_path: Path, **more: Any) -> dict[str, Any]:
+    fleet = {"inventory": str(site.inventory), "offline_window": 30, "concurrency": 3, **more}
+    return {"fleet": fleet, "workspace": str(tmp_path / "ws")}
+
+
+def test_a_rollout_with_approval_and_what_prefect_shows_of_it(
+    site: Any, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
+) -> None:
+    release = make_release(tmp_path, seed=41)
+    place = rules(site, tmp_path, waves=[1, "100%"], approval=True)
+    flow = Flow(prefect_server, "fleet_rollout", release=str(release), **place)
+    paused = wait_for(lambda: (run := flow.newest_run("fleet-rollout")).get("state_type") == "PAUSED" and run)
+    assert [site.runs(name) for name in site.names].count(release.name) == 1, "only the first wave has it"
+    wrong = flow.ask(f"/flow_runs/{paused['id']}/resume", {"run_input": {"approve": "perhaps so"}})
+    assert wrong["status"] == "REJECT", "the answer is typed"
+    flow.ask(f"/flow_runs/{paused['id']}/resume", {"run_input": {"approve": True, "by": "ann", "note": "looks well"}})
+    outcome = flow.outcome()
+    assert outcome["outcome"] == "succeeded" and set(outcome["devices"].values()) == {"active"}
+
+    runs = flow.task_runs(paused["id"], 3)
+    assert sorted(run["name"] for run in runs) == site.names and {run["state_type"] for run in runs} == {"COMPLETED"}
+    found = flow.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [paused["id"]]}}})
+    artifacts = {artifact["key"]: artifact for artifact in sorted(found, key=lambda one: one["created"])}
+    assert set(artifacts) == {"fleet", "wave-1", "wave-2"}
+    table = artifacts["fleet"]["data"]
+    table = json.loads(table) if isinstance(table, str) else table
+    assert [(row["device"], row["state"]) for row in table] == [(name, "active") for name in site.names]
+    assert [float(artifacts[f"wave-{wave}"]["data"]) for wave in (1, 2)] == [100.0, 100.0]
+
+    def names() -> set[str]:
+        query = {"filter": {"event": {"prefix": ["jetlane."]}}, "limit": 50}
+        return {event["event"] for event in flow.ask("/events/filter", query)["events"]}
+
+    wanted = {"jetlane.device.active", "jetlane.device.building", "jetlane.rollout.approved", "jetlane.rollout.ended"}
+    wait_for(lambda: wanted <= names(), 30)
+    with site.ledger(tmp_path / "ws") as book:
+        approved = book.events(outcome["rollout"], kinds=["approved"])
+        assert [(event.data["by"], event.data["note"]) for event in approved] == [("ann", "looks well")]
+
+    again = Flow(prefect_server, "rollback", **place, devices=[site.names[0]])
+    assert "nothing to go back to" in again.outcome()["error"]
+
+
+def test_a_flow_that_is_killed_is_taken_up_by_running_it_again(
+    site: Any, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
+) -> None:
+    first, second = (make_release(tmp_path / str(seed), seed=seed) for seed in (42, 43))
+    place = rules(site, tmp_path, waves=["100%"])
+    assert Flow(prefect_server, "fleet_rollout", release=str(first), **place).outcome()["outcome"] == "succeeded"
+    builds = {name: site.builds(name) for name in site.names}
+    flow = Flow(prefect_server, "fleet_rollout", release=str(second), **place)
+    wait_for(lambda: any((site.root(name) / "releases" / second.name).exists() for name in site.names))
+    os.kill(flow.process.pid, signal.SIGKILL)
+    flow.process.communicate()
+    assert {site.runs(name) for name in site.names} <= {first.name, second.name}
+    again = Flow(prefect_server, "fleet_rollout", release=str(second), **place).outcome()
+    assert again["outcome"] == "succeeded" and {site.runs(name) for name in site.names} == {second.name}
+    assert {name: site.builds(name) - builds[name] for name in site.names} == dict.fromkeys(site.names, 1)
+    with site.ledger(tmp_path / "ws") as book:
+        assert len(book.events(again["rollout"], kinds=["attached"])) == 2 and len(book.rollouts()) == 2
+    back = Flow(prefect_server, "rollback", **place, release=first.name).outcome()
+    assert back == dict.fromkeys(site.names, first.name) == {name: site.runs(name) for name in site.names}
+
+
+def test_a_device_that_fails_fails_its_task_run_and_the_flow(
+    site: Any, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
+) -> None:
+    release = make_release(tmp_path, seed=44, wrong=0.02)
+    flow = Flow(prefect_server, "fleet_rollout", release=str(release), **rules(site, tmp_path))
+    assert "the release did not go live on virtual-jetson-1; left as they were" in flow.outcome()["error"]
+    run = flow.newest_run("fleet-rollout")
+    assert run["state_type"] == "FAILED"
+    tasks = flow.task_runs(run["id"], 1)
+    assert [(task["name"], task["state_type"]) for task in tasks] == [("virtual-jetson-1", "FAILED")]
+    assert "does not find on this board what the workstation found" in tasks[0]["state"]["message"]
