@@ -24,11 +24,12 @@ def activate(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
     Raises:
         AgentError: It is not verified with an engine that is here (kind ``unverified``), its files changed
-            (``tampered``), or it did not show itself healthy within its window (``unhealthy``): the board then runs
-            what it ran before.
+            (``tampered``), the owner's config.json cannot be understood (``config``), or it did not show itself healthy
+            within its window (``unhealthy``): the board then runs what it ran before.
     """
     release = str(request.get("release"))
     with store.lock(), _telling("activate") as say:
+        hooks.activation(store, release)  # written wrongly, it is said before anything is touched
         log = store.new_log("activate")
         _settle(store, release, log, say)
         _check(store, release)
@@ -58,6 +59,7 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 "absent",
             )
         _check(store, str(release))
+        hooks.activation(store, str(release))
         switch = store.switching()
         if switch is not None:  # it is left unfinished: nobody wants to know any more whether it is healthy
             if store.pointed("current") != switch["release"]:

@@ -226,9 +226,10 @@ def test_the_owner_of_the_board_has_the_last_word(board: Board) -> None:
 def test_a_config_that_is_written_wrongly_changes_nothing(board: Board, text: str) -> None:
     board.activate("old")
     (board.root / "config.json").write_text(text)
-    with pytest.raises(AgentError):
+    with pytest.raises(AgentError) as caught:
         board.activate("new")
-    assert board.links[0] == "old" and (board.root / "config.json").read_text() == text
+    assert caught.value.kind == "config" and board.settled
+    assert board.links == ("old", None) and (board.root / "config.json").read_text() == text
     (board.root / "config.json").unlink()
     board.activate("new")
     assert board.links == ("new", "old")
