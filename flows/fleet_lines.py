@@ -6,10 +6,11 @@ import sys
 import time
 
 from jetlane.remote.fleet.observer import Progress
-from jetlane.remote.fleet.state import Event, RolloutState
+from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
 
-_QUIET = ("shipping", "building", "verifying", "rolling_back")
+#: States that pass, and those of devices that nobody touched: they are counted when all is over.
+_QUIET = ("shipping", "building", "verifying", "rolling_back", "skipped")
 
 
 class Lines:
@@ -42,7 +43,8 @@ class Lines:
             "resumed": f"resumed by {data.get('by')}",
             "abort": f"aborted by {data.get('by')}",
             "stopping": f"stopped: {data.get('reason')}",
-            "ended": f"ended: {data.get('outcome')}" + (f" ({data['reason']})" if data.get("reason") else ""),
+            "ended": f"ended: {data.get('outcome')}{_left(state)}"
+            + (f" ({data['reason']})" if data.get("reason") else ""),
         }.get(kind, "")
 
     def _device(self, event: Event) -> str:
@@ -52,3 +54,10 @@ class Lines:
         if data["state"] == "unreachable" and not data.get("final"):
             state = "not reached, tried again"
         return f"{event.device}: {state}" + (f" ({reason})" if reason else "")
+
+
+def _left(state: RolloutState) -> str:
+    count = state.count(SKIPPED)
+    return (
+        f", {count} device{'s' if count > 1 else ''} left as {'they were' if count > 1 else 'it was'}" if count else ""
+    )
