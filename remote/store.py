@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Optional
 
@@ -43,7 +43,7 @@ class Store:
         self.url, self._root = url, root.rstrip("/")
 
     def publish(self, release: Path) -> None:
-        """Put a release into the store, its manifest last; nothing is sent when it is there.
+        """Put a release into the store, its manifest last; only its signature is sent when it is there.
 
         Raises:
             ReleaseError: The folder is not a whole release.
@@ -52,9 +52,8 @@ class Store:
         whole = read_release(release)
         place = self._path("releases", whole.id)
         with self._said("takes no release"):
-            if self._files.exists(f"{place}/{_LAST}"):
-                return
-            for path in [*_files_of(whole), _LAST]:
+            there = self._files.exists(f"{place}/{_LAST}")
+            for path in _signature_of(whole) if there else [*_files_of(whole), _LAST]:
                 self._files.makedirs(f"{place}/{path}".rpartition("/")[0], exist_ok=True)
                 self._files.put_file(str(whole.file(path)), f"{place}/{path}")
 
@@ -75,12 +74,13 @@ class Store:
 
     def _fetched(self, release: str, folder: Path) -> Path:
         here, part = folder / release, folder / f"{release}.part"
-        try:
-            return read_release(here).path
-        except ReleaseError:  # not there, or not whole
-            for left in (here, part):
-                shutil.rmtree(left, ignore_errors=True)
         place = self._path("releases", release)
+        with suppress(ReleaseError):  # not there, or not whole
+            known = read_release(here)
+            if self._signature(place) in (None, known.signature):  # else the project signs with another key now
+                return known.path
+        for left in (here, part):
+            shutil.rmtree(left, ignore_errors=True)
         if not self._files.exists(f"{place}/{_LAST}"):
             raise ReleaseError(
                 f"release {release} is not in the store {self.url}", "", "roll it out from where it was made"
@@ -106,6 +106,12 @@ class Store:
                 continue
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             self._files.get_file(f"{place}/{path}", str(folder / path))
+
+    def _signature(self, place: str) -> Optional[bytes]:
+        try:
+            return bytes(self._files.cat_file(f"{place}/{manifests.SIGNATURE}"))
+        except OSError:
+            return None
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep a JSON object under a name with slashes.
@@ -146,5 +152,8 @@ class Store:
 
 
 def _files_of(release: Release) -> list[str]:
-    signed = [manifests.SIGNATURE] if release.file(manifests.SIGNATURE).is_file() else []
-    return [*release.manifest["files"], *signed]
+    return [*release.manifest["files"], *_signature_of(release)]
+
+
+def _signature_of(release: Release) -> list[str]:
+    return [manifests.SIGNATURE] if release.signature is not None else []
