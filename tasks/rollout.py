@@ -100,8 +100,6 @@ def options_of(build: Build) -> dict[str, Any]:
         "workspace_mb": build.workspace_mb,
         "dla_core": build.dla_core,
         "timing_cache": build.timing_cache,
-        "before": build.before,
-        "after": build.after,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
-from jetlane.remote.agent_zipapp import agent_file
+from jetlane.remote.agent_zipapp import agent_file, slim
 
 
 @pytest.fixture
@@ -60,10 +61,27 @@ def run_all(agent: Path, root: Path, release: Path, python: str = sys.executable
 
 
 def test_one_small_file_that_comes_out_the_same_everywhere(tmp_path: Path) -> None:
-    code = "from jetlane.remote.agent_zipapp import agent_file; print(agent_file().digest)"
+    code = "from jetlane.remote.agent_zipapp import agent_file, slim; print(agent_file().digest)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path).stdout.strip()
     assert other == agent_file().digest
     assert len(agent_file().content) < 200_000
+
+
+def test_what_is_left_out_of_the_file_changes_nothing(repository: Path) -> None:
+    def meaning(source: str) -> str:
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            body = node.body if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else []
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                body[0].value.value = ""  # its docstring
+        return ast.dump(tree)
+
+    sources = [path.read_text() for path in sorted((repository / "remote" / "agent").glob("*.py"))]
+    tricky = 'def f():\n    """Doc."""\n    # why\n    return """\n    # kept\n        kept """ + "#" \\\n        "x"\n'
+    for source in [*sources, tricky]:
+        assert meaning(slim(source)) == meaning(source)
+        assert slim(source).count("\n") == source.count("\n"), "lines keep their numbers"
+        assert "# why" not in slim(source) and "Doc." not in slim(source)
 
 
 def test_its_syntax_is_that_of_python_3_6(repository: Path) -> None:

@@ -157,9 +157,12 @@ def test_says_that_memory_ran_out_when_the_kernel_kills_it(slow: SlowBoard, rele
 
     def modest() -> int:
         assert Path(f"/proc/{worker}/oom_score_adj").read_text().strip() == "1000"
+        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, os.getpid())
         return worker
 
     wait_for(modest)
+    held = [os.readlink(entry) for entry in Path(f"/proc/{worker}/fd").iterdir()]
+    assert not any(path.endswith("lock") for path in held), "the lock goes with the supervisor, not with its child"
     os.kill(worker, signal.SIGKILL)
     assert b"the build was killed: the board ran out of memory" in other.communicate(timeout=60)[1]
     assert status(slow.device)["current"] is None
