@@ -57,7 +57,7 @@ class Flow:
             words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
 
-    def outcome(self, timeout: float = 120) -> dict[str, Any]:
+    def outcome(self, timeout: float = 300) -> dict[str, Any]:
         output = self.process.communicate(timeout=timeout)[0]
         line = next((line for line in output.splitlines() if line.startswith("OUTCOME ")), None)
         assert line is not None, output
@@ -81,10 +81,10 @@ class Flow:
             found = self.ask("/task_runs/filter", query)
             return found if [run["end_time"] is not None for run in found] == [True] * count else []
 
-        return wait_for(ended, 30)
+        return wait_for(ended, 120)
 
 
-def wait_for(what: Any, seconds: float = 90.0) -> Any:
+def wait_for(what: Any, seconds: float = 240.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline
@@ -126,7 +126,7 @@ def test_a_rollout_with_approval_and_what_prefect_shows_of_it(
         return {event["event"] for event in flow.ask("/events/filter", query)["events"]}
 
     wanted = {"jetlane.device.active", "jetlane.device.building", "jetlane.rollout.approved", "jetlane.rollout.ended"}
-    wait_for(lambda: wanted <= names(), 30)
+    wait_for(lambda: wanted <= names(), 120)
     with site.ledger(tmp_path / "ws") as book:
         approved = book.events(outcome["rollout"], kinds=["approved"])
         assert [(event.data["by"], event.data["note"]) for event in approved] == [("ann", "looks well")]
