@@ -152,6 +152,10 @@ class Build(Section):
     calibration: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=100, description="images that travel with an int8 release for its calibration"
     )
+    calibration_cache: Optional[FilePath] = Field(
+        default=None,
+        description="a board's caches/calibration-... for this model: boards with its TensorRT then calibrate nothing",
+    )
     workspace_mb: Annotated[int, Field(ge=16, le=65536)] = Field(
         default=256, description="TensorRT's scratch memory for one kernel, MiB; the default suits a 4 GB Nano"
     )
@@ -336,6 +340,8 @@ def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
         found.append((("convert", "backend"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
     if spec.convert.backend != "nvidia" and spec.convert.nvidia_python is not None:
         found.append((("convert", "nvidia_python"), "is for convert.backend: nvidia; give both or neither"))
+    if spec.build.calibration_cache is not None and spec.build.precision != "int8":
+        found.append((("build", "calibration_cache"), "is for build.precision: int8"))
     if spec.build.dla_core is not None and spec.build.precision == "fp32":
         found.append((("build", "dla_core"), "needs build.precision fp16 or int8: a DLA computes in nothing else"))
     if spec.verify.images and data is not None and data.has_validation:

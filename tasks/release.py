@@ -21,7 +21,7 @@ from jetlane.tasks.preflight import HALF, expected_of, half_of, samples_of, tole
 from jetlane.tasks.run import Run
 from jetlane.tasks.serials import Serials
 from jetlane.tasks.tools import CONVERSION, INFERENCE, TRAINING, versions
-from jetlane.tasks.workspace import StepResult, sync_folder
+from jetlane.tasks.workspace import StepResult, sha256_file, sync_folder
 
 if TYPE_CHECKING:
     pass
@@ -79,6 +79,7 @@ def release(
             "pipeline_config": model.config_digest,
             "proof": proof.digest(),
             "calibration": calibration.digest if calibration is not None else "",
+            "calibration_cache": sha256_file(Path(cache)) if (cache := run.spec.build.calibration_cache) else "",
         },
         params={
             "name": run.spec.name,
@@ -154,7 +155,7 @@ def _write(
     identifier = write_release(
         out,
         run.spec.name,
-        files={**files, "pipeline.config": model.config},
+        files={**files, **_calibration_cache(run), "pipeline.config": model.config},
         samples=samples_of(proof),
         expected=expected_of(proof),
         params=params_of(parameters),
@@ -217,6 +218,13 @@ def _around_build(run: Run) -> dict[str, list[list[str]]]:
     """The commands that a board runs around the build; a release without any does not speak of them."""
     given = {"before": run.spec.build.before, "after": run.spec.build.after}
     return {name: commands for name, commands in given.items() if commands}
+
+
+def _calibration_cache(run: Run) -> dict[str, Path]:
+    from jetlane.tasks.bundle.release import CALIBRATION_CACHE
+
+    given = run.spec.build.calibration_cache
+    return {CALIBRATION_CACHE: Path(given)} if given else {}
 
 
 def release_path(result: StepResult) -> Path:

@@ -48,7 +48,8 @@ def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: 
     if options.get("dla_core") is not None:
         wanted["dla_core"] = options["dla_core"]
     if options["precision"] == "int8":
-        wanted["calibration"] = [files[path]["sha256"] for path in manifest.get("calibration") or []]
+        used = list(manifest.get("calibration") or []) + list(filter(None, [manifest.get("calibration_cache")]))
+        wanted["calibration"] = [files[path]["sha256"] for path in used]
     return wanted
 
 

@@ -77,6 +77,8 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
     images = manifest.get("calibration", [])
     if not isinstance(images, list) or not all(isinstance(path, str) and path in manifest["files"] for path in images):
         raise _tampered("the calibration images that the manifest names are none of its files")
+    if manifest.get("calibration_cache") not in (None, *manifest["files"]):
+        raise _tampered("the calibration cache that the manifest names is none of its files")
     return manifest
 
 

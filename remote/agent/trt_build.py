@@ -65,9 +65,11 @@ def _calibrator(
     trt: Any, folder: str, manifest: Dict[str, Any], caches: Caches, progress: Callable[[str], None]
 ) -> Any:
     files = list(manifest.get("calibration") or [])
-    cache = caches.calibration()
+    cache, whose = trt_calibration.shipped(folder, manifest, trt.__version__), "that came with the release"
+    if cache is None:
+        cache, whose = caches.calibration(), "of an earlier build"
     if cache is not None:
-        progress("the calibration of an earlier build is used again")
+        progress("the calibration %s is used" % whose)
     return trt_calibration.make_calibrator(
         trt, _images(folder, files, manifest["input"]), len(files), cache, caches.keep_calibration, progress
     )

@@ -1,7 +1,9 @@
 """Calibration for int8: TensorRT shows the release's images to the network and measures how large its values get."""
 
 import ctypes
-from typing import Any, Callable, Iterator, List, Optional
+import os
+import re
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
@@ -89,6 +91,25 @@ def make_calibrator(
                 self._stream = None
 
     return Calibrator()
+
+
+def shipped(folder: str, manifest: Dict[str, Any], version: str) -> Optional[bytes]:
+    """The calibration in a release, where it is one of this very TensorRT; else the board makes its own.
+
+    Its first line names TensorRT, such as ``TRT-8203-EntropyCalibration2`` for 8.2.3; where a board keeps it, a line with
+    its sha256 stands before that.
+    """
+    path = manifest.get("calibration_cache")
+    if path is None:
+        return None
+    with open(os.path.join(folder, path), "rb") as file:
+        content = file.read()
+    start = content.find(b"TRT-")
+    parts = [int(number) for number in re.findall(r"\d+", version)[:3]]
+    if start < 0 or len(parts) < 3:
+        return None
+    tag = ("%d%02d%02d" if parts[0] >= 10 else "%d%d%02d") % tuple(parts)
+    return content[start:] if content[start:].startswith(("TRT-%s-" % tag).encode("ascii")) else None
 
 
 def check(calibrator: Any) -> None:

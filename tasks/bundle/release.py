@@ -36,6 +36,9 @@ __all__ = ["Release", "Tolerance", "read_release", "write_release"]
 #: The file of each road onto a board.
 ROAD_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", HALF: "model.trt.fp16.onnx", "cpu": "model.onnx"}
 
+#: A board's calibration, for boards with the same TensorRT.
+CALIBRATION_CACHE = "calibration.cache"
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -165,6 +168,8 @@ def write_release(
         manifest.update({what: value for what, value in named.items() if value})
         if serials is not None:
             manifest["serial"] = serials.of(hashlib.sha256(_json(manifest).encode()).hexdigest())
+        if CALIBRATION_CACHE in files:
+            manifest["calibration_cache"] = CALIBRATION_CACHE
         raw = _json(manifest).encode()
         release = manifests.release_id(name, raw)
         _put(draft, manifests.NAME, raw)

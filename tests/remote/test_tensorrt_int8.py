@@ -35,7 +35,15 @@ class Site:
     """One board, what TensorRT it has, and a release on it."""
 
     def __init__(
-        self, era: str, board: Any, cudart: Any, models: Any, folder: Path, half: bool = False, **release: Any
+        self,
+        era: str,
+        board: Any,
+        cudart: Any,
+        models: Any,
+        folder: Path,
+        half: bool = False,
+        cache: bytes = b"",
+        **release: Any,
     ) -> None:
         cudart.stubCapability(7, 2)
         board.gpu, board.fast_int8 = "7.2", True
@@ -49,6 +57,8 @@ class Site:
         files = {"model.uff": self._models["uff"], "model.trt.onnx": self._models["onnx"]}
         if half:
             files["model.trt.fp16.onnx"] = to_half(onnx.ModelProto.FromString(self._models["onnx"])).SerializeToString()
+        if cache:
+            files["calibration.cache"] = cache
         self.release = write_release(
             folder,
             "int8",
@@ -128,6 +138,24 @@ def test_a_calibration_is_kept_until_it_is_no_longer_that_of_this_board(era: str
     tensorrt.__version__ = "99"
     assert here.build() != first, "another TensorRT, another engine"
     assert len(here.board.calibrated) == 3 * read, "and another calibration"
+
+
+@pytest.mark.parametrize(
+    ("era", "tag"), [("5", "5006"), ("7", "7103"), ("8.2", "8201"), ("8.6", "8602"), ("10.3", "100300")]
+)
+def test_a_calibration_that_came_along_is_used_by_boards_of_its_tensorrt(era: str, tag: str, site: Any) -> None:
+    here = site(era)
+    here.build()
+    (kept,) = (path for path in Path(here.store.path("caches")).iterdir() if path.name.startswith("calibration-"))
+    assert f"TRT-{tag}-".encode() in kept.read_bytes()
+    other = site(era, cache=kept.read_bytes())
+    key = other.build()
+    assert not other.board.calibrated and any("came with the release" in note for note in other.notes)
+    assert key != engines.key_of({}) and other.verify()["agreed"]
+    for foreign in (kept.read_bytes().replace(tag.encode(), b"9999"), b"\0"):
+        third = site(era, cache=foreign)
+        third.build()
+        assert len(third.board.calibrated) == 5, "another TensorRT's, or none: the board calibrates itself"
 
 
 def test_other_calibration_images_are_another_engine(site: Any, models: Any) -> None:
