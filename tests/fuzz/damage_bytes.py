@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from tests.fuzz.numbers import whole
 
 KINDS = ("flip", "set", "insert", "delete", "repeat", "swap", "truncate", "length", "zeros", "nest")
@@ -15,15 +16,16 @@ _LENGTHS = (b"\xff\xff\xff\xff\x7f", b"\xff" * 9 + b"\x01", b"\xff" * 12, b"\x80
 _WEIGHTS = 64
 
 
-def skeleton(data: bytes, weights: Iterable[bytes]) -> list[int]:
+def skeleton(data: bytes, weights: Iterable[bytes]) -> Sequence[int]:
     """Places in a file that are not inside the given weights."""
-    free = bytearray(b"\x01") * len(data)
+    free = np.ones(len(data), bool)
     for blob in weights:
         if len(blob) > _WEIGHTS:
             start = data.find(blob)
             if start >= 0:
-                free[start + 4 : start + len(blob) - 4] = bytes(len(blob) - 8)
-    return [place for place, kept in enumerate(free) if kept]
+                free[start + 4 : start + len(blob) - 4] = False
+    places: Sequence[int] = np.flatnonzero(free).tolist()
+    return places
 
 
 def damage(data: bytes, places: Sequence[int], steps: Iterable[Sequence[Any]]) -> bytes:

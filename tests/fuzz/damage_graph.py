@@ -107,8 +107,9 @@ def _overwrite(tensor: Any, dtype: str, place: int, number: float) -> None:
     """One value of a constant, or all where it is stored as one."""
     import numpy as np
 
-    if tensor.tensor_content:
-        values = np.frombuffer(tensor.tensor_content, dtype).copy()
+    content = tensor.tensor_content
+    if len(content) >= 4:
+        values = np.frombuffer(content[: len(content) // 4 * 4], dtype).copy()
         values[place % values.size] = number
         tensor.tensor_content = values.tobytes()
     else:

@@ -70,7 +70,7 @@ class Pen:
     def _death(self) -> str:
         code = self._bury()
         causes = {
-            -signal.SIGPROF: f"it took more than {SECONDS} s of processor time",
+            -signal.SIGPROF: f"it took more processor time than {SECONDS} s",
             -signal.SIGKILL: "it was killed: it waited for something, or the machine is out of memory",
         }
         return f"the worker ended with {code}: {causes.get(code, 'it crashed')}\n{self._errors.read_text()[-3000:]}"

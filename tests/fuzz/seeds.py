@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.damage_bytes import skeleton
 from tests.graph.sketches import small_ssd
 from tests.ssd.conftest import CONFIG
 from tests.uff.by_hand import parameters
@@ -16,7 +18,7 @@ from jetlane.tasks.graph.protos import graph_def_class
 from jetlane.tasks.graph.ssd import SsdGraph, read_ssd
 from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.uff.convert import convert
-from jetlane.tasks.uff.files import uff_to_bytes
+from jetlane.tasks.uff.files import uff_from_bytes, uff_to_bytes
 
 SKETCHES: dict[str, dict[str, Any]] = {
     "sigmoid": {},
@@ -69,6 +71,21 @@ def ssd_of(name: str, folder: str) -> tuple[Graph, SsdGraph, PluginParams]:
 def uff_file(name: str, folder: str) -> bytes:
     """The same as UFF."""
     return uff_to_bytes(convert(*ssd_of(name, folder)))
+
+
+@cache
+def frozen_graph_skeleton(name: str, folder: str) -> Sequence[int]:
+    """Places in the frozen graph that are not inside weights."""
+    data = frozen_graph(name, folder)
+    nodes = graph_def_class().FromString(data).node
+    return skeleton(data, (node.attr["value"].tensor.tensor_content for node in nodes if node.op == "Const"))
+
+
+@cache
+def uff_skeleton(name: str, folder: str) -> Sequence[int]:
+    """Places in the UFF file that are not inside weights."""
+    data = uff_file(name, folder)
+    return skeleton(data, (item.blob for item in uff_from_bytes(data).message.referenced_data.values()))
 
 
 def pipeline_config(name: str, folder: str) -> str:

@@ -23,11 +23,10 @@ def graph(case: Case, folder: str) -> None:
     from jetlane.tasks.graph.protos import graph_def_class
 
     name, data = case["seed"], seeds.frozen_graph(case["seed"], folder)
-    message = graph_def_class().FromString(data)
     if case["bytes"]:
-        weights = [node.attr["value"].tensor.tensor_content for node in message.node if node.op == "Const"]
-        data = damage_bytes.damage(data, damage_bytes.skeleton(data, weights), case["steps"])
+        data = damage_bytes.damage(data, seeds.frozen_graph_skeleton(name, folder), case["steps"])
     else:
+        message = graph_def_class().FromString(data)
         damage_graph.damage(message, case["steps"])
         data = bytes(message.SerializeToString())
     with tempfile.TemporaryDirectory() as scratch:
@@ -88,8 +87,7 @@ def uff(case: Case, folder: str) -> None:
         parse_text(text).nodes  # noqa: B018
         return
     if case["bytes"]:
-        weights = [item.blob for item in whole.message.referenced_data.values()]
-        data = damage_bytes.damage(data, damage_bytes.skeleton(data, weights), case["steps"])
+        data = damage_bytes.damage(data, seeds.uff_skeleton(name, folder), case["steps"])
     else:
         damage_uff.damage(whole.message, case["steps"])
         data = uff_to_bytes(whole)

@@ -54,7 +54,8 @@ def cases(subject: str, real: tuple[list[str], str], share: int) -> st.SearchStr
 
     def steps(kinds: tuple[str, ...]) -> st.SearchStrategy[Any]:
         step = st.tuples(st.sampled_from(kinds), place, place, st.sampled_from(NUMBERS))
-        return st.lists(step, min_size=1, max_size=4)
+        alone = st.lists(step, min_size=1, max_size=1)  # one fault comes farther than four
+        return st.one_of(alone, alone, st.lists(step, min_size=2, max_size=4))
 
     def whole(road: str, bytewise: bool) -> st.SearchStrategy[dict[str, Any]]:
         kinds = _KINDS[subject]
@@ -106,7 +107,7 @@ def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> N
     stories = [f"{times} times:\n{story}" for times, story in failures.values()]
     assert not stories, f"{len(stories)} ways to fail\n\n" + "\n\n".join(stories)
     assert sum(outcomes.values()) >= count
-    assert outcomes["done"] > count // 20 and outcomes["refused"] > count // 20, outcomes
+    assert min(outcomes["done"], outcomes["refused"]) > count // 50, outcomes
 
 
 def _site(text: str) -> str:
@@ -131,13 +132,13 @@ def test_damaged_files_are_taken_or_refused_in_words(pen, real, subject):
 @pytest.mark.slow
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
 def test_at_length(pen, real, subject):
-    fuzz(pen, cases(subject, real, share=2), 10_000)
+    fuzz(pen, cases(subject, real, share=8), 10_000)
 
 
 def test_the_pen_catches_what_it_must(pen):
     """A case that hangs, one that waits for memory it must not have, one that fails: each is named; then it goes on."""
     wanted = {"hang": "processor time", "bomb": "MemoryError", "hidden bomb": "MemoryError", "crash": "ZeroDivision"}
     for steps, says in wanted.items():
-        result = pen.run({"subject": "pen", "folder": "", "steps": steps})
+        result = pen.run({"subject": "pen", "folder": "", "steps": steps, "seconds": 1})
         assert result["outcome"] == "wrong" and says in result["text"], result
     assert pen.run({"subject": "pen", "folder": "", "steps": "refuse"})["outcome"] == "refused"

@@ -40,7 +40,7 @@ def attempt(case: dict[str, Any]) -> dict[str, Any]:
         file.write("5")  # the peak of resident memory starts anew
     began = time.process_time()
     result = {"outcome": "done", "text": ""}
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, case.get("seconds", SECONDS))
     try:
         SUBJECTS[case["subject"]](case, case["folder"])
     except BaseException as error:

@@ -1,5 +1,6 @@
 """Run by tests in a process of its own: the Object Detection API answers for what it makes of a config.
 
+With the argument ``keras`` it has the extractors of TensorFlow 2, else those of TensorFlow 1.
 One JSON request per line of stdin, one JSON answer per line of stdout, {"error": "TypeName: text"} where the API fails:
 
 - {"anchors": text of an anchor_generator, "shapes": feature maps, "size": [height, width], "out": path}: anchors,
@@ -17,9 +18,11 @@ os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # libraries print
 
-from jetlane.tasks.odapi.child.healing import heal  # noqa: E402
+from jetlane.tasks.odapi.child import healing  # noqa: E402
 
-heal()
+if sys.argv[1:] == ["keras"]:  # the extractors made of Keras layers are there only where TensorFlow 2 behaves as such
+    healing._STEPS = tuple(step for step in healing._STEPS if step is not healing._tf2_behaviour)
+healing.heal()
 
 import numpy as np  # noqa: E402
 import tensorflow.compat.v1 as tf  # noqa: E402

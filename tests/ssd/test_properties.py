@@ -5,6 +5,7 @@ The API answers from one TensorFlow process; configs are drawn by hypothesis, th
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import subprocess
@@ -56,6 +57,14 @@ EXTRACTORS = {
     "ssd_mobilenet_v2_fpn": Extractor(),
     "ssd_resnet50_v1_fpn": Extractor(smallest=129),
 }
+KERAS_EXTRACTORS = {
+    "ssd_mobilenet_v1_keras": Extractor(takes_layers=True),
+    "ssd_mobilenet_v2_keras": Extractor(takes_layers=True),
+    "ssd_mobilenet_v1_fpn_keras": Extractor(),
+    "ssd_mobilenet_v2_fpn_keras": Extractor(),
+    "ssd_resnet50_v1_fpn_keras": Extractor(smallest=129),
+    "ssd_efficientnet-b0_bifpn_keras": Extractor(smallest=129),
+}
 
 
 def drawn(count: int) -> Any:
@@ -77,9 +86,9 @@ def drawn(count: int) -> Any:
 class Api:
     """The Object Detection API's side: ``odapi_server``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self._anchors = folder / "anchors.npy"
-        program = [sys.executable, str(Path(__file__).with_name("odapi_server.py"))]
+        program = [sys.executable, str(Path(__file__).with_name("odapi_server.py")), *arguments]
         with open(folder / "api.log", "w") as log:
             self.process = subprocess.Popen(
                 program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -95,16 +104,27 @@ class Api:
             return answer, np.empty((0, 4), np.float32)
         return answer, np.load(self._anchors)[:, [1, 0, 3, 2]]
 
+    def close(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     if importlib.util.find_spec("object_detection") is None:
         pytest.skip("the Object Detection API is not installed")
-    api = Api(tmp_path_factory.mktemp("api"))
-    yield api
-    api.process.stdin.close()
-    api.process.wait()
-    api.process.stdout.close()
+    with contextlib.closing(Api(tmp_path_factory.mktemp("api"))) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def keras_api(tmp_path_factory):
+    if importlib.util.find_spec("object_detection") is None:
+        pytest.skip("the Object Detection API is not installed")
+    with contextlib.closing(Api(tmp_path_factory.mktemp("api"), "keras")) as api:
+        yield api
 
 
 sides = st.integers(96, 1024)
@@ -175,22 +195,29 @@ def generators(draw: Any) -> tuple[str, list[tuple[int, int]], tuple[int, int]]:
 @st.composite
 def models(draw: Any, extractor: str) -> tuple[str, tuple[int, int]]:
     """(a pipeline.config's text, its input's size) of one extractor."""
-    takes_layers, smallest, largest = EXTRACTORS[extractor]
+    takes_layers, smallest, largest = {**EXTRACTORS, **KERAS_EXTRACTORS}[extractor]
     height, width = draw(sizes(smallest, largest))
     template = ModelSettings("ssdlite_mobilenet_v2" if draw(st.booleans()) else "ssd_mobilenet_v2", width, height)
     message = config.parse(render(template, draw(st.integers(1, 200)))).message
     ssd = message.model.ssd
     ssd.feature_extractor.type = extractor
     ssd.feature_extractor.override_base_feature_extractor_hyperparams = True
-    ssd.feature_extractor.depth_multiplier = 1 if "resnet" in extractor else draw(st.sampled_from([0.25, 1]))
+    fixed_depth = "resnet" in extractor or "efficientnet" in extractor
+    ssd.feature_extractor.depth_multiplier = 1 if fixed_depth else draw(st.sampled_from([0.25, 1]))
     ssd.feature_extractor.use_explicit_padding = draw(st.booleans()) and "mobilenet_v" in extractor
     if smallest < largest:
         ssd.feature_extractor.pad_to_multiple = draw(st.sampled_from([1, 1, 2, 16, 33]))
     if "fpn" in extractor:
         # Pyramids are built by doubling: the API takes sizes alone that can be halved without a rest.
-        ssd.feature_extractor.pad_to_multiple = draw(st.sampled_from([32, 64]))
         low, high = draw(st.integers(3, 4)), draw(st.integers(5, 7))
-        ssd.feature_extractor.fpn.min_level, ssd.feature_extractor.fpn.max_level = low, high
+        if "bifpn" in extractor:
+            pyramid = ssd.feature_extractor.bifpn
+            pyramid.num_iterations, pyramid.num_filters = 2, 64
+            ssd.feature_extractor.pad_to_multiple = 2**high
+        else:
+            pyramid = ssd.feature_extractor.fpn
+            ssd.feature_extractor.pad_to_multiple = draw(st.sampled_from([32, 64]))
+        pyramid.min_level, pyramid.max_level = low, high
         generator = draw(multiscale_generator(low, high))
     else:
         layers = 5 if extractor.startswith("embedded") else 6
@@ -211,7 +238,7 @@ def assert_equal(ours: np.ndarray, theirs: np.ndarray, text: str) -> None:
 
 @pytest.mark.tensorflow
 def test_anchors_are_the_apis(api):
-    @drawn(300)
+    @drawn(200)
     @given(generators())
     def check(case: Any) -> None:
         text, shapes, size = case
@@ -239,7 +266,17 @@ def test_one_layer_is_refused_as_the_api_fails_at_it(api, config_text):
 @pytest.mark.parametrize("draws", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_models_are_the_apis(api, extractor, draws):
     """Feature maps, counts and anchors of whole models, as the API builds them for an export."""
+    assert_models_are_the_apis(api, extractor, draws)
 
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("extractor", KERAS_EXTRACTORS)
+def test_keras_models_are_the_apis(keras_api, extractor):
+    assert_models_are_the_apis(keras_api, extractor, 6)
+
+
+def assert_models_are_the_apis(api: Api, extractor: str, draws: int) -> None:
     @drawn(draws)
     @given(models(extractor))
     def check(case: Any) -> None:
