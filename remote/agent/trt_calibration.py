@@ -96,8 +96,8 @@ def make_calibrator(
 def shipped(folder: str, manifest: Dict[str, Any], version: str) -> Optional[bytes]:
     """The calibration in a release, where it is one of this very TensorRT; else the board makes its own.
 
-    Its first line names TensorRT, such as ``TRT-8203-EntropyCalibration2`` for 8.2.3; where a board keeps it, a line with
-    its sha256 stands before that.
+    Its first line names TensorRT, such as ``TRT-8203-EntropyCalibration2`` for 8.2.3. A board keeps it behind a line
+    with its sha256.
     """
     path = manifest.get("calibration_cache")
     if path is None:
