@@ -29,6 +29,8 @@ MARK = "JETLANE_VIRTUAL_JETSON"
 #: A file beside the virtual Jetsons while they are to stay on between runs.
 STAYS = "stays"
 _START_SECONDS = 30.0
+#: Open files that the server asks for.
+_FILES = 8192
 
 #: Servers that this process started, so that it collects them when they end.
 _servers: dict[Path, subprocess.Popen[bytes]] = {}
@@ -198,8 +200,19 @@ def main(arguments: Sequence[str]) -> int:
     command, folder, python, *names = arguments
     if command != "serve":
         raise SystemExit("usage: python -m jetlane.remote.virtual serve FOLDER PYTHON NAME...")
+    _allow_many_files()
     asyncio.run(virtual_server.serve(Path(folder), python, names))
     return 0
+
+
+def _allow_many_files() -> None:
+    """200 boards listen on 200 sockets, and what runs on one of them takes six more; 1024 is a usual limit."""
+    import resource
+
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import shlex
 import socket
 import subprocess
@@ -14,10 +16,13 @@ from pathlib import Path
 import asyncssh
 import paramiko
 import pytest
+from click.testing import CliRunner
 
+from jetlane.flows.commands.fleet_probe import probe as fleet_probe
 from jetlane.remote import host_keys, virtual
 from jetlane.remote.device import probe
 from jetlane.remote.enroll import enroll, fetch_host_key
+from jetlane.remote.fan_out import on_each
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.specs.errors import DeviceError
 
@@ -167,6 +172,46 @@ def test_virtual_boards_go_off_with_who_switched_them_on(tmp_path: Path, stays: 
     finally:
         starter.kill()
         virtual.stop(tmp_path)
+
+
+def test_two_hundred_boards_in_one_process(tmp_path: Path) -> None:
+    """Also where a process may open no more files than there are boards; they are as distinct as real ones."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 180), limit[1]))
+    try:
+        fleet = virtual.start(tmp_path / "fleet", virtual.numbered(200))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    try:
+        inventory = load_inventory(fleet.inventory)
+        pinned = [host_keys.pinned(device).keys for device in inventory.devices[::20]]
+        assert len({device.address for device in inventory.devices}) == 200
+        assert len({host_keys.fingerprint(key) for (key,) in pinned}) == 10
+        found = dict(on_each([*inventory.devices[:3], inventory.devices[199]], fetch_host_key))
+        assert all(host_keys.pinned(device).trusts(key) for device, key in found.items())  # type: ignore[arg-type]
+    finally:
+        virtual.stop(fleet.folder)
+
+
+def test_a_fleet_is_asked_at_once_and_one_failure_touches_no_other(
+    board: virtual.VirtualFleet, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found is kept for selections; who was not reached is named, with the reason."""
+    listed = tmp_path / "inventory.yaml"
+    text = board.inventory.read_text().replace("user_key", str(board.folder / "user_key"))
+    listed.write_text(text + '  "gone": {"port": 1}\n  "other": {"port": 2}\n')
+    (tmp_path / "known_hosts").write_text(device.known_hosts.read_text())
+    monkeypatch.chdir(tmp_path)
+    asked = CliRunner().invoke(fleet_probe, ["--json"])
+    shown = json.loads(asked.stdout)
+    assert asked.exit_code == 1 and list(shown) == [device.name, "gone", "other"]
+    assert shown["gone"]["reached"] is False and shown["gone"]["error"]["kind"] == "unreachable"
+    assert shown[device.name]["reached"] and shown[device.name]["disk_free"] > 0
+    assert shown[device.name]["facts"]["python"] and shown[device.name]["current"] is None
+    table = CliRunner().invoke(fleet_probe, ["--select", "not (name:gone or name:other) and not jetpack > 4"])
+    assert table.exit_code == 0 and device.name in table.stdout.splitlines()[1]
+    with_gone = CliRunner().invoke(fleet_probe, ["--select", "name:gone"])
+    assert with_gone.exit_code == 1 and "no SSH connection to 127.0.0.1:1" in with_gone.stderr
 
 
 def test_many_boards_in_one_process(tmp_path: Path) -> None:
