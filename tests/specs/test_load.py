@@ -55,6 +55,8 @@ WRONG = [
     ("name: a\ndataset: {shapes: {}}\ntrain: {steps: yes}\n", "3:16", ["given true", "whole number"]),
     ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 0}\n", "3:16", ["given 0", "at least 1"]),
     ("name: a\ndataset: {shapes: {}}\nbuild: {precision: int4}\n", "3:20", ["'int4'", "'fp32' or 'fp16'"]),
+    ("name: a\ndataset: {shapes: {}}\nbuild: {dla_core: 0}\n", "3:9", ["needs build.precision fp16 or int8"]),
+    ("name: a\ndataset: {shapes: {}}\nbuild: {calibration_cache: spec.yaml}\n", "3:9", ["build.precision: int8"]),
     ("name: a\ndataset: {shapes: {}}\npreflight: {compute_capabilities: [sm_86]}\n", "3:36", ["'sm_86'", "[0-9]"]),
     ("name: a\ndataset: {shapes: {}}\nfleet: 3\n", "3:8", ["a mapping with inventory, virtual"]),
     ("name: A b\ndataset: {shapes: {}}\n", "1:7", ["'A b'", "^[a-z0-9]"]),
