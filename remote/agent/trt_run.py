@@ -100,16 +100,25 @@ class Engine(object):
         return {name: np.array(buffer.host[:1]) for name, buffer in outputs.items()}
 
     def close(self) -> None:
-        """Free all, in the order that the oldest versions need: context, engine, runtime."""
+        """Free all, in the order that the oldest versions need: context, engine, runtime.
+
+        Nothing is raised: after an error of CUDA nothing can be freed, and that error is the one to be told.
+        """
         self._context = None
         self._engine = None
         self._runtime = None
         for thing in list(self._buffers.values()) + self._events:
-            thing.free()
+            try:
+                thing.free()
+            except AgentError:
+                pass
         self._buffers.clear()
         self._events = []
         if self._stream.value:
-            self._cuda.call("cudaStreamDestroy", self._stream)
+            try:
+                self._cuda.call("cudaStreamDestroy", self._stream)
+            except AgentError:
+                pass
             self._stream.value = None
 
 

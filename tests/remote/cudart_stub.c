@@ -5,14 +5,20 @@
 enum { most = 4096 };
 static void *known[most];        /* device allocations that are not freed */
 static int alive;                /* all things that are not freed */
-static int failing, failing_sync; /* what the next cudaMalloc and cudaStreamSynchronize return */
+static int failing, failing_sync, failing_free; /* what the next cudaMalloc and cudaStreamSynchronize return */
 static int major = 5, minor = 3; /* the GPU's compute capability */
 static float now;                /* milliseconds; every copy takes one */
 
 int stubFail(int code) { failing = code; return 0; }
 int stubFailSync(int code) { failing_sync = code; return 0; }
+int stubFailFree(int code) { failing_free = code; return 0; }
 int stubCapability(int one, int two) { major = one; minor = two; return 0; }
 int stubAlive(void) { return alive; }
+int stubForget(void) { /* device memory that could not be freed */
+    for (int i = 0; i < most; i++)
+        if (known[i]) { free(known[i]); known[i] = NULL; alive--; }
+    return 0;
+}
 int stubKnows(void *p) {
     for (int i = 0; i < most; i++)
         if (p && known[i] == p) return 1;
@@ -27,6 +33,7 @@ int cudaMalloc(void **p, size_t n) {
     return 0;
 }
 int cudaFree(void *p) {
+    if (failing_free) return failing_free; /* as after a sticky error, until the test ends it */
     if (p && !stubKnows(p)) return 1;
     for (int i = 0; i < most; i++)
         if (p && known[i] == p) known[i] = NULL;

@@ -137,6 +137,23 @@ def test_a_run_that_fails_is_explained_though_it_was_queued(era: str, board: Any
         engine.close()
 
 
+def test_what_cannot_be_freed_hides_no_other_error(board: Any, road: Road, cudart: Any) -> None:
+    engine = road.load(road.build())
+    before = cudart.stubAlive()
+    cudart.stubFailSync(700)
+    cudart.stubFailFree(700)
+    try:
+        with pytest.raises(AgentError, match="cudaStreamSynchronize failed with CUDA error 700"):
+            try:
+                engine.run(PIXELS)
+            finally:
+                engine.close()
+        assert cudart.stubAlive() == before - 8, "three pinned buffers, four events and a stream went all the same"
+    finally:
+        cudart.stubFailFree(0)
+        cudart.stubForget()
+
+
 @pytest.mark.parametrize(
     ("refuse", "what"), [("address", "takes no address for scores, Input, boxes"), ("type", "type DataType.BF16")]
 )
