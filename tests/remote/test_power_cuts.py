@@ -79,26 +79,32 @@ def lived_in(
     virtual.stop(board.folder)
 
 
+def slow(*values: str) -> list[Any]:
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 #: Files of a board's state, as patterns below the agent's folder; {live} and {kept} are the releases' ids.
-FILES = (
+FILES = [
     "state.json",
     "config.json",
     "serials.json",
+    "keys.json",
     "engines/*/engine",
     "engines/*/engine.json",
     "build/*",
-    "reports/*.json",
-    "keys.json",
-    "keys.copy.json",
     "releases/{live}/manifest.json",
     "releases/{live}/manifest.sig",
     "releases/{live}/model.onnx",
-    "releases/{live}/expected.json",
-    "releases/{live}/samples/000.npy",
     "releases/{kept}/manifest.json",
-    "releases/{kept}/labels.txt",
     "agent-*.pyz",
-)
+    *slow(
+        "keys.copy.json",
+        "reports/*.json",
+        "releases/{live}/expected.json",
+        "releases/{live}/samples/000.npy",
+        "releases/{kept}/labels.txt",
+    ),
+]
 
 
 @pytest.mark.parametrize("pattern", FILES)
@@ -134,7 +140,7 @@ def test_a_lost_link_is_made_again(
     check_healed(root, device, release, other)
 
 
-GONE = ("releases", "engines", "build", "releases/{live}/samples")
+GONE = ["releases", "releases/{live}/samples", *slow("engines", "build", "reports", "logs")]
 
 
 @pytest.mark.parametrize("half", GONE)
