@@ -34,5 +34,5 @@ def make(era: str) -> Double:
     board = Board(version, **traits)
     found = names(board)
     found.pop("_creators")
-    board.names = found  # type: ignore[attr-defined]
+    board.names = found
     return Double(module(board, version, found), board)

@@ -49,6 +49,9 @@ class Board:
         self.built: dict[str, Any] = {}
         self.calibrated: list[np.ndarray[Any, Any]] = []
         self.aborted = False
+        #: The logger that spoke last is TensorRT's only one; and the era's classes by name.
+        self.logger: Any = None
+        self.names: dict[str, Any] = {}
         self.knows: Callable[[int], bool] = lambda address: True
         #: What the engine's arithmetic does to its outputs, in place.
         self.distort: Callable[[dict[str, Any]], None] = lambda outputs: None

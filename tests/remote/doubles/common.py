@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tests.remote.doubles.board import ERROR, Board
+from tests.remote.doubles.board import ERROR, Board, layers_of
 from tests.remote.doubles.pieces import Dims, IHostMemory, Kind, Strict, create, enum, host_memory, outdated
 
 #: The enum's numbers, the same from 8.6 to 11.4.
@@ -26,7 +26,7 @@ def basics(board: Board) -> dict[str, Any]:
         def log(self, severity: Any, msg: str) -> None:
             raise NotImplementedError
 
-    ILogger.Severity_ = list(severity.__members__.values())  # type: ignore[attr-defined]
+    ILogger.Severity_ = list(severity.__members__.values())
 
     class Creator(Strict):
         __slots__ = ("_name",)
@@ -113,7 +113,7 @@ def layers(board: Board, network: Any, constrained: bool) -> dict[str, Any]:
 
         @property
         def dtype(self) -> Kind:
-            return board.names["DataType"].FLOAT  # type: ignore[attr-defined]
+            return board.names["DataType"].FLOAT
 
     class ILayer(Strict):
         __slots__ = ("_node", "_state", *(("precision",) if constrained else ()))
@@ -163,8 +163,6 @@ def new_network(board: Board, kind: Any, implicit: bool) -> Any:
 
 
 def uff_parser(board: Board) -> Any:
-    from tests.remote.doubles.board import layers_of
-
     class UffParser(Strict):
         __slots__ = ("_inputs", "_outputs")
 
@@ -185,7 +183,7 @@ def uff_parser(board: Board) -> Any:
             return True
 
         def parse_buffer(self, buffer: bytes, network: Any, weights_type: Any = None) -> bool:
-            state, logger = network._state, board.logger  # type: ignore[attr-defined]
+            state, logger = network._state, board.logger
             if not state["implicit"]:
                 board.say(logger, (ERROR, "UffParser: UFF needs a network with implicit batch"))
                 return False
@@ -207,7 +205,6 @@ def onnx_parser(board: Board, path: bool) -> dict[str, Any]:
     Args:
         path: ``parse`` has its second argument (8.0 on).
     """
-    from tests.remote.doubles.board import layers_of
 
     class ParserError(Strict):
         __slots__ = ("_text",)
@@ -280,7 +277,7 @@ def calibrator(board: Board, name: str, ask: Any) -> Any:
             raise NotImplementedError
 
     IInt8Calibrator.__name__ = name
-    IInt8Calibrator._ask = ask  # type: ignore[attr-defined]
+    IInt8Calibrator._ask = ask
     return IInt8Calibrator
 
 
@@ -301,7 +298,7 @@ def runtime(board: Board, engine: Any) -> Any:
             found = board.unpack(self._logger, serialized_engine)
             if found is None:
                 return None
-            board.logger = self._logger  # type: ignore[attr-defined]
+            board.logger = self._logger
             return engine(*found)
 
     return Runtime
@@ -351,7 +348,7 @@ def binding_classes(board: Board, warns: bool, explicit: bool, speaks_of_batch: 
 
         def get_binding_dtype(self, index: int) -> Kind:
             warn("get_tensor_dtype")
-            return board.names["DataType"].FLOAT  # type: ignore[attr-defined]
+            return board.names["DataType"].FLOAT
 
         def binding_is_input(self, index: int) -> bool:
             warn("get_tensor_mode")
@@ -372,7 +369,7 @@ def binding_classes(board: Board, warns: bool, explicit: bool, speaks_of_batch: 
         ) -> bool:
             warn("execute_async_v2")
             if not self._engine._header["implicit"] or board.refuse == "run":
-                board.say(board.logger, (ERROR, "Parameter check failed: implicit batch"))  # type: ignore[attr-defined]
+                board.say(board.logger, (ERROR, "Parameter check failed: implicit batch"))
                 return False
             return execute(self._engine, batch_size, bindings, stream_handle)
 
@@ -380,7 +377,7 @@ def binding_classes(board: Board, warns: bool, explicit: bool, speaks_of_batch: 
 
             def execute_async_v2(self, bindings: list[int], stream_handle: int, input_consumed: Any = None) -> bool:
                 if self._engine._header["implicit"]:
-                    board.say(board.logger, (ERROR, "execute_async_v2 on an implicit engine"))  # type: ignore[attr-defined]
+                    board.say(board.logger, (ERROR, "execute_async_v2 on an implicit engine"))
                     return False
                 return execute(self._engine, 1, bindings, stream_handle)
 
@@ -442,7 +439,7 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
             return Dims(shapes[name])
 
         def get_tensor_dtype(self, name: str) -> Kind:
-            return board.names["DataType"].BF16 if board.refuse == "type" else board.names["DataType"].FLOAT  # type: ignore[attr-defined]
+            return board.names["DataType"].BF16 if board.refuse == "type" else board.names["DataType"].FLOAT
 
         if asks_for_strategy:
 
@@ -458,7 +455,7 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
             if name not in shapes or board.refuse == "address":
-                board.say(board.logger, (ERROR, f"Given invalid tensor name: {name}"))  # type: ignore[attr-defined]
+                board.say(board.logger, (ERROR, f"Given invalid tensor name: {name}"))
                 return False
             board.memory(memory, (1,), np.uint8)
             self._addresses[name] = memory
@@ -468,7 +465,7 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
             if type(stream_handle) is not int:
                 raise TypeError("incompatible function arguments")
             if set(self._addresses) != set(shapes):
-                board.say(board.logger, (ERROR, "Address is not set for a tensor"))  # type: ignore[attr-defined]
+                board.say(board.logger, (ERROR, "Address is not set for a tensor"))
                 return False
             return fill(board, self._engine._model, self._addresses, shapes)
 

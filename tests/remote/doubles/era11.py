@@ -57,7 +57,7 @@ def names(board: Board) -> dict[str, Any]:
             common.check_logger(logger)
             if board.refuse == "builder":
                 raise TypeError("tensorrt.tensorrt.Builder: factory function returned nullptr")
-            self._logger = board.logger = logger  # type: ignore[attr-defined]
+            self._logger = board.logger = logger
 
         @property
         def num_DLA_cores(self) -> int:

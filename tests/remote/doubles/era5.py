@@ -38,7 +38,7 @@ def names(board: Board) -> dict[str, Any]:
             common.check_logger(logger)
             if board.refuse == "builder":
                 raise TypeError("tensorrt.tensorrt.Builder: factory function returned nullptr")
-            self._logger = board.logger = logger  # type: ignore[attr-defined]
+            self._logger = board.logger = logger
             for name, value in (("max_workspace_size", 0), ("max_batch_size", 1), ("fp16_mode", False)):
                 object.__setattr__(self, name, value)
             for name, value in (("int8_mode", False), ("int8_calibrator", None), ("allow_gpu_fallback", False)):

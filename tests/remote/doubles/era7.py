@@ -36,7 +36,7 @@ def names(board: Board) -> dict[str, Any]:
             common.check_logger(logger)
             if board.refuse == "builder":
                 raise TypeError("tensorrt.tensorrt.Builder: factory function returned nullptr")
-            self._logger = board.logger = logger  # type: ignore[attr-defined]
+            self._logger = board.logger = logger
             object.__setattr__(self, "max_batch_size", 1)
 
         @property

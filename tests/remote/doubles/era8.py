@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.remote.doubles import common
-from tests.remote.doubles.board import Board, timing_lines
+from tests.remote.doubles.board import WARNING, Board, timing_lines
 from tests.remote.doubles.era7 import ask
 from tests.remote.doubles.pieces import Strict, create, enum, host_memory, outdated
 
@@ -68,7 +68,7 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
             common.check_logger(logger)
             if board.refuse == "builder":
                 raise TypeError("tensorrt.tensorrt.Builder: factory function returned nullptr")
-            self._logger = board.logger = logger  # type: ignore[attr-defined]
+            self._logger = board.logger = logger
             self._batch = 1
 
         @property
@@ -166,12 +166,10 @@ def settings_of(state: dict[str, Any], config: Any, batch: int) -> dict[str, Any
 
 def _timing_cache(board: Board, kind: Any, content: bytes) -> Any:
     """A bad one gives an empty one and a warning; None where there is no memory."""
-    from tests.remote.doubles.board import WARNING
-
     if board.refuse == "timing cache":
         return None
     whole = not content or content.startswith(b"timing of " + board.version.encode())
     if not whole:
         text = "Failed to deserialize timing cache. Returning an empty timing cache."
-        board.say(board.logger, (WARNING, text))  # type: ignore[attr-defined]
+        board.say(board.logger, (WARNING, text))
     return create(board, kind, bytes(content) if whole else b"")
