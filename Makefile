@@ -48,11 +48,13 @@ lock: setup
 clean:
 	rm -rf $(VENV) build dist .jetlane
 
-# Side by side with TensorFlow, tf2onnx and OpenVINO, which get an environment of their own (bench/README.md).
+# Side by side with others; those from the package index get an environment of their own (bench/README.md).
 .PHONY: bench bench-lock
 bench: setup
 	$(BIN)/python -m bench.convert --json build/bench/convert.json
 	$(BIN)/python -m bench.inference --json build/bench/inference.json
+	$(BIN)/python -m bench.transfer --json build/bench/transfer.json
+	$(BIN)/python -m bench.fanout --json build/bench/fanout.json
 
 bench-lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/bench.txt requirements/bench.in

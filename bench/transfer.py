@@ -89,27 +89,38 @@ def make_release(folder: Path, size: int) -> Release:
     return release
 
 
-def jetlane(way: Way, release: Release, uploads: Optional[Uploads] = None) -> None:
-    """Connect, find the agent there, and upload; the board checks the file's sha256 and flushes it to its disk."""
+def jetlane(way: Way, release: Release, uploads: Optional[Uploads] = None) -> float:
+    """Seconds of a login and of the upload; the board checks the file's sha256 and flushes it to its disk.
+
+    What a delivery does between the two (ask the board what it is) is no transfer, and not counted.
+    """
+    start = time.perf_counter()
     with connect(way.device) as connection:
-        ship(Agent(connection, None), release, uploads or Uploads(), lambda event: None)
+        login = time.perf_counter() - start
+        agent = Agent(connection, None)
+        start = time.perf_counter()
+        ship(agent, release, uploads or Uploads(), lambda event: None)
+        return login + time.perf_counter() - start
 
 
-def scp(way: Way, release: Release, *more: str) -> None:
+def scp(way: Way, release: Release) -> float:
     target = f"{way.device.user}@{way.device.host}:{way.folder}/copied"
-    _run(["scp", "-q", *way.options, *more, str(release.file("model.onnx")), target])
+    return _run(["scp", "-q", *way.options, str(release.file("model.onnx")), target])
 
 
-def sftp(way: Way, release: Release, *more: str) -> None:
+def sftp(way: Way, release: Release) -> float:
     batch = f"put {release.file('model.onnx')} {way.folder}/copied\n"
-    _run(["sftp", "-q", *way.options, *more, "-b", "-", f"{way.device.user}@{way.device.host}"], batch)
+    return _run(["sftp", "-q", *way.options, "-b", "-", f"{way.device.user}@{way.device.host}"], batch)
 
 
-def _run(command: Sequence[str], text: str = "") -> None:
+def _run(command: Sequence[str], text: str = "") -> float:
+    """Seconds of a program, login and all."""
+    start = time.perf_counter()
     subprocess.run(command, input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
 
 
-SIDES: dict[str, Callable[[Way, Release], None]] = {"jetlane": jetlane, "scp": scp, "sftp": sftp}
+SIDES: dict[str, Callable[[Way, Release], float]] = {"jetlane": jetlane, "scp": scp, "sftp": sftp}
 
 
 def rounds(way: Way, release: Release, count: int) -> dict[str, list[float]]:
@@ -119,10 +130,9 @@ def rounds(way: Way, release: Release, count: int) -> dict[str, list[float]]:
     for number in range(count + 1):
         for name in sides[number % len(sides) :] + sides[: number % len(sides)]:
             clean(way)
-            start = time.perf_counter()
-            SIDES[name](way, release)
+            taken = SIDES[name](way, release)
             if number:  # the first round warms up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(taken)
     return seconds
 
 
