@@ -1,7 +1,7 @@
 """Devices of other sites: their part of a rollout is done by workers next to them.
 
 The rollout stays one, with one ledger, one set of waves and one count of failures. What it wants done on the devices of
-a site it hands over in batches: each is a ``SiteJob`` that a worker of the site's pool carries out with ``carry_out``.
+a site it hands over in batches: each is a ``SiteJob`` that a worker of the site's pool carries out with ``on_one``.
 The job travels with whoever dispatches it; release and results go through the shared store.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ class Dispatch(Protocol):
     """Has a job carried out by a worker of a pool."""
 
     def run(self, pool: str, job: SiteJob, given_up: Callable[[], bool]) -> Mapping[str, Mapping[str, Any]]:
-        """The outcome of each device, as ``carry_out`` gives it; a device whose outcome never came is left out.
+        """The outcome of each device, as ``on_one`` gives it; a device whose outcome never came is left out.
 
         Args:
             given_up: Whether nobody waits for the job any more; it is then cancelled.
@@ -237,10 +237,3 @@ def _done(boards: SshBoards, job: SiteJob, name: str, tell: Tell) -> dict[str, A
     else:
         boards.put_back(name, job.release, tell)
     return {}
-
-
-def carry_out(work: Callable[[Device], dict[str, Any]], devices: Sequence[Device], concurrency: int) -> None:
-    """Do the work on each device, so many at once."""
-    with ThreadPoolExecutor(concurrency, "jetlane-device") as pool:
-        for done in [pool.submit(work, device) for device in devices]:
-            done.result()

@@ -46,6 +46,7 @@ class DeviceState:
     Attributes:
         state: One of this module's states.
         final: Whether that is how it ended.
+        touched: Whether this rollout began to bring it the release.
         changed: Whether this rollout made it run the release; False where it ran it before.
         previous: What it would go back to.
         since: When it came into this state.
@@ -61,6 +62,7 @@ class DeviceState:
     final: bool = False
     reason: str = ""
     kind: str = ""
+    touched: bool = False
     changed: bool = False
     previous: Optional[str] = None
     runs: Optional[str] = None
@@ -231,6 +233,7 @@ class RolloutState:
         device.state = str(data["state"])
         device.final = bool(data.get("final", device.state in (ACTIVE, FAILED, ROLLED_BACK, SKIPPED)))
         device.reason, device.kind, device.since = str(data.get("reason", "")), str(data.get("kind", "")), event.at
+        device.touched = device.touched or device.state in (SHIPPING, BUILDING, VERIFYING)
         device.changed = bool(data.get("changed", device.changed))
         device.previous = data.get("previous", device.previous)
         device.runs = event.runs or device.runs

@@ -108,6 +108,8 @@ class FakeBoards:
                 raise DeviceError(f"{name}: not well", "", "", "unhealthy")
         board.touched.append(self.clock.now())
         board.previous, board.current = board.current, self.release
+        if fault == "cut-after":
+            raise DeviceError(f"{name}: the connection was lost", "", "", "cut")
         report.previous = board.previous
         return report
 

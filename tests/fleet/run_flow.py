@@ -21,4 +21,5 @@ def main() -> None:
     print("OUTCOME " + json.dumps(outcome), flush=True)
 
 
-main()
+if __name__ == "__main__":  # Dask's processes import this file
+    main()
