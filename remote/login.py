@@ -99,8 +99,10 @@ def _client() -> paramiko.SSHClient:
     import paramiko
 
     # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    logging.getLogger("paramiko").propagate = False
+    log = logging.getLogger("paramiko")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
     return paramiko.SSHClient()
 
 

@@ -169,7 +169,8 @@ def _pinned(board: Board, port: int) -> str:
 
 
 def _inventory(ports: dict[str, int], python: str) -> str:
-    defaults = {"host": HOST, "user": USER, "key": "user_key", "agent": False, "python": python, "tags": ["virtual"]}
+    reached = {"host": HOST, "user": USER, "key": "user_key", "agent": False, "ssh_config": False}
+    defaults = {**reached, "python": python, "tags": ["virtual"]}
     rows = [f"  {json.dumps(name)}: {json.dumps({'port': port})}" for name, port in ports.items()]
     return f"# virtual Jetsons\ndefaults: {json.dumps(defaults)}\ndevices:\n" + "\n".join(rows) + "\n"
 

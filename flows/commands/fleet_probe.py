@@ -44,7 +44,7 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
         click.echo(json.dumps({device.name: _as_json(device, result) for device, result in rows}, indent=1))
     else:
         _table([_HEADER, *(_row(device, result) for device, result in rows if not isinstance(result, JetlaneError))])
-        for device, result in rows:
+        for _, result in rows:
             if isinstance(result, JetlaneError):
                 why = f": {result.why}" if result.why else ""
                 click.echo(click.style("not reached  ", fg="red") + result.what + why, err=True)
