@@ -27,7 +27,7 @@ from . import manifest as manifests
 from .errors import AgentError
 from .files import is_folder, make_folder, point, read_json, sync_folder, write_json
 
-#: Logs of builds and activations that are kept.
+#: Logs that are kept, of each kind: build, activate, rollback, health.
 LOGS = 10
 _LINKS = ("current", "previous")
 
@@ -207,11 +207,12 @@ class Store(object):
     # logs
 
     def new_log(self, about: str) -> str:
-        """Path of a new file in ``logs``, numbered; the oldest give way."""
+        """Path of a new file in ``logs``, numbered; the oldest of its kind give way."""
         folder = self.path("logs")
         os.makedirs(folder, mode=0o700, exist_ok=True)
         names = sorted(name for name in os.listdir(folder) if name[:6].isdigit())
-        for name in names[: max(len(names) - LOGS + 1, 0)]:
+        alike = [name for name in names if name[6:] == "-%s.txt" % about]
+        for name in alike[: max(len(alike) - LOGS + 1, 0)]:
             os.unlink(os.path.join(folder, name))
         number = int(names[-1][:6]) + 1 if names else 1
         return os.path.join(folder, "%06d-%s.txt" % (number, about))
