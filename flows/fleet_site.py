@@ -2,7 +2,8 @@
 
 ``jetlane.flows.fleet_dispatch`` makes its deployments and runs; nobody starts it by hand. JETLANE_TASK_RUNNER in the
 environment of the worker, or of the pool's jobs, says where the devices are worked on: ``threads`` of the run (unless
-it is set; for SSH the fastest), ``dask`` or ``ray``.
+it is set; for SSH the fastest), ``dask`` or ``ray``. Dask's and Ray's own settings name the cluster
+(DASK_SCHEDULER_ADDRESS, RAY_ADDRESS); without one, they start their processes on the worker's machine.
 """
 
 import os
@@ -17,12 +18,14 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
-from jetlane.flows.fleet_prefect import threads
+from jetlane.flows.fleet_prefect import MOST, threads
 from jetlane.specs.errors import SpecError
 
 RUNNER = "JETLANE_TASK_RUNNER"
 #: Where a site's machine keeps the releases it fetched.
 FOLDER = Path("~/.jetlane/site")
+#: Of a Dask cluster that a run starts for itself.
+_PROCESSES = 2
 
 
 def task_runner() -> TaskRunner[PrefectFuture[Any]]:
@@ -34,9 +37,14 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
     """
     name = os.environ.get(RUNNER, "threads")
     if name == "dask":
+        import dask.config
         from prefect_dask import DaskTaskRunner
 
-        return cast("TaskRunner[PrefectFuture[Any]]", DaskTaskRunner())
+        address = dask.config.get("scheduler-address", None)
+        # a device is waiting, not computing: Dask's own choice is a thread for each core
+        here = {"n_workers": _PROCESSES, "threads_per_worker": MOST // _PROCESSES, "dashboard_address": None}
+        made = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=here)
+        return cast("TaskRunner[PrefectFuture[Any]]", made)
     if name == "ray":
         from prefect_ray import RayTaskRunner
 
