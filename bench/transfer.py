@@ -209,7 +209,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jetlane-bench-")))
         release = make_release(folder / "releases", given.megabytes * 1_000_000)
-        near = sshd.start(folder / "near")
+        near = sshd.start(folder / "near", sftp=True)
         stack.callback(near.stop)
         way = Way("loopback", one(near), near.folder)
         found["loopback"] = shown(way, release, rounds(way, release, given.rounds))
@@ -219,7 +219,7 @@ def main() -> None:
         except NotPermitted as error:
             print(f"\nskipped, the path with a delay: {error}")
         else:
-            far = sshd.start(folder / "far", address=space.address, prefix=space.inside, port=PORT)
+            far = sshd.start(folder / "far", address=space.address, prefix=space.inside, port=PORT, sftp=True)
             stack.callback(far.stop)
             way = stack.enter_context(relayed(far, space.address, DELAY_MS))
             found["delayed"] = shown(way, release, rounds(way, release, given.rounds))

@@ -31,21 +31,23 @@ _PATIENCE = 5.0
 _PLACE = """\
 import json, os, sys
 path, size = sys.argv[1], int(sys.argv[2])
+part = "%s.part%d" % (path, os.getpid())
 try:
     os.umask(0o077)
     sys.stdin.buffer.readline()
     content = sys.stdin.buffer.read(size)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    if os.path.lexists(path + ".part"):
-        os.unlink(path + ".part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # follows no link
-    with os.fdopen(os.open(path + ".part", flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if len(content) == size:
-        os.replace(path + ".part", path)
-        print(json.dumps({"event": "result"}))
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if len(content) == size:
+            os.replace(part, path)
+            print(json.dumps({"event": "result"}))
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
 except OSError as error:
     print(json.dumps({
         "event": "error", "kind": "disk", "what": "the agent cannot be placed at " + path, "why": str(error),

@@ -27,9 +27,9 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 MaxStartups 100
-Subsystem sftp internal-sftp
 SetEnv HOME={folder}/home
 """
+_SFTP = "Subsystem sftp internal-sftp\n"
 
 
 def program() -> str | None:
@@ -78,11 +78,19 @@ class Sshd:
         self.process.wait()
 
 
-def start(folder: Path, address: str = "127.0.0.1", extra: str = "", prefix: Sequence[str] = (), port: int = 0) -> Sshd:
+def start(
+    folder: Path,
+    address: str = "127.0.0.1",
+    extra: str = "",
+    prefix: Sequence[str] = (),
+    port: int = 0,
+    sftp: bool = False,
+) -> Sshd:
     """Start a server in a new folder, with an inventory of one device, ``real``, whose host key is pinned.
 
     Args:
         extra: Lines for its configuration.
+        sftp: Offer it; jetlane needs none.
         prefix: What to start it with, such as ``ip netns exec NAME``; a port must be given then.
     """
     (folder / "home").mkdir(parents=True)  # away from the user's own, whose shell may read a lot at every command
@@ -93,7 +101,9 @@ def start(folder: Path, address: str = "127.0.0.1", extra: str = "", prefix: Seq
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
     if not port:
         (port,) = free_ports(1, address)
-    (folder / "sshd_config").write_text(_CONFIG.format(address=address, port=port, folder=folder) + extra)
+    (folder / "sshd_config").write_text(
+        _CONFIG.format(address=address, port=port, folder=folder) + extra + _SFTP * sftp
+    )
     log = open(folder / "sshd.log", "wb")  # noqa: SIM115
     with log:
         process = subprocess.Popen([*prefix, program() or "sshd", "-D", "-e", "-f", folder / "sshd_config"], stderr=log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from jetlane.remote.delivery import deliver, rollback
 from jetlane.remote.device import status
+from jetlane.remote.fan_out import on_each
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh import AgentFailure
 from jetlane.specs.errors import DeviceError
@@ -117,3 +119,10 @@ def test_a_file_system_that_is_really_full(sshd: Any, real: Device, make_release
         assert "disk is not full" in caught.value.remedy
     finally:
         subprocess.run(["umount", root], check=True)
+
+
+def test_many_find_the_agent_missing_at_the_same_time(real: Device) -> None:
+    """Whoever comes first places it; nobody meets half of it, and nothing is left beside it."""
+    found = list(on_each([replace(real, name=f"caller-{number}") for number in range(6)], status))
+    assert [result["current"] if isinstance(result, dict) else str(result) for _, result in found] == [None] * 6
+    assert len(list(Path(real.root).glob("agent-*"))) == 1
