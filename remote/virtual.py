@@ -1,4 +1,4 @@
-"""Virtual Jetsons: SSH and SFTP servers on loopback, each with its own host key and home, running the real agent.
+"""Virtual Jetsons: SSH servers on loopback, each with its own host key and home, running the real agent.
 
 They live in one process of their own and in one folder::
 

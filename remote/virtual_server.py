@@ -40,7 +40,6 @@ class Board:
             "server_host_keys": [self.host_key],
             "authorized_client_keys": str(self._user_key),
             "process_factory": self._run,
-            "sftp_factory": self._sftp,
             "allow_scp": False,
             "encoding": None,
             "login_timeout": 30,
@@ -50,9 +49,6 @@ class Board:
         except OSError:
             self.listener = await asyncssh.listen(HOST, 0, **options)
         return self.listener.get_port()
-
-    def _sftp(self, channel: asyncssh.SSHServerChannel) -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=os.fsencode(self.home))
 
     async def _run(self, process: asyncssh.SSHServerProcess) -> None:
         """Run a command's argv in the board's home. It goes on when the connection ends, as on a real board."""
