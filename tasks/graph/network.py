@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.graph.evaluate import Evaluator
 from jetlane.tasks.graph.graph import FLOAT, Graph, Node, TfShape, node_of
@@ -44,7 +46,7 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
     """Cut the network out of a frozen graph and rewrite it.
 
     Raises:
-        GraphError: The network depends on something besides its input.
+        GraphError: The network depends on something besides its input, or its weights are no numbers that can be.
     """
     simple, rewrites = simplify(graph)
     entry = ssd.preprocessing.tensor
@@ -67,6 +69,20 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
         raise GraphError(
             "the network depends on more than its input", f"{foreign[0].op} {foreign[0].name!r} feeds it as well", ""
         )
+    try:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            network, steps = _rewritten(network, ssd, outputs)
+    except FloatingPointError as error:
+        raise GraphError(
+            "the network's weights leave what float32 holds",
+            f"{error} while they were folded: the training may have diverged, or the file is damaged",
+            "export the graph again, from an earlier checkpoint",
+        ) from error
+    return Network(network, outputs, (*rewrites, *steps))
+
+
+def _rewritten(network: Graph, ssd: SsdGraph, outputs: tuple[str, ...]) -> tuple[Graph, list[Applied]]:
+    """The network in plain operations, and what was done."""
     steps = [fold_constants(network, Evaluator(network))]
     network = _part(network, outputs)
     _check_kernels(network)
@@ -86,7 +102,7 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
             ssd.scores.converter == "SOFTMAX" and ssd.scores.without_background,
         )
     )
-    return Network(_part(network, outputs), outputs, rewrites + tuple(steps))
+    return _part(network, outputs), steps
 
 
 def _check_kernels(graph: Graph) -> None:
