@@ -64,8 +64,9 @@ def test_the_line_is_cut_at_every_stage(site: Any, book: Any, sites: Any, make_r
 def test_an_upload_that_is_cut_goes_on_where_it_was(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=12, weight_bytes=3_000_000)
     (site.fleet.folder / FIVE[0] / "fault.json").write_text('{"cut_after": 2000000}')
-    rolled = site.roll_out(release, book, FIVE[:1])
+    rolled = site.roll_out(release, book, FIVE[:1], soak=1)
     assert rolled.outcome == "succeeded", rolled.devices[0].reason
+    assert book.events(rolled.rollout, FIVE[0])[-1].data["soaked"], "its health was looked at a second time"
     assert rolled.devices[0].bytes_sent < 1_500_000
     assert ("unreachable", "cut") in told(book, rolled, FIVE[0])
 

@@ -1,0 +1,78 @@
+"""``jetlane fleet ...`` on a ledger: what it shows, and what it asks of a rollout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jetlane.flows.commands.fleet import fleet
+from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.ledger import Ledger
+from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.rollout import Rollout
+from jetlane.specs.errors import DeviceError, WorkspaceError
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, fakes: Any) -> Path:
+    """With a rollout that one of three devices failed, and one that nobody works on."""
+    clock = fakes.Turned()
+    ledger = Ledger(f"sqlite:///{tmp_path / 'fleet.db'}", clock.now)
+    boards = {f"d{number}": fakes.Board() for number in range(3)}
+    boards["d1"].faults = ["disagreement"]
+    request = Request({name: name for name in boards}, "new-2", Policy(waves=(1, "100%"), max_failures=1))
+    hands = fakes.Boards(boards, "new-2", clock)
+    Rollout(ledger, begin(ledger, request, clock.now), hands, executor=fakes.Inline(), clock=clock).run()
+    begin(ledger, Request({"d9": "d9"}, "next-3", Policy()), clock.now)
+    ledger.close()
+    return tmp_path
+
+
+def run(workspace: Path, *words: str) -> str:
+    done = CliRunner().invoke(fleet, [*words, "--workspace", str(workspace)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_what_the_ledger_shows(workspace: Path) -> None:
+    rows = json.loads(run(workspace, "status", "--json"))
+    assert [(row["device"], row["runs"], row["state"]) for row in rows] == [
+        ("d0", "new-2", "active"),
+        ("d1", None, "failed"),
+        ("d2", "new-2", "active"),
+    ]
+    table = list(csv.DictReader(io.StringIO(run(workspace, "history", "--csv"))))
+    assert [(row["release"], row["state"], row["failed"]) for row in table] == [
+        ("next-3", "running", "0"),
+        ("new-2", "incomplete", "1"),
+    ]
+    one = run(workspace, "status", table[1]["rollout"])
+    assert "d1" in one and "it does not find what the workstation found" in one
+    events = json.loads(run(workspace, "audit", table[1]["rollout"], "--device", "d0", "--json"))
+    assert [event["data"]["state"] for event in events] == ["shipping", "building", "verifying", "active"]
+    assert "no rollout" not in run(workspace, "status")
+
+
+def test_what_may_be_asked_of_a_rollout(workspace: Path) -> None:
+    assert "no further device is begun" in run(workspace, "pause")
+    assert "nobody works on it: run its `jetlane fleet rollout` again" in run(workspace, "resume")
+    with pytest.raises(DeviceError, match="does not wait for approval"):
+        run(workspace, "approve")
+    run(workspace, "abort")
+    with pytest.raises(DeviceError, match="no rollout is under way"):
+        run(workspace, "pause")
+    assert json.loads(run(workspace, "history", "--json"))[0]["state"] == "aborted"
+    with pytest.raises(DeviceError, match="there is no rollout x"):
+        run(workspace, "abort", "x")
+
+
+def test_no_ledger_here(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="there is no ledger"):
+        run(tmp_path, "status")
+    assert not list(tmp_path.iterdir()), "looking makes nothing"
