@@ -26,26 +26,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, sites: ModuleType, relays: Mo
     made.close()
 
 
-@pytest.fixture(scope="module")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A lasting server: a run's private one keeps no events, and of task runs it hears by events."""
-    from jetlane.flows.server import QUIET, free_port, wait_until_healthy
-
-    home, port = tmp_path_factory.mktemp("prefect"), free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment.update(QUIET, PREFECT_HOME=str(home), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
-    environment.update(PREFECT_SERVER_UI_ENABLED="false", PREFECT_API_BLOCKS_REGISTER_ON_START="false")
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with open(home / "log", "wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        wait_until_healthy(environment["PREFECT_API_URL"], server, home / "log")
-        yield environment
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
 class Flow:
     """A flow in a process of its own, on the server of ``environment``."""
 
