@@ -212,6 +212,7 @@ def models(draw: Any, extractor: str) -> tuple[str, tuple[int, int]]:
         # Some of the API's extractors of Keras layers can build these levels alone.
         low, high = (3, 7) if "keras" in extractor else (draw(st.integers(3, 4)), draw(st.integers(5, 7)))
         if "bifpn" in extractor:
+            ssd.feature_extractor.use_depthwise = False  # it has no such layers
             pyramid = ssd.feature_extractor.bifpn
             pyramid.num_iterations, pyramid.num_filters = 2, 64
             ssd.feature_extractor.pad_to_multiple = 2**high
