@@ -21,3 +21,15 @@ def test_a_fleet_in_waves(devices: int, tmp_path: Path) -> None:
     (run,) = json.loads(figures.read_text())["runs"]
     assert run["devices"] == devices and run["peak"] <= 250
     assert run["sent"] > devices * 100_000, "each board was sent the release"
+
+
+def test_the_fit_tells_costs_of_devices_from_costs_of_the_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    from bench.fleet import Run, fit
+
+    sizes = (25, 50, 100, 200)
+    runs = [Run(n, 3 + 2.0 * n, 1 + 0.5 * n, 0.1 * n, 0.001 * n * n, 100.0 + 0.05 * n, n, 1.0, (0, 0)) for n in sizes]
+    found = {row["figure"]: row for row in fit(runs)}
+    assert (found["wall s"]["a"], found["wall s"]["b"]) == (pytest.approx(3), pytest.approx(2))
+    assert abs(found["orchestrator CPU s"]["square"]) < 1e-6
+    assert found["agents CPU s"]["square"] == pytest.approx(1)
