@@ -184,6 +184,7 @@ def _module(path: Path) -> ModuleType:
 #: The small releases of tests/remote serve here too.
 _remote = _module(Path(__file__).parent.parent / "remote" / "conftest.py")
 models, make_release, release = _remote.models, _remote.make_release, _remote.release
+namespaces, more_sshd = _remote.namespaces, _remote.more_sshd
 
 
 @pytest.fixture(scope="session")
