@@ -126,9 +126,9 @@ def _inferred(node: Node, inputs: list[Fact], affordable: int) -> list[Fact]:
         shape = node.attr("shape")
         return [Fact(tuple(shape) if shape is not None and min(shape, default=0) >= 0 else None)]
     if node.op == "Shape" and inputs and inputs[0].shape is not None:
-        return [_constant(np.array(inputs[0].shape, np.int64 if node.attr("out_type", 3) == 9 else np.int32))]
+        return [_constant(_sizes(np.array(inputs[0].shape, np.int64), node))]
     if node.op == "Size" and inputs and inputs[0].shape is not None:
-        return [_constant(np.asarray(prod(inputs[0].shape), np.int32))]
+        return [_constant(_sizes(np.array(prod(inputs[0].shape), np.int64), node))]
     known = bool(inputs) and all(fact.value is not None for fact in inputs)
     if known and node.op in VALUE_OPS and _bytes(node, inputs) <= affordable:
         with np.errstate(all="ignore"):
@@ -136,6 +136,18 @@ def _inferred(node: Node, inputs: list[Fact], affordable: int) -> list[Fact]:
     if node.op in SHAPE_OPS:
         return [Fact(tuple(int(size) for size in shape)) for shape in SHAPE_OPS[node.op](node, *inputs)]
     return [Fact()]
+
+
+def _sizes(sizes: np.ndarray[Any, Any], node: Node) -> np.ndarray[Any, Any]:
+    """Sizes in the type that the node gives them.
+
+    Raises:
+        OverflowError: One does not fit it.
+    """
+    kind = np.int64 if node.attr("out_type", 3) == 9 else np.int32
+    if sizes.size and sizes.max() > np.iinfo(kind).max:
+        raise OverflowError(f"a size of {sizes.max()} is too large")
+    return sizes.astype(kind)
 
 
 def _constant(array: np.ndarray[Any, Any]) -> Fact:
