@@ -10,7 +10,7 @@ import numpy as np
 from jetlane.specs.errors import GraphError
 
 #: Numbers that the constants of a graph may claim beyond those they hold: a few bytes can claim any shape.
-MOST_CLAIMED = 1 << 24
+MOST_CLAIMED = 1 << 22
 
 #: TensorFlow's DataType number -> (numpy dtype of the stored form, field of TensorProto).
 _STORED: dict[int, tuple[np.dtype[Any], str]] = {
