@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import engines, hooks, roads, verdict
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.device import Agent, open_agent
+from jetlane.remote.device import LIMITS, Agent, open_agent
 from jetlane.remote.inventory import Device
+from jetlane.remote.judgement import judged, sample_names
+from jetlane.remote.protocol.dialogue import board_error
 from jetlane.remote.release import Release, read_release
 from jetlane.remote.ssh import AgentFailure, OnEvent
 from jetlane.remote.transfer import Uploads, ship
+from jetlane.remote.watchdog import GivenUp
 
 #: Releases that stay on a device, unless the spec says otherwise.
 KEEP = 3
@@ -42,7 +45,8 @@ class DeviceReport:
             anybody's.
         removed: Old releases that were removed from the device.
         notes: Sentences for a person: what is not as it should be, although the release runs.
-        agreement: The board's verdict, without the samples: matched, missing, lowest_iou, latency, ...
+        agreement: How its detections compare with the expected ones, as the workstation judges: matched, missing,
+            lowest_iou, ...; and the board's latency and conditions.
         detections: The board's detections of each sample: ``{"file", "boxes", "labels", "scores"}``.
     """
 
@@ -63,11 +67,17 @@ class DeviceReport:
     agreement: Mapping[str, Any] = field(default_factory=dict)
     detections: list[dict[str, Any]] = field(default_factory=list)
 
-    def take_verification(self, report: Mapping[str, Any]) -> None:
-        """Copy what the agent's verification saw."""
-        self.agreement = {name: value for name, value in report.items() if name not in ("samples", "release", "engine")}
+    def take_verification(self, judged: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+        """Keep how the device's detections compare, and what the device said of the conditions they were made under.
+
+        Args:
+            judged: The workstation's comparison.
+            said: The device's report.
+        """
+        own = {name: said[name] for name in ("road", "precision", "latency", "conditions", "peak_memory")}
+        self.agreement = {**{name: value for name, value in judged.items() if name != "samples"}, **own}
         columns = ("file", "boxes", "labels", "scores")
-        self.detections = [{column: row[column] for column in columns} for row in report.get("samples", ())]
+        self.detections = [{column: row[column] for column in columns} for row in judged["samples"]]
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -83,19 +93,23 @@ def deliver(
     options: Optional[Mapping[str, Any]] = None,
     uploads: Optional[Uploads] = None,
     keep_releases: int = KEEP,
+    given_up: Optional[GivenUp] = None,
 ) -> DeviceReport:
     """Make a device run a release, doing only what is not done yet.
 
     Args:
         release: The release's folder.
         on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
-        options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``.
+        options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds that it may
+            take.
         uploads: What this delivery's upload shares with others; on its own unless given.
         keep_releases: Newest releases that stay on the device, beside the live one and the one before; older ones are
             removed when the new one is live, or as soon as the disk is too full for it.
+        given_up: Asked all the time; what it returns ends the delivery, and is raised.
 
     Raises:
         ReleaseError: The folder is not a whole release.
+        BoardError: The device says what jetlane's agent never says.
         DeviceError: The device cannot be reached, cannot run the release (before anything of it is sent), or failed a
             phase; it then runs what it ran before.
     """
@@ -108,17 +122,12 @@ def deliver(
         tell({"event": "phase", "phase": name, "device": device.name})
 
     phase("probe")
-    with open_agent(device, on_event) as agent:
+    with open_agent(device, on_event, given_up) as agent:
         report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
         with _on(device):
             report.road = roads.choose(agent.facts, whole.manifest, chosen)
         report.engine = engines.key_of(engines.recipe(whole.manifest, report.road, agent.facts, chosen))
-        status = agent.call("status")
-        if _all_done(status, whole, report.engine):
-            _trusted(report, whole, status["signed"].get(whole.id))
-            report.state, report.previous = "unchanged", status["previous"]
-            report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
-            report.take_verification(status["report"])
+        if _is_done(agent, whole, chosen["precision"], report):
             return report
         phase("ship")
         with report.timed("ship"):
@@ -126,17 +135,22 @@ def deliver(
             room.made(lambda: _ship(agent, whole, report, uploads or Uploads(), tell))
         phase("build")
         with report.timed("build"):
-            built = room.made(lambda: agent.call("build", request))
+            limit = (options or {}).get("time_limit")
+            built = room.made(lambda: agent.call("build", request, limit=limit))
+            _is_ours(agent, "build", built, report, chosen)
         if built["cached"]:
             report.skipped.append(f"engine {built['engine']} was built before")
         elif built["attached"]:
             report.skipped.append(f"engine {built['engine']} was already being built")
         phase("verify")
         with report.timed("verify"):
-            report.take_verification(agent.call("verify", request))
+            _verify(agent, whole, request, report)
         phase("activate")
         with report.timed("activate"):
-            report.previous = agent.call("activate", request)["previous"]
+            switched = agent.call("activate", request, limit=switching_limit(whole.manifest))
+            if switched["release"] != whole.id:
+                raise board_error(device.name, "activate", f"it was to run {whole.id}, and runs {switched['release']}")
+            report.previous = switched["previous"]
         room.tidy()
     return report
 
@@ -173,6 +187,7 @@ def rollback(
     on_event: Optional[OnEvent] = None,
     options: Optional[Mapping[str, Any]] = None,
     release: Optional[str] = None,
+    given_up: Optional[GivenUp] = None,
 ) -> dict[str, Any]:
     """Put a device back to a release it has, building and verifying that again if the board has changed since.
 
@@ -187,20 +202,79 @@ def rollback(
         DeviceError: There is nothing to go back to, or it does not pass: nothing is changed then. Of kind
             ``unhealthy``: it runs now, but its health check fails.
     """
-    with open_agent(device, on_event) as agent:
+    with open_agent(device, on_event, given_up) as agent:
         status = agent.call("status")
         wanted = release or status["previous"]
         request: dict[str, Any] = {"release": wanted}
         try:
-            return agent.call("rollback", request)
+            return _went_back(agent, request)
         except AgentFailure as error:
             if error.kind != "unverified":
                 raise
         chosen = dict(options or status["options"].get(wanted) or {})
         request["options"] = engines.options_of({"options": chosen})
-        agent.call("build", request)
+        agent.call("build", request, limit=chosen.get("time_limit"))
         agent.call("verify", request)
-        return agent.call("rollback", request)
+        return _went_back(agent, request)
+
+
+def _went_back(agent: Agent, request: Mapping[str, Any]) -> dict[str, Any]:
+    done = agent.call("rollback", request)
+    if request["release"] is not None and done["release"] != request["release"]:
+        why = f"it was to go back to {request['release']}, and runs {done['release']}"
+        raise board_error(agent.device.name, "rollback", why)
+    return done
+
+
+def switching_limit(manifest: Mapping[str, Any]) -> float:
+    """Seconds that a switch to a release may take, and the way back from it: its commands and its health window.
+
+    What a board's own config.json asks for instead must fit into this; half an hour is left for it.
+    """
+    activation = manifest.get("activation") or {}
+    commands = len(activation.get("before") or ()) + len(activation.get("after") or ())
+    window = (activation.get("health") or {}).get("window_s", 10.0)
+    return LIMITS["activate"] + 2 * (hooks.TIMEOUT * commands + window)
+
+
+def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport) -> bool:
+    """Whether the device runs the release already, with an engine that is verified; the report then says so."""
+    status = agent.call("status")
+    if not _all_done(status, whole, report.engine):
+        return False
+    found = judged(whole, status.get("samples", ()), precision)
+    if not found["agreed"]:
+        return False  # its own report does not bear out what it says: it is verified anew
+    _trusted(report, whole, status["signed"].get(whole.id))
+    report.state, report.previous = "unchanged", status["previous"]
+    report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
+    report.take_verification(found, status["report"])
+    return True
+
+
+def _is_ours(
+    agent: Agent, command: str, said: Mapping[str, Any], report: DeviceReport, options: Mapping[str, Any]
+) -> None:
+    """See that what a device built or verified is the engine that was asked for."""
+    wanted = (report.engine, report.road, options["precision"])
+    if (said["engine"], said["road"], said["precision"]) != wanted:
+        why = f"the engine {report.engine} was asked for ({report.road}, {options['precision']}), not {said['engine']}"
+        raise board_error(agent.device.name, command, why)
+
+
+def _verify(agent: Agent, whole: Release, request: Mapping[str, Any], report: DeviceReport) -> None:
+    """Have the device show what it finds, and compare that here.
+
+    Raises:
+        AgentFailure: It differs from what this workstation found, whatever the device says; kind ``disagreement``.
+    """
+    said = agent.call("verify", request, samples=sample_names(whole))
+    _is_ours(agent, "verify", said, report, request["options"])
+    found = judged(whole, said.get("samples", ()), said["precision"])
+    if not (found["agreed"] and said["agreed"]):
+        with _on(agent.device):
+            raise verdict.disagreement(whole.id, found)
+    report.take_verification(found, said)
 
 
 @contextmanager
@@ -245,6 +319,9 @@ def _all_done(status: Mapping[str, Any], whole: Release, engine: str) -> bool:
 def _ship(agent: Agent, release: Release, report: DeviceReport, uploads: Uploads, tell: OnEvent) -> None:
     result = ship(agent, release, uploads, tell)
     report.bytes_sent = result["bytes"]
+    if result["key"] not in (None, release.signed_by) or result["signed"] != (result["key"] is not None):
+        why = f"{release.id} is signed by {release.signed_by}, and it says that {result['key']} vouches for it"
+        raise board_error(agent.device.name, "receive", why)
     _trusted(report, release, result["key"])
     if not result["received"]:
         report.skipped.append("the board had every file already")

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional
 
+from jetlane.remote.agent import keys as agent_keys
 from jetlane.remote.agent_zipapp import agent_file
 from jetlane.remote.inventory import Device
+from jetlane.remote.protocol.dialogue import Dialogue
 from jetlane.remote.ssh import Connection, Feed, OnEvent, connect
+from jetlane.remote.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
+
+#: Seconds that each command may take altogether; what depends on the release is said by who calls. A slow SD card reads
+#: 10 MB/s, and a Nano starts Python in a few seconds.
+LIMITS = {
+    "probe": 120.0,
+    "status": 300.0,
+    "keys": 60.0,
+    "cancel": 300.0,
+    "receive": 900.0,
+    "build": 3600.0,
+    "verify": 1800.0,
+    "activate": 1800.0,
+    "rollback": 1800.0,
+    "health": 900.0,
+    "collect-garbage": 300.0,
+    "bench": 900.0,
+}
 
 #: Runs the agent's file if its bytes are the ones that this workstation has; what was put in its place is never run.
 _GUARD = """\
@@ -40,10 +60,12 @@ class Agent:
     Attributes:
         facts: What ``probe`` found.
         placed: Whether its file had to be sent.
+        watchdog: Of the connection.
     """
 
     def __init__(self, connection: Connection, on_event: Optional[OnEvent], place: bool = True) -> None:
         self.device = connection.device
+        self.watchdog: Watchdog = connection.watchdog
         self._connection = connection
         self._on_event = on_event
         self._path = f"{self.device.root.rstrip('/')}/{agent_file().name}"
@@ -64,22 +86,39 @@ class Agent:
         request: Optional[Mapping[str, Any]] = None,
         payload: bytes = b"",
         feed: Optional[Feed] = None,
+        files: int = 0,
+        samples: Optional[Sequence[str]] = None,
+        limit: Optional[float] = None,
     ) -> dict[str, Any]:
-        """Run one of the agent's commands and return its result.
+        """Run one of the agent's commands and return its result, checked by ``protocol.results``.
+
+        Args:
+            files: Files of the release concerned.
+            samples: Samples that are to be shown, in their order; None where that is not known.
+            limit: Seconds that it may take; those of ``LIMITS`` unless given.
 
         Raises:
             AgentFailure: It failed and said why.
-            DeviceError: The device did not answer.
+            BoardError: It said what the agent never says.
+            DeviceError: The device did not answer, or not within the limit (kind ``deadline``).
         """
         guarded = [self.device.python, "-c", _GUARD, self._path, agent_file().digest]
         arguments = [*guarded, "--root", self.device.root, command]
-        return self._connection.run(arguments, request or {}, self._on_event, payload, feed)
+        dialogue = Dialogue(self.device.name, command, files, samples)
+        seconds = LIMITS[command] if limit is None else limit
+        return self._connection.run(arguments, request or {}, dialogue, seconds, self._on_event, payload, feed)
 
 
 @contextmanager
-def open_agent(device: Device, on_event: Optional[OnEvent] = None) -> Iterator[Agent]:
-    """Connect to a device and see to it that it has this version's agent."""
-    with connect(device) as connection:
+def open_agent(
+    device: Device, on_event: Optional[OnEvent] = None, given_up: Optional[GivenUp] = None
+) -> Iterator[Agent]:
+    """Connect to a device and see to it that it has this version's agent.
+
+    Args:
+        given_up: Asked all the time; what it returns is raised, and closes the connection.
+    """
+    with connect(device, given_up) as connection:
         yield Agent(connection, on_event)
 
 
@@ -92,16 +131,21 @@ def probe(device: Device) -> dict[str, Any]:
 def keys(device: Device) -> list[str]:
     """Fingerprints of the keys whose releases a device takes; none where it takes anybody's."""
     with open_agent(device) as agent:
-        return [row["fingerprint"] for row in agent.call("keys", {"action": "list"})["keys"]]
+        return list(fingerprints(agent.call("keys", {"action": "list"})).values())
 
 
-def status(device: Device) -> dict[str, Any]:
+def fingerprints(listed: Mapping[str, Any]) -> dict[str, str]:
+    """{public key in hex: its fingerprint} of what ``keys`` returned; computed here, whatever the board says it is."""
+    return {row["public"]: agent_keys.fingerprint(bytes.fromhex(row["public"])) for row in listed["keys"]}
+
+
+def status(device: Device, given_up: Optional[GivenUp] = None) -> dict[str, Any]:
     """What is on a device: current and previous release, all releases, what was verified, whether a build runs."""
-    with open_agent(device) as agent:
+    with open_agent(device, given_up=given_up) as agent:
         return agent.call("status")
 
 
-def health(device: Device) -> dict[str, Any]:
+def health(device: Device, given_up: Optional[GivenUp] = None) -> dict[str, Any]:
     """Ask once more whether all is well with what a device runs; nothing is switched.
 
     Returns:
@@ -110,7 +154,7 @@ def health(device: Device) -> dict[str, Any]:
     Raises:
         AgentFailure: It is not well (kind ``unhealthy``), or nothing runs (``absent``).
     """
-    with open_agent(device) as agent:
+    with open_agent(device, given_up=given_up) as agent:
         return agent.call("health")
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote import host_keys
 from jetlane.remote.agent import keys
-from jetlane.remote.device import Agent, open_agent
+from jetlane.remote.device import Agent, fingerprints, open_agent
 from jetlane.remote.inventory import Device
 from jetlane.remote.login import CONNECT, road
-from jetlane.remote.ssh import AgentFailure
+from jetlane.remote.ssh import LOGIN, AgentFailure
 from jetlane.remote.ssh_config import resolve
+from jetlane.remote.watchdog import Watchdog
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.text import harmless
 
 if TYPE_CHECKING:
     import paramiko
@@ -31,7 +33,8 @@ def fetch_host_key(device: Device) -> paramiko.PKey:
 def _fetch(device: Device) -> paramiko.PKey:
     import paramiko
 
-    with road(device) as link:
+    limit = LOGIN * (1 + len(device.jump or ()))
+    with Watchdog(device.name) as watchdog, watchdog.stage("connecting", limit), road(device, watchdog) as link:
         try:
             transport = paramiko.Transport(link)
             try:
@@ -43,7 +46,7 @@ def _fetch(device: Device) -> paramiko.PKey:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise DeviceError(
                 f"{device.name}: no SSH server answers at {device.address}",
-                str(error) or type(error).__name__,
+                harmless(str(error) or type(error).__name__),
                 "see that the device is on and reachable",
                 "unreachable",
             ) from error
@@ -110,13 +113,13 @@ def install_key(
                 f"{device.name}: the project's key was not installed", "it was declined", "its keys were not changed"
             )
         request = {"action": "install", "public": public.hex(), "replace": change == "replace"}
-        return tuple(row["fingerprint"] for row in agent.call("keys", request)["keys"])
+        return tuple(fingerprints(agent.call("keys", request)).values())
 
 
 def _keys_of(agent: Agent, change: Optional[str]) -> dict[str, str]:
     """Fingerprints by public key; none where the device cannot read its own and they are to be replaced."""
     try:
-        return {row["public"]: row["fingerprint"] for row in agent.call("keys", {"action": "list"})["keys"]}
+        return fingerprints(agent.call("keys", {"action": "list"}))
     except AgentFailure as error:
         if error.kind != "signature" or change != "replace":
             raise

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
 from jetlane.remote.inventory.devices import SSH_PORT
+from jetlane.remote.watchdog import Watchdog
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.text import harmless
 
 if TYPE_CHECKING:
     import paramiko
@@ -25,14 +27,17 @@ CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "ae
 
 
 @contextmanager
-def logged_in(device: Device) -> Iterator[paramiko.SSHClient]:
+def logged_in(device: Device, watchdog: Watchdog) -> Iterator[paramiko.SSHClient]:
     """An open login on a resolved device (``ssh_config.resolve``), for the time of a ``with`` block.
+
+    Args:
+        watchdog: Ends all of it where it waits too long.
 
     Raises:
         DeviceError: It or a host on the way is off (kind ``unreachable``), has an unknown, changed or revoked host key
             (``host_key``), or does not accept the key (``auth``).
     """
-    with road(device) as link:
+    with road(device, watchdog) as link:
         client = _client()
         try:
             log_in(client, device, link)
@@ -42,7 +47,7 @@ def logged_in(device: Device) -> Iterator[paramiko.SSHClient]:
 
 
 @contextmanager
-def road(device: Device) -> Iterator[Any]:
+def road(device: Device, watchdog: Watchdog) -> Iterator[Any]:
     """A socket to a resolved device's SSH server, through a login on each of its jump hosts.
 
     Raises:
@@ -52,6 +57,7 @@ def road(device: Device) -> Iterator[Any]:
         hops = [*(device.jump or ()), device]
         link = _direct(hops[0])
         stack.callback(link.close)
+        watchdog.guard(link)
         for hop, beyond in zip(hops, hops[1:]):
             client = _client()
             stack.callback(client.close)
@@ -86,7 +92,7 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
     except paramiko.AuthenticationException as error:
         raise DeviceError(
             f"{device.name}: {device.address} does not accept {_identity(device)}",
-            str(error),
+            harmless(error),
             f"add the public key to the device's authorized_keys (ssh-copy-id), or mend `user` and `key` in "
             f"{device.inventory}",
             "auth",
@@ -140,7 +146,7 @@ def _through(client: paramiko.SSHClient, hop: Device, beyond: Device) -> Any:
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise DeviceError(
             f"{beyond.name}: no way from {hop.address} to {beyond.address}",
-            str(error) or type(error).__name__,
+            harmless(str(error) or type(error).__name__),
             f"see that {beyond.address} is on and reachable from there, and that its SSH server allows forwarding",
             "unreachable",
         ) from error
@@ -149,7 +155,7 @@ def _through(client: paramiko.SSHClient, hop: Device, beyond: Device) -> Any:
 def _unreachable(device: Device, error: Exception) -> DeviceError:
     return DeviceError(
         f"{device.name}: no SSH connection to {device.address}",
-        str(error) or type(error).__name__,
+        harmless(str(error) or type(error).__name__),
         f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
         "unreachable",
     )

@@ -7,19 +7,32 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.login import SILENCE, logged_in
+from jetlane.remote.login import CONNECT, SILENCE, logged_in
+from jetlane.remote.protocol.dialogue import Dialogue, LineReader
+from jetlane.remote.protocol.events import Failure, Need, Sample
+from jetlane.remote.protocol.results import Said, plain
 from jetlane.remote.ssh_config import resolve
+from jetlane.remote.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.text import TEXT, harmless
 
 if TYPE_CHECKING:
     import paramiko
 
 #: Seconds for starting a command on an open connection.
 OPEN = 10.0
+#: Seconds for connecting as a whole, for each host on the way: every stage of it has ``CONNECT``.
+LOGIN = 4 * CONNECT
+#: Seconds for putting the agent's file in its place.
+PLACING = 120.0
+#: Seconds after which a read or a write looks up: whether the work was given up, what the program complains of.
+_POLL = 1.0
+#: Bytes that are kept of what a program complains of.
+_COMPLAINT = 1 << 16
 KEEPALIVE = 10
 _CHUNK = 1 << 17
 #: Bytes that may be sent and not yet taken in: enough for any path of some milliseconds, and what 75 MB/s need on a
@@ -57,7 +70,7 @@ except OSError as error:
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
-Feed = Callable[[Event, Callable[[bytes], None]], None]
+Feed = Callable[[Need, Callable[[bytes], None]], None]
 
 
 class AgentFailure(DeviceError):
@@ -67,8 +80,8 @@ class AgentFailure(DeviceError):
 class Connection:
     """An open connection; made by ``connect``."""
 
-    def __init__(self, device: Device, client: paramiko.SSHClient) -> None:
-        self.device = device
+    def __init__(self, device: Device, client: paramiko.SSHClient, watchdog: Watchdog) -> None:
+        self.device, self.watchdog = device, watchdog
         self._client = client
         self._round_trip = float("inf")
 
@@ -76,49 +89,63 @@ class Connection:
         self,
         arguments: Sequence[str],
         request: Mapping[str, Any],
+        dialogue: Dialogue,
+        limit: float,
         on_event: Optional[OnEvent] = None,
         payload: bytes = b"",
         feed: Optional[Feed] = None,
     ) -> dict[str, Any]:
-        """Run a program that speaks JSON lines, and return its ``result``.
+        """Run a program that speaks JSON lines, and return its ``result``; where it showed samples, with ``samples``.
 
         Args:
             arguments: The argv; each is quoted for the remote shell.
             request: Written to its standard input as one line, ``payload`` right after it.
-            on_event: Sees every event.
+            dialogue: What it may say.
+            limit: Seconds that it may take altogether.
+            on_event: Sees every event but the last, as JSON values.
             feed: Called with a ``need`` event and a function that sends bytes.
 
         Raises:
             AgentFailure: It ended with an ``error`` event.
-            DeviceError: The connection was lost, or the program did not speak.
+            BoardError: It said what the agent never says.
+            DeviceError: The connection was lost, the program did not speak, or took too long (kind ``deadline``).
         """
-        channel = self._open(" ".join(shlex.quote(argument) for argument in arguments))
-        send = _Sender(channel, self._round_trip)
-        try:
-            with suppress(EOFError):
-                send(json.dumps(dict(request)).encode() + b"\n" + payload)
-                if feed is None:
+        with self.watchdog.stage(dialogue.command, limit, SILENCE):
+            channel = self._open(" ".join(shlex.quote(argument) for argument in arguments))
+            complaint = bytearray()
+            try:
+                return self._converse(channel, request, dialogue, on_event, payload, feed, complaint)
+            finally:
+                channel.close()
+
+    def _converse(
+        self,
+        channel: paramiko.Channel,
+        request: Mapping[str, Any],
+        dialogue: Dialogue,
+        on_event: Optional[OnEvent],
+        payload: bytes,
+        feed: Optional[Feed],
+        complaint: bytearray,
+    ) -> dict[str, Any]:
+        send = _Sender(channel, self._round_trip, self.watchdog)
+        with suppress(EOFError):
+            send(json.dumps(dict(request)).encode() + b"\n" + payload)
+            if feed is None:
+                channel.shutdown_write()
+        for word in self._words(channel, dialogue, complaint):
+            if isinstance(word, Failure):
+                raise AgentFailure(f"{self.device.name}: {word.what}", word.why, word.remedy, word.kind)
+            if isinstance(word, dialogue.result):
+                shown = {"samples": [sample.model_dump() for sample in dialogue.samples]} if dialogue.samples else {}
+                return {**plain(word), **shown}
+            if on_event is not None:
+                on_event(_told(word, dialogue))
+            if isinstance(word, Need) and feed is not None:
+                with suppress(EOFError):  # the other side has ended: its last words, still to be read, tell why
+                    feed(word, send)
                     channel.shutdown_write()
-            for event in self._events(channel):
-                if on_event is not None:
-                    on_event(event)
-                kind = event.get("event")
-                if kind == "need" and feed is not None:
-                    with suppress(EOFError):  # the other side has ended: its last words, still to be read, tell why
-                        feed(event, send)
-                        channel.shutdown_write()
-                elif kind == "result":
-                    return {name: value for name, value in event.items() if name != "event"}
-                elif kind == "error":
-                    raise AgentFailure(
-                        f"{self.device.name}: {event.get('what')}",
-                        str(event.get("why") or ""),
-                        str(event.get("remedy") or ""),
-                        str(event.get("kind") or "failed"),
-                    )
-            raise self._silent(channel)
-        finally:
-            channel.close()
+        raise self._silent(channel, complaint)
 
     def place(self, content: bytes, path: str) -> None:
         """Put a small file on the device, whole or not at all; its folder is made when missing.
@@ -126,7 +153,8 @@ class Connection:
         Raises:
             DeviceError: The device does not take it.
         """
-        self.run([self.device.python, "-I", "-c", _PLACE, path, str(len(content))], {}, payload=content)
+        arguments = [self.device.python, "-I", "-c", _PLACE, path, str(len(content))]
+        self.run(arguments, {}, Dialogue(self.device.name, "place"), PLACING, payload=content)
 
     def _open(self, command: str) -> paramiko.Channel:
         import paramiko
@@ -136,75 +164,99 @@ class Connection:
             if transport is None:
                 raise EOFError("the connection is closed")
             asked = time.monotonic()
-            channel = transport.open_session(timeout=OPEN)
-            self._round_trip = min(self._round_trip, time.monotonic() - asked)
-            channel.settimeout(SILENCE)
-            channel.exec_command(command)
+            with self.watchdog.stage("starting a command", 2 * OPEN, OPEN):
+                channel = transport.open_session(timeout=OPEN)
+                self._round_trip = min(self._round_trip, time.monotonic() - asked)
+                channel.settimeout(_POLL)
+                self.watchdog.heard()
+                channel.exec_command(command)
             return channel
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise _lost(self.device, str(error)) from error
 
-    def _events(self, channel: paramiko.Channel) -> Iterator[Event]:
-        held = b""
+    def _words(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Said]:
+        """What the program says, as it says it; until it ends."""
+        lines = LineReader(self.device.name, dialogue.command)
         while True:
             try:
-                chunk = channel.recv(_CHUNK)
-            except socket.timeout as error:
-                raise _lost(self.device, f"nothing was heard from it for {SILENCE:.0f} s") from error
-            held += chunk
-            *lines, held = held.split(b"\n")
-            for line in lines:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue  # something a login script printed
-                if isinstance(event, dict):
-                    yield event
-            if not chunk:
+                chunk: Optional[bytes] = channel.recv(_CHUNK)
+            except socket.timeout:
+                chunk = None
+            while channel.recv_stderr_ready():  # else it fills the window that it shares with the words
+                complaint += channel.recv_stderr(_CHUNK)
+                del complaint[:-_COMPLAINT]
+            for line in lines.feed(chunk or b""):
+                word = dialogue.take(line)
+                if word is not None:
+                    self.watchdog.heard()
+                    yield word
+            if chunk == b"":
                 return
+            self.watchdog.check()
 
-    def _silent(self, channel: paramiko.Channel) -> DeviceError:
+    def _silent(self, channel: paramiko.Channel, complaint: bytearray) -> DeviceError:
         """The program ended without a result: say what is known."""
         deadline = time.monotonic() + 2.0
         while not channel.exit_status_ready() and time.monotonic() < deadline:
             time.sleep(0.02)
         if not channel.exit_status_ready() or channel.exit_status < 0:
             return _lost(self.device, "it ended in the middle of a command")
-        words = b""
-        while channel.recv_stderr_ready():
-            words += channel.recv_stderr(_CHUNK)
+        while channel.recv_stderr_ready() and len(complaint) < 2 * _COMPLAINT:
+            complaint += channel.recv_stderr(_CHUNK)
+        words = harmless(complaint[-2000:].decode("utf-8", "replace").strip(), TEXT, lines=True)
         if channel.exit_status in (126, 127):
             return DeviceError(
                 f"{self.device.name}: {self.device.python} cannot be run there",
-                words.decode("utf-8", "replace").strip(),
+                words,
                 "name the board's Python as `python` in the inventory",
                 "python",
             )
         return DeviceError(
             f"{self.device.name}: the agent ended with exit code {channel.exit_status} and no result",
-            words.decode("utf-8", "replace").strip()[-2000:],
+            words,
             "see that the Python named in the inventory is 3.6 or later",
         )
 
 
+def _told(word: Said, dialogue: Dialogue) -> Event:
+    """An event for whoever watches; a sample is progress to them."""
+    if isinstance(word, Sample):
+        return {"event": "progress", "step": dialogue.command, "done": len(dialogue.samples), "total": dialogue.expects}
+    return word.model_dump(exclude_unset=True)
+
+
 @contextmanager
-def connect(device: Device) -> Iterator[Connection]:
+def connect(device: Device, given_up: Optional[GivenUp] = None) -> Iterator[Connection]:
     """Open a connection, for the time of a ``with`` block.
+
+    Args:
+        given_up: Asked all the time; what it returns is raised, and closes the connection.
 
     Raises:
         DeviceError: The device is off, refuses the key, or its host key is unknown or changed.
     """
-    with logged_in(resolve(device)) as client:
+    target = resolve(device)
+    with Watchdog(device.name, given_up) as watchdog, ExitStack() as stack:
+        with watchdog.stage("connecting", LOGIN * (1 + len(target.jump or ()))):
+            try:
+                client = stack.enter_context(logged_in(target, watchdog))
+            except DeviceError as error:
+                watchdog.explain(error)
+                raise
         transport = client.get_transport()
         if transport is not None:
             transport.set_keepalive(KEEPALIVE)
-        yield Connection(device, client)
+        try:
+            yield Connection(device, client, watchdog)
+        except Exception as error:
+            watchdog.explain(error)
+            raise
 
 
 def _lost(device: Device, why: str) -> AgentFailure:
     return AgentFailure(
         f"{device.name}: the connection was lost",
-        why,
+        harmless(why),
         "run again: what arrived is kept, and a build that was running goes on",
         "cut",
     )
@@ -218,19 +270,28 @@ class _Sender:
     only when half of it has been emptied that there is room again; OpenSSH says so every three packets.
     """
 
-    def __init__(self, channel: paramiko.Channel, round_trip: float) -> None:
-        self._channel = channel
+    def __init__(self, channel: paramiko.Channel, round_trip: float, watchdog: Watchdog) -> None:
+        self._channel, self._watchdog = channel, watchdog
         self._window = channel.out_window_size
         short = "OpenSSH" in channel.get_transport().remote_version and round_trip < 1.0
         self._under_way = max(_UNDER_WAY, int(round_trip * _FAST)) if short else self._window
 
     def __call__(self, data: bytes) -> None:
         """Send all of it; EOFError when the other side has ended."""
-        channel = self._channel
+        channel, rest = self._channel, memoryview(data)
         try:
             with channel.out_buffer_cv:
                 channel.out_buffer_cv.wait_for(self._has_room, _PATIENCE)
-            channel.sendall(data)
+            while rest:
+                try:
+                    sent = channel.send(rest)
+                except socket.timeout:
+                    self._watchdog.check()
+                    continue
+                if not sent:
+                    raise EOFError
+                rest = rest[sent:]
+                self._watchdog.heard()  # it took some
         except OSError as error:
             raise EOFError from error
 

@@ -10,21 +10,30 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.protocol.dialogue import board_error
+from jetlane.remote.protocol.events import Need, Needed
 from jetlane.remote.release import Release
-from jetlane.remote.ssh import Event, OnEvent
+from jetlane.remote.ssh import OnEvent
+from jetlane.specs.errors import BoardError, ReleaseError
 
 if TYPE_CHECKING:
     from jetlane.remote.device import Agent
+    from jetlane.remote.watchdog import Watchdog
 
 #: Four of the packets that OpenSSH takes (32 KiB, of which paramiko keeps 64 bytes for itself): nothing is left over.
 _PIECE = 4 * ((1 << 15) - 64)
 #: Seconds between two words about how far an upload is.
 _SAYS = 0.5
+#: Seconds between two looks, while waiting for a turn, at whether the work was given up.
+_LOOK = 0.25
+#: Bytes a second below which an upload is too slow to go on with, and seconds for all that is not sending: the board
+#: hashes what it has, and what came.
+_SLOWEST, _AROUND = 16384, 300.0
 
 
 class Uploads:
@@ -44,74 +53,123 @@ class Uploads:
         self.piece = max(1024, min(_PIECE, bandwidth // 10)) if bandwidth else _PIECE
 
     @contextmanager
-    def turn(self, tell: OnEvent) -> Iterator[None]:
-        """Wait until one more upload is allowed, and hold the place."""
+    def turn(self, tell: OnEvent, watchdog: Watchdog) -> Iterator[None]:
+        """Wait until one more upload is allowed, and hold the place.
+
+        Raises:
+            Exception: The work on this device was given up meanwhile.
+        """
         if self._turns is None:
             yield
             return
         if not self._turns.acquire(blocking=False):
             tell({"event": "progress", "step": "ship", "note": "waits for other uploads to end"})
-            self._turns.acquire()
+            while not self._turns.acquire(timeout=_LOOK):
+                watchdog.check()
         try:
             yield
         finally:
             self._turns.release()
 
-    def spend(self, count: int) -> None:
+    def spend(self, count: int, watchdog: Watchdog) -> None:
         """Wait until so many bytes may be sent. Nothing is saved up: after a pause, no burst follows."""
         if not self._rate:
             return
         with self._lock:
             start = max(time.monotonic(), self._free_at)
             self._free_at = start + count / self._rate
-        time.sleep(max(0.0, start - time.monotonic()))
+        watchdog.pause(start - time.monotonic())
 
 
 def ship(agent: Agent, release: Release, uploads: Uploads, tell: OnEvent) -> dict[str, Any]:
     """Send what the board lacks of a release; it says what that is, and from which byte.
+
+    Nothing leaves this machine but what the manifest names: a board that asks for anything else, or for more of a file
+    than there is, is refused.
 
     Returns:
         The result of the agent's ``receive``.
 
     Raises:
         AgentFailure: kinds ``cut``, ``disk``, ``corrupt``, ``tampered``, ``busy``; what arrived is kept.
+        BoardError: The board asks for what is not in the release, or says that something else came than was sent.
+        ReleaseError: A file of the release was changed since it was read.
     """
     request: dict[str, Any] = {"release": release.id, "manifest_size": len(release.raw)}
     if release.signature is not None:
         request["signature"] = release.signature.decode()
+    sent: list[int] = []
 
-    def feed(event: Event, send: Callable[[bytes], None]) -> None:
-        entries = [_start(release, entry) for entry in event["files"]]
-        says = _Progress(sum(entry["size"] - entry["offset"] for entry in entries), tell)
+    def feed(need: Need, send: Callable[[bytes], None]) -> None:
+        entries = _asked(agent, release, need)
+        sent.extend(entry.size - entry.offset for entry in entries)
+        says = _Progress(sum(sent), tell)
         for entry in entries:
-            send(json.dumps({name: entry[name] for name in ("path", "offset", "size", "sha256")}).encode() + b"\n")
-            for piece in _pieces(release.file(entry["path"]), entry["offset"], uploads.piece):
-                uploads.spend(len(piece))
+            line = {"path": entry.path, "offset": entry.offset, "size": entry.size, "sha256": entry.sha256}
+            send(json.dumps(line).encode() + b"\n")
+            for piece in _pieces(release, entry, uploads.piece):
+                uploads.spend(len(piece), agent.watchdog)
                 send(piece)
                 says.sent(len(piece))
 
-    with uploads.turn(tell):
-        return agent.call("receive", request, release.raw, feed)
+    files = len(release.manifest["files"])
+    with uploads.turn(tell, agent.watchdog):
+        limit = _AROUND + release.size / _SLOWEST
+        result = agent.call("receive", request, release.raw, feed, files=files, limit=limit)
+    counted = (result["release"], result["received"], result["bytes"], result["kept"])
+    if counted != (release.id, len(sent), sum(sent), files - len(sent)):
+        raise _wrong(agent, f"{len(sent)} files were sent to it, {sum(sent)} bytes of {release.id}; it says {counted}")
+    return result
 
 
-def _start(release: Release, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def _asked(agent: Agent, release: Release, need: Need) -> list[Needed]:
+    """What a board needs, where that can be: files of the manifest, each once, none of them from behind its end."""
+    known, seen = release.manifest["files"], set()
+    for entry in need.files:
+        file = known.get(entry.path)
+        if file is None:
+            raise _wrong(agent, f"it asks for {entry.path}, which is no file of {release.id}")
+        if (entry.size, entry.sha256) != (file["size"], file["sha256"]) or entry.offset > entry.size:
+            raise _wrong(agent, f"it asks for {entry.path} as it is not in the manifest of {release.id}")
+        if entry.path in seen:
+            raise _wrong(agent, f"it asks for {entry.path} twice")
+        seen.add(entry.path)
+    return [_start(release, entry) for entry in need.files]
+
+
+def _wrong(agent: Agent, why: str) -> BoardError:
+    return board_error(agent.device.name, "receive", why)
+
+
+def _start(release: Release, entry: Needed) -> Needed:
     """Where to go on with a file: not behind bytes that are not ours."""
-    if not entry["offset"]:
+    if not entry.offset:
         return entry
     digest = hashlib.sha256()
-    with open(release.file(entry["path"]), "rb") as file:
-        left = entry["offset"]
+    with open(release.file(entry.path), "rb") as file:
+        left = entry.offset
         while piece := file.read(min(left, 1 << 20)):
             digest.update(piece)
             left -= len(piece)
-    return entry if digest.hexdigest() == entry.get("begins") else {**entry, "offset": 0}
+    return entry if digest.hexdigest() == entry.begins else entry.model_copy(update={"offset": 0})
 
 
-def _pieces(path: Path, offset: int, size: int) -> Iterator[bytes]:
+def _pieces(release: Release, entry: Needed, size: int) -> Iterator[bytes]:
+    """The bytes of a file from its offset, and exactly so many as the manifest says."""
+    path: Path = release.file(entry.path)
     with open(path, "rb") as file:
-        file.seek(offset)
-        while piece := file.read(size):
+        file.seek(entry.offset)
+        left = entry.size - entry.offset
+        while left:
+            piece = file.read(min(size, left))
+            if not piece:
+                raise ReleaseError(
+                    f"release {release.id} was altered while it was sent: {entry.path} is shorter than it was",
+                    "its files are not those its manifest was made of",
+                    "delete it and run again: it is made anew from the steps before it",
+                )
             yield piece
+            left -= len(piece)
 
 
 class _Progress:

@@ -85,13 +85,20 @@ class DeviceError(JetlaneError):
     """A device cannot be reached, refuses, or fails a step.
 
     Args:
-        kind: A word to act on. Of connecting: ``unreachable``, ``host_key``, ``auth``; of an open connection: ``cut``;
-            else what the device's agent said: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ...
+        kind: A word to act on. Of connecting: ``unreachable``, ``host_key``, ``auth``; of an open connection: ``cut``,
+            ``deadline`` (a stage took too long), ``protocol`` (see ``BoardError``); else what the device's agent said: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ...
     """
 
     def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:
         super().__init__(what, why, remedy)
         self.kind = kind
+
+
+class BoardError(DeviceError):
+    """A device says what jetlane's agent never says: it is broken, or hostile. Nothing of it is believed."""
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        super().__init__(what, why, remedy, "protocol")
 
 
 class WorkspaceError(JetlaneError):

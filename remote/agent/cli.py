@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 
 from .catalogue import explained
 from .errors import AgentError
-from .events import emit
+from .events import emit, emit_result
 from .store import Store
 from .stream import Input
 
@@ -33,7 +33,7 @@ def main(arguments: List[str]) -> int:
         more = (stream,) if given.command in STREAMING else ()
         result = run(Store(given.root), request, *more)
         if result is not None:
-            emit("result", **result)
+            emit_result(result)
         return 0
     except BrokenPipeError:
         # the workstation is gone; a second complaint at exit is avoided by giving the closed pipe away

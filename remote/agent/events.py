@@ -13,7 +13,7 @@ _lock = threading.Lock()
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Write one event: ``progress``, ``heartbeat``, ``log``, ``need``, ``result`` or ``error``.
+    """Write one event: ``progress``, ``heartbeat``, ``need``, ``sample``, ``result`` or ``error``.
 
     Raises:
         BrokenPipeError: Nobody listens any more.
@@ -22,6 +22,18 @@ def emit(event: str, **fields: Any) -> None:
     with _lock:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+def emit_result(result: Dict[str, Any]) -> None:
+    """Write the ``result``, and before it each sample of a report: a line has an upper limit, their number has not."""
+    for holder in (result, result.get("report")):
+        if isinstance(holder, dict):
+            for row in holder.get("samples") or ():
+                emit("sample", **{name: row[name] for name in ("file", "boxes", "labels", "scores")})
+    report = result.get("report")
+    if isinstance(report, dict):
+        result = dict(result, report={name: value for name, value in report.items() if name != "samples"})
+    emit("result", **{name: value for name, value in result.items() if name != "samples"})
 
 
 @contextmanager

@@ -31,6 +31,9 @@ from .files import is_folder, make_folder, point, read_json, sync_folder, write_
 LOGS = 10
 _LINKS = ("current", "previous")
 
+#: What a report says of each sample.
+_SHOWN = {"file", "boxes", "labels", "scores"}
+
 
 class Store(object):
     """The agent's root folder; made when missing, private to its user.
@@ -191,8 +194,11 @@ class Store(object):
             self.write_state(dict(state, **now))
 
     def report(self, release: str) -> Optional[Dict[str, Any]]:
-        """What the last verification of a release saw."""
-        return read_json(self.path("reports", release + ".json"))
+        """What the last verification of a release saw; None where that is not known, or damaged."""
+        report = read_json(self.path("reports", release + ".json"))
+        rows = report.get("samples") if isinstance(report, dict) else None
+        sound = isinstance(rows, list) and all(isinstance(row, dict) and _SHOWN <= set(row) for row in rows)
+        return report if sound else None
 
     # the owner's say
 

@@ -1,0 +1,185 @@
+"""One command's words, from the first line to its result: each is known, in its order, and there are not too many."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, Optional, Union
+
+from pydantic import ValidationError
+
+from jetlane.remote.protocol.events import EVENT, Failure, Heartbeat, Need, Progress, Sample
+from jetlane.remote.protocol.results import RESULTS, Said
+from jetlane.specs.errors import BoardError
+from jetlane.specs.text import harmless
+
+#: Bytes of one line. The longest of the agent's is a sample's: 100 detections are 10 KiB.
+LONGEST_LINE = 1 << 20
+#: Bytes of one command altogether.
+MOST_BYTES = 64 << 20
+#: Lines that may come at once beyond those whose number is known, and that may come in a second after that.
+BURST, RATE = 256, 20.0
+#: Samples of one release (``verify.samples`` in a spec).
+_MOST_SAMPLES = 1000
+#: What a command may say beside progress, heartbeats, its result or its error.
+_MAY_SAY = {"receive": Need, "verify": Sample, "status": Sample}
+
+Word = Union[Heartbeat, Progress, Need, Sample, Failure, Said]
+
+
+class Dialogue:
+    """What one command of a board's agent says.
+
+    Args:
+        device: Its name, for messages.
+        command: The agent's command.
+        files: Files of the release concerned: each may be told of.
+        samples: The names of the samples that are to be shown, in their order; None where that is not known.
+        clock: Seconds that only rise.
+
+    Attributes:
+        result: What it returns in the end.
+        samples: What was shown so far.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        command: str,
+        files: int = 0,
+        samples: Optional[Sequence[str]] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.samples: list[Sample] = []
+        self.command, self.result = command, RESULTS[command]
+        self._device, self._expected = device, samples
+        self._needed, self._ended = False, False
+        self._clock, self._at = clock, clock()
+        self._room, self._most = float(BURST + files), float(BURST + files)
+
+    @property
+    def expects(self) -> Optional[int]:
+        """How many samples are to be shown; None where that is not known."""
+        return None if self._expected is None else len(self._expected)
+
+    def take(self, line: bytes) -> Optional[Word]:
+        """One line: a word of the agent's, or None for something that a login script or a library printed.
+
+        Raises:
+            BoardError: The agent never says that, or not at this point, or not so often.
+        """
+        if self._ended:
+            self._refuse("it went on after its last word", line)
+        if not line.lstrip().startswith(b"{"):
+            self._spend(line)
+            return None
+        try:
+            said = json.loads(line, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            self._refuse(f"it is not JSON: {type(error).__name__}", line)
+        word = self._read(said, line)
+        if isinstance(word, (Heartbeat, Progress)):
+            self._spend(line)
+        elif isinstance(word, Need):
+            self._need(line)
+        elif isinstance(word, Sample):
+            self._sample(word, line)
+        else:
+            self._end(word, line)
+        return word
+
+    def _read(self, said: dict[str, Any], line: bytes) -> Word:
+        try:
+            if said.get("event") == "result":
+                fields = {name: value for name, value in said.items() if name != "event"}
+                return self.result.model_validate(fields)
+            return EVENT.validate_python(said)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            self._refuse(f"{where}: {first['msg']}" if where else first["msg"], line)
+
+    def _need(self, line: bytes) -> None:
+        if self.command != "receive" or self._needed:
+            self._refuse("nothing is to be needed here", line)
+        self._needed = True
+
+    def _sample(self, sample: Sample, line: bytes) -> None:
+        if _MAY_SAY.get(self.command) is not Sample:
+            self._refuse("no sample is to be shown here", line)
+        number = len(self.samples)
+        if self._expected is None:
+            if number == _MOST_SAMPLES or any(shown.file == sample.file for shown in self.samples[-1:]):
+                self._refuse("it shows more samples than a release has", line)
+        elif number >= len(self._expected) or sample.file != self._expected[number]:
+            self._refuse("that sample is not the next one", line)
+        self.samples.append(sample)
+
+    def _end(self, word: Word, line: bytes) -> None:
+        self._ended = True
+        if isinstance(word, Failure):
+            return
+        if self.command == "receive" and not self._needed:
+            self._refuse("it did not say what it needs", line)
+        if self._expected is not None and len(self.samples) != len(self._expected):
+            self._refuse(f"it showed {len(self.samples)} of {len(self._expected)} samples", line)
+
+    def _spend(self, line: bytes) -> None:
+        """One more line whose number is not known beforehand."""
+        now = self._clock()
+        self._room = min(self._most, self._room + (now - self._at) * RATE)
+        self._at = now
+        if self._room < 1.0:
+            self._refuse("it talks without end", line)
+        self._room -= 1.0
+
+    def _refuse(self, why: str, line: bytes) -> NoReturn:
+        raise board_error(self._device, self.command, why, line)
+
+
+class LineReader:
+    """Cuts what comes into lines, and gives up where none ends."""
+
+    def __init__(self, device: str, command: str) -> None:
+        self._device, self.command = device, command
+        self._held = bytearray()
+        self._count = 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The lines that end in this chunk, without their line feeds.
+
+        Raises:
+            BoardError: A line is too long, or all of them together are.
+        """
+        self._count += len(chunk)
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            self._held += chunk[start:end]
+            line, self._held = bytes(self._held), bytearray()
+            self._check(line)
+            yield line
+            start = end + 1
+        self._held += chunk[start:]
+        self._check(self._held)
+
+    def _check(self, line: Union[bytes, bytearray]) -> None:
+        if len(line) > LONGEST_LINE:
+            raise board_error(self._device, self.command, "a line is longer than 1 MiB", bytes(line[:200]))
+        if self._count > MOST_BYTES:
+            raise board_error(self._device, self.command, "it talks without end", bytes(line[:200]))
+
+
+def board_error(device: str, command: str, why: str, said: bytes = b"") -> BoardError:
+    """A board that says what the agent never says, with what it said: shortened and harmless."""
+    quoted = f"\nit said: {harmless(said[:1000].decode('utf-8', 'replace'), 300)}" if said else ""
+    return BoardError(
+        f"{device}: it does not speak as jetlane's agent does, in `{command}`",
+        harmless(why, 300) + quoted,
+        "what it says cannot be trusted: look at the board itself (was its SD card, its SSH server or its Python "
+        "changed?) before it is used again",
+    )
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,129 @@
+"""The events that the agent says while a command runs, and the one that ends it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Optional, Union
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from jetlane.remote.protocol.fields import (
+    Coordinate,
+    Count,
+    Label,
+    Lines,
+    Number,
+    Path,
+    Said,
+    Score,
+    Sha256,
+    Text,
+    Word,
+)
+
+#: Files of a release, and so the most that a board can need.
+MOST_FILES = 10_000
+#: Detections in one image: keepTopK of every model that was ever seen is 100.
+MOST_DETECTIONS = 5_000
+
+#: Kinds of error that the agent knows; the workstation acts on some of them. What it finds out itself - ``unreachable``,
+#: ``host_key``, ``auth``, ``protocol`` - is not a board's to say.
+Kind = Literal[
+    "absent",
+    "agent",
+    "bug",
+    "build",
+    "busy",
+    "cancelled",
+    "command",
+    "config",
+    "corrupt",
+    "cuda",
+    "cut",
+    "disagreement",
+    "disk",
+    "engine",
+    "failed",
+    "memory",
+    "road",
+    "serial",
+    "signature",
+    "stale",
+    "tampered",
+    "unhealthy",
+    "unverified",
+]
+
+
+class Heartbeat(Said):
+    """A sign of life while something long runs."""
+
+    event: Literal["heartbeat"]
+    step: Optional[Word] = None
+    seconds: Optional[Number] = None
+    note: Optional[Text] = None
+
+
+class Progress(Said):
+    """How far a step is."""
+
+    event: Literal["progress"]
+    step: Word
+    note: Optional[Text] = None
+    path: Optional[Path] = None
+    size: Optional[Count] = None
+    done: Optional[Count] = None
+    total: Optional[Count] = None
+
+
+class Needed(Said):
+    """One file that a board lacks.
+
+    Attributes:
+        offset: Where to go on.
+        begins: sha256 of what it has before that; None where it has nothing.
+    """
+
+    path: Path
+    offset: Count
+    size: Count
+    sha256: Sha256
+    begins: Optional[Sha256] = None
+
+
+class Need(Said):
+    """What a board lacks of a release."""
+
+    event: Literal["need"]
+    files: Annotated[list[Needed], Field(max_length=MOST_FILES)]
+
+
+class Sample(Said):
+    """What a board's engine finds in one sample; boxes as in ``Detections``."""
+
+    event: Literal["sample"]
+    file: Path
+    boxes: Annotated[
+        list[Annotated[list[Coordinate], Field(min_length=4, max_length=4)]], Field(max_length=MOST_DETECTIONS)
+    ]
+    labels: Annotated[list[Label], Field(max_length=MOST_DETECTIONS)]
+    scores: Annotated[list[Score], Field(max_length=MOST_DETECTIONS)]
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Sample:
+        if not len(self.boxes) == len(self.labels) == len(self.scores):
+            raise ValueError("boxes, labels and scores differ in number")
+        return self
+
+
+class Failure(Said):
+    """How a command ended that did not succeed."""
+
+    event: Literal["error"]
+    what: Lines
+    why: Lines = ""
+    remedy: Lines = ""
+    kind: Kind = "failed"
+
+
+Event = Union[Heartbeat, Progress, Need, Sample, Failure]
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
