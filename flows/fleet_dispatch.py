@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
-from jetlane.remote.fleet.sites import SiteJob
+from jetlane.remote.fleet.sites import SiteJob, time_limit
 from jetlane.specs.errors import DeviceError, JetlaneError
 
 if TYPE_CHECKING:
@@ -64,16 +64,16 @@ class PrefectSites:
             timeout=0,
             as_subflow=False,
         )
-        self._follow(pool, run.id, given_up)
+        self._follow(pool, run.id, time_limit(job), given_up)
         outcomes = {name: self._store.read(f"jobs/{job.id}/{name}") for name in job.devices}
         self._store.forget(f"jobs/{job.id}")
         return {name: outcome for name, outcome in outcomes.items() if outcome is not None}
 
-    def _follow(self, pool: str, run: Any, given_up: Callable[[], bool]) -> None:
-        """Return when the run has ended, however it did."""
+    def _follow(self, pool: str, run: Any, limit: float, given_up: Callable[[], bool]) -> None:
+        """Return when the run has ended, however it did; one that takes longer than its devices may is cancelled."""
         from prefect.client.orchestration import get_client
 
-        deadline = time.monotonic() + self._patience
+        begun = time.monotonic()
         cancelled = False
         with get_client(sync_client=True) as client:
             while True:
@@ -81,9 +81,12 @@ class PrefectSites:
                 if state is not None and state.is_final():
                     return
                 waits = state is None or state.is_scheduled() or state.is_pending()
-                late = waits and time.monotonic() > deadline
-                if (late or given_up()) and not cancelled:
+                late = waits and time.monotonic() > begun + self._patience
+                endless = time.monotonic() > begun + self._patience + limit
+                if (late or endless or given_up()) and not cancelled:
                     cancelled = _cancel(client, run)
+                if endless:
+                    return  # what became of its devices is in the store, or not known
                 if late:
                     raise NoWorker(
                         f"no worker of the work pool {pool} began its part within {self._patience:.0f} s",

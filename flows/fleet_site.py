@@ -58,6 +58,7 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
 def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> Any:
     """One device: its outcome goes into the store. Runs wherever the task runner has it run."""
     from jetlane.remote.fleet import sites
+    from jetlane.remote.fleet.boards import Unheard
     from jetlane.remote.store import Store
 
     order, shared = sites.SiteJob.from_json({**job, "devices": [device]}), Store(store)
@@ -65,7 +66,7 @@ def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> An
         (board,) = sites.unpack(order, Path(laid_out))
         delivers = order.operation == sites.DELIVER
         release = shared.fetch(order.release, Path(folder)) if delivers else None
-        outcome = sites.on_one(order, board, release, lambda event: None)
+        outcome = sites.on_one(order, board, release, Unheard())
     shared.write(f"jobs/{order.id}/{device}", outcome)
     error = outcome.get("error")
     if error:  # told to the rollout; shown here without a traceback

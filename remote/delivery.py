@@ -100,8 +100,8 @@ def deliver(
     Args:
         release: The release's folder.
         on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
-        options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds that it may
-            take.
+        options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds it
+            may take.
         uploads: What this delivery's upload shares with others; on its own unless given.
         keep_releases: Newest releases that stay on the device, beside the live one and the one before; older ones are
             removed when the new one is live, or as soon as the disk is too full for it.

@@ -278,7 +278,7 @@ class _Sender:
 
     def __call__(self, data: bytes) -> None:
         """Send all of it; EOFError when the other side has ended."""
-        channel, rest = self._channel, memoryview(data)
+        channel, rest = self._channel, data
         try:
             with channel.out_buffer_cv:
                 channel.out_buffer_cv.wait_for(self._has_room, _PATIENCE)

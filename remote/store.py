@@ -22,6 +22,8 @@ from jetlane.specs.errors import ReleaseError, SpecError, WorkspaceError
 
 #: Present once everything else of a release is.
 _LAST = manifests.NAME
+#: Bytes of a JSON object in the store: a device's detections in a thousand samples are some megabytes.
+_LARGEST = 64 << 20
 
 
 class Store:
@@ -125,10 +127,13 @@ class Store:
             self._files.pipe_file(place, json.dumps(value).encode())
 
     def read(self, name: str) -> Optional[dict[str, Any]]:
-        """The JSON object of that name; None when there is none, or it is not whole."""
+        """The JSON object of that name; None when there is none, or it is not whole, or too large to be ours."""
+        place = self._path(name)
         try:
-            found = json.loads(self._files.cat_file(self._path(name)))
-        except (OSError, ValueError):
+            if int(self._files.info(place)["size"] or 0) > _LARGEST:
+                return None
+            found = json.loads(self._files.cat_file(place, end=_LARGEST))
+        except (OSError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 

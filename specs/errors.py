@@ -86,7 +86,8 @@ class DeviceError(JetlaneError):
 
     Args:
         kind: A word to act on. Of connecting: ``unreachable``, ``host_key``, ``auth``; of an open connection: ``cut``,
-            ``deadline`` (a stage took too long), ``protocol`` (see ``BoardError``); else what the device's agent said: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ...
+            ``deadline`` (a stage took too long), ``protocol`` (see ``BoardError``); else what the device's agent said:
+            ``disk``, ``corrupt``, ``tampered``, ``busy``, ``memory``, ...
     """
 
     def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:

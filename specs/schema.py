@@ -29,6 +29,8 @@ ComputeCapability = Annotated[
     StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$"),
     BeforeValidator(lambda given: str(given) if isinstance(given, float) else given),
 ]
+Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
+Seconds = Annotated[int, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
@@ -168,6 +170,9 @@ class Build(Section):
     timing_cache: bool = Field(
         default=True, description="keep TensorRT's measurements on the board, to shorten the next build"
     )
+    time_limit: Union[Annotated[int, Field(ge=1)], Duration] = Field(
+        default="1h", description="how long a board may take; a build that is waited for counts: seconds, or 90m, 2h"
+    )
     before: list[Argv] = Field(
         default=[], description="commands before a build, such as stopping what needs the board's memory"
     )
@@ -224,8 +229,6 @@ class Activate(Section):
 
 
 Percent = Annotated[str, StringConstraints(pattern=r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$")]
-Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
-Seconds = Annotated[int, Field(ge=0)]
 
 
 class Fleet(Section):

@@ -42,7 +42,7 @@ def harmless(text: object, limit: int = LINE, lines: bool = False) -> str:
 
 
 def _shown(character: str, lines: bool) -> str:
-    if lines and character in "\n\t" or character in _NEEDED:
+    if (lines and character in "\n\t") or character in _NEEDED:
         return character
     if unicodedata.category(character) not in _ESCAPED:
         return character

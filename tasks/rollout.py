@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jetlane.remote.fleet.state import DeviceState, RolloutState
     from jetlane.remote.fleet.work import Executor
     from jetlane.remote.inventory import Device
+    from jetlane.remote.release import Release
     from jetlane.remote.store import Store
 
 #: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
@@ -93,13 +94,14 @@ def policy_of(fleet: Fleet) -> Policy:
 
 
 def options_of(build: Build) -> dict[str, Any]:
-    """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``."""
+    """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``. ``time_limit`` is the workstation's."""
     return {
         "precision": build.precision,
         "batch": build.max_batch,
         "workspace_mb": build.workspace_mb,
         "dla_core": build.dla_core,
         "timing_cache": build.timing_cache,
+        "time_limit": seconds(build.time_limit),
     }
 
 
@@ -136,7 +138,7 @@ def roll_out(
     reports = Reports()
     named = {device.name: device for device in devices}
     near = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
-    boards = _with_sites(near, devices, fleet, listeners, release, options)
+    boards = _with_sites(near, devices, fleet, listeners, whole, options)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
 
@@ -214,7 +216,7 @@ def _with_sites(
     devices: Sequence[Device],
     fleet: Fleet,
     listeners: Optional[Listeners],
-    release: Optional[Path] = None,
+    release: Optional[Release] = None,
     options: Optional[Mapping[str, Any]] = None,
 ) -> Boards:
     """The boards of here, and those of sites, whose workers get the release from the shared store.
@@ -244,13 +246,13 @@ def _with_sites(
         )
     store = Store(fleet.store)
     if release is not None:
-        store.publish(release)
+        store.publish(release.path)
     inventory = devices[0].inventory
     text, pinned = travelling(inventory, [device for device in devices if device.name in pools])
     template = SiteJob(
         id="",
         operation="",
-        release=release.name if release is not None else "",
+        release=release.id if release is not None else "",
         devices=(),
         inventory=text,
         known_hosts=pinned,
@@ -258,7 +260,7 @@ def _with_sites(
         keep_releases=fleet.keep_releases,
         concurrency=fleet.concurrency,
     )
-    return SiteBoards(near, pools, sites(store), template)
+    return SiteBoards(near, pools, sites(store), template, release)
 
 
 def refuse_failures(rolled: Rolled) -> None:

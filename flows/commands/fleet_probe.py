@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
+    from jetlane.remote.watchdog import GivenUp
     from jetlane.specs.errors import JetlaneError
 
 _HEADER = ("device", "group", "model", "JetPack", "TensorRT", "CUDA", "power", "disk free", "memory free", "runs")
@@ -52,10 +53,10 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
         sys.exit(1)
 
 
-def _look(device: Device) -> dict[str, Any]:
+def _look(device: Device, given_up: GivenUp) -> dict[str, Any]:
     from jetlane.remote.device import open_agent
 
-    with open_agent(device) as agent:
+    with open_agent(device, given_up=given_up) as agent:
         return {"facts": agent.facts, "current": agent.call("status")["current"]}
 
 

@@ -197,7 +197,7 @@ class Store(object):
         """What the last verification of a release saw; None where that is not known, or damaged."""
         report = read_json(self.path("reports", release + ".json"))
         rows = report.get("samples") if isinstance(report, dict) else None
-        sound = isinstance(rows, list) and all(isinstance(row, dict) and _SHOWN <= set(row) for row in rows)
+        sound = isinstance(rows, list) and all(isinstance(row, dict) and set(row) >= _SHOWN for row in rows)
         return report if sound else None
 
     # the owner's say

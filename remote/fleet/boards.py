@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
@@ -12,8 +12,25 @@ if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
     from jetlane.remote.transfer import Uploads
 
-#: Sees the agent's events; what it raises ends the work on that board, which goes on running what it ran.
-Tell = Callable[[Mapping[str, Any]], None]
+
+class Tell(Protocol):
+    """Hears what happens on a board while it is worked on."""
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """One event; what this raises ends the work on that board, which goes on running what it ran."""
+
+    def given_up(self) -> Optional[Exception]:
+        """Why the work is to end, whatever it waits for; None while it is not."""
+
+
+class Unheard:
+    """Nobody hears it, and it is not given up."""
+
+    def __call__(self, event: Mapping[str, Any]) -> None: ...
+
+    def given_up(self) -> Optional[Exception]:
+        return None
+
 
 #: Kinds of failure that another attempt may mend: the board was not reached, or somebody else is at work on it.
 PASSING = ("unreachable", "cut", "busy")
@@ -30,7 +47,7 @@ class Seen:
 class Boards(Protocol):
     """The devices of one rollout, by name. Every method may raise a ``JetlaneError``, with ``kind`` where known."""
 
-    def look(self, name: str) -> Seen:
+    def look(self, name: str, tell: Tell) -> Seen:
         """Ask a board what it runs."""
 
     def deliver(self, name: str, tell: Tell) -> DeviceReport:
@@ -64,27 +81,28 @@ class SshBoards:
         self._devices, self._release = dict(devices), release
         self._options, self._uploads, self._keep = dict(options or {}), uploads, keep_releases
 
-    def look(self, name: str) -> Seen:
+    def look(self, name: str, tell: Tell) -> Seen:
         from jetlane.remote.device import status
 
-        found = status(self._devices[name])
+        found = status(self._devices[name], tell.given_up)
         return Seen(found["current"], found["previous"])
 
     def deliver(self, name: str, tell: Tell) -> DeviceReport:
         from jetlane.remote.delivery import deliver
 
         assert self._release is not None
-        return deliver(self._release, self._devices[name], tell, self._options, self._uploads, self._keep)
+        device, uploads = self._devices[name], self._uploads
+        return deliver(self._release, device, tell, self._options, uploads, self._keep, tell.given_up)
 
     def check(self, name: str, tell: Tell) -> None:
         from jetlane.remote.device import health
 
         tell({"event": "phase", "phase": "check", "device": name})
-        health(self._devices[name])
+        health(self._devices[name], tell.given_up)
 
     def put_back(self, name: str, release: str, tell: Tell) -> None:
         from jetlane.remote.delivery import rollback
 
         tell({"event": "phase", "phase": "rollback", "device": name})
-        if self.look(name).current != release:
-            rollback(self._devices[name], tell, release=release)
+        if self.look(name, tell).current != release:
+            rollback(self._devices[name], tell, release=release, given_up=tell.given_up)

@@ -116,7 +116,7 @@ class Devices:
         """A rollback by hand. What it goes back to is written down first, so that doing it twice is doing it once."""
         goal = self._tenure.state.devices[name].facts.get("to")
         if goal is None:
-            seen: Seen = self._boards.look(name)
+            seen: Seen = self._boards.look(name, self._teller(name))
             goal = self._tenure.state.release or seen.previous
             if goal is None or (goal == seen.current and not self._tenure.state.release):
                 now = seen.current or "nothing"
@@ -164,6 +164,9 @@ class Devices:
             went_back: A board that was not well put itself back.
         """
         if isinstance(error, Interrupted):
+            if error.switching:
+                reason = f"{error} by hand; `jetlane device status {name}` tells what it runs now"
+                self._tenure.record("device", name, state=UNREACHABLE, final=True, reason=reason, kind="cut")
             return None
         kind, reason = kind_of(error), str(error)
         if passing(error):

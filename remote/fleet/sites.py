@@ -16,13 +16,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
+from jetlane.remote.device import LIMITS
+from jetlane.remote.fleet import outcomes
 from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell
-from jetlane.remote.ssh import AgentFailure
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
     from jetlane.remote.delivery import DeviceReport
     from jetlane.remote.inventory import Device
+    from jetlane.remote.release import Release
 
 LOOK, DELIVER, CHECK, PUT_BACK = "look", "deliver", "check", "put_back"
 #: Seconds for which a job waits for more devices: starting it takes far longer.
@@ -62,6 +64,13 @@ class SiteJob:
         return cls(**{**data, "devices": tuple(data["devices"])})
 
 
+def time_limit(job: SiteJob) -> float:
+    """Seconds after which a job cannot go on any more: each device has the limits of its stages."""
+    stages = sum(LIMITS[stage] for stage in ("probe", "status", "receive", "build", "verify", "activate"))
+    build = float(job.options.get("time_limit") or LIMITS["build"])
+    return -(-len(job.devices) // job.concurrency) * (stages - LIMITS["build"] + build)
+
+
 class Dispatch(Protocol):
     """Has a job carried out by a worker of a pool."""
 
@@ -93,25 +102,33 @@ class SiteBoards:
         pools: {device: pool} of the others.
         inventory: The file that all of them are in.
         template: Options and limits of the jobs; its devices and operation are filled in.
+        release: What is delivered; needed for that.
     """
 
-    def __init__(self, near: Boards, pools: Mapping[str, str], dispatch: Dispatch, template: SiteJob) -> None:
+    def __init__(
+        self,
+        near: Boards,
+        pools: Mapping[str, str],
+        dispatch: Dispatch,
+        template: SiteJob,
+        release: Optional[Release] = None,
+    ) -> None:
         self._near, self._pools, self._dispatch, self._template = near, dict(pools), dispatch, template
+        self._release = release
         self._lock = threading.Lock()
         self._waiting: dict[str, list[_Order]] = {}
 
-    def look(self, name: str) -> Seen:
+    def look(self, name: str, tell: Tell) -> Seen:
         if name not in self._pools:
-            return self._near.look(name)
-        found = self._ask(name, LOOK, "", lambda event: None)
-        return Seen(found["current"], found["previous"])
+            return self._near.look(name, tell)
+        return outcomes.looked(self._ask(name, LOOK, "", tell), name)
 
     def deliver(self, name: str, tell: Tell) -> DeviceReport:
         if name not in self._pools:
             return self._near.deliver(name, tell)
-        from jetlane.remote.delivery import DeviceReport
-
-        return DeviceReport(**self._ask(name, DELIVER, self._template.release, tell))
+        assert self._release is not None
+        said = self._ask(name, DELIVER, self._template.release, tell)
+        return outcomes.delivered(said, name, self._release, str(self._template.options.get("precision", "fp32")))
 
     def check(self, name: str, tell: Tell) -> None:
         if name not in self._pools:
@@ -137,7 +154,7 @@ class SiteBoards:
             while True:
                 tell({"event": "heartbeat", "note": f"at the site of {pool}"})
                 try:
-                    return _settled(name, order.outcome.result(BEAT))
+                    return outcomes.settled(order.outcome.result(BEAT), name)
                 except NotYet:
                     continue
         finally:
@@ -174,13 +191,6 @@ def _unheard(name: str, pool: str) -> dict[str, Any]:
     why = f"a run on the work pool {pool} ended without a word about it"
     remedy = "look at the run in Prefect; what was done on the device is kept"
     return {"error": {"what": f"{name}: what became of it is not known", "why": why, "remedy": remedy, "kind": "cut"}}
-
-
-def _settled(name: str, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
-    error = outcome.get("error")
-    if error:
-        raise AgentFailure(error["what"], error["why"], error["remedy"], error["kind"])
-    return dict(outcome["result"])
 
 
 def travelling(inventory: Path, devices: Iterable[Device]) -> tuple[str, dict[str, str]]:
@@ -227,11 +237,9 @@ def on_one(job: SiteJob, device: Device, release: Optional[Path], tell: Tell) ->
 
 def _done(boards: SshBoards, job: SiteJob, name: str, tell: Tell) -> dict[str, Any]:
     if job.operation == LOOK:
-        return asdict(boards.look(name))
+        return asdict(boards.look(name, tell))
     if job.operation == DELIVER:
-        report = boards.deliver(name, tell)
-        report.detections = []  # one device's pictures are enough for a report, and that one is near
-        return asdict(report)
+        return asdict(boards.deliver(name, tell))
     if job.operation == CHECK:
         boards.check(name, tell)
     else:

@@ -10,18 +10,29 @@ from typing import Any, Optional
 from jetlane.remote.fleet.observer import Progress
 from jetlane.remote.fleet.state import BUILDING, SHIPPING, VERIFYING
 
+#: Stages in which a board switches: it is given so many seconds to come to the end of that, before it is left to it.
+_SWITCHING, _GRACE = ("activate", "rollback"), 10.0
 _STAGES = {"ship": SHIPPING, "build": BUILDING, "verify": VERIFYING}
 
 
 class Interrupted(Exception):
-    """The work on a board was given up between two steps; the board goes on with what it runs."""
+    """The work on a board was given up.
+
+    Attributes:
+        switching: The board was at a switch, and nobody knows which of the two releases it runs now; else it goes on
+            with what it ran.
+    """
+
+    def __init__(self, device: str, stage: str) -> None:
+        super().__init__(f"{device}: given up at {stage or 'the beginning'}")
+        self.switching = stage in _SWITCHING
 
 
 class Teller:
     """The ``tell`` of one piece of work on one board.
 
     Args:
-        interrupt: When set, the work ends at the next word of the board, unless that is switching already.
+        interrupt: When set, the work ends: at once, or, while the board is switching, a little later.
         on_stage: Called with the device and its new state.
         watch: Gets the progress.
     """
@@ -37,6 +48,7 @@ class Teller:
         self._rollout, self._device = rollout, device
         self._interrupt, self._on_stage, self._watch = interrupt, on_stage, watch
         self._stage, self._since = "", time.monotonic()
+        self._interrupted: Optional[float] = None
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         kind = event.get("event")
@@ -51,9 +63,18 @@ class Teller:
             if kind in ("progress", "heartbeat"):
                 self._say(event.get("done"), event.get("total"), str(event.get("note") or event.get("step") or ""))
 
+    def given_up(self) -> Optional[Exception]:
+        """Why the work is to end now; None while it goes on."""
+        if not self._interrupt.is_set():
+            return None
+        self._interrupted = self._interrupted or time.monotonic()
+        if self._stage in _SWITCHING and time.monotonic() < self._interrupted + _GRACE:
+            return None
+        return Interrupted(self._device, self._stage)
+
     def _refuse(self, stage: str) -> None:
-        if self._interrupt.is_set() and stage not in ("activate", "rollback"):
-            raise Interrupted(f"{self._device}: stopped at {stage}")
+        if self._interrupt.is_set() and stage not in _SWITCHING:
+            raise Interrupted(self._device, stage)
 
     def _say(self, done: Optional[float] = None, total: Optional[float] = None, note: str = "") -> None:
         unit = "bytes" if self._stage == "ship" else ""

@@ -25,8 +25,8 @@ MOST_FILES = 10_000
 #: Detections in one image: keepTopK of every model that was ever seen is 100.
 MOST_DETECTIONS = 5_000
 
-#: Kinds of error that the agent knows; the workstation acts on some of them. What it finds out itself - ``unreachable``,
-#: ``host_key``, ``auth``, ``protocol`` - is not a board's to say.
+#: Kinds of error that the agent knows; the workstation acts on some of them. What the workstation finds out itself
+#: (``unreachable``, ``host_key``, ``auth``, ``protocol``, ``deadline``) is not a board's to say.
 Kind = Literal[
     "absent",
     "agent",

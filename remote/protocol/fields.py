@@ -65,7 +65,7 @@ Lines = Annotated[str, BeforeValidator(_lines)]
 #: The agent's own words for steps and kinds.
 Word = Annotated[str, StringConstraints(pattern=r"\A[a-z][a-z0-9_-]{0,31}\z")]
 ReleaseId = Annotated[str, AfterValidator(_release)]
-EngineKey = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{16,64}\z")]
+EngineKey = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"\ASHA256:[A-Za-z0-9+/]{43}\z")]
 Road = Annotated[str, AfterValidator(_road)]

@@ -75,8 +75,8 @@ class Conditions(Said):
     power_mode: Optional[PowerMode] = None
     gpu_clock: Optional[Clock] = None
     cpu_clock: Optional[Clock] = None
-    temperatures: Annotated[dict[Text, Number], Field(max_length=256)] = {}
-    memory: Annotated[dict[Text, Count], Field(max_length=64)] = {}
+    temperatures: Annotated[dict[Text, Number], Field(max_length=256, default_factory=dict)]
+    memory: Annotated[dict[Text, Count], Field(max_length=64, default_factory=dict)]
 
 
 class Facts(Said):

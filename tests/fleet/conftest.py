@@ -88,7 +88,7 @@ class FakeBoards:
             raise DeviceError(f"{name}: no SSH connection", "it is off", "switch it on", "unreachable")
         return board
 
-    def look(self, name: str) -> Seen:
+    def look(self, name: str, tell: Tell) -> Seen:
         board = self._reach(name)
         return Seen(board.current, board.previous)
 

@@ -1,0 +1,163 @@
+"""What a site's worker says of a device, through the store: checked as what a device itself says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from jetlane.remote.delivery import DeviceReport
+from jetlane.remote.fleet.boards import Seen
+from jetlane.remote.judgement import judged, sample_names
+from jetlane.remote.protocol.events import Kind
+from jetlane.remote.protocol.fields import (
+    Count,
+    EngineKey,
+    Fingerprint,
+    Lines,
+    Number,
+    Precision,
+    ReleaseId,
+    Road,
+    Said,
+    Text,
+    Word,
+)
+from jetlane.remote.protocol.results import Conditions, Facts
+from jetlane.remote.release import Release
+from jetlane.remote.ssh import AgentFailure
+from jetlane.specs.errors import BoardError
+from jetlane.specs.text import harmless
+
+#: What a worker finds out itself, beside what agents say.
+_KINDS = (*get_args(Kind), "unreachable", "host_key", "auth", "python", "protocol", "deadline")
+
+
+def _kind(given: str) -> str:
+    if given not in _KINDS:
+        raise ValueError("not a kind of failure")
+    return given
+
+
+class _Failure(Said):
+    what: Lines
+    why: Lines
+    remedy: Lines
+    kind: Annotated[str, AfterValidator(_kind)]
+
+
+class _Looked(Said):
+    current: Optional[ReleaseId]
+    previous: Optional[ReleaseId]
+
+
+class _Agreement(BaseModel):
+    """Of a report's agreement, what the device alone can know; the rest is judged here."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+    road: Road
+    precision: Precision
+    latency: Annotated[dict[Word, Number], Field(max_length=32)]
+    conditions: Conditions
+    peak_memory: Count
+
+
+class _Sample(Said):
+    file: Text
+    boxes: list[Annotated[list[Number], Field(min_length=4, max_length=4)]]
+    labels: list[Count]
+    scores: list[Number]
+
+
+class _Report(Said):
+    name: Text
+    host: Text
+    release: ReleaseId
+    state: Literal["active", "unchanged"]
+    previous: Optional[ReleaseId]
+    road: Road
+    board: Facts
+    engine: EngineKey
+    bytes_sent: Count
+    seconds: Annotated[dict[Word, Number], Field(max_length=16)]
+    skipped: Annotated[list[Text], Field(max_length=32)]
+    signed: Optional[Fingerprint]
+    removed: Annotated[list[ReleaseId], Field(max_length=1000)]
+    notes: Annotated[list[Text], Field(max_length=32)]
+    agreement: _Agreement
+    detections: Annotated[list[_Sample], Field(max_length=1000)]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def settled(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
+    """The result in an outcome of ``sites.on_one``.
+
+    Raises:
+        AgentFailure: The work failed, and why.
+        BoardError: It is no outcome.
+    """
+    error, result = outcome.get("error"), outcome.get("result")
+    if error:
+        failure = _read(_Failure, error, device)
+        raise AgentFailure(failure.what, failure.why, failure.remedy, failure.kind)
+    if not isinstance(result, dict):
+        raise _wrong(device, "it has neither a result nor an error")
+    return result
+
+
+def looked(result: Mapping[str, Any], device: str) -> Seen:
+    """What a worker saw on a device."""
+    found = _read(_Looked, result, device)
+    return Seen(found.current, found.previous)
+
+
+def delivered(result: Mapping[str, Any], device: str, release: Release, precision: str) -> DeviceReport:
+    """A delivery at a site; its detections are compared here.
+
+    Raises:
+        AgentFailure: The device does not find what this workstation found; kind ``disagreement``.
+        BoardError: It is no report of that delivery.
+    """
+    report = _read(_Report, result, device)
+    if (report.name, report.release, report.agreement.precision) != (device, release.id, precision):
+        raise _wrong(device, f"it is of {report.name} and {report.release} in {report.agreement.precision}")
+    if report.signed not in (None, release.signed_by):
+        raise _wrong(device, f"{release.id} is signed by {release.signed_by}, not {report.signed}")
+    samples = [sample.model_dump() for sample in report.detections]
+    for sample in samples:
+        if not len(sample["boxes"]) == len(sample["labels"]) == len(sample["scores"]):
+            raise _wrong(device, "boxes, labels and scores differ in number")
+    found = judged(release, samples, precision)
+    if not found["agreed"]:
+        raise AgentFailure(
+            f"{device}: the engine of release {release.id} does not find on this board what the workstation found",
+            f"{found['matched']} detections matched, {found['missing']} were not found, {found['surplus']} were found "
+            f"in addition, in {len(samples)} of {len(sample_names(release))} samples",
+            "the site's worker says that they agree: see that it runs the same version of jetlane",
+            "disagreement",
+        )
+    values = report.model_dump(exclude={"agreement", "detections"})
+    made = DeviceReport(**{**values, "board": report.board.model_dump(exclude_unset=True)})
+    made.take_verification(found, report.agreement.model_dump(exclude_unset=True))
+    made.detections = []  # one device's pictures are enough for a report, and that one is near
+    return made
+
+
+def _read(model: type[_Model], given: Any, device: str) -> _Model:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _wrong(device, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _wrong(device: str, why: Union[str, Exception]) -> BoardError:
+    return BoardError(
+        f"{device}: its site's worker does not say what became of it",
+        harmless(why),
+        "see that the worker runs this version of jetlane, and who else can write into the store",
+    )
