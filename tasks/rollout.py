@@ -134,7 +134,8 @@ def roll_out(
         names = failed_before(ledger, whole.id, [device.name for device in devices])
         devices = [device for device in devices if device.name in names]
     options = options_of(build)
-    rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=options))
+    engine_options = {name: value for name, value in options.items() if name != "time_limit"}  # shapes no engine
+    rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
     near = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
