@@ -19,8 +19,11 @@ def quiet_prefect(debug: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
 
 
-def run_spec(spec: RunSpec, *, force: bool = False, debug: bool = False) -> dict[str, Any]:
+def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug: bool = False) -> dict[str, Any]:
     """``retrain-and-deploy`` for a spec whose paths are absolute; returns what the flow returns.
+
+    Args:
+        verify: Hash all that is found in the workspace, whenever that was done last.
 
     Raises:
         JetlaneError: Whatever stopped it.
@@ -30,7 +33,7 @@ def run_spec(spec: RunSpec, *, force: bool = False, debug: bool = False) -> dict
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 
         api.wait()
-        return retrain_and_deploy(**parameters(spec), force=force)
+        return retrain_and_deploy(**parameters(spec), force=force, verify_all=verify)
 
 
 def parameters(spec: RunSpec) -> dict[str, Any]:
