@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetlane.flows.server import PrefectApi
+from jetlane.specs.errors import JetlaneError
+from jetlane.specs.local_files import NO_ROOM, free_at, unwritable
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
+
+#: Bytes: a disk with less is full for a database.
+_LITTLE = 1 << 20
 
 
 def quiet_prefect(debug: bool) -> None:
@@ -29,11 +37,26 @@ def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug:
         JetlaneError: Whatever stopped it.
     """
     quiet_prefect(debug)
-    with PrefectApi(Path(spec.workspace)) as api:
+    with _told_of_a_full_disk(Path(spec.workspace)), PrefectApi(Path(spec.workspace)) as api:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 
         api.wait()
         return retrain_and_deploy(**parameters(spec), force=force, verify_all=verify)
+
+
+@contextmanager
+def _told_of_a_full_disk(workspace: Path) -> Iterator[None]:
+    """On a full disk Prefect's server fails in ways of its own, and the client with it: that is not what is told."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in NO_ROOM
+        elsewhere = isinstance(error, JetlaneError) and type(error) is not JetlaneError
+        if elsewhere or not (full or free_at(workspace) < _LITTLE):
+            raise
+        raise unwritable(
+            workspace, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"the workspace {workspace}"
+        ) from error
 
 
 def parameters(spec: RunSpec) -> dict[str, Any]:

@@ -81,16 +81,19 @@ def read_json(path: Path) -> Any:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             data = file.read(_MOST_JSON + 1)
-        return json.loads(data) if len(data) <= _MOST_JSON else None
+        return json.loads(data.decode("utf-8")) if len(data) <= _MOST_JSON else None
     except (OSError, ValueError, RecursionError):
         return None
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Path]:
+def locked(path: Path, lock_file: Optional[Path] = None) -> Iterator[Path]:
     """Hold the right to change a file that is read, changed and written again; its folder is made when missing.
 
-    The lock is a hidden file beside it, and frees itself when its process dies, however it dies.
+    The lock frees itself when its process dies, however it dies.
+
+    Args:
+        lock_file: What stands for the right; a hidden file beside ``path`` unless given.
 
     Yields:
         The file itself, where ``path`` is a link to it.
@@ -103,7 +106,7 @@ def locked(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     with in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        lock = FileLock(lock_file or path.with_name(f".{path.name}.lock"))
         try:
             lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
         except Timeout:
@@ -192,6 +195,15 @@ def room_at(place: Path) -> str:
         return f"no more files can be made on the disk of {place}"
     free, whole = (_size(blocks * disk.f_frsize) for blocks in (disk.f_bavail, disk.f_blocks))
     return f"{free} free of {whole} on the disk of {place}"
+
+
+def free_at(place: Path) -> int:
+    """Bytes that may still be written on the disk of a place; 0 where no more files can be made."""
+    try:
+        disk = os.statvfs(_nearest(place))
+    except OSError:
+        return 0
+    return 0 if disk.f_files and not disk.f_favail else disk.f_bavail * disk.f_frsize
 
 
 def _size(count: int) -> str:
