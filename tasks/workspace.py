@@ -145,9 +145,7 @@ class Workspace:
                     self._put_aside(name, final, found.damage, keep=resumable)
                 return self._made(final, recipe, inputs, make, resumable)
             if found.adopted:
-                self._tell(
-                    f"{name}: an earlier version of jetlane made it; taken over, its files are hashed from now on"
-                )
+                self._tell(f"{name}: taken over from an earlier version of jetlane; its files are hashed from now on")
             return StepResult(name, key, final, found.outputs, found.manifest["facts"], True, found.manifest["seconds"])
 
     def _made(

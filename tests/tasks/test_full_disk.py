@@ -17,9 +17,11 @@ import paramiko
 import pytest
 
 from jetlane.remote import host_keys, probes, virtual
+from jetlane.remote.agent.keys import FILES
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.signing import new_key, project_key
 from jetlane.specs.errors import JetlaneError, WorkspaceError
+from jetlane.specs.local_files import read_json
 from jetlane.tasks.baseline import Measured
 from jetlane.tasks.data.records import read_records, write_records
 from jetlane.tasks.gate import read_live, remember_measured
@@ -82,11 +84,8 @@ def live(root: Path) -> Any:
 
 
 def boards(root: Path) -> Any:
-    from jetlane.remote.agent import keys
-    from jetlane.remote.agent.store import Store
-
     virtual._make_boards(root / "virtual", ["one"], b"\x01" * 32)
-    return keys.enrolled(Store(str(root / "virtual" / "one" / "home" / "jetlane")))
+    return [read_json(root / "virtual" / "one" / "home" / "jetlane" / name)["keys"] for name in FILES]
 
 
 OPERATIONS = [step, serial, renewal, probe, key, another_key, pin, live, boards]
@@ -159,7 +158,7 @@ def test_a_disk_that_fills_at_any_point_is_told_in_words(
 def test_virtual_jetsons_come_up_or_say_why_not(tmp_path: Path, disks: ModuleType) -> None:
     with disks.mounted(tmp_path / "disk", "400k") as disk:
         failures = 0
-        for leave in range(0, 8 * 4096, 4096):
+        for leave in (0, 8192, 5 * 4096):
             folder = disk / str(leave)
             folder.mkdir()
             disks.fill(disk, leave)
@@ -205,7 +204,7 @@ GARBAGE = [
     b'{"given": 3}',
     b"7",
 ]
-FILES = {
+DAMAGED = {
     "serials/cats.json": serial,
     "probes.json": probe,
     "live/cats.json": live,
@@ -215,10 +214,10 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", DAMAGED)
 @pytest.mark.parametrize("content", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_damaged_file_is_made_again(tmp_path: Path, name: str, content: bytes) -> None:
-    root, operation = prepared(tmp_path), FILES[name]
+    root, operation = prepared(tmp_path), DAMAGED[name]
     (root / "virtual").mkdir()
     expected = operation(root)
     for path in root.glob("steps/step/*/manifest.json") if name == "step" else [root / name]:
