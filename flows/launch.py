@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from jetlane.flows.server import PrefectApi
 from jetlane.specs.errors import JetlaneError
-from jetlane.specs.local_files import NO_ROOM, free_at, unwritable
+from jetlane.specs.local_files import refuse_full
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
-
-#: Bytes: a disk with less is full for a database.
-_LITTLE = 1 << 20
 
 
 def quiet_prefect(debug: bool) -> None:
@@ -50,13 +46,9 @@ def _told_of_a_full_disk(workspace: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in NO_ROOM
-        elsewhere = isinstance(error, JetlaneError) and type(error) is not JetlaneError
-        if elsewhere or not (full or free_at(workspace) < _LITTLE):
-            raise
-        raise unwritable(
-            workspace, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"the workspace {workspace}"
-        ) from error
+        if not isinstance(error, JetlaneError) or type(error) is JetlaneError:  # else it says what happened
+            refuse_full(workspace, f"the workspace {workspace}", error)
+        raise
 
 
 def parameters(spec: RunSpec) -> dict[str, Any]:

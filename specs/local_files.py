@@ -22,6 +22,8 @@ from jetlane.specs.errors import WorkspaceError
 PRIVATE = 0o600
 #: There is no room, as several systems say it.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: Bytes: with less a disk is full for a database, or a program's log.
+_LITTLE = 1 << 20
 #: Larger JSON files are none of ours.
 _MOST_JSON = 64 << 20
 #: Seconds to wait for another process that changes the same file: that takes milliseconds.
@@ -197,13 +199,14 @@ def room_at(place: Path) -> str:
     return f"{free} free of {whole} on the disk of {place}"
 
 
-def free_at(place: Path) -> int:
-    """Bytes that may still be written on the disk of a place; 0 where no more files can be made."""
+def refuse_full(place: Path, name: str, cause: BaseException) -> None:
+    """Raise WorkspaceError where a disk has less than a mebibyte: then that is why another program failed there."""
     try:
         disk = os.statvfs(_nearest(place))
     except OSError:
-        return 0
-    return 0 if disk.f_files and not disk.f_favail else disk.f_bavail * disk.f_frsize
+        return
+    if (disk.f_files and not disk.f_favail) or disk.f_bavail * disk.f_frsize < _LITTLE:
+        raise unwritable(place, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), name) from cause
 
 
 def _size(count: int) -> str:

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.remote.agent.files import sync_folder
-from jetlane.specs.errors import WorkspaceError
-from jetlane.specs.local_files import NO_ROOM, private_folder, unwritable, write_atomic
+from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
+from jetlane.specs.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
 from jetlane.tasks import outputs
 from jetlane.tasks.digests import Changed, Digest, Seen, canonical_json, confirmed, digest_of, sha256_file
 from jetlane.tasks.outputs import MANIFEST, DamagedOutput, StepResult
@@ -176,6 +176,8 @@ class Workspace:
             _remove(part)
             raise
         if failure is not None:
+            if isinstance(failure, TrainingError) or not isinstance(failure, JetlaneError):
+                refuse_full(self.root, f"the workspace {self.root}", failure)
             raise failure
         for path in part.rglob("*"):
             if path.is_dir() and not path.is_symlink():
