@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Optional
 
 import click
 
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.local_files import NO_ROOM, unwritable
 
 #: Command -> module and attribute that hold it. Groups are listed like commands.
 COMMANDS = {
@@ -104,6 +106,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     except JetlaneError as error:
         _explain(error, debug)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _explain(unwritable(Path(str(error.filename or Path.cwd())), error), debug)
+        sys.exit(1)
     except ImportError as error:
         _explain_import(error, debug)
         sys.exit(1)

@@ -6,12 +6,12 @@ The mask is ``((crc >> 15) | (crc << 17)) + 0xa282ead8`` modulo 2**32 (tensorflo
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jetlane.specs.errors import DatasetError
+from jetlane.specs.local_files import atomic_file
 
 _GZIP = b"\x1f\x8b"
 _LFS = b"version https://git-lfs"
@@ -24,17 +24,10 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> int:
         The number of records.
     """
     count = 0
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            for payload in payloads:
-                file.write(frame(payload))
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        for payload in payloads:
+            file.write(frame(payload))
+            count += 1
     return count
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Union
 
 from jetlane.specs.errors import ConversionError
+from jetlane.specs.local_files import atomic_file
 from jetlane.tasks.uff.model import Uff
 from jetlane.tasks.uff.schema import message_class
 
@@ -58,10 +58,5 @@ def uff_to_bytes(uff: Uff) -> bytes:
 
 def write_uff(uff: Uff, path: Union[str, Path]) -> None:
     """Write a ``.uff`` file, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with atomic_file(Path(path)) as file:
         file.write(uff_to_bytes(uff))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
