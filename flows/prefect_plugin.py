@@ -9,6 +9,7 @@ sent.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Optional
 
@@ -30,4 +31,6 @@ def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     known = local_server(ctx.api_url)
-    return SetupResult(env=known) if known else None
+    # Not by the result: `prefect plugins diagnose` prints that, and takes an authentication string for no secret.
+    os.environ.update(known)
+    return SetupResult(env={"PREFECT_API_URL": known["PREFECT_API_URL"]}) if known else None

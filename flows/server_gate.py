@@ -2,8 +2,8 @@
 
 Prefect asks for the login; what it cannot do is told here. A page whose name was made to lead to this machine (DNS
 rebinding) sends that name as Host; a page of another site sends its Origin, and could make a browser send requests and
-open websockets; a page that frames the UI could have a logged-in person click in it. And the UI's own pages send
-nothing to others: they would tell a maker of statistics what is looked at.
+open websockets; a page that frames the UI could have a logged-in person click in it. And the UI's own scripts
+connect to nobody else: they would tell a maker of statistics what is looked at.
 """
 
 from __future__ import annotations

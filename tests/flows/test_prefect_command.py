@@ -71,8 +71,20 @@ def test_the_literal_command(project: Path) -> None:
     artifacts = {artifact["key"]: artifact["data"] for artifact in answer}
     assert artifacts["train-progress"] == 100.0
     assert "report.html" in artifacts["report"]
+    for path in project.rglob("*"):
+        if path.is_file() and path != state.login_file:
+            assert state.login and state.login.encode() not in path.read_bytes(), f"the login is in {path}"
     worker = state.process("worker")
     assert worker and os.readlink(f"/proc/{worker.pid}/cwd") != str(project)
+
+
+@pytest.mark.prefect
+def test_what_prefect_prints_of_its_plugins_and_settings_holds_no_login(project: Path) -> None:
+    login = UpState(project / ".jetlane/up").login
+    for words in (("plugins", "diagnose"), ("config", "view"), ("config", "view", "--show-sources")):
+        done = command("prefect", *words, cwd=project)
+        assert done.returncode == 0 and login and login not in done.stdout + done.stderr, done.stdout
+    assert "jetlane" in command("prefect", "plugins", "diagnose", cwd=project).stdout
 
 
 @pytest.mark.prefect
