@@ -20,13 +20,10 @@ _POLL = 1.0
 
 def known_server() -> Optional[type[PrefectSites]]:
     """``PrefectSites`` where PREFECT_API_URL names a Prefect server, or `jetlane up` started one in this folder."""
-    from jetlane.flows.spec_arguments import running_server
+    from jetlane.flows.up_state import local_server
 
-    url = os.environ.get("PREFECT_API_URL") or running_server()
-    if url is None:
-        return None
-    os.environ["PREFECT_API_URL"] = url
-    return PrefectSites
+    os.environ.update(local_server(os.environ.get("PREFECT_API_URL")))
+    return PrefectSites if os.environ.get("PREFECT_API_URL") else None
 
 
 class NoWorker(DeviceError):
