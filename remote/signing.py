@@ -22,10 +22,17 @@ from typing import TYPE_CHECKING, Optional
 from jetlane.remote.agent import keys, trust
 from jetlane.remote.agent.files import sync_folder
 from jetlane.specs.errors import WorkspaceError
+from jetlane.specs.files import MIB, FileKind, read_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+_FILE = FileKind(
+    "a signing key",
+    MIB,
+    lambda what, why, remedy: WorkspaceError("the signing key cannot be used", f"{what} {why}".strip(), remedy),
+    "name a private key file, as `signing_key` in the spec",
+)
 FOLDER = "keys"
 NAME = "signing_key"
 
@@ -98,11 +105,8 @@ def read_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
     path = Path(path)
-    try:
-        content = path.read_bytes()
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise _unusable(path, str(error), "name a file that is there, as `signing_key` in the spec") from error
+    content = read_bytes(path, _FILE)
+    mode = path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _unusable(path, f"others may read it (mode {mode & 0o777:o})", f"chmod 600 {path}")
     load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in content else load_pem_private_key

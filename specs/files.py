@@ -59,7 +59,8 @@ def read_bytes(path: Path, kind: FileKind) -> bytes:
     except FileNotFoundError:
         raise kind.error(f"{path}: no such file", "", "check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a path with NUL or half a character
-        raise kind.error(f"{path} cannot be read", getattr(error, "strerror", None) or str(error), kind.remedy) from None
+        why = getattr(error, "strerror", None) or str(error)
+        raise kind.error(f"{path} cannot be read", why, kind.remedy) from None
     if len(data) > status.st_size:
         why = "it grew while it was read, or the kernel makes it up (/proc)"
         raise kind.error(f"{path} is no plain file", why, "make a copy, and name that")

@@ -37,7 +37,8 @@ FolderPath = Annotated[str, Field(min_length=1), PathKind("folder")]
 CheckpointPath = Annotated[str, Field(min_length=1), PathKind("checkpoint")]
 NewPath = Annotated[str, Field(min_length=1), PathKind("new")]
 Program = Annotated[str, Field(min_length=1), PathKind("program")]
-FileGlobs = Annotated[list[Annotated[str, Field(min_length=1), PathKind("glob")]], Field(min_length=1, max_length=10_000)]
+_Glob = Annotated[str, Field(min_length=1), PathKind("glob")]
+FileGlobs = Annotated[list[_Glob], Field(min_length=1, max_length=10_000)]
 
 
 @dataclass(frozen=True)

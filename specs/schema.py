@@ -33,7 +33,6 @@ ComputeCapability = Annotated[
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
-Commands = Annotated[list[Argv], Field(max_length=100)]
 #: Characters of a path, a URL; of an argument, which may be a script of several lines.
 _LINE, _ARGUMENT = 4096, 65536
 
@@ -41,9 +40,7 @@ _LINE, _ARGUMENT = 4096, 65536
 class Section(BaseModel):
     """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number)."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, protected_namespaces=(), allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     @field_validator("*", mode="after")
     @classmethod
@@ -63,7 +60,7 @@ def _refuse_unfit(text: str, most: int, lines: bool) -> None:
     if len(text) > most:
         message = f"a text of {len(text):,} characters; at most {most:,} are allowed"
     elif not is_harmless(text, lines):
-        message = f"the text {text[:200]!r} holds a control character, a mark of direction or half a character; take it out"
+        message = f"{text[:200]!r} holds a control character, a mark of direction or half a character; take it out"
     else:
         return
     raise PydanticCustomError("unfit_text", "{message}", {"message": message})
@@ -197,10 +194,10 @@ class Build(Section):
     timing_cache: bool = Field(
         default=True, description="keep TensorRT's measurements on the board, to shorten the next build"
     )
-    before: Commands = Field(
+    before: list[Argv] = Field(
         default=[], description="commands before a build, such as stopping what needs the board's memory"
     )
-    after: Commands = Field(default=[], description="commands after it, however it ended")
+    after: list[Argv] = Field(default=[], description="commands after it, however it ended")
 
 
 class Preflight(Section):
@@ -247,8 +244,8 @@ class Health(Section):
 class Activate(Section):
     """What a board does around the switch to the release; its owner's config.json there has the last word."""
 
-    before: Commands = Field(default=[], description="commands before the switch, such as stopping a service")
-    after: Commands = Field(default=[], description="commands after it, such as starting the service")
+    before: list[Argv] = Field(default=[], description="commands before the switch, such as stopping a service")
+    after: list[Argv] = Field(default=[], description="commands after it, such as starting the service")
     health: Health = Health()
 
 

@@ -47,7 +47,7 @@ def is_harmless(text: str, lines: bool = False) -> bool:
 
 
 def _shown(character: str, lines: bool) -> str:
-    if lines and character in "\n\t" or character in _NEEDED:
+    if (lines and character in "\n\t") or character in _NEEDED:
         return character
     if unicodedata.category(character) not in _ESCAPED:
         return character

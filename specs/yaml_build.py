@@ -7,7 +7,7 @@ what is built is counted, not what is written.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
@@ -25,6 +25,7 @@ MOST_CHARACTERS = 16 << 20
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = ("str", "int", "float", "bool", "null")
 Mark = tuple[int, int]
+Maker = Callable[[str], Any]
 Location = tuple[Union[str, int], ...]
 
 
@@ -70,18 +71,19 @@ class Built:
     texts: dict[Location, str] = field(default_factory=dict)
 
 
-def build(events: Iterator[yaml.Event], tags: Any = None) -> Built:
+def build(events: Iterator[yaml.Event], tags: Mapping[str, Maker], word: Maker) -> Built:
     """Build one document.
 
     Args:
-        tags: Application tags that are known: ``!vault`` -> function of the text.
+        tags: Application tags that are known: ``!vault`` -> what makes a value of the word behind it.
+        word: Makes a value of a word without quotes and tags; a ValueError of it says why it cannot be used.
 
     Raises:
         Refused: It is too deep or too large, has a circle, a key twice, a tag, a number out of range, half a character,
             a key that is no word, or a second document.
         yaml.YAMLError: It is not YAML.
     """
-    composer = _Composer(events, tags or {})
+    composer = _Composer(events, tags, word)
     top = composer.document()
     built = Built(values={(): (1, 1)})
     if top is not None:
@@ -90,14 +92,15 @@ def build(events: Iterator[yaml.Event], tags: Any = None) -> Built:
 
 
 def _mark(event: yaml.Event) -> Mark:
+    assert event.start_mark is not None
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 class _Composer:
     """Events -> nodes, as they are written."""
 
-    def __init__(self, events: Iterator[yaml.Event], tags: Any) -> None:
-        self._events, self._tags = events, tags
+    def __init__(self, events: Iterator[yaml.Event], tags: Mapping[str, Maker], word: Maker) -> None:
+        self._events, self._tags, self._word = events, tags, word
         self._anchors: dict[str, _Node] = {}
         self._count = 0
 
@@ -118,7 +121,7 @@ class _Composer:
         if self._count > MOST_VALUES:
             raise Refused(mark, f"the file holds more than {MOST_VALUES:,} keys and values", "", "divide it")
         if isinstance(event, yaml.AliasEvent):
-            return self._named(event.anchor, mark)
+            return self._named(event.anchor or "", mark)
         node = _Node(mark)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
@@ -126,7 +129,7 @@ class _Composer:
         node.open = True
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, node)
-        else:
+        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             if depth >= DEEPEST:
                 raise Refused(mark, f"lists and mappings stand in each other more than {DEEPEST} levels deep")
             self._collection(event, node, depth + 1)
@@ -142,10 +145,12 @@ class _Composer:
             raise Refused(mark, f"the alias *{anchor} is a circle", f"it stands inside of what it names ({place})")
         return node
 
-    def _collection(self, event: yaml.Event, node: _Node, depth: int) -> None:
-        is_mapping = isinstance(event, yaml.MappingStartEvent)
-        if event.tag not in (None, "!", _CORE + ("map" if is_mapping else "seq")):
-            raise self._unknown(event.tag, node.mark)
+    def _collection(
+        self, start: Union[yaml.MappingStartEvent, yaml.SequenceStartEvent], node: _Node, depth: int
+    ) -> None:
+        is_mapping = isinstance(start, yaml.MappingStartEvent)
+        if start.tag not in (None, "!", _CORE + ("map" if is_mapping else "seq")):
+            raise self._unknown(str(start.tag), node.mark)
         node.pairs, node.items = ([], None) if is_mapping else (None, [])
         while not isinstance(event := next(self._events), (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             inner = self._node(event, depth)
@@ -166,7 +171,7 @@ class _Composer:
         node.plain = tag is None and event.implicit[0]
         try:
             if node.plain:
-                node.value = yaml_scalars.plain(text)
+                node.value = self._word(text)
             elif tag in (None, "!"):
                 node.value = text
             elif tag in self._tags:
@@ -231,7 +236,7 @@ class _Expander:
         for source in sources:
             self._counted(source, depth + 1)
             if source.pairs is None:
-                raise Refused(source.mark, "`<<` takes over what is no mapping", "", "name a mapping, or a list of them")
+                raise Refused(source.mark, "`<<` takes over what is no mapping", "", "name a mapping")
         return sources
 
     def _counted(self, node: _Node, depth: int) -> None:

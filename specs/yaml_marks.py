@@ -13,6 +13,7 @@ import yaml
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import MIB, FileKind, position, read_text
 from jetlane.specs.yaml_build import Location, Mark, Refused, build
+from jetlane.specs.yaml_scalars import plain
 
 __all__ = ["YAML", "Location", "MarkedYaml", "parse", "read"]
 
@@ -69,12 +70,18 @@ def read(path: Path) -> MarkedYaml:
     return parse(read_text(path, YAML), path)
 
 
-def parse(text: str, path: Path, tags: Optional[Mapping[str, Callable[[str], Any]]] = None) -> MarkedYaml:
+def parse(
+    text: str,
+    path: Path,
+    tags: Optional[Mapping[str, Callable[[str], Any]]] = None,
+    word: Callable[[str], Any] = plain,
+) -> MarkedYaml:
     """Parse YAML.
 
     Args:
         path: Named in errors.
         tags: Tags of its own that the text may use on words, and what makes a value of such a word.
+        word: Makes a value of a word without quotes and tags.
 
     Raises:
         SpecError: It is not YAML, names a key twice, or goes beyond ``jetlane.specs.yaml_build``'s bounds; with line
@@ -89,7 +96,7 @@ def parse(text: str, path: Path, tags: Optional[Mapping[str, Callable[[str], Any
         raise SpecError(f"{path} has more than {_MOST_DIRECTIVES} lines that begin with %", "", "a spec needs none")
     loader = _Parser(text)
     try:
-        built = build(_events(loader), tags)
+        built = build(_events(loader), tags or {}, word)
     except Refused as error:
         where = "{}:{}:{}".format(path, *error.mark)
         raise SpecError(error.what, error.why, error.remedy, where) from None

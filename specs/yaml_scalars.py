@@ -60,7 +60,7 @@ def tagged(kind: str, text: str) -> Scalar:
     return value
 
 
-def _number(text: str) -> Union[None, int, float]:
+def _number(text: str) -> Union[int, float, None]:
     if text[0] not in "-+.0123456789":
         return None
     if _NOT_FINITE.match(text):

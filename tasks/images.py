@@ -120,7 +120,7 @@ def _picture(path: Path) -> np.ndarray[Any, Any]:
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} is no image that can be read", str(error), "mend verify.images") from error
 
 

@@ -34,6 +34,7 @@ _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     ">=": lambda a, b: a >= b,
 }
 _VERSIONS = ("jetpack", "tensorrt", "cuda")
+_DEEPEST = 64
 _OWN = ("name", "tag", "group")
 
 Test = Callable[[Device], bool]
@@ -58,7 +59,7 @@ class _Parser:
     def __init__(self, inventory: Inventory, expression: str, facts: Facts) -> None:
         self._inventory, self._expression, self._facts = inventory, expression, facts
         self._tokens = list(self._split())
-        self._next = 0
+        self._next = self._depth = 0
 
     def parse(self) -> Test:
         if not self._tokens:
@@ -117,11 +118,19 @@ class _Parser:
         return lambda device: all(test(device) for test in tests)
 
     def _negated(self) -> Test:
-        if self._take("not"):
-            test = self._negated()
-            return lambda device: not test(device)
+        negative = False
+        while self._take("not"):
+            negative = not negative
+        test = self._single()
+        return (lambda device: not test(device)) if negative else test
+
+    def _single(self) -> Test:
         if self._take("("):
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise self._refuse(f"more than {_DEEPEST} parentheses stand in each other", 0)
             test = self._either()
+            self._depth -= 1
             if not self._take(")"):
                 at = self._tokens[self._next].at if self._next < len(self._tokens) else len(self._expression)
                 raise self._refuse("a `)` is missing", at)
@@ -203,5 +212,5 @@ class _Parser:
 
 
 def _numbers(version: str) -> Optional[tuple[int, ...]]:
-    found = re.match(r"\d+(?:\.\d+)*", version)
+    found = re.match(r"\d{1,9}(?:\.\d{1,9})*(?!\d)", version)
     return tuple(int(part) for part in found.group().split(".")) if found else None

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import DerivationError, SpecError
+from jetlane.specs.files import MIB, FileKind, read_text
 
+_FILE = FileKind("a pipeline.config", MIB, SpecError, "is it the pipeline.config, a protobuf text file?")
 _DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
 
 #: Fields that left the protos but stand in configs of older times: (file, message, name, number, type).
@@ -78,13 +80,7 @@ def read(path: Path) -> PipelineConfig:
     Raises:
         SpecError: The file is missing, is not text, or has an unknown or malformed field (with line and column).
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise SpecError(f"cannot read {path}", error.strerror or str(error), "check the path") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{path} is not text", "a pipeline.config is a protobuf text file", "check the path") from None
-    return parse(text, path)
+    return parse(read_text(path, _FILE), path)
 
 
 def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
