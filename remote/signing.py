@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -27,12 +28,6 @@ from jetlane.specs.files import MIB, FileKind, read_bytes
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_FILE = FileKind(
-    "a signing key",
-    MIB,
-    lambda what, why, remedy: WorkspaceError("the signing key cannot be used", f"{what} {why}".strip(), remedy),
-    "name a private key file, as `signing_key` in the spec",
-)
 FOLDER = "keys"
 NAME = "signing_key"
 
@@ -105,7 +100,11 @@ def read_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
     path = Path(path)
-    content = read_bytes(path, _FILE)
+    remedy = "name a file that is there, as `signing_key` in the spec"
+    if not os.path.exists(path):
+        raise _unusable(path, os.strerror(errno.ENOENT), remedy)
+    kind = FileKind("a key", MIB, lambda what, why, to_do: _unusable(path, f"{what} {why}".strip(), to_do), remedy)
+    content = read_bytes(path, kind)
     mode = path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _unusable(path, f"others may read it (mode {mode & 0o777:o})", f"chmod 600 {path}")

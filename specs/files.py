@@ -17,6 +17,8 @@ from typing import Optional
 from jetlane.specs.errors import JetlaneError, SpecError
 
 MIB = 1 << 20
+#: Bytes of any file that is read whole; the largest ones are frozen graphs, 200 MB at most.
+LARGEST = 512 * MIB
 _OTHER_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO (a named pipe)"),
@@ -57,7 +59,7 @@ def read_bytes(path: Path, kind: FileKind) -> bytes:
             _refuse_others(path, status, kind)
             data = file.read(status.st_size + 1) or b""
     except FileNotFoundError:
-        raise kind.error(f"{path}: no such file", "", "check the path") from None
+        raise kind.error(f"cannot read {path}: no such file", "", "check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a path with NUL or half a character
         why = getattr(error, "strerror", None) or str(error)
         raise kind.error(f"{path} cannot be read", why, kind.remedy) from None
@@ -85,7 +87,7 @@ def decoded(data: bytes, path: Path, kind: FileKind) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig", "replace")
         raise kind.error(
-            f"{path}:{position(before)}: the byte 0x{data[error.start]:02x} is not UTF-8",
+            f"{path}:{position(before)}: this is not text in UTF-8: the byte 0x{data[error.start]:02x} stands here",
             f"{kind.name} is a text file in UTF-8",
             kind.remedy,
         ) from None

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Optional, Union, get_args
 from pydantic import BaseModel, Field
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import odd
+from jetlane.specs.files import LARGEST, odd
 
 #: Names of a folder that are looked through for one that was meant.
 _NEIGHBOURS = 1000
@@ -124,9 +124,12 @@ def refuse_relative(**named: Optional[str]) -> None:
 def missing(found: Found) -> Optional[str]:
     """What is wrong with an absolute path on this machine, or None."""
     path = found.text
-    if found.kind == "file" and not os.path.isfile(path):
-        other = odd(Path(path))
-        return f"{path} is {other}, not a file" if other else f"no such file: {path}{_nearby(Path(path))}"
+    if found.kind == "file":
+        other = odd(Path(path), LARGEST)
+        if other is not None:
+            return f"{path} is {other}, not a file of at most {LARGEST:,} bytes"
+        if not os.path.isfile(path):
+            return f"no such file: {path}{_nearby(Path(path))}"
     if found.kind == "folder" and not os.path.isdir(path):
         return f"no such folder: {path}"
     if found.kind == "checkpoint" and not os.path.isfile(f"{path}.index"):

@@ -118,7 +118,8 @@ def _last_words(file: Path) -> str:
     with open(file, "rb") as errors:
         lines = errors.read(MIB).decode("utf-8", "replace").splitlines()
     told = [line for line in lines if line.strip()]
-    return harmless(next((line for line in told if "ERROR" in line), told[-1] if told else ""))
+    reasons = [line for line in told if "Failed to parse" in line] or [line for line in told if "ERROR" in line]
+    return harmless(reasons[0] if reasons else told[-1] if told else "")
 
 
 def _refused(path: Path, why: str) -> SpecError:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Union
 
 from jetlane.specs.errors import ConversionError
-from jetlane.specs.files import MIB, FileKind, read_bytes
+from jetlane.specs.files import LARGEST, FileKind, read_bytes
 from jetlane.tasks.uff.model import Uff
 from jetlane.tasks.uff.schema import message_class
 
-_FILE = FileKind("a UFF file", 512 * MIB, ConversionError, "convert the frozen graph again")
+_FILE = FileKind("a UFF file", LARGEST, ConversionError, "convert the frozen graph again")
 
 
 def read_uff(path: Union[str, Path]) -> Uff:
