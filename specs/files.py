@@ -119,4 +119,4 @@ def _refuse_others(path: Path, status: os.stat_result, kind: FileKind) -> None:
             raise kind.error(f"{path} is {name}", f"{kind.name} is a regular file", kind.remedy)
     if status.st_size > kind.most:
         what = f"{path} is too large: {status.st_size:,} bytes"
-        raise kind.error(what, f"{kind.name} has at most {kind.most:,}", "is it another kind of file? " + kind.remedy)
+        raise kind.error(what, f"{kind.name} has at most {kind.most:,}; this may be another kind of file", kind.remedy)

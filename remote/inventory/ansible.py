@@ -6,6 +6,7 @@ many; groups that are asked for become groups. Passwords are not taken over, and
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,8 +70,8 @@ def _read(path: Path, program: Optional[str], dynamic: bool) -> AnsibleInventory
         if program is None:
             raise SpecError("--dynamic needs ansible-inventory", "it is not on the PATH", "pip install ansible-core")
         return read_by_ansible(program, path, dynamic=True)
-    read_bytes(path, INVENTORY)  # no program is given what is no file
-    if program is None:
+    data = read_bytes(path, INVENTORY)  # no program is given what is no file
+    if program is None or data.startswith(codecs.BOM_UTF8):  # Ansible takes the mark for the first word's beginning
         return read_static(path)
     try:
         return read_by_ansible(program, path)

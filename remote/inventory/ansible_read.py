@@ -21,7 +21,6 @@ INVENTORY = FileKind("an Ansible inventory", 4 * MIB, SpecError, "name a file in
 _EXTENSIONS = ("", ".yml", ".yaml", ".json")
 _MOST_FILES, _DEEPEST = 1000, 8
 _COMMENT = (b"#", b";")
-_PRIORITY = "ansible_group_priority"
 
 
 @dataclass
@@ -175,7 +174,7 @@ class _Variables:
         self._beside: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def inventory(self) -> AnsibleInventory:
-        priorities = {name: _priority(group.variables) for name, group in self._declared.groups.items()}
+        priorities = {name: group.priority for name, group in self._declared.groups.items()}
         lines = _lines(self._groups, priorities)
         hosts = {host: self._of(host, lines.get(host, ["all"])) for host in self._declared.hosts}
         return AnsibleInventory(hosts, self._groups, self._notes)
@@ -190,7 +189,6 @@ class _Variables:
             values.update(self._files("group_vars", name))
         values.update(self._declared.hosts[host])
         values.update(self._files("host_vars", host))
-        values.pop(_PRIORITY, None)
         return values
 
     def _files(self, folder: str, name: str) -> Mapping[str, Any]:
@@ -208,11 +206,6 @@ class _Variables:
                 found.update({str(key): value for key, value in (values or {}).items()})
             self._beside[folder, name] = found
         return self._beside[folder, name]
-
-
-def _priority(variables: Mapping[str, Any]) -> int:
-    given = variables.get(_PRIORITY, 1)
-    return int(given) if re.fullmatch(r"-?\d{1,9}", str(given)) else 1
 
 
 def _vars_files(folder: Path, name: str) -> Iterator[Path]:

@@ -37,6 +37,21 @@ class DeclaredGroup:
     variables: dict[str, Any] = field(default_factory=dict)
     hosts: dict[str, None] = field(default_factory=dict)
     children: dict[str, None] = field(default_factory=dict)
+    priority: int = 1
+
+    def set(self, name: str, value: Any) -> None:
+        """Give a variable a value.
+
+        Raises:
+            ValueError: The group's priority is no number.
+        """
+        if name != "ansible_group_priority":
+            self.variables[name] = value
+            return
+        try:
+            self.priority = int(value)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(f"{name} is {value!r}, which is no whole number") from None
 
 
 @dataclass
@@ -140,16 +155,22 @@ class _Ini:
             elif kind == "hosts":
                 self._host(name, line, number)
             elif kind == "vars":
-                key, equals, value = line.partition("=")
-                if not equals:
-                    raise self._refuse(number, f"{line!r} is no variable", "write NAME=VALUE")
-                self._found.group(name).variables[key.strip()] = literal(value.strip())
+                self._variable(name, line, number)
             else:
                 self._child(name, line, number)
         for group, (number, how) in self._spoken.items():
             if group not in self._declared:
                 raise self._refuse(number, f"{how} the group {group!r}, which is not declared", f"write [{group}]")
         return self._found
+
+    def _variable(self, group: str, line: str, number: int) -> None:
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise self._refuse(number, f"{line!r} is no variable", "write NAME=VALUE")
+        try:
+            self._found.group(group).set(name.strip(), literal(value.strip()))
+        except ValueError as error:
+            raise self._refuse(number, str(error), "") from None
 
     def _section(self, name: str, kind: str, number: int) -> None:
         if kind not in ("hosts", "children", "vars"):
@@ -267,12 +288,18 @@ class _Yaml:
                 raise self._refuse(place, f"{key} of the group {name!r} is no mapping")
             for inner, content in (members or {}).items():
                 if key == "vars":
-                    group.variables[str(inner)] = content
+                    self._variable((*place, inner), group, content)
                 elif key == "hosts":
                     self._host((*place, inner), name, str(inner), content)
                 else:
                     group.children[str(inner)] = None
                     self._group((*place, inner), str(inner), content)
+
+    def _variable(self, at: Location, group: DeclaredGroup, value: Any) -> None:
+        try:
+            group.set(str(at[-1]), value)
+        except ValueError as error:
+            raise self._refuse(at, str(error)) from None
 
     def _host(self, at: Location, group: str, pattern: str, variables: Any) -> None:
         if variables is not None and not isinstance(variables, Mapping):

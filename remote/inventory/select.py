@@ -22,6 +22,7 @@ from typing import Optional
 from jetlane.remote.board import BoardFacts, board_facts
 from jetlane.remote.inventory.devices import Device, Facts, Inventory
 from jetlane.specs.errors import SpecError
+from jetlane.specs.text import harmless
 
 _TOKEN = re.compile(r"\s*(?:(?P<mark>[()]|<=|>=|!=|==|=|<|>|:)|\"(?P<quoted>[^\"]*)\"|(?P<word>[^\s()<>=!:\"]+))")
 _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
@@ -58,6 +59,7 @@ class _Parser:
 
     def __init__(self, inventory: Inventory, expression: str, facts: Facts) -> None:
         self._inventory, self._expression, self._facts = inventory, expression, facts
+        self._shown = harmless(expression, 200)
         self._tokens = list(self._split())
         self._next = self._depth = 0
 
@@ -197,7 +199,7 @@ class _Parser:
         found = self._facts.get(device.name)
         if found is None:
             raise SpecError(
-                f"`{self._expression}` asks for {field}, which is not known of {device.name}",
+                f"`{self._shown}` asks for {field}, which is not known of {device.name}",
                 "it was never reached by a probe",
                 "run `jetlane fleet probe`, or choose by names, tags and groups",
             )
@@ -205,7 +207,7 @@ class _Parser:
 
     def _refuse(self, why: str, at: int) -> SpecError:
         return SpecError(
-            f"the selection `{self._expression}` cannot be read at column {at + 1}",
+            f"the selection `{self._shown}` cannot be read at column {at + 1}",
             why,
             "for example: tag:nano and jetpack >= 4.6 and not name:lab-*",
         )

@@ -37,7 +37,7 @@ def read_label_map(path: Path) -> dict[int, str]:
     try:
         text_format.Parse(read_text(path, _FILE), parsed, allow_unknown_field=True)
     except (text_format.ParseError, RecursionError, ValueError, OverflowError) as error:
-        raise DatasetError(f"the label map {path} cannot be read", str(error), _REMEDY) from error
+        raise DatasetError(f"the label map {path} cannot be read", harmless(error), _REMEDY) from error
     labels: dict[int, str] = {}
     names: set[str] = set()
     for item in parsed.item:

@@ -15,6 +15,7 @@ from typing import Any
 
 from jetlane.specs.errors import DerivationError, SpecError
 from jetlane.specs.files import MIB, FileKind, read_text
+from jetlane.specs.text import harmless
 
 _FILE = FileKind("a pipeline.config", MIB, SpecError, "is it the pipeline.config, a protobuf text file?")
 _DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
@@ -110,7 +111,7 @@ def _reason(error: str) -> str:
     """The parser's message without its own place, and with the field's name said plainly."""
     reason = re.sub(r"^\d+:\d+\s*:\s*", "", error)
     unknown = re.search(r'Message type "(?:\w+\.)*(\w+)" has no field named "([^"]+)"', reason)
-    return f"unknown field {unknown[2]!r} in {unknown[1]}" if unknown else reason
+    return f"unknown field {unknown[2]!r} in {unknown[1]}" if unknown else harmless(reason)
 
 
 @lru_cache(maxsize=1)
