@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.local_files import NO_ROOM, unwritable
+from jetlane.specs.text import TEXT, harmless
 
 #: Command -> module and attribute that hold it. Groups are listed like commands.
 COMMANDS = {
@@ -98,10 +100,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     debug = "--debug" in given
     if debug:  # accepted anywhere on the line
         given = ["--debug", *(word for word in given if word != "--debug")]
+    _show_what_cannot_be_encoded()
     try:
         sys.exit(cli.main(args=given, prog_name="jetlane", standalone_mode=False))
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(harmless(said.getvalue(), TEXT, lines=True), err=True, nl=False)
         sys.exit(error.exit_code)
     except JetlaneError as error:
         _explain(error, debug)
@@ -117,6 +122,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped; run the same command again to go on from here", err=True)
         sys.exit(130)
+
+
+def _show_what_cannot_be_encoded() -> None:
+    """A file's name may be no UTF-8, and a terminal may know ASCII alone: print the escape then, and go on."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _explain(error: JetlaneError, debug: bool) -> None:

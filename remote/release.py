@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.errors import AgentError
 from jetlane.specs.errors import ReleaseError
+from jetlane.specs.files import MIB, FileKind, read_bytes
+
+_LARGEST_MANIFEST = 16 * MIB
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,15 @@ def read_release(path: Path) -> Release:
         ReleaseError: It is no release, or a file is missing, changed, or not in the manifest, or the signature is not
             one of this manifest. Whose signature it is, is for the boards to judge.
     """
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))
+    raw = _manifest(path)
     try:
-        raw = (path / manifests.NAME).read_bytes()
         manifest = manifests.parse(raw, path.name)
         signature = trust.signature_in(str(path))
         signer = trust.signer(raw, signature, path.name)
         problems = manifests.check_files(str(path), manifest)
     except OSError as error:
-        raise ReleaseError(
-            f"{path} is not a release", f"{manifests.NAME}: {error.strerror}", "name the folder that `jetlane run` made"
-        ) from error
+        raise _no_release(path, str(error)) from error
     except AgentError as error:
         raise ReleaseError(error.what, error.why, error.remedy) from error
     if problems:
@@ -82,3 +84,14 @@ def read_release(path: Path) -> Release:
             "delete it and run again: it is made anew from the steps before it",
         )
     return Release(path.name, path, manifest, raw, signature, keys.fingerprint(signer) if signer else None)
+
+
+def _manifest(path: Path) -> bytes:
+    def refused(what: str, why: str, remedy: str) -> ReleaseError:
+        return _no_release(path, f"{what} {why}".strip())
+
+    return read_bytes(path / manifests.NAME, FileKind("a manifest", _LARGEST_MANIFEST, refused))
+
+
+def _no_release(path: Path, why: str) -> ReleaseError:
+    return ReleaseError(f"{path} is not a release", why, "name the folder that `jetlane run` made")

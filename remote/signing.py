@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote.agent import keys, trust
 from jetlane.specs.errors import WorkspaceError
+from jetlane.specs.files import MIB, FileKind, read_bytes
 from jetlane.specs.local_files import PRIVATE, atomic_file, in_words, locked, private_folder
 
 if TYPE_CHECKING:
@@ -103,14 +105,12 @@ def read_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
     path = Path(path)
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise _unusable(path, "it is no regular file", "name the file that ssh-keygen made")
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST)
-    except OSError as error:
-        raise _unusable(path, str(error), "name a file that is there, as `signing_key` in the spec") from error
+    remedy = "name a file that is there, as `signing_key` in the spec"
+    if not os.path.exists(path):
+        raise _unusable(path, os.strerror(errno.ENOENT), remedy)
+    kind = FileKind("a key", MIB, lambda what, why, to_do: _unusable(path, f"{what} {why}".strip(), to_do), remedy)
+    content = read_bytes(path, kind)
+    mode = path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _unusable(path, f"others may read it (mode {mode & 0o777:o})", f"chmod 600 {path}")
     load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in content else load_pem_private_key

@@ -6,6 +6,7 @@ The mask is ``((crc >> 15) | (crc << 17)) + 0xa282ead8`` modulo 2**32 (tensorflo
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     except OSError as error:
         raise DatasetError(f"{path} cannot be read", error.strerror or "", "check the path of the data set") from error
     with file:
-        number = 0
+        number, size = 0, os.fstat(file.fileno()).st_size
         while True:
             start = file.tell()
             header = file.read(12)
@@ -62,6 +63,8 @@ def read_records(path: Path) -> Iterator[bytes]:
             if _masked_crc(header[:8]) != header[8:]:
                 raise _broken(path, number, start, "the checksum of the record's length does not match")
             (length,) = struct.unpack("<Q", header[:8])
+            if length > size - start:  # before so much memory is asked for
+                raise _broken(path, number, start, "the file ends inside a record")
             payload, check = file.read(length), file.read(4)
             if len(payload) < length or len(check) < 4:
                 raise _broken(path, number, start, "the file ends inside a record")
