@@ -243,8 +243,7 @@ def _with_sites(
             "set PREFECT_API_URL, or start a server: jetlane up",
         )
     store = Store(fleet.store)
-    if release is not None:
-        store.publish(release)
+    digest = store.publish(release) if release is not None else ""
     inventory = devices[0].inventory
     text, pinned = travelling(inventory, [device for device in devices if device.name in pools])
     template = SiteJob(
@@ -257,6 +256,7 @@ def _with_sites(
         options=dict(options or {}),
         keep_releases=fleet.keep_releases,
         concurrency=fleet.concurrency,
+        digest=digest,
     )
     return SiteBoards(near, pools, sites(store), template)
 

@@ -6,6 +6,8 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator
 
+from .pause import Pause
+
 #: Seconds between signs of life. The workstation gives a board up after several of them stayed away.
 HEARTBEAT = 5.0
 
@@ -27,7 +29,7 @@ def emit(event: str, **fields: Any) -> None:
 @contextmanager
 def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEARTBEAT) -> Iterator[None]:
     """Show signs of life while something long runs; ``describe`` gives the fields."""
-    done = threading.Event()
+    done = Pause()
 
     def beat() -> None:
         while not done.wait(every):
@@ -42,5 +44,6 @@ def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEAR
     try:
         yield
     finally:
-        done.set()
+        done.end()
         thread.join()
+        done.close()
