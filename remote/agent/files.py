@@ -33,12 +33,13 @@ def open_plain(path: Place) -> "IO[bytes]":
     return _plain(os.open(path, os.O_RDONLY | _AT_ONCE), path, "rb")
 
 
-def open_own(path: Place, flags: int, folder: Optional[int] = None) -> "IO[bytes]":
+def open_own(path: str, flags: int, folder: Optional[int] = None, shown: str = "") -> "IO[bytes]":
     """Open a file that is to be gone on with, made where it is missing, its user's alone.
 
     Args:
         flags: Beside ``os.O_CREAT``: how it is opened.
         folder: A descriptor of the folder that ``path`` is relative to.
+        shown: What the path is for a person, where that is another.
 
     Raises:
         AgentError: It has another name too, where the bytes would land as well, or it is no regular file; kind
@@ -50,15 +51,15 @@ def open_own(path: Place, flags: int, folder: Optional[int] = None) -> "IO[bytes
         file = _plain(descriptor, path, "ab" if flags & os.O_APPEND and not flags & os.O_RDWR else "r+b")
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):  # a pipe, a folder
-            raise displaced(str(path))
+            raise displaced(shown or path)
         raise
     if os.fstat(file.fileno()).st_nlink != 1:
         file.close()
-        raise displaced(str(path))
+        raise displaced(shown or path)
     return file
 
 
-def open_log(path: Place) -> "IO[bytes]":
+def open_log(path: str) -> "IO[bytes]":
     """Open a log to add to it; AgentError (``tampered``) where another file would be written."""
     return open_own(path, os.O_WRONLY | os.O_APPEND)
 

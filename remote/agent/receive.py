@@ -188,7 +188,7 @@ def _part_of(folder: str, path: str) -> Iterator[Tuple["IO[bytes]", int]]:
             inner = os.open(part, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = inner
-        with open_own(name + ".part", os.O_RDWR, descriptor) as file:
+        with open_own(name + ".part", os.O_RDWR, descriptor, place) as file:
             yield file, descriptor
     finally:
         os.close(descriptor)
