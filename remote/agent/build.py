@@ -48,7 +48,7 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             if lock is not None:
                 _refuse_failure(store, ours)
                 pay(store)
-                entry = engines.find(store, job["key"])
+                entry = engines.find_made(store, wanted)
                 if entry is not None:
                     return _result(job, entry, cached=not attached and not attempts, attached=attached)
                 if attempts == ATTEMPTS:
@@ -61,7 +61,7 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 ours = _start(store, dict(job, **hooks.around_build(store, release)), lock)
         running = store.building()
         if running is not None and running["engine"] != job["key"]:
-            entry = engines.find(store, job["key"])
+            entry = engines.find_made(store, wanted)
             if entry is not None:  # another engine's build is not waited for
                 return _result(job, entry, cached=not attached and not attempts, attached=attached)
         seen = _follow(store, job["key"])

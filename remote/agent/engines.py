@@ -103,6 +103,12 @@ def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
     return made
 
 
+def find_made(store: Store, wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """What ``find`` gives of the engine that was made by a recipe, and by no other."""
+    entry = find(store, key_of(wanted))
+    return entry if entry is not None and entry.get("recipe") == wanted else None
+
+
 def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
     """What ``engine.json`` says of a whole engine; None where there is none, or one that is damaged or marked, which a
     build replaces.
@@ -131,7 +137,7 @@ def verified(store: Store, release: str) -> Optional[Tuple[str, Dict[str, Any]]]
     entry = whole(store, key) if key else None
     if key is None or entry is None or store.verified_digest(release) not in (None, entry["sha256"]):
         return None
-    return key, entry
+    return (key, entry) if key_of(entry.get("recipe") or {}) == key else None
 
 
 def is_verified(store: Store, release: str, key: str) -> bool:

@@ -56,8 +56,8 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         facts = probe(store)
         road = roads.choose(facts, manifest, options)
         tolerance = _tolerance(manifest, options)
-        key = engines.key_of(engines.recipe(manifest, road, facts, options))
-        entry = engines.find(store, key)
+        wanted = engines.recipe(manifest, road, facts, options)
+        key, entry = engines.key_of(wanted), engines.find_made(store, wanted)
         if entry is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
         samples = _samples(manifests.Checked(folder, manifest))
