@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.fleet_lines import Lines
+from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.observer import Observer, Progress, Several
 from jetlane.remote.fleet.state import (
     ACTIVE,
@@ -94,7 +95,7 @@ class Dashboard:
         from rich.text import Text
 
         done = sum(device.final for device in devices)
-        text = Text(f"{state.operation} {state.id}  {state.release}  ", style="bold")
+        text = Text(f"{state.operation} {state.id}  {short(state.release)}  ", style="bold")
         text.append(f"{state.phase}  ", style="yellow" if state.phase != "running" else "green")
         text.append(f"{done} of {len(devices)} devices  {_clock(time.time() - state.started)}")
         left = self._left(state, devices)

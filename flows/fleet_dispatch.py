@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.sites import SiteJob, time_limit
 from jetlane.specs.errors import DeviceError, JetlaneError
 
@@ -57,7 +58,7 @@ class PrefectSites:
         run: Any = run_deployment(
             f"fleet-site/{pool}",
             parameters={"store": self._store.url, "job": job.to_json()},
-            flow_run_name=f"{job.operation} {job.release} on {len(job.devices)} devices".replace("  ", " "),
+            flow_run_name=f"{job.operation} {short(job.release)} on {len(job.devices)} devices".replace("  ", " "),
             timeout=0,
             as_subflow=False,
         )

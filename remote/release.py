@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -24,6 +25,7 @@ class Release:
     """A release that was read and found whole.
 
     Attributes:
+        id: 128 bits of the manifest's digest; 48 where 0.1 made it. It names the release; ``digest`` is the whole.
         path: Its folder, named by its id.
         manifest: As in manifest.json.
         raw: The bytes of manifest.json, which the id is made of.
@@ -42,6 +44,11 @@ class Release:
         return self.path / relative
 
     @property
+    def digest(self) -> str:
+        """Hex sha256 of the manifest's bytes: another release has another, whatever its id."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(entry["size"] for entry in self.manifest["files"].values())
@@ -58,12 +65,24 @@ class Release:
         return [Detections.from_json(dict(entry)) for entry in entries]
 
 
+def meant(given: str, known: Iterable[str]) -> str:
+    """The release that a person means by an id, or by the beginning of one; see ``manifest.find``.
+
+    Raises:
+        ReleaseError: Several of the known ones begin like that.
+    """
+    try:
+        return manifests.find(given, known)
+    except AgentError as error:
+        raise ReleaseError(error.what, error.why, error.remedy) from error
+
+
 def read_release(path: Path) -> Release:
     """Read a release and check every byte of it.
 
     Raises:
         ReleaseError: It is no release, or a file is missing, changed, or not in the manifest, or the signature is not
-            one of this manifest. Whose signature it is, is for the boards to judge.
+            one of this manifest, written as ``signing`` writes it. Whose signature it is, is for the boards to judge.
     """
     path = Path(os.path.realpath(path))
     raw = _manifest(path)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import errno
 import itertools
-import json
 import os
 import stat
 import time
@@ -56,8 +55,7 @@ class SigningKey:
 
     def sign(self, raw: bytes) -> bytes:
         """Content of the ``manifest.sig`` of a manifest with these bytes; the same each time."""
-        claim = {"format": trust.FORMAT, "key": self.public.hex(), "signature": self._private.sign(raw).hex()}
-        return (json.dumps(claim, indent=1, sort_keys=True) + "\n").encode()
+        return trust.written(self.public, self._private.sign(raw))
 
 
 def project_key(workspace: Path, file: Optional[Path] = None) -> SigningKey:

@@ -246,8 +246,7 @@ def _with_sites(
             "set PREFECT_API_URL, or start a server: jetlane up",
         )
     store = Store(fleet.store)
-    if release is not None:
-        store.publish(release.path)
+    digest = store.publish(release.path) if release is not None else ""
     inventory = devices[0].inventory
     text, pinned = travelling(inventory, [device for device in devices if device.name in pools])
     template = SiteJob(
@@ -260,6 +259,7 @@ def _with_sites(
         options=dict(options or {}),
         keep_releases=fleet.keep_releases,
         concurrency=fleet.concurrency,
+        digest=digest,
     )
     return SiteBoards(near, pools, sites(store), template, release)
 

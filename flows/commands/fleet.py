@@ -113,7 +113,11 @@ def rollout(
 @_SPEC
 @_WORKSPACE
 @_LEDGER
-@click.option("--release", default="", help="Id of a release that the devices kept; default: each one's previous.")
+@click.option(
+    "--release",
+    default="",
+    help="A release that the devices kept, by its id or the beginning of it; default: each one's previous.",
+)
 def rollback(
     inventory: Optional[Path],
     select: Optional[str],
@@ -136,7 +140,8 @@ def rollback(
         whole = not (select or names)
         with watching() as watch:
             listeners = task.Listeners(watch.observer, sites=known_server())
-            runs = task.put_back(devices, asked.fleet, book, store, listeners, release, whole=whole)
+            named = _id(release, store.root)
+            runs = task.put_back(devices, asked.fleet, book, store, listeners, named, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
 
@@ -387,7 +392,15 @@ def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], nam
 
 def _release(given: str, workspace: Path) -> Path:
     folder = Path(given)
-    return folder.resolve() if folder.is_dir() else workspace / "releases" / given
+    return folder.resolve() if folder.is_dir() else workspace / "releases" / _id(given, workspace)
+
+
+def _id(given: str, workspace: Path) -> str:
+    """The release of this workspace that is meant by the beginning of its id."""
+    from jetlane.remote.release import meant
+
+    folder = workspace / "releases"
+    return meant(given, [path.name for path in folder.iterdir()] if folder.is_dir() else ())
 
 
 def _show_plan(folder: Path, devices: Sequence[Device], asked: RunSpec, book: Ledger) -> None:

@@ -304,7 +304,12 @@ def _inventory(draft: Path, known: Mapping[str, str]) -> dict[str, dict[str, Any
 def _publish(draft: Path, final: Path) -> None:
     """Make the draft the release: read-only, flushed to disk, under its name in one step."""
     if final.exists():
-        read_release(final)
+        if read_release(final).raw != (draft / manifests.NAME).read_bytes():
+            raise ReleaseError(
+                f"another release has the id {final.name}",
+                f"it lies in {final}, and stays as it is",
+                "write the new one into another folder, and find out who made the other",
+            )
         signature = draft / manifests.SIGNATURE
         if signature.exists() and trust.signature_in(str(final)) != signature.read_bytes():
             os.replace(signature, final / manifests.SIGNATURE)  # the project has another key now
