@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from jetlane.specs import secrets
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -34,10 +35,25 @@ LearningRate = Annotated[float, Field(gt=0, le=10)]
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
 
 
-class Section(BaseModel):
-    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number)."""
+def _without_secret(key: str) -> AfterValidator:
+    def refuse(address: str) -> str:
+        what = secrets.secret_in(address)
+        if what:
+            raise PydanticCustomError("secret", "{message}", {"message": secrets.message(key, what)})
+        return address
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    return AfterValidator(refuse)
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number).
+
+    Errors of pydantic's own do not show what was given: Prefect keeps them, and it may be a secret in a wrong place.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, protected_namespaces=(), hide_input_in_errors=True
+    )
 
 
 class Shapes(Section):
@@ -263,11 +279,11 @@ class Fleet(Section):
     bandwidth: Optional[Annotated[int, Field(ge=1000)]] = Field(
         default=None, description="bytes a second that all uploads together may take; default: as fast as they go"
     )
-    store: Optional[str] = Field(
+    store: Optional[Annotated[str, _without_secret("store")]] = Field(
         default=None,
         description="URL (file, s3, gs) where workers of other sites fetch the release, if groups name work pools",
     )
-    ledger: Optional[str] = Field(
+    ledger: Optional[Annotated[str, _without_secret("ledger")]] = Field(
         default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )
 

@@ -38,6 +38,11 @@ class Tenure:
         self._lost: Optional[LeaseLost] = None
 
     @property
+    def boot(self) -> str:
+        """This machine since it was switched on; a steady clock's seconds mean nothing on another."""
+        return self._ledger.leases.holder.boot
+
+    @property
     def halted(self) -> bool:
         """Whether no further device is to be begun."""
         return bool(self.state.stopping or self.state.aborted_by)

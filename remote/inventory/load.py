@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.remote.inventory.devices import Device, Group, Inventory
+from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
 from jetlane.specs.yaml_marks import Location, MarkedYaml, read
 
@@ -42,7 +43,9 @@ def load_inventory(path: Path) -> Inventory:
         SpecError: Naming file, line and column.
     """
     path = Path(path).expanduser().absolute()
-    return _Reader(read(path), path).inventory()
+    marked = read(path)
+    secrets.refuse(marked)  # it travels to other sites as a parameter of Prefect's
+    return _Reader(marked, path).inventory()
 
 
 def hop_of(text: str) -> Optional[dict[str, Any]]:
