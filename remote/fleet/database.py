@@ -61,6 +61,12 @@ def file_of(url: str) -> Optional[Path]:
     return Path(str(address.database)).absolute() if named else None
 
 
+def shown(engine: Engine) -> str:
+    """A ledger's file, or its URL without secrets, for people."""
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    return path or secrets.hide(engine.url.render_as_string(hide_password=True))
+
+
 def open_engine(url: str) -> Engine:
     """A database that has the ledger's tables in their newest form. Whatever fails in it raises a ``LedgerError``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets as random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, cast
 
@@ -13,12 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jetlane.remote.fleet import database
+from jetlane.remote.fleet.faults import LedgerError
 from jetlane.remote.fleet.leases import Holder, Leases
 from jetlane.remote.fleet.models import EventRow
 from jetlane.remote.fleet.state import Event, RolloutState, fold
 from jetlane.remote.fleet.words import event_of, fitted
 
 _TABLE = cast(sa.Table, EventRow.__table__)
+#: Rows of an import that go to the database together.
+_AT_ONCE = 1000
 #: An event's columns, its data as they are stored: what cannot be parsed is told in words, not by a traceback.
 _COLUMNS = [*(column for column in _TABLE.c if column.name != "data"), sa.type_coerce(_TABLE.c.data, sa.Text)]
 
@@ -58,6 +61,34 @@ class Ledger:
             self._queue(connection)
             key = connection.execute(sa.insert(_TABLE), row).inserted_primary_key
         return Event(number=int(key[0]) if key else 0, **row)
+
+    def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Fill a ledger without events with those of an export, under the numbers that they had; all or nothing.
+
+        Args:
+            rows: ``number``, ``at``, ``rollout``, ``kind``, ``device``, ``runs``, ``data`` of each, in their order.
+
+        Raises:
+            LedgerError: It has events already, or does not take these.
+        """
+        told = ("rollout", "kind", "device", "runs", "data")
+        with self._writing, self._engine.begin() as connection:
+            self._queue(connection)
+            if connection.execute(sa.select(sa.func.count()).select_from(_TABLE)).scalar_one():
+                raise LedgerError(
+                    f"the ledger {database.shown(self._engine)} has events already",
+                    "an export becomes a new ledger",
+                    "move that one away, or name another file",
+                )
+            for start in range(0, len(rows), _AT_ONCE):
+                some = rows[start : start + _AT_ONCE]
+                fit = [
+                    {"number": row["number"], "at": row["at"], **fitted(*(row[key] for key in told))} for row in some
+                ]
+                connection.execute(sa.insert(_TABLE), fit)
+            if rows and self._engine.dialect.name == "postgresql":
+                column = "pg_get_serial_sequence('events', 'number')"
+                connection.execute(sa.text(f"SELECT setval({column}, :last)"), {"last": rows[-1]["number"]})
 
     def _queue(self, connection: Connection) -> None:
         if self._engine.dialect.name == "postgresql":
