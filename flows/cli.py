@@ -134,7 +134,10 @@ def _explain(error: JetlaneError, debug: bool) -> None:
     if debug:
         import traceback
 
-        traceback.print_exception(type(error), error, error.__traceback__)
+        from jetlane.remote.fleet.secrets import environment, scrub_text
+
+        told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        click.echo(scrub_text(told, environment()), err=True, nl=False)
     click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True)
     for title, text in (("why", error.why), ("what to do", error.remedy)):
         if text:

@@ -47,6 +47,9 @@ def _as_json(deployment: str, path: Path) -> str:
 
         load_spec(path)
         return json.dumps({"spec": str(path.resolve())})
+    from jetlane.specs import secrets
     from jetlane.specs.yaml_marks import read
 
-    return json.dumps(read(path).data)
+    marked = read(path)
+    secrets.refuse(marked)  # Prefect keeps parameters, and shows them
+    return json.dumps(marked.data)

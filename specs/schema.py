@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from jetlane.specs import secrets
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.text import is_harmless
 
@@ -39,10 +49,30 @@ Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(mi
 _LINE, _ARGUMENT = 4096, 65536
 
 
-class Section(BaseModel):
-    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number)."""
+def _without_secret(key: str) -> AfterValidator:
+    def refuse(address: str) -> str:
+        what = secrets.secret_in(address)
+        if what:
+            raise PydanticCustomError("secret", "{message}", {"message": secrets.message(key, what)})
+        return address
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=(), allow_inf_nan=False)
+    return AfterValidator(refuse)
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number).
+
+    Errors of pydantic's own do not show what was given: Prefect keeps them, and it may be a secret in a wrong place.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
     @field_validator("*", mode="after")
     @classmethod
@@ -292,11 +322,11 @@ class Fleet(Section):
     bandwidth: Optional[Annotated[int, Field(ge=1000)]] = Field(
         default=None, description="bytes a second that all uploads together may take; default: as fast as they go"
     )
-    store: Optional[str] = Field(
+    store: Optional[Annotated[str, _without_secret("store")]] = Field(
         default=None,
         description="URL (file, s3, gs) where workers of other sites fetch the release, if groups name work pools",
     )
-    ledger: Optional[str] = Field(
+    ledger: Optional[Annotated[str, _without_secret("ledger")]] = Field(
         default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )
 

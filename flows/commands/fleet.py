@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
+from jetlane.flows.commands.fleet_ledger import ledger as kept
 from jetlane.flows.commands.fleet_probe import probe
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def fleet() -> None:
 
 
 fleet.add_command(probe)
+fleet.add_command(kept, "ledger")
 
 
 @fleet.command()
@@ -421,8 +423,8 @@ def _open(workspace: Path, given: Optional[str]) -> Iterator[Ledger]:
     from jetlane.specs.errors import WorkspaceError
 
     url = database.location(workspace.resolve(), given)
-    path = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:///") and not path.is_file():
+    path = database.file_of(url)
+    if path is not None and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its workspace")
     book = Ledger(url)
     try:
@@ -441,7 +443,7 @@ def _print(rows: Sequence[dict[str, Any]], form: Optional[str], title: str = "")
 
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(rows[0] if rows else [])
-        writer.writerows([[_flat(value) for value in row.values()] for row in rows])
+        writer.writerows([[_cell(value) for value in row.values()] for row in rows])
     else:
         _table(rows, title)
 
@@ -449,6 +451,7 @@ def _print(rows: Sequence[dict[str, Any]], form: Optional[str], title: str = "")
 def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if title:
         click.echo(title)
@@ -460,8 +463,14 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     for name in rows[0]:
         table.add_column(name, overflow="fold", justify="left")
     for row in rows:
-        table.add_row(*[_flat(value) for value in row.values()])
+        table.add_row(*[Text(_flat(value)) for value in row.values()])  # a string would be read as markup
     console.print(table)
+
+
+def _cell(value: Any) -> str:
+    """For a spreadsheet, which runs what begins like a formula, white space before it or not."""
+    text = _flat(value)
+    return f"'{text}" if isinstance(value, str) and text.lstrip()[:1] in ("=", "+", "-", "@") else text
 
 
 def _flat(value: Any) -> str:

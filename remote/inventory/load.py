@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.remote.inventory.devices import Device, Group, Inventory
+from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import MIB, odd
 from jetlane.specs.text import is_harmless
@@ -50,7 +51,9 @@ def load_inventory(path: Path) -> Inventory:
         SpecError: Naming file, line and column.
     """
     path = Path(os.path.expanduser(path)).absolute()
-    return _Reader(read(path), path).inventory()
+    marked = read(path)
+    secrets.refuse(marked)  # it travels to other sites as a parameter of Prefect's
+    return _Reader(marked, path).inventory()
 
 
 def inventory_from_text(text: str, path: Path) -> Inventory:
