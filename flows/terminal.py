@@ -21,7 +21,7 @@ class Terminal:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
         self._live = self._console.status("") if self._console.is_terminal else None
         self._began = self._said = time.monotonic()
 
@@ -36,7 +36,9 @@ class Terminal:
         share = f" {100 * fraction:3.0f} %" if fraction is not None else ""
         line = f"{step:<10}{share}  {text}"
         if self._live is not None:
-            self._live.update(line)
+            from rich.text import Text
+
+            self._live.update(Text(line))  # of a string it would take words in brackets for markup
         elif now - self._said >= _PLAIN_SECONDS:
             self._said = now
             self._console.print(line, markup=False)
