@@ -12,7 +12,7 @@ from jetlane.remote import host_keys
 from jetlane.remote.inventory import Device
 from jetlane.remote.inventory.devices import SSH_PORT
 from jetlane.remote.watchdog import Watchdog
-from jetlane.specs.errors import DeviceError
+from jetlane.specs.errors import DeviceError, JetlaneError
 from jetlane.specs.text import harmless
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
     """Log in over a socket, trusting the pinned host keys alone."""
     import paramiko
 
+    from jetlane.remote.bounded import BoundedTransport
+
     client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _PinnedOnly(device)))
     key, known = _private_key(device), host_keys.pinned(device)
     try:
@@ -87,7 +89,7 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
             channel_timeout=CONNECT,
             compress=False,
             sock=link,
-            transport_factory=lambda *given, **options: _prefer(paramiko.Transport(*given, **options), known),
+            transport_factory=lambda *given, **options: _prefer(BoundedTransport(*given, **options), known),
         )
     except paramiko.AuthenticationException as error:
         raise DeviceError(
@@ -97,7 +99,9 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
             f"{device.inventory}",
             "auth",
         ) from error
-    except (paramiko.SSHException, OSError, EOFError) as error:
+    except JetlaneError:
+        raise
+    except Exception as error:  # what a wrong packet led to in paramiko is passed on as it is: IndexError, KeyError
         raise _unreachable(device, error) from error
 
 
@@ -135,15 +139,13 @@ def _direct(device: Device) -> socket.socket:
 
 
 def _through(client: paramiko.SSHClient, hop: Device, beyond: Device) -> Any:
-    import paramiko
-
     transport = client.get_transport()
     try:
         if transport is None:
             raise EOFError
         target = (beyond.host, beyond.port or SSH_PORT)
         return transport.open_channel("direct-tcpip", target, ("127.0.0.1", 0), timeout=CONNECT)
-    except (paramiko.SSHException, OSError, EOFError) as error:
+    except Exception as error:
         raise DeviceError(
             f"{beyond.name}: no way from {hop.address} to {beyond.address}",
             harmless(str(error) or type(error).__name__),

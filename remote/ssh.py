@@ -135,7 +135,7 @@ class Connection:
         with suppress(EOFError):
             send(json.dumps(dict(request)).encode() + b"\n" + payload)
             if feed is None:
-                channel.shutdown_write()
+                send.end()
         for word in self._words(channel, dialogue, complaint):
             if isinstance(word, Failure):
                 raise AgentFailure(f"{self.device.name}: {word.what}", word.why, word.remedy, word.kind)
@@ -147,7 +147,7 @@ class Connection:
             if isinstance(word, Need) and feed is not None:
                 with suppress(EOFError):  # the other side has ended: its last words, still to be read, tell why
                     feed(word, send)
-                    channel.shutdown_write()
+                    send.end()
         raise self._silent(channel, complaint)
 
     def place(self, content: bytes, path: str) -> None:
@@ -160,8 +160,6 @@ class Connection:
         self.run(arguments, {}, Dialogue(self.device.name, "place"), PLACING, payload=content)
 
     def _open(self, command: str) -> paramiko.Channel:
-        import paramiko
-
         transport = self._client.get_transport()
         try:
             if transport is None:
@@ -174,20 +172,14 @@ class Connection:
                 self.watchdog.heard()
                 channel.exec_command(command)
             return channel
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except Exception as error:  # paramiko passes on whatever a wrong packet led to
             raise _lost(self.device, str(error)) from error
 
     def _words(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Said]:
         """What the program says, as it says it; until it ends."""
         lines = LineReader(self.device.name, dialogue.command)
         while True:
-            try:
-                chunk: Optional[bytes] = channel.recv(_CHUNK)
-            except socket.timeout:
-                chunk = None
-            while channel.recv_stderr_ready():  # else it fills the window that it shares with the words
-                complaint += channel.recv_stderr(_CHUNK)
-                del complaint[:-_COMPLAINT]
+            chunk = self._read(channel, lines, complaint)
             for line in lines.feed(chunk or b""):
                 word = dialogue.take(line)
                 if word is not None:
@@ -197,13 +189,32 @@ class Connection:
                 return
             self.watchdog.check()
 
+    def _read(self, channel: paramiko.Channel, lines: LineReader, complaint: bytearray) -> Optional[bytes]:
+        """What came of a program's words, None where nothing did; the end of what it complains of is kept."""
+        try:
+            chunk = None
+            with suppress(socket.timeout):
+                chunk = channel.recv(_CHUNK)
+            while channel.recv_stderr_ready():  # else it fills the window that it shares with the words
+                complained = channel.recv_stderr(_CHUNK)
+                lines.beside(len(complained))
+                complaint += complained
+                del complaint[:-_COMPLAINT]
+            return chunk
+        except DeviceError:
+            raise
+        except Exception as error:  # to read is to say that there is room again, and that was not possible
+            raise _lost(self.device, str(error)) from error
+
     def _silent(self, channel: paramiko.Channel, complaint: bytearray) -> DeviceError:
         """The program ended without a result: say what is known."""
         deadline = time.monotonic() + 2.0
         while not channel.exit_status_ready() and time.monotonic() < deadline:
             time.sleep(0.02)
         if not channel.exit_status_ready() or channel.exit_status < 0:
-            return _lost(self.device, "it ended in the middle of a command")
+            transport = self._client.get_transport()
+            cause = transport.get_exception() if transport is not None else None
+            return _lost(self.device, f"it ended in the middle of a command{f': {cause}' if str(cause or '') else ''}")
         while channel.recv_stderr_ready() and len(complaint) < 2 * _COMPLAINT:
             complaint += channel.recv_stderr(_CHUNK)
         words = harmless(complaint[-2000:].decode("utf-8", "replace").strip(), TEXT, lines=True)
@@ -282,20 +293,26 @@ class _Sender:
     def __call__(self, data: bytes) -> None:
         """Send all of it; EOFError when the other side has ended."""
         channel, rest = self._channel, data
+        with channel.out_buffer_cv:
+            channel.out_buffer_cv.wait_for(self._has_room, _PATIENCE)
+        while rest:
+            try:
+                sent = channel.send(rest)
+            except socket.timeout:
+                self._watchdog.check()
+                continue
+            except Exception as error:  # paramiko passes on whatever ended the connection
+                raise EOFError from error
+            if not sent:
+                raise EOFError
+            rest = rest[sent:]
+            self._watchdog.heard()  # it took some
+
+    def end(self) -> None:
+        """Say that there is no more; EOFError when the other side has ended."""
         try:
-            with channel.out_buffer_cv:
-                channel.out_buffer_cv.wait_for(self._has_room, _PATIENCE)
-            while rest:
-                try:
-                    sent = channel.send(rest)
-                except socket.timeout:
-                    self._watchdog.check()
-                    continue
-                if not sent:
-                    raise EOFError
-                rest = rest[sent:]
-                self._watchdog.heard()  # it took some
-        except OSError as error:
+            self._channel.shutdown_write()
+        except Exception as error:
             raise EOFError from error
 
     def _has_room(self) -> bool:

@@ -163,6 +163,15 @@ class LineReader:
         self._held += chunk[start:]
         self._check(self._held)
 
+    def beside(self, count: int) -> None:
+        """So many bytes came beside the lines, on standard error; they count as well.
+
+        Raises:
+            BoardError: Too many came.
+        """
+        self._count += count
+        self._check(b"")
+
     def _check(self, line: Union[bytes, bytearray]) -> None:
         if len(line) > LONGEST_LINE:
             raise board_error(self._device, self.command, "a line is longer than 1 MiB", bytes(line[:200]))

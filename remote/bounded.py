@@ -1,0 +1,61 @@
+"""paramiko's side of a connection, with a bound on all that the other side can make this machine hold.
+
+SSH lets a peer announce packets of 4 GiB, greet without end, and send more than its window allows; paramiko keeps all of
+it. A peer that keeps to the protocol (RFC 4253, RFC 4254) never comes near these bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
+from paramiko.packet import Packetizer
+
+#: Bytes of one packet: OpenSSH's own bound. paramiko asks for packets of 32 KiB.
+LONGEST_PACKET = 256 << 10
+#: Bytes before the first packet: lines that a server may send before its version (RFC 4253, 4.2), and that one.
+LONGEST_GREETING = 32 << 10
+
+
+class BoundedPackets(Packetizer):
+    """Refuses a packet by the length that it announces."""
+
+    _greeted = 0
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """See paramiko; SSHException for a longer packet than any server sends."""
+        if n > LONGEST_PACKET:
+            raise paramiko.SSHException(f"it announces a packet of {n} bytes")
+        return super().read_all(n, check_rekey)
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        piece: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
+        self._greeted += len(piece)
+        if self._greeted > LONGEST_GREETING:
+            raise paramiko.SSHException("it greets without end")
+        return piece
+
+
+def _within_window(feed: Callable[[paramiko.Channel, Any], None]) -> Callable[[paramiko.Channel, Any], None]:
+    def bounded(channel: Any, message: Any) -> None:
+        feed(channel, message)
+        held = len(channel.in_buffer) + len(channel.in_stderr_buffer)
+        if held > 2 * channel.in_window_size:
+            raise paramiko.SSHException(f"it sends more than its window of {channel.in_window_size} bytes")
+
+    return bounded
+
+
+class BoundedTransport(paramiko.Transport):
+    """A transport of such packets, whose channels hold no more than what was asked for."""
+
+    _channel_handler_table = {
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+        MSG_CHANNEL_DATA: _within_window(paramiko.Channel._feed),  # type: ignore[attr-defined]
+        MSG_CHANNEL_EXTENDED_DATA: _within_window(paramiko.Channel._feed_extended),  # type: ignore[attr-defined]
+    }
+
+    def __init__(self, link: Any, **options: Any) -> None:
+        super().__init__(link, **options, packetizer_class=BoundedPackets)

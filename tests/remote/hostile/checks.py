@@ -1,0 +1,172 @@
+"""What must hold of every case, whatever the double did."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.remote.agent_zipapp import agent_file
+from jetlane.remote.fleet import views
+from jetlane.remote.fleet.ledger import Ledger
+from jetlane.remote.fleet.state import ACTIVE
+from jetlane.specs.errors import JetlaneError
+
+from .double import Case, Played
+
+#: Rows that the ledger may get of one device in one rollout.
+MOST_ROWS = 8
+#: What may stand in a request line beside ``receive``'s.
+_ASKED = {"release", "options", "keep", "spare", "seconds", "action"}
+
+
+def check(played: Played, release: Path, ledger: Ledger, secret: bytes, most_seconds: float) -> None:
+    """All of it; an AssertionError names the case."""
+    events = ledger.events(played.state.id)
+    for name, case in played.cases.items():
+        told = _case(name, case, played)
+        for error in played.raised.get(name, []):
+            assert isinstance(error, JetlaneError), f"{type(error).__name__}: {error!r} of {told}"
+            assert name in error.what, f"it does not name the board: {error.what!r} of {told}"
+            refuse_harmful(str(error), told)
+        assert played.seconds.get(name, 0.0) < most_seconds, f"{played.seconds[name]:.1f} s: {told}"
+        own = [event for event in events if event.device == name]
+        assert 0 < len(own) <= MOST_ROWS, f"{len(own)} rows: {told}"
+        refuse_harmful([dict(event.data) for event in own], told)
+        refuse_harmful([event.runs for event in own], told)
+        _check_sent(played.got[name], release, secret, told)
+        device = played.state.devices[name]
+        assert device.final, f"{device}: {told}"
+        if device.state == ACTIVE:
+            _check_true(played.got[name], release, told)
+            report = played.reports[name]
+            refuse_harmful([report.skipped, report.notes, dict(report.board), dict(report.agreement)], told)
+        else:
+            assert device.reason and played.raised.get(name), told
+            assert case.departure is not None, f"it departs from nothing, and failed: {device.reason}"
+    state = ledger.state(played.state.id)
+    assert state.ended and state.outcome == played.state.outcome
+    for rows in (views.devices(state), views.fleet(ledger), [views.overview(state)], views.audit(ledger, state.id)):
+        refuse_harmful(rows, "what is shown of it")
+
+
+def _case(name: str, case: Case, played: Played) -> str:
+    return f"{case!r}: {played.state.devices[name].reason[:500]!r}"
+
+
+def refuse_harmful(value: Any, told: str) -> None:
+    """Fail where a text could move a cursor, turn a reading direction, or not be written to a file."""
+    for text in _texts(value):
+        bad = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t\u200c\u200d"]
+        assert not bad, f"{bad[:5]!r} in {text[:200]!r}: {told}"
+        assert len(text) <= 40_000, f"{len(text)} characters: {told}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(key)
+            yield from _texts(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _check_sent(got: Path, release: Path, secret: bytes, told: str) -> None:
+    """Everything that left the workstation: request lines, the agent's file, and files of the release."""
+    for path in sorted(got.glob("[0-9]*")):
+        data, command = path.read_bytes(), path.name.partition("-")[2]
+        assert secret not in data, f"the secret was sent in {command}: {told}"
+        line, ended, rest = data.partition(b"\n")
+        if not ended:
+            assert len(line) < 10_000, told
+            continue
+        request = json.loads(line)
+        if command == "place":
+            assert request == {} and agent_file().content.startswith(rest), f"{rest[:80]!r} in place: {told}"
+        elif command == "receive":
+            assert set(request) <= {"release", "manifest_size", "signature"}, told
+            _read_upload(rest, release, told)
+        else:
+            assert set(request) <= _ASKED and not rest, f"{request} and {rest[:80]!r} in {command}: {told}"
+
+
+def _read_upload(data: bytes, release: Path, told: str) -> set[str]:
+    """The files that came whole; fails at the first byte that is not of the release."""
+    raw = (release / "manifest.json").read_bytes()
+    assert data[: len(raw)] == raw[: len(data)], f"that is not the manifest: {told}"
+    files, whole, data = json.loads(raw)["files"], set(), data[len(raw) :]
+    while data:
+        line, ended, data = data.partition(b"\n")
+        if not ended:
+            break
+        entry = json.loads(line)
+        assert set(entry) == {"path", "offset", "size", "sha256"} and entry["path"] in files, f"{entry}: {told}"
+        assert (entry["size"], entry["sha256"]) == tuple(files[entry["path"]][key] for key in ("size", "sha256")), told
+        assert 0 <= entry["offset"] <= entry["size"], f"{entry}: {told}"
+        content = (release / entry["path"]).read_bytes()[entry["offset"] :]
+        piece, data = data[: len(content)], data[len(content) :]
+        assert piece == content[: len(piece)], f"these are not the bytes of {entry['path']}: {told}"
+        if len(piece) == len(content) and not entry["offset"]:
+            whole.add(entry["path"])
+    return whole
+
+
+def _said(got: Path, command: str) -> Optional[list[Any]]:
+    """The last words of a command as JSON values, in their order; None where it was never asked."""
+    paths = sorted(got.glob(f"said-*-{command}"))
+    if not paths:
+        return None
+    words = []
+    for line in paths[-1].read_bytes().split(b"\n"):
+        try:
+            words.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+    return [word for word in words if isinstance(word, dict)]
+
+
+def _check_true(got: Path, release: Path, told: str) -> None:
+    """A device that counts as active has the whole release, showed what was expected, and said that it runs it."""
+    uploads = sorted(got.glob("[0-9]*-receive"))
+    assert uploads, f"nothing was sent to it: {told}"
+    data = uploads[-1].read_bytes().partition(b"\n")[2]
+    assert _read_upload(data, release, told) == set(json.loads((release / "manifest.json").read_bytes())["files"]), told
+    switched = (_said(got, "activate") or [{}])[-1]
+    assert switched.get("event") == "result" and switched.get("release") == release.name, f"{switched}: {told}"
+    shown = [word for word in _said(got, "verify") or [] if word.get("event") == "sample"]
+    expected = json.loads((release / "expected.json").read_bytes())["samples"]
+    assert [sample["file"] for sample in shown] == [entry["file"] for entry in expected], told
+    manifest = json.loads((release / "manifest.json").read_bytes())
+    tolerance, threshold = manifest["tolerances"]["fp32"], manifest["thresholds"]["score"]
+    for entry, sample in zip(expected, shown):
+        assert _agree(entry, sample, tolerance, threshold), f"{sample}: {told}"
+
+
+def _agree(expected: Any, shown: Any, tolerance: Mapping[str, float], threshold: float) -> bool:
+    """Each side's detections have a partner on the other; written apart from the product's own comparison."""
+
+    def rows(of: Any) -> list[tuple[Any, int, float]]:
+        return [row for row in zip(of["boxes"], of["labels"], of["scores"]) if row[2] >= threshold]
+
+    def partner(one: Any, other: Any) -> bool:
+        near = abs(one[2] - other[2]) <= tolerance["score"] + 1e-6
+        return bool(one[1] == other[1] and near and _iou(one[0], other[0]) >= tolerance["iou"] - 1e-6)
+
+    def alone(these: Any, those: Any) -> bool:
+        sure = [row for row in these if row[2] >= threshold + tolerance["score"]]
+        return any(not any(partner(one, other) for other in those) for one in sure)
+
+    mine, theirs = rows(expected), rows(shown)
+    return not alone(mine, theirs) and not alone(theirs, mine)
+
+
+def _iou(a: list[float], b: list[float]) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    overlap = max(width, 0.0) * max(height, 0.0)
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - overlap
+    return overlap / union if union > 0 else 0.0

@@ -1,0 +1,332 @@
+"""What a case makes of an honest conversation: the acts of one command, in their order."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Union
+
+#: One act: its name, and what it takes. ``write`` and ``stderr`` take bytes, ``wait`` seconds, ``exit`` a code,
+#: ``signal`` a name; ``repeat`` takes bytes, a pause in seconds and a number of times (-1 for ever), ``drip`` bytes and
+#: a pause; ``upload``, ``deaf``, ``silence``, ``eof``, ``close``, ``abort``, ``unbound``, ``rekey`` take nothing;
+#: ``packet`` takes a message type and its bytes, ``packets`` a number of times as well.
+Act = tuple[Any, ...]
+Event = dict[str, Any]
+
+#: The place in a conversation where what the workstation sends is read.
+UPLOAD: Event = {"event": "@upload"}
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How one command departs from what the agent says.
+
+    Attributes:
+        step: The command (``place`` for the agent's file), or ``connect``: below SSH, or while it is set up.
+        kind: What is done; see ``_KINDS``, ``raw`` and ``server``.
+        at: Which event, or which byte, as a number that is taken modulo how many there are.
+        place: Which value of that event, in the same way.
+        value: JSON text that takes its place, or other text that the kind needs.
+        count: How often, or how much.
+    """
+
+    step: str
+    kind: str
+    at: int = 0
+    place: int = 0
+    value: str = "null"
+    count: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def acts(events: Sequence[Event], departure: Union[Departure, None]) -> list[Act]:
+    """The conversation as acts; departed from where a departure is given."""
+    honest = [_said(event) for event in events]
+    if departure is None or departure.kind not in _KINDS:
+        return [*honest, ("exit", 0)]
+    return _KINDS[departure.kind](list(events), honest, departure)
+
+
+def _said(event: Event) -> Act:
+    return ("upload",) if event is UPLOAD else ("write", json.dumps(event, sort_keys=True).encode() + b"\n")
+
+
+def _place(events: Sequence[Any], at: int) -> int:
+    return at % max(len(events), 1)
+
+
+# values of one event
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of every value in a JSON value, its own (the empty one) included."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from nodes(inner, (*path, key))
+
+
+_MARK = "@@here@@"
+
+
+def _changed(event: Event, departure: Departure) -> bytes:
+    """The event's line with one value replaced, dropped, or doubled."""
+    copy = json.loads(json.dumps(event))
+    paths = list(nodes(copy))[1:]
+    path = paths[departure.place % len(paths)]
+    holder = copy
+    for key in path[:-1]:
+        holder = holder[key]
+    if departure.kind == "field":
+        holder[path[-1]] = _MARK
+        return json.dumps(copy).replace(json.dumps(_MARK), departure.value, 1).encode("utf-8", "surrogatepass")
+    if departure.kind == "without":
+        del holder[path[-1]]
+        return json.dumps(copy).encode()
+    extra = f"{json.dumps(str(path[-1]))}: {departure.value}"
+    if departure.kind == "additional":
+        extra = f"{json.dumps('x' + chr(27) + ']0;x' + str(departure.place))}: {departure.value}"
+    folder = holder if isinstance(holder, dict) else copy
+    text = json.dumps(folder)
+    doubled = text[:-1] + (", " if folder else "") + extra + "}"
+    return json.dumps(copy).replace(text, doubled, 1).encode("utf-8", "surrogatepass")
+
+
+def _in_event(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    spoken = [index for index, event in enumerate(events) if event is not UPLOAD]
+    index = spoken[_place(spoken, departure.at)]
+    honest[index] = ("write", _changed(events[index], departure) + b"\n")
+    return [*honest, ("exit", 0)]
+
+
+# the order and number of events
+
+
+def _order(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    index = _place(honest, departure.at)
+    other = _place(honest, departure.place)
+    if departure.kind == "swapped":
+        honest[index], honest[other] = honest[other], honest[index]
+    elif departure.kind == "repeated":
+        honest[index : index + 1] = [honest[index]] * (1 + departure.count)
+    elif departure.kind == "left_out":
+        del honest[index]
+    elif departure.kind == "inserted":
+        honest[index:index] = [("write", departure.value.encode("utf-8", "surrogatepass") + b"\n")] * departure.count
+    return [*honest, ("exit", 0)]
+
+
+# samples and what is needed
+
+
+def _samples(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    """The samples of a verification altered together, under a result that says that they agree."""
+    shown = [event for event in events if event.get("event") == "sample"]
+    rest = [event for event in events if event.get("event") != "sample"]
+    rng = random.Random(departure.place)
+    if departure.value == "none":
+        shown = []
+    elif departure.value == "empty":
+        shown = [{**event, "boxes": [], "labels": [], "scores": []} for event in shown]
+    elif departure.value == "missing":
+        shown = shown[:-1]
+    elif departure.value == "extra":
+        shown = [*shown, {**shown[-1], "file": "samples/extra.npy"}]
+    elif departure.value == "reversed":
+        shown = shown[::-1]
+    elif departure.value == "exchanged":
+        names = [event["file"] for event in shown]
+        shown = [{**event, "file": name} for event, name in zip(shown[::-1], names)]
+    elif departure.value == "shifted":
+        shown = [{**event, "boxes": [[side + 0.05 for side in box] for box in event["boxes"]]} for event in shown]
+    elif departure.value == "relabelled":
+        shown = [{**event, "labels": [label + 1 for label in event["labels"]]} for event in shown]
+    elif departure.value == "rescored":
+        shown = [{**event, "scores": [max(0.0, score - 0.1) for score in event["scores"]]} for event in shown]
+    elif departure.value == "crowded":
+        many = departure.count
+        crowd = {"boxes": [[0.0, 0.0, 1.0, 1.0]] * many, "labels": [1] * many, "scores": [0.9] * many}
+        shown = [{**event, **crowd} for event in shown]
+    elif departure.value == "random":
+        for event in shown:
+            event["scores"] = [rng.random() for _ in event["scores"]]
+    return [*map(_said, [*rest[:-1], *shown, rest[-1]]), ("exit", 0)]
+
+
+#: What a board may ask for that is none of its business.
+PATHS = (
+    "../../keys/signing_key",
+    "../secret",
+    "/etc/shadow",
+    "manifest.json",
+    "manifest.sig",
+    "model.onnx/../../secret",
+    "model.onnx\0",
+    "./model.onnx",
+    "C:\\secret",
+    "-rf",
+    "x" * 600,
+    "",
+)
+
+
+def _needs(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    need = json.loads(json.dumps(events[0]))
+    files = need["files"]
+    one = files[_place(files, departure.at)]
+    if departure.value == "path":
+        one["path"] = PATHS[departure.place % len(PATHS)]
+    elif departure.value == "also":
+        files.append({**one, "path": PATHS[departure.place % len(PATHS)]})
+    elif departure.value == "twice":
+        files.extend([dict(one)] * departure.count)
+    elif departure.value == "larger":
+        one["size"] += departure.count
+    elif departure.value == "smaller":
+        one["size"] -= min(one["size"], departure.count)
+    elif departure.value == "offset":
+        one["offset"] = departure.count
+    elif departure.value == "behind":
+        one["offset"] = one["size"] + departure.count
+    elif departure.value == "negative":
+        one["offset"] = -departure.count
+    elif departure.value == "sha256":
+        one["sha256"] = "0" * 64
+    elif departure.value == "begins":
+        one.update(offset=one["size"] // 2, begins="f" * 64)
+    elif departure.value == "thousands":
+        need["files"] = [{**one, "path": f"file-{number}"} for number in range(departure.count)]
+    elif departure.value == "nothing":
+        need["files"] = []
+    return [_said(need), *honest[1:], ("exit", 0)]
+
+
+# bytes that are no events
+
+
+def _noise(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    index = _place(honest, departure.at)
+    rng = random.Random(departure.place)
+    size = departure.count
+    noise: dict[str, list[Act]] = {
+        "binary": [("write", rng.randbytes(size))],
+        "no_end": [("write", b"{" + b"x" * size)],
+        "long_line": [("write", b'{"event": "heartbeat", "note": "' + b"x" * size + b'"}\n')],
+        "long_print": [("write", b"x" * size + b"\n")],
+        "newlines": [("write", b"\n" * size)],
+        "prints": [("write", b"Last login: \x1b]0;owned\x07 from nowhere\n" * size)],
+        "nested": [("write", b'{"event":' * size + b"\n")],
+        "lists": [("write", b'{"event": ' + b"[" * size + b"\n")],
+        "digits": [("write", b'{"event": "progress", "step": "x", "done": ' + b"9" * size + b"}\n")],
+        "utf16": [("write", '{"event": "heartbeat"}\n'.encode("utf-16"))],
+        "half": [("write", b'{"event": "progress", "ste')],
+        "carriage": [("write", b'{"event": "heartbeat"}\r\n' * 3)],
+        "stderr": [("stderr", b"\x1b[2J\x1b]52;c;aGk=\x07" + b"e" * size)],
+    }[departure.value]
+    drops = departure.value in ("half", "no_end", "binary") and departure.place % 2
+    end: list[Act] = [("abort",)] if drops else [*honest[index:], ("exit", 0)]
+    return [*honest[:index], *noise, *end]
+
+
+def _dripped(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    index = _place(honest, departure.at)
+    line = honest[index][1] if honest[index][0] == "write" else b"{}\n"
+    return [*honest[:index], ("drip", line, departure.count / 1000), *honest[index + 1 :], ("exit", 0)]
+
+
+# waits
+
+
+def _waits(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    index = _place(honest, departure.at)
+    wait: list[Act] = {
+        "silence": [("silence",)],
+        "heartbeats": [("repeat", b'{"event": "heartbeat", "step": "x"}\n', 0.1, -1)],
+        "fast_heartbeats": [("repeat", b'{"event": "heartbeat"}\n' * 50, 0.0, -1)],
+        "progress": [("repeat", b'{"event": "progress", "step": "build", "note": "soon"}\n', 0.2, -1)],
+        "prints": [("repeat", b"please wait\n", 0.1, -1)],
+        "bytes": [("repeat", b"x", 0.1, -1)],
+        "stderr": [("stderr_repeat", b"warning " * 8192, 0.0, -1)],
+        "deaf": [("deaf",)],
+        "pause": [("wait", departure.count / 1000)],
+    }[departure.value]
+    return [*honest[:index], *wait, *honest[index:], ("exit", 0)]
+
+
+# how a command ends
+
+
+def _ends(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    index = _place([*honest, None], departure.at)
+    end: list[Act] = {
+        "exit": [("exit", departure.count % 256)],
+        "large_exit": [("exit", 0xFFFFFFFF)],
+        "signal": [("signal", "KILL")],
+        "strange_signal": [("signal", "\x1b]0;owned\x07@jetlane")],
+        "eof": [("eof",), ("silence",)],
+        "close": [("close",)],
+        "abort": [("abort",)],
+        "error": [("write", _error(departure)), ("exit", 1)],
+        "complains": [("stderr", "\x1b[2J\u202eevil \udcff\n".encode("utf-8", "surrogatepass") * 20), ("exit", 127)],
+        "after": [*honest[index:], ("repeat", b'{"event": "result"}\n', 0.0, departure.count), ("exit", 0)],
+    }[departure.value]
+    return [*honest[:index], *end]
+
+
+#: Kinds of error that only the workstation may find, then those that it acts on.
+KINDS = (
+    *("unreachable", "host_key", "auth", "protocol", "deadline", "python", "\x1b[2J", ""),
+    *("agent", "busy", "cut", "unhealthy", "disk", "unverified", "corrupt", "tampered", "disagreement", "bug", "failed"),
+)
+
+
+def _error(departure: Departure) -> bytes:
+    """An ``error`` event whose words are the departure's; ``what`` may hold anything that fits a string."""
+    kind = KINDS[departure.place % len(KINDS)]
+    words = "\x1b]52;c;aGk=\x07\x1b[2J\r\x9b31m\u202egnp.exe\ud800[/red][bold]<script>alert(1)</script>:smile:\n"
+    event = {"event": "error", "what": words, "why": words * 40, "remedy": words, "kind": kind}
+    return json.dumps(event).encode() + b"\n"
+
+
+# packets
+
+
+def _packets(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+    """What SSH itself allows, or not, in the middle of a command."""
+    index = _place(honest, departure.at)
+    text = b"\x1b]0;owned\x07\xff\xfe"
+    string = len(text).to_bytes(4, "big") + text
+    sent: list[Act] = {
+        "unbound": [("unbound",), ("repeat", b"x" * 32768, 0.0, 1000)],
+        "unbound_stderr": [("unbound",), ("stderr_repeat", b"x" * 32768, 0.0, 1000)],
+        "rekey": [("rekey",)] * min(departure.count, 20),
+        "stuck_rekey": [("packet", 20, bytes(8)), ("silence",)],
+        "ignore": [("packets", 2, string, departure.count)],
+        "debug": [("packets", 4, b"\1" + string + string, departure.count)],
+        "disconnect": [("packet", 1, (11).to_bytes(4, "big") + string + string)],
+        "unknown": [("packet", 200 + departure.place % 56, b"")],
+        "empty_data": [("packet", 94, b"")],
+        "wrong_channel": [("packet", 94, (77).to_bytes(4, "big") + string)],
+        "open": [("packets", 90, (7).to_bytes(4, "big") + b"session" + bytes(12), departure.count)],
+        "forward": [("packet", 90, (15).to_bytes(4, "big") + b"forwarded-tcpip" + bytes(12))],
+        "global": [("packets", 80, string + b"\1", departure.count)],
+        "adjust": [("packet", 93, b"\xff" * 8)],
+        "kexinit": [("packet", 20, b"\xff" * 40)],
+    }[departure.value]
+    return [*honest[:index], *sent, *honest[index:], ("exit", 0)]
+
+
+_KINDS = {
+    **dict.fromkeys(("field", "without", "additional", "doubled"), _in_event),
+    **dict.fromkeys(("swapped", "repeated", "left_out", "inserted"), _order),
+    "samples": _samples,
+    "needs": _needs,
+    "noise": _noise,
+    "dripped": _dripped,
+    "waits": _waits,
+    "ends": _ends,
+    "packets": _packets,
+}

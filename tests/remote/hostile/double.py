@@ -1,0 +1,147 @@
+"""Starts the doubles, plays cases on them in one rollout each, and tells what became of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.remote.delivery import DeviceReport
+from jetlane.remote.fleet.begin import Request, addresses_of, begin
+from jetlane.remote.fleet.boards import SshBoards
+from jetlane.remote.fleet.ledger import Ledger
+from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.rollout import Rollout
+from jetlane.remote.fleet.state import RolloutState
+from jetlane.remote.inventory import Device, load_inventory
+
+from .departures import Departure
+
+ROOT = Path(__file__).resolve().parents[3]
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one double does, and which way to it is taken."""
+
+    departure: Optional[Departure]
+    way: str = "plain"
+
+
+@dataclass
+class Played:
+    """What became of one wave of doubles.
+
+    Attributes:
+        raised: What the work on each ended with, where it failed.
+        seconds: That each took.
+        got: Folder of what each was sent, and of what it said.
+    """
+
+    cases: Mapping[str, Case]
+    state: RolloutState
+    reports: dict[str, DeviceReport] = field(default_factory=dict)
+    raised: dict[str, list[Exception]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    got: dict[str, Path] = field(default_factory=dict)
+
+
+class Doubles:
+    """So many doubles in one process."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self._number = folder, 0
+        self.names = [f"hostile-{number:02d}" for number in range(count)]
+        folder.mkdir(parents=True)
+        with open(folder / "log", "wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.remote.hostile.server", str(folder), str(count)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not (folder / "inventory.yaml").exists():
+            assert self._process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)
+        self._inventory = load_inventory(folder / "inventory.yaml")
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def set(self, name: str, case: Case) -> Device:
+        """Have a double play a case from now on; returns the way to it."""
+        from .server import write_whole
+
+        self._number += 1
+        departure = case.departure.as_json() if case.departure else None
+        write_whole(self.folder / name / "case.json", json.dumps({"number": self._number, "departure": departure}))
+        return replace(self._inventory.device(f"{name}-{case.way}"), name=name)
+
+    def got(self, name: str) -> Path:
+        """The folder of what came for the case that a double plays."""
+        number = json.loads((self.folder / name / "case.json").read_text())["number"]
+        return self.folder / name / "got" / str(number)
+
+    def play(self, cases: Sequence[Case], release: Path, ledger: Ledger, options: Mapping[str, Any]) -> Played:
+        """Roll a release out to a wave of doubles, one case each."""
+        named = dict(zip(self.names, cases))
+        devices = {name: self.set(name, case) for name, case in named.items()}
+        boards = Watched(devices, release, options)
+        soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
+        policy = Policy(
+            ("100%",), "100%", soak=0.001 if soaks else 0.0, offline_window=0.0, concurrency=len(self.names)
+        )
+        request = Request(addresses_of(list(devices.values())), release.name, policy, options=options)
+        reports: dict[str, DeviceReport] = {}
+        rollout = Rollout(
+            ledger, begin(ledger, request), boards, on_report=lambda report: reports.update({report.name: report})
+        )
+        got = {name: self.got(name) for name in named}
+        return Played(named, rollout.run(), reports, boards.raised, boards.seconds, got)
+
+
+class Watched(SshBoards):
+    """Keeps what the work on each board ended with, and how long it took."""
+
+    def __init__(self, devices: Mapping[str, Device], release: Path, options: Mapping[str, Any]) -> None:
+        super().__init__(devices, release, options)
+        self.raised: dict[str, list[Exception]] = {}
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def _watched(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            self.raised.setdefault(name, []).append(error)
+            raise
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    def deliver(self, name: str, tell: Any) -> Any:
+        with self._watched(name):
+            return super().deliver(name, tell)
+
+    def check(self, name: str, tell: Any) -> None:
+        with self._watched(name):
+            super().check(name, tell)
+
+    def put_back(self, name: str, release: str, tell: Any) -> None:
+        with self._watched(name):
+            super().put_back(name, release, tell)
