@@ -179,7 +179,7 @@ def watching(console: Optional[Console] = None) -> Iterator[Watch]:
     from rich.console import Console
     from rich.live import Live
 
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         yield Watch(Lines(), nullcontext)
         return

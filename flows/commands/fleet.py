@@ -442,7 +442,7 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     if not rows:
         click.echo("nothing is known yet")
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold")
     for name in rows[0]:
         table.add_column(name, overflow="fold", justify="left")
