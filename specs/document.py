@@ -17,6 +17,12 @@ HEAD = """# The spec
 One YAML file describes a run. Unknown keys are errors; `jetlane spec check SPEC.yaml` names every mistake with its line
 and column. Paths are relative to the spec's own folder. The shortest spec is a `name` and a `dataset`.
 
+A spec is a regular file in UTF-8 of at most 4 MiB, with at most 100,000 keys and values (aliases replaced by what they
+name) in at most 64 levels. Anchors, aliases and `<<` are understood, tags such as `!!python/...` are not. Words are
+read as in YAML 1.2, with `yes`/`no`/`on`/`off` as truth values: `007`, `12:30` and dates are text; what is to be text
+and looks like a number or a truth value is put in quotes. Numbers are finite and below 2^63. Texts hold no control
+characters and no marks of direction; only arguments of commands may have several lines.
+
 This page is made from the schema: `python -m jetlane.specs.document > docs/spec.md`.
 """
 

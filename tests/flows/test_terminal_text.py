@@ -1,0 +1,41 @@
+"""What others wrote is shown as it is: rich's markup and emoji codes in it mean nothing."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from jetlane.flows.commands.fleet import _table
+from jetlane.flows.terminal import Terminal
+from jetlane.tasks.run_facts import MADE, StepFacts
+
+NASTY = "[bold]x[/nope] [link=http://y]z[/link] :boom:"
+
+
+def test_tables_show_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    _table([{"name": "nano-1", "reason": NASTY}], "")
+    assert NASTY in capsys.readouterr().out
+
+
+def test_steps_show_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal._began = terminal._said = time.monotonic() - 60
+    terminal.update("train", 0.5, NASTY)
+    terminal.finished(StepFacts("train", MADE, 1.0, note=NASTY))
+    terminal.note(NASTY)
+    assert capsys.readouterr().out.count(NASTY) == 3
+
+
+def test_the_live_line_shows_markup_as_text() -> None:
+    terminal = Terminal()
+    shown = io.StringIO()
+    terminal._console = Console(file=shown, force_terminal=True, width=200, highlight=False)
+    terminal._live = terminal._console.status("")
+    terminal.started("train")
+    terminal.update("train", None, NASTY)
+    time.sleep(0.3)
+    terminal.note("end")
+    assert "[bold]x[/nope] [link=http://y]z[/link]" in shown.getvalue()
