@@ -122,6 +122,8 @@ def check(calibrator: Any) -> None:
     """
     problem = calibrator.problem
     if isinstance(problem, AgentError):
+        if problem.kind == "tampered":  # an image
+            problem.what = "the calibration failed: %s" % problem.what
         raise problem
     if problem is not None:
         raise AgentError("the calibration failed", "%s: %s" % (type(problem).__name__, problem), "", "build")

@@ -222,6 +222,7 @@ def test_int8_may_lose_one_in_twenty_but_no_accuracy(site: Any) -> None:
     with pytest.raises(AgentError, match="does not find on this board") as caught:
         here.verify()
     assert caught.value.kind == "disagreement" and "mAP@0.5 0." in caught.value.why
+    here.build()
     here.board.distort = shift(0.3)
     with pytest.raises(AgentError, match="does not find on this board"):
         here.verify()
