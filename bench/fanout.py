@@ -37,11 +37,12 @@ import sys
 from pathlib import Path
 from jetlane.remote.fan_out import on_each
 from jetlane.remote.inventory import load_inventory
+from jetlane.remote.protocol.dialogue import Dialogue
 from jetlane.remote.ssh import connect
 
-def work(device):
-    with connect(device) as connection:
-        return connection.run(["printf", '{"event": "result"}\\\\n'], {})
+def work(device, given_up):
+    with connect(device, given_up) as connection:
+        return connection.run(["printf", '{"event": "result"}\\\\n'], {}, Dialogue(device.name, "place"), 60.0)
 
 done = dict(on_each(load_inventory(Path(sys.argv[1])).devices, work))
 failed = [device.name for device, result in done.items() if result != {}]

@@ -45,9 +45,9 @@ class Counted(Uploads):
         super().__init__()
         self.bytes = 0
 
-    def spend(self, count: int) -> None:
+    def spend(self, count: int, pause: Callable[[float], None]) -> None:
         self.bytes += count
-        super().spend(count)
+        super().spend(count, pause)
 
 
 @dataclass

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Optional
 
 import click
 
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.local_files import NO_ROOM, unwritable
+from jetlane.specs.text import TEXT, harmless
 
 #: Command -> module and attribute that hold it. Groups are listed like commands.
 COMMANDS = {
@@ -96,14 +100,22 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     debug = "--debug" in given
     if debug:  # accepted anywhere on the line
         given = ["--debug", *(word for word in given if word != "--debug")]
+    _show_what_cannot_be_encoded()
     try:
         sys.exit(cli.main(args=given, prog_name="jetlane", standalone_mode=False))
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(harmless(said.getvalue(), TEXT, lines=True), err=True, nl=False)
         sys.exit(error.exit_code)
     except JetlaneError as error:
         _explain(error, debug)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _explain(unwritable(Path(str(error.filename or Path.cwd())), error), debug)
+        sys.exit(1)
     except ImportError as error:
         _explain_import(error, debug)
         sys.exit(1)
@@ -112,11 +124,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         sys.exit(130)
 
 
+def _show_what_cannot_be_encoded() -> None:
+    """A file's name may be no UTF-8, and a terminal may know ASCII alone: print the escape then, and go on."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _explain(error: JetlaneError, debug: bool) -> None:
     if debug:
         import traceback
 
-        traceback.print_exception(type(error), error, error.__traceback__)
+        from jetlane.remote.fleet.secrets import environment, scrub_text
+
+        told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        click.echo(scrub_text(told, environment()), err=True, nl=False)
     click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True)
     for title, text in (("why", error.why), ("what to do", error.remedy)):
         if text:

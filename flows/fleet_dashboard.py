@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.fleet_lines import Lines
+from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.observer import Observer, Progress, Several
 from jetlane.remote.fleet.state import (
     ACTIVE,
@@ -34,6 +35,7 @@ from jetlane.remote.fleet.views import first_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 UNDER_WAY = (SHIPPING, BUILDING, VERIFYING, ROLLING_BACK)
 #: Rows of devices that are under way, and of failures; the rest is counted.
@@ -94,7 +96,7 @@ class Dashboard:
         from rich.text import Text
 
         done = sum(device.final for device in devices)
-        text = Text(f"{state.operation} {state.id}  {state.release}  ", style="bold")
+        text = Text(f"{state.operation} {state.id}  {short(state.release)}  ", style="bold")
         text.append(f"{state.phase}  ", style="yellow" if state.phase != "running" else "green")
         text.append(f"{done} of {len(devices)} devices  {_clock(time.time() - state.started)}")
         left = self._left(state, devices)
@@ -126,8 +128,8 @@ class Dashboard:
             ended = number in state.ended_waves
             soaking = number in state.soaking_since and not ended
             label = "ended" if ended else "soaking" if soaking else "under way" if number == state.wave else ""
-            bar = Text("█" * round(_BAR * good / len(names)), style="green")
-            bar.append("█" * round(_BAR * bad / len(names)), style="red")
+            bar = Text("█" * round(_BAR * good / max(len(names), 1)), style="green")
+            bar.append("█" * round(_BAR * bad / max(len(names), 1)), style="red")
             bar.append("░" * (_BAR - len(bar.plain)), style="dim")
             failed = Text(f"{bad} failed", style="red") if bad else Text("")
             table.add_row(f"wave {number + 1}", bar, f"{good}/{len(names)}", failed, label)
@@ -141,9 +143,10 @@ class Dashboard:
         table = _table()
         for device in busy[:SHOWN]:
             told = self._progress.get(device.name)
-            table.add_row(device.name, device.state, *(_told(told) if told is not None else ("", "", "", "")))
+            table.add_row(*_cells(device.name, device.state, *(_told(told) if told is not None else ("",) * 4)))
         for device in waiting[: max(SHOWN - len(busy), 0)]:
-            table.add_row(device.name, "not reached", "", f"{device.attempts} tries", "", first_line(device.reason))
+            tries = f"{device.attempts} tries"
+            table.add_row(*_cells(device.name, "not reached", "", tries, "", first_line(device.reason)))
         hidden = len(busy) + len(waiting) - table.row_count
         if hidden > 0:
             table.add_row(f"and {hidden} more", "", "", "", "", "")
@@ -155,7 +158,8 @@ class Dashboard:
             return []
         table = _table()
         for device in sorted(bad, key=lambda device: -device.since)[:SHOWN_FAILURES]:
-            table.add_row(device.name, device.state, first_line(device.reason), style=_STYLES.get(device.state))
+            told = _cells(device.name, device.state, first_line(device.reason))
+            table.add_row(*told, style=_STYLES.get(device.state))
         if len(bad) > SHOWN_FAILURES:
             table.add_row(f"and {len(bad) - SHOWN_FAILURES} more", "", "")
         return ["", table]
@@ -197,6 +201,13 @@ def watching(console: Optional[Console] = None) -> Iterator[Watch]:
 
     with live:
         yield Watch(Several([Lines(), dashboard]), aside)
+
+
+def _cells(*texts: str) -> list[Text]:
+    """Texts of others as they are: a string would be read as Rich's markup."""
+    from rich.text import Text
+
+    return [Text(text) for text in texts]
 
 
 def _table() -> Table:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.sites import SiteJob, time_limit
 from jetlane.specs.errors import DeviceError, JetlaneError
 
@@ -20,13 +21,10 @@ _POLL = 1.0
 
 def known_server() -> Optional[type[PrefectSites]]:
     """``PrefectSites`` where PREFECT_API_URL names a Prefect server, or `jetlane up` started one in this folder."""
-    from jetlane.flows.spec_arguments import running_server
+    from jetlane.flows.up_state import local_server
 
-    url = os.environ.get("PREFECT_API_URL") or running_server()
-    if url is None:
-        return None
-    os.environ["PREFECT_API_URL"] = url
-    return PrefectSites
+    os.environ.update(local_server(os.environ.get("PREFECT_API_URL")))
+    return PrefectSites if os.environ.get("PREFECT_API_URL") else None
 
 
 class NoWorker(DeviceError):
@@ -60,7 +58,7 @@ class PrefectSites:
         run: Any = run_deployment(
             f"fleet-site/{pool}",
             parameters={"store": self._store.url, "job": job.to_json()},
-            flow_run_name=f"{job.operation} {job.release} on {len(job.devices)} devices".replace("  ", " "),
+            flow_run_name=f"{job.operation} {short(job.release)} on {len(job.devices)} devices".replace("  ", " "),
             timeout=0,
             as_subflow=False,
         )

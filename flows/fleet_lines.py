@@ -8,6 +8,7 @@ import time
 from jetlane.remote.fleet.observer import Progress
 from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
+from jetlane.specs.text import TEXT, harmless
 
 #: States that pass, and those of devices that nobody touched: they are counted when all is over.
 _QUIET = ("shipping", "building", "verifying", "rolling_back", "skipped")
@@ -19,22 +20,23 @@ class Lines:
     def recorded(self, event: Event, state: RolloutState) -> None:
         text = self._text(event, state)
         if text:
-            print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stdout, flush=True)
+            print(f"{time.strftime('%H:%M:%S')}  {harmless(text, TEXT)}", file=sys.stdout, flush=True)
 
     def progress(self, progress: Progress) -> None: ...
 
     def _text(self, event: Event, state: RolloutState) -> str:
         data, kind = event.data, event.kind
-        waves = f"{int(data['wave']) + 1} of {len(state.waves)}" if "wave" in data else ""
+        wave = data.get("wave")  # whoever follows a ledger reads what anybody wrote
+        waves = f"{wave + 1 if isinstance(wave, int) else wave} of {len(state.waves)}"
         if kind == "attached":
             return f"rollout {state.id}: {len(state.devices)} devices in {len(state.waves)} waves"
         if kind == "device":
-            return "" if data["state"] in _QUIET else self._device(event)
+            return "" if data.get("state") in _QUIET else self._device(event)
         if kind == "reconciled":
-            return f"{event.device}: the ledger said {data['ledger']}, but {data['board']}"
+            return f"{event.device}: the ledger said {data.get('ledger')}, but {data.get('board')}"
         return {
             "wave_started": f"wave {waves}: {data.get('devices')} devices",
-            "wave_soaking": f"wave {waves}: its health is looked at again in {float(data.get('seconds') or 0):.0f} s",
+            "wave_soaking": f"wave {waves}: its health is looked at again in {_whole(data.get('seconds'))} s",
             "wave_ended": f"wave {waves} ended: {data.get('active')} active, {data.get('failed')} failed",
             "approval_asked": f"wave {waves} waits for a person: jetlane fleet approve {state.id}",
             "approved": f"wave {waves} approved by {data.get('by')}",
@@ -50,10 +52,14 @@ class Lines:
     def _device(self, event: Event) -> str:
         data = event.data
         reason = first_line(data.get("reason"))
-        state = "active, and well after the wave" if data.get("soaked") else str(data["state"])
-        if data["state"] == "unreachable" and not data.get("final"):
+        state = "active, and well after the wave" if data.get("soaked") else str(data.get("state"))
+        if state == "unreachable" and not data.get("final"):
             state = "not reached, tried again"
         return f"{event.device}: {state}" + (f" ({reason})" if reason else "")
+
+
+def _whole(seconds: object) -> str:
+    return f"{seconds:.0f}" if isinstance(seconds, (int, float)) else str(seconds)
 
 
 def _left(state: RolloutState) -> str:

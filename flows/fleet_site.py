@@ -65,7 +65,7 @@ def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> An
     with tempfile.TemporaryDirectory() as laid_out:
         (board,) = sites.unpack(order, Path(laid_out))
         delivers = order.operation == sites.DELIVER
-        release = shared.fetch(order.release, Path(folder)) if delivers else None
+        release = shared.fetch(order.release, Path(folder), order.digest or None) if delivers else None
         outcome = sites.on_one(order, board, release, Unheard())
     shared.write(f"jobs/{order.id}/{device}", outcome)
     error = outcome.get("error")
@@ -87,7 +87,7 @@ def fleet_site(store: str, job: dict[str, Any], folder: Optional[str] = None) ->
     if job["operation"] == "deliver":
         from jetlane.remote.store import Store
 
-        Store(store).fetch(job["release"], place)  # once, before all devices ask for it
+        Store(store).fetch(job["release"], place, job.get("digest") or None)  # once, before all devices ask for it
     for _ in _windowed(job["devices"], int(job["concurrency"]), store, job, str(place)):
         pass
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetlane.flows.server import PrefectApi
+from jetlane.specs.errors import JetlaneError
+from jetlane.specs.local_files import refuse_full
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -19,18 +23,32 @@ def quiet_prefect(debug: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
 
 
-def run_spec(spec: RunSpec, *, force: bool = False, debug: bool = False) -> dict[str, Any]:
+def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug: bool = False) -> dict[str, Any]:
     """``retrain-and-deploy`` for a spec whose paths are absolute; returns what the flow returns.
+
+    Args:
+        verify: Hash all that is found in the workspace, whenever that was done last.
 
     Raises:
         JetlaneError: Whatever stopped it.
     """
     quiet_prefect(debug)
-    with PrefectApi(Path(spec.workspace)) as api:
+    with _told_of_a_full_disk(Path(spec.workspace)), PrefectApi(Path(spec.workspace)) as api:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 
         api.wait()
-        return retrain_and_deploy(**parameters(spec), force=force)
+        return retrain_and_deploy(**parameters(spec), force=force, verify_all=verify)
+
+
+@contextmanager
+def _told_of_a_full_disk(workspace: Path) -> Iterator[None]:
+    """On a full disk Prefect's server fails in ways of its own, and the client with it: that is not what is told."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, JetlaneError) or type(error) is JetlaneError:  # else it says what happened
+            refuse_full(workspace, f"the workspace {workspace}", error)
+        raise
 
 
 def parameters(spec: RunSpec) -> dict[str, Any]:

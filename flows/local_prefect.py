@@ -1,94 +1,137 @@
 """``jetlane up`` and ``down``: a Prefect server that stays, a work pool, the deployments of prefect.yaml, a worker.
 
-What runs is in ``<workspace>/up/state.json``; a process counts as ours only while it was started when the state says it
-was, so a number that the system gave to another process since is never signalled.
+The server serves its owner alone: it asks for a login that only the owner can read (``up_state``), and whoever is the
+server's client holds its port (``ports``). The login stays as long as the server or the worker runs.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
+from urllib.parse import urlsplit
 
-from jetlane.flows.processes import Started, noted, started_at
-from jetlane.flows.server import QUIET, ask, healthy, wait_until_healthy
+from jetlane.flows import owner_only
+from jetlane.flows.ports import HOST, answers, reserve
+from jetlane.flows.server import QUIET, ask, server_settings, wait_until_healthy
+from jetlane.flows.up_state import UpState
 from jetlane.specs.errors import JetlaneError
-from jetlane.tasks.workspace import Workspace, write_atomic
+from jetlane.tasks.workspace import Workspace
 
 POOL = "jetlane"
 _WORKER_SECONDS = 60
+_UNDER_WAY = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
 
-def up(workspace: Path, project: Path, port: int) -> str:
-    """Start what does not run yet; returns the API's URL. Doing it twice changes nothing.
+@dataclass(frozen=True)
+class Up:
+    """What ``up`` found or made: the API's address, the file with the login, whether an open server was replaced."""
+
+    url: str
+    login_file: Path
+    replaced: bool
+
+
+def up(workspace: Path, project: Path, port: int) -> Up:
+    """Start what does not run yet. Doing it twice changes nothing.
 
     Args:
-        workspace: State, logs and the server's database are kept in its folder ``up``.
+        workspace: State, login, logs and the server's database are kept in its folder ``up``.
         project: Folder with prefect.yaml.
 
     Raises:
-        WorkspaceError: The workspace cannot be written.
+        WorkspaceError: The workspace cannot be written, or its folder ``up`` not closed to other users.
         JetlaneError: The server did not start, or a Prefect command failed; with its last lines.
     """
     if not (project / "prefect.yaml").is_file():
         raise JetlaneError(f"{project} has no prefect.yaml", "", "run `jetlane up` in the project's root")
-    folder = Workspace(Path(workspace).resolve()).folder("up")
-    state = read_state(folder)
-    url = str(state.get("url") or f"http://127.0.0.1:{port}/api")
-    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(folder), "PREFECT_API_URL": url, "PWD": str(project)}
-    if not _alive(state, "server"):
-        url = f"http://127.0.0.1:{port}/api"
-        environment["PREFECT_API_URL"] = url
-        if healthy(url):
+    place = Workspace(Path(workspace).resolve())
+    folder = place.folder("up")
+    owner_only.close_to_others(folder)
+    state = UpState(folder)
+    with place.lock("up"):
+        replaced = state.login is None and _stop_open_server(state)
+        runs = state.process("server") is not None
+        url = state.url if runs and state.url else f"http://{HOST}:{port}/api"
+        port = urlsplit(url).port or port
+        if not runs and answers(port):
             raise JetlaneError(
                 f"another server answers on port {port}",
                 "it was not started from this workspace",
                 f"take another port (`jetlane up --port {port + 1}`), or use that server: export PREFECT_API_URL={url}",
             )
-        command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        server = _start(command, environment, project, folder / "server.log")
-        _write_state(folder, url, {"server": server})
+        with reserve(port) as held:
+            _start_all(state, folder, project, url, held.fileno())
+    return Up(url, state.login_file, replaced)
+
+
+def _start_all(state: UpState, folder: Path, project: Path, url: str, held: int) -> None:
+    """Server, deployments, worker; ``held`` is the reservation of the server's port, which the worker keeps."""
+    if state.process("server") is None and (state.process("worker") is None or state.login is None):
+        state.renew_login()
+    login = state.login or ""
+    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(folder), "PWD": str(project)}
+    environment.update(PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=login)
+    if state.process("server") is None:
+        port = urlsplit(url).port or 0
+        # the UI's own address, whatever name it was called by; its files, where no other user can change them
+        pages = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui")}
+        command = [sys.executable, "-m", "jetlane.flows.server_process", "lasting", str(port)]
+        settings = {**environment, **pages, **server_settings(port, login)}
+        server = _start(command, settings, project, folder / "server.log")
+        state.note(url, "server", server.pid)
         wait_until_healthy(url, server, folder / "server.log")
     _make_deployments(environment, project)
-    state = read_state(folder)
-    if not _alive(state, "worker"):
-        worker = _start(["worker", "start", "--pool", POOL], environment, folder, folder / "worker.log")
-        _write_state(folder, url, {"worker": worker})
-        _wait_until_online(url, worker, folder / "worker.log")
-    return url
+    if state.process("worker") is None:
+        command = _command(["worker", "start", "--pool", POOL])
+        worker = _start(command, environment, folder, folder / "worker.log", keep=[held])
+        state.note(url, "worker", worker.pid)
+        _wait_until_online(url, login, worker, folder / "worker.log")
 
 
 def down(workspace: Path) -> list[str]:
     """Stop what ``up`` started, the worker first; returns the names of what ran. Runs under way are ended too."""
-    folder = Path(workspace).resolve() / "up"
-    state = read_state(folder)
-    stopped = [name for name in ("worker", "server") if _stop(state, name)]
-    (folder / "state.json").unlink(missing_ok=True)
+    state = UpState(Path(workspace).resolve() / "up")
+    stopped = _stop_both(state)
+    state.clear()
     return stopped
 
 
-def read_state(folder: Path) -> dict[str, object]:
-    """``url`` and ``processes`` ({name: {"pid", "since"}}); empty when nothing is known."""
+def _stop_both(state: UpState) -> list[str]:
+    return [name for name in ("worker", "server") if _stop(state, name)]
+
+
+def _stop_open_server(state: UpState) -> bool:
+    """Stop a server and worker that run without a login, as jetlane 0.1 started them; returns whether any did.
+
+    Raises:
+        JetlaneError: Flow runs are under way on it, or may be.
+    """
+    if state.process("server") is not None:
+        runs = _under_way(state.url or "")
+        if runs != 0:
+            number = "whether runs are under way cannot be told" if runs is None else f"runs under way: {runs}"
+            raise JetlaneError(
+                "the Prefect server of this workspace has no login that is known",
+                f"an older jetlane started it, and every user of this machine can start runs on it; {number}",
+                "let them end, or stop them: jetlane down; then: jetlane up",
+            )
+    return bool(_stop_both(state))
+
+
+def _under_way(url: str) -> Optional[int]:
+    """Flow runs under way on a server without a login; None when it does not say."""
     try:
-        state = json.loads((folder / "state.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
-def _write_state(folder: Path, url: str, processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    known = read_state(folder).get("processes")
-    merged = dict(known) if isinstance(known, dict) else {}
-    for name, process in processes.items():
-        merged[name] = asdict(Started(process.pid, started_at(process.pid) or ""))
-    write_atomic(folder / "state.json", json.dumps({"url": url, "processes": merged}, indent=1))
+        return int(ask(f"{url}/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": list(_UNDER_WAY)}}}}))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _make_deployments(environment: Mapping[str, str], project: Path) -> None:
@@ -104,14 +147,14 @@ def _make_deployments(environment: Mapping[str, str], project: Path) -> None:
         _prefect(["gcl", "create", LIMIT, "--limit", "1"], environment, project)
 
 
-def _wait_until_online(url: str, worker: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_online(url: str, login: str, worker: subprocess.Popen[bytes], log: Path) -> None:
     """Return when the server has heard of the worker.
 
     Raises:
         JetlaneError: It ended, or said nothing within a minute.
     """
     deadline = time.monotonic() + _WORKER_SECONDS
-    while not any(known["status"] == "ONLINE" for known in ask(f"{url}/work_pools/{POOL}/workers/filter", {})):
+    while not any(known["status"] == "ONLINE" for known in ask(f"{url}/work_pools/{POOL}/workers/filter", {}, login)):
         if worker.poll() is not None or time.monotonic() > deadline:
             lines = log.read_text(errors="replace").strip().splitlines()[-8:]
             raise JetlaneError("the Prefect worker did not start", "\n".join(lines), f"its log is {log}")
@@ -122,16 +165,19 @@ def _command(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "prefect", *arguments]
 
 
-def _start(arguments: list[str], environment: Mapping[str, str], project: Path, log: Path) -> subprocess.Popen[bytes]:
-    with open(log, "ab") as file:
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, keep: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    with open(log, "ab", opener=owner_only.opener) as file:
         return subprocess.Popen(
-            _command(arguments),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**environment},
-            cwd=project,
+            cwd=folder,
             start_new_session=True,
+            pass_fds=keep,
         )
 
 
@@ -151,14 +197,9 @@ def _succeeds(arguments: list[str], environment: Mapping[str, str], project: Pat
     return done.returncode == 0
 
 
-def _alive(state: Mapping[str, object], name: str) -> bool:
-    known = noted(state, name)
-    return known is not None and known.runs
-
-
-def _stop(state: Mapping[str, object], name: str) -> bool:
-    known = noted(state, name)
-    if known is None or not known.runs:
+def _stop(state: UpState, name: str) -> bool:
+    known = state.process(name)
+    if known is None:
         return False
     deadline = time.monotonic() + 20
     with suppress(ProcessLookupError):  # it may end by itself between a look and a signal

@@ -2,12 +2,14 @@
 
 Prefect loads this module through the entry point group ``prefect.plugins`` in every process that imports Prefect with
 plugins switched on (pyproject.toml does, for the project's root), so it does next to nothing: it names the server that
-``jetlane up`` started here, unless another is set, and for ``prefect deployment run`` alone it completes a bare
-deployment name and turns a YAML file into the JSON that Prefect wants. The spec is checked before anything is sent.
+``jetlane up`` started here and its login, unless another is set, and for ``prefect deployment run`` alone it completes
+a bare deployment name and turns a YAML file into the JSON that Prefect wants. The spec is checked before anything is
+sent.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Optional
 
@@ -19,7 +21,8 @@ PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 @register_hook
 def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
     """Prefect's start-up hook."""
-    from jetlane.flows.spec_arguments import rewrite, running_server
+    from jetlane.flows.spec_arguments import rewrite
+    from jetlane.flows.up_state import local_server
     from jetlane.specs.errors import JetlaneError
 
     try:
@@ -27,5 +30,7 @@ def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
     except JetlaneError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    url = None if ctx.api_url else running_server()
-    return SetupResult(env={"PREFECT_API_URL": url}) if url else None
+    known = local_server(ctx.api_url)
+    # Not by the result: `prefect plugins diagnose` prints that, and takes an authentication string for no secret.
+    os.environ.update(known)
+    return SetupResult(env={"PREFECT_API_URL": known["PREFECT_API_URL"]}) if known else None

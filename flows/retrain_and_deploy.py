@@ -42,7 +42,7 @@ from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.rollout import refuse_failures
 from jetlane.tasks.run import Run
 from jetlane.tasks.train import train
-from jetlane.tasks.workspace import StepResult
+from jetlane.tasks.workspace import DamagedOutput, StepResult
 
 
 def story(run: Run) -> dict[str, Any]:
@@ -85,6 +85,15 @@ def story(run: Run) -> dict[str, Any]:
     }
 
 
+def _whole_story(run: Run) -> dict[str, Any]:
+    """The story; told once more where an output turns out to be damaged that a step of it had been found by."""
+    try:
+        return story(run)
+    except DamagedOutput as damage:
+        run.start_over(damage)
+        return story(run)
+
+
 @flow(name="retrain-and-deploy", flow_run_name="{name}")
 def retrain_and_deploy(
     name: Name,
@@ -102,8 +111,13 @@ def retrain_and_deploy(
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
     force: bool = False,
+    verify_all: bool = False,
 ) -> dict[str, Any]:
     """Retrain an SSD, prove the converted model, and bring it to a fleet; only what changed is done again.
+
+    Args:
+        force: A model the gate refuses is shipped all the same, and that is recorded.
+        verify_all: Everything found in the workspace is hashed, whenever that was done last.
 
     Returns:
         ``release`` (id), ``release_path``, ``report`` (path), ``changed`` (False when nothing had to be done),
@@ -127,9 +141,9 @@ def retrain_and_deploy(
     )
     spec = resolve(spec)
     refuse_missing(spec)
-    with Run(spec, Several([PrefectProgress(), Terminal()]), force, PrefectSites) as run:
+    with Run(spec, Several([PrefectProgress(), Terminal()]), force, PrefectSites, verify_all) as run:
         try:
-            return story(run)
+            return _whole_story(run)
         except JetlaneError as error:
             report_stopped(run, error)
             raise

@@ -6,9 +6,9 @@ server can start while the rest of the program is still being imported.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
+from jetlane.flows import owner_only
+from jetlane.flows.ports import HOST, reserve
+from jetlane.flows.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.workspace import Workspace
 
@@ -43,19 +46,26 @@ def healthy(url: str, timeout: float = 1.0) -> bool:
         return False
 
 
-def ask(url: str, body: Mapping[str, Any]) -> Any:
-    """What a Prefect API answers to a posted JSON body."""
+def ask(url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str] = None) -> Any:
+    """What a Prefect API answers to a posted JSON body, or to a GET when there is none.
+
+    Args:
+        login: The server's authentication string.
+
+    Raises:
+        OSError: It refuses (``HTTPError``), or does not answer.
+    """
     headers = {"Content-Type": "application/json"}
-    posted = urllib.request.Request(url, json.dumps(dict(body)).encode(), headers, method="POST")
-    with urllib.request.urlopen(posted, timeout=10) as answer:
+    if login is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    data = None if body is None else json.dumps(dict(body)).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
         return json.load(answer)
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def server_settings(port: int, login: str) -> Mapping[str, str]:
+    """Environment of a server process that serves its owner alone (``jetlane.flows.server_process``)."""
+    return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}"}
 
 
 def wait_until_healthy(url: str, process: subprocess.Popen[Any], log: Path) -> None:
@@ -77,8 +87,10 @@ def wait_until_healthy(url: str, process: subprocess.Popen[Any], log: Path) -> N
 class PrefectApi(AbstractContextManager["PrefectApi"]):
     """PREFECT_API_URL for this process: as it was set, or of a private server that stops with the ``with`` block.
 
-    Entering does not wait for the server; ``wait`` does. Each server of a workspace has a home of its own
-    (``<workspace>/prefect/0``, ``1``, ...), taken by a lock: two servers on one SQLite file lock each other out.
+    Entering does not wait for the server; ``wait`` does. Each private server of a workspace has a home of its own
+    (``<workspace>/prefect/0``, ``1``, ...), taken by a lock: two servers on one SQLite file lock each other out. Its
+    login is in the memory and environment of this process, its children and the server alone. The login of a server
+    that ``jetlane up`` started in this workspace or folder is found by itself.
 
     Args:
         workspace: Where the server's home and log are kept.
@@ -91,33 +103,43 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
         self._log = self._folder / "server.log"
         self._migrated = self._folder
         self._lock: Any = None
+        self._port: Any = None
+        self._before: dict[str, Optional[str]] = {}
 
     def __enter__(self) -> PrefectApi:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        if not os.environ.get("PREFECT_API_URL"):
+        url = os.environ.get("PREFECT_API_URL")
+        if url:
+            self._set(local_server(url, self._workspace / UP.name) or local_server(url))
+        else:
             self._start()
         return self
 
     def _start(self) -> None:
         home = self._take_home()
-        port = free_port()
+        self._port = reserve()
+        port, login = self._port.getsockname()[1], new_login()
         self._log = home / "server.log"
         self._migrated = home / f"migrated-{version('prefect')}"
-        self._before = {name: os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_HOME")}
-        os.environ["PREFECT_HOME"] = str(home)
-        with open(self._log, "wb") as log:
+        self._set({"PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": login})
+        with open(self._log, "wb", opener=owner_only.opener) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "jetlane.flows.private_server", str(port)],
+                [sys.executable, "-m", "jetlane.flows.server_process", "private", str(port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self._server_settings()},
+                env={**os.environ, **self._private_settings(), **server_settings(port, login)},
                 start_new_session=True,  # Ctrl-C ends the run first, and the run ends the server
             )
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        self._set({"PREFECT_API_URL": f"http://{HOST}:{port}/api"})
 
-    def _server_settings(self) -> Mapping[str, str]:
+    def _set(self, environment: Mapping[str, str]) -> None:
+        for name in environment:
+            self._before.setdefault(name, os.environ.get(name))
+        os.environ.update(environment)
+
+    def _private_settings(self) -> Mapping[str, str]:
         settings = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
         if self._migrated.exists() and (self._migrated.parent / "prefect.db").exists():  # saves a second of the start
             settings["PREFECT_API_DATABASE_MIGRATE_ON_START"] = "false"
@@ -128,11 +150,13 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
 
         slot = 0
         workspace = Workspace(self._workspace)
+        owner_only.close_to_others(workspace.folder("prefect"))
         while True:
             home = workspace.folder("prefect", str(slot))
-            self._lock = FileLock(home / "lock")
+            self._lock = FileLock(home / "lock", mode=0o600)
             try:
                 self._lock.acquire(timeout=0)
+                home.chmod(0o700)
                 return home
             except Timeout:
                 slot += 1
@@ -141,7 +165,7 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
         """Return when the API answers.
 
         Raises:
-            JetlaneError: It does not.
+            JetlaneError: It does not, or not to this process.
         """
         url = os.environ["PREFECT_API_URL"]
         if self._process is None:
@@ -151,29 +175,51 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
                     "PREFECT_API_URL is set",
                     "start that server (`jetlane up`), or unset PREFECT_API_URL to run with a private one",
                 )
+            _check_login(url)
             return
         wait_until_healthy(url, self._process, self._log)
-        self._migrated.touch()
+        self._migrated.touch(mode=0o600)
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if self._process is None:
-            return
-        _flush_logs()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._lock.release()
+        if self._process is not None:
+            _flush_logs()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._port.close()
+            self._lock.release()
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _check_login(url: str) -> None:
+    """
+    Raises:
+        JetlaneError: The server wants another login than PREFECT_API_AUTH_STRING.
+    """
+    if os.environ.get("PREFECT_API_KEY"):  # Prefect Cloud's
+        return
+    try:
+        ask(f"{url}/admin/version", login=os.environ.get("PREFECT_API_AUTH_STRING"))
+    except urllib.error.HTTPError as error:
+        if error.code == 401:
+            raise JetlaneError(
+                f"the Prefect server at {url} refuses the login",
+                "PREFECT_API_AUTH_STRING is not set, or is not that server's",
+                "take it from the workspace where the server was started: "
+                'export PREFECT_API_AUTH_STRING="$(cat .jetlane/up/login)"',
+            ) from error
+    except (OSError, ValueError):  # other servers need not have this page
+        return
 
 
 def _flush_logs() -> None:

@@ -1,12 +1,10 @@
-"""What the Prefect plugin knows: spec files on ``prefect``'s command line, and the server of ``jetlane up``."""
+"""What the Prefect plugin makes of spec files on ``prefect``'s command line."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Optional
 
-STATE = Path(".jetlane") / "up" / "state.json"
 #: Options of ``prefect deployment run`` that take no value.
 _SWITCHES = ("--watch", "--no-watch", "--prompt", "--no-prompt")
 
@@ -49,18 +47,9 @@ def _as_json(deployment: str, path: Path) -> str:
 
         load_spec(path)
         return json.dumps({"spec": str(path.resolve())})
+    from jetlane.specs import secrets
     from jetlane.specs.yaml_marks import read
 
-    return json.dumps(read(path).data)
-
-
-def running_server(state: Path = STATE) -> Optional[str]:
-    """The API of the server that ``jetlane up`` started in this folder, when its process lives."""
-    from jetlane.flows.processes import noted
-
-    try:
-        known = json.loads(state.read_text())
-        server = noted(known, "server")
-        return known["url"] if server is not None and server.runs else None
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
+    marked = read(path)
+    secrets.refuse(marked)  # Prefect keeps parameters, and shows them
+    return json.dumps(marked.data)

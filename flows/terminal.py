@@ -32,13 +32,13 @@ class Terminal:
             self._live.start()
 
     def update(self, step: str, fraction: Optional[float], text: str) -> None:
+        from rich.markup import escape
+
         now = time.monotonic()
         share = f" {100 * fraction:3.0f} %" if fraction is not None else ""
         line = f"{step:<10}{share}  {text}"
         if self._live is not None:
-            from rich.text import Text
-
-            self._live.update(Text(line))  # of a string it would take words in brackets for markup
+            self._live.update(escape(line))
         elif now - self._said >= _PLAIN_SECONDS:
             self._said = now
             self._console.print(line, markup=False)

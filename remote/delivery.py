@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional, TypeVar
 
 from jetlane.remote.agent import engines, hooks, roads, verdict
+from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device import LIMITS, Agent, open_agent
 from jetlane.remote.inventory import Device
@@ -193,7 +194,7 @@ def rollback(
 
     Args:
         options: Of such a build; those of the release's engine on the device unless given.
-        release: Any release on the device; the one that ran before unless given.
+        release: Any release on the device, by its id or the beginning of it; the one that ran before unless given.
 
     Returns:
         ``{"release": now active, "previous": active before}``.
@@ -204,7 +205,8 @@ def rollback(
     """
     with open_agent(device, on_event, given_up) as agent:
         status = agent.call("status")
-        wanted = release or status["previous"]
+        with _on(device):
+            wanted = manifests.find(release, status["releases"]) if release else status["previous"]
         request: dict[str, Any] = {"release": wanted}
         try:
             return _went_back(agent, request)

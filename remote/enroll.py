@@ -13,7 +13,7 @@ from jetlane.remote.inventory import Device
 from jetlane.remote.login import CONNECT, road
 from jetlane.remote.ssh import LOGIN, AgentFailure
 from jetlane.remote.ssh_config import resolve
-from jetlane.remote.watchdog import Watchdog
+from jetlane.remote.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.text import harmless
 
@@ -21,20 +21,27 @@ if TYPE_CHECKING:
     import paramiko
 
 
-def fetch_host_key(device: Device) -> paramiko.PKey:
+def fetch_host_key(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
     """The host key a device shows. Nothing is sent to it but the greeting; hosts on the way to it are logged in to.
+
+    Args:
+        given_up: Asked all the time; what it returns is raised.
 
     Raises:
         DeviceError: It cannot be reached, or does not speak SSH.
     """
-    return _fetch(resolve(device))
+    return _fetch(resolve(device), given_up)
 
 
-def _fetch(device: Device) -> paramiko.PKey:
+def _fetch(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
     import paramiko
 
     limit = LOGIN * (1 + len(device.jump or ()))
-    with Watchdog(device.name) as watchdog, watchdog.stage("connecting", limit), road(device, watchdog) as link:
+    with (
+        Watchdog(device.name, given_up) as watchdog,
+        watchdog.stage("connecting", limit),
+        road(device, watchdog) as link,
+    ):
         try:
             transport = paramiko.Transport(link)
             try:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote.inventory import Device
 from jetlane.remote.inventory.devices import SSH_PORT
-from jetlane.specs.errors import DeviceError
+from jetlane.specs.errors import DeviceError, WorkspaceError
+from jetlane.specs.local_files import locked, write_atomic
 
 if TYPE_CHECKING:
     import paramiko
@@ -43,6 +44,7 @@ def pinned(device: Device) -> Pinned:
 
     Raises:
         DeviceError: A certificate authority is named for it.
+        WorkspaceError: The file cannot be read.
     """
     found = Pinned()
     for marker, key in _entries(device):
@@ -56,14 +58,21 @@ def pinned(device: Device) -> Pinned:
 
 def _entries(device: Device) -> Iterator[tuple[str, Optional[paramiko.PKey]]]:
     """(marker, key) of each line about a device; a key of an unknown kind is None."""
-    if not device.known_hosts.is_file():
-        return
     entry = host_entry(device)
-    for line in device.known_hosts.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _lines(device.known_hosts):
         words = line.split()
         marker = words.pop(0) if words and words[0].startswith("@") else ""
         if len(words) >= 3 and not words[0].startswith("#") and _names(words[0], entry):
             yield marker, _key(words[1], words[2])
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a known_hosts file; bytes that are no text are kept as they are."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise WorkspaceError(f"the host keys in {path} cannot be read", why, "make the file readable") from error
 
 
 def _key(kind: str, text: str) -> Optional[paramiko.PKey]:
@@ -154,19 +163,24 @@ def _fits(entry: str, pattern: str) -> bool:
 def _is(entry: str, name: str) -> bool:
     from paramiko.hostkeys import HostKeys
 
-    return name.lower() == entry.lower() or (name.startswith("|1|") and HostKeys.hash_host(entry, name) == name)
+    try:
+        return name.lower() == entry.lower() or (name.startswith("|1|") and HostKeys.hash_host(entry, name) == name)
+    except (ValueError, AssertionError, IndexError):  # a hash that is none
+        return False
 
 
 def pin(device: Device, key: paramiko.PKey) -> None:
-    """Make ``key`` the only key that is trusted for a device by its name; lines with patterns or markers stay."""
+    """Make ``key`` the only key that is trusted for a device by its name; lines with patterns or markers stay.
+
+    Any number of devices may be pinned in one file at once, by threads or processes.
+
+    Raises:
+        WorkspaceError: The file cannot be written; what was pinned before still is.
+    """
     entry = host_entry(device)
-    path = device.known_hosts
-    lines = path.read_text().splitlines() if path.is_file() else []
-    kept = [rest for line in lines if (rest := _without(line, entry)) is not None]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("\n".join([*kept, f"{entry} {key.get_name()} {key.get_base64()}"]) + "\n")
-    os.replace(temporary, path)
+    with locked(device.known_hosts) as path:
+        kept = [rest for line in _lines(path) if (rest := _without(line, entry)) is not None]
+        write_atomic(path, "\n".join([*kept, f"{entry} {key.get_name()} {key.get_base64()}"]) + "\n")
 
 
 def _without(line: str, entry: str) -> Optional[str]:

@@ -10,24 +10,30 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import errno
+import itertools
 import os
 import stat
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote.agent import keys, trust
-from jetlane.remote.agent.files import sync_folder
 from jetlane.specs.errors import WorkspaceError
+from jetlane.specs.files import MIB, FileKind, read_bytes
+from jetlane.specs.local_files import PRIVATE, atomic_file, in_words, locked, private_folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FOLDER = "keys"
 NAME = "signing_key"
+#: A larger file is no key.
+_LARGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,7 @@ class SigningKey:
 
     def sign(self, raw: bytes) -> bytes:
         """Content of the ``manifest.sig`` of a manifest with these bytes; the same each time."""
-        claim = {"format": trust.FORMAT, "key": self.public.hex(), "signature": self._private.sign(raw).hex()}
-        return (json.dumps(claim, indent=1, sort_keys=True) + "\n").encode()
+        return trust.written(self.public, self._private.sign(raw))
 
 
 def project_key(workspace: Path, file: Optional[Path] = None) -> SigningKey:
@@ -66,7 +71,9 @@ def project_key(workspace: Path, file: Optional[Path] = None) -> SigningKey:
         return read_key(file)
     path = Path(workspace) / FOLDER / NAME
     if not path.exists():
-        _make(path)
+        with _alone(path):
+            if not path.exists():  # where two need one at once, the first one's stays
+                _make(path)
     return read_key(path)
 
 
@@ -77,14 +84,12 @@ def new_key(workspace: Path) -> tuple[Optional[SigningKey], SigningKey]:
         WorkspaceError: It cannot be made.
     """
     path = Path(workspace) / FOLDER / NAME
-    before = None
-    if path.exists():
-        before = read_key(path)
-        aside = path.with_name(f"{NAME}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-        os.link(path, aside)  # never a moment without a key that can be found
-        before = SigningKey(aside, before.public, before._private)
-    _make(path, replace=True)
-    return before, read_key(path)
+    with _alone(path):
+        before, aside = (read_key(path), _unused(path)) if path.exists() else (None, None)
+        _make(path, aside)
+        if before is not None and aside is not None:
+            before = SigningKey(aside, before.public, before._private)
+        return before, read_key(path)
 
 
 def read_key(path: Path) -> SigningKey:
@@ -98,11 +103,12 @@ def read_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
     path = Path(path)
-    try:
-        content = path.read_bytes()
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise _unusable(path, str(error), "name a file that is there, as `signing_key` in the spec") from error
+    remedy = "name a file that is there, as `signing_key` in the spec"
+    if not os.path.exists(path):
+        raise _unusable(path, os.strerror(errno.ENOENT), remedy)
+    kind = FileKind("a key", MIB, lambda what, why, to_do: _unusable(path, f"{what} {why}".strip(), to_do), remedy)
+    content = read_bytes(path, kind)
+    mode = path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _unusable(path, f"others may read it (mode {mode & 0o777:o})", f"chmod 600 {path}")
     load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in content else load_pem_private_key
@@ -115,40 +121,49 @@ def read_key(path: Path) -> SigningKey:
         raise _unusable(path, "it is protected by a passphrase", remedy) from error
     if not isinstance(private, Ed25519PrivateKey):
         raise _unusable(path, "it is no ed25519 key", "give one (ssh-keygen -t ed25519 -N '')")
-    return SigningKey(path, private.public_key().public_bytes_raw(), private)
+    public = private.public_key().public_bytes_raw()
+    if load is load_ssh_private_key and public not in _body(content):
+        raise _unusable(path, "its secret half does not fit its public half: it is damaged", "restore it from a copy")
+    return SigningKey(path, public, private)
 
 
-def _make(path: Path, replace: bool = False) -> None:
-    """Write a new key; where two do so at once, the first one's stays."""
+def _body(content: bytes) -> bytes:
+    """What OpenSSH's armour holds: the public key in clear is part of it."""
+    return base64.b64decode(b"".join(line for line in content.splitlines() if not line.startswith(b"-----")))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Change the key of a workspace as the only one, in a folder that is its user's alone."""
+    locks = path.parent.parent / "locks"
+    with in_words(path):
+        private_folder(path.parent)
+        private_folder(locks)
+    with locked(path, locks / f"{path.name}.lock"):
+        yield
+
+
+def _unused(path: Path) -> Path:
+    """The name under which a key is put aside."""
+    stamp = f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    names = (path.with_name(f"{stamp}-{count}" if count else stamp) for count in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
+def _make(path: Path, aside: Optional[Path] = None) -> None:
+    """Write a new key; both halves, or neither. The one before gets the name ``aside``, and is never out of reach."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    draft = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent)  # 0600
-        with open(descriptor, "wb") as file:
-            file.write(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    with in_words(path), atomic_file(path, PRIVATE) as secret, atomic_file(path.with_name(path.name + ".pub")) as shown:
+        secret.write(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        shown.write(public + b" jetlane\n")
+        for file in (secret, shown):  # a full disk shows here, before anything has its name
             file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)
-        path.with_name(path.name + ".pub").write_bytes(public + b" jetlane\n")
-        sync_folder(path.parent)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise WorkspaceError(
-            f"the signing key {path} cannot be made", str(error), "make the workspace writable, or name another"
-        ) from error
-    finally:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)
+        if aside is not None:
+            os.link(path, aside)
 
 
 def _unusable(path: Path, why: str, remedy: str) -> WorkspaceError:

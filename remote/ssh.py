@@ -110,13 +110,15 @@ class Connection:
             BoardError: It said what the agent never says.
             DeviceError: The connection was lost, the program did not speak, or took too long (kind ``deadline``).
         """
+        import paramiko
+
         with self.watchdog.stage(dialogue.command, limit, SILENCE):
             channel = self._open(" ".join(shlex.quote(argument) for argument in arguments))
             complaint = bytearray()
             try:
                 return self._converse(channel, request, dialogue, on_event, payload, feed, complaint)
             finally:
-                with suppress(Exception):  # it says goodbye, to somebody who may be gone
+                with suppress(EOFError, OSError, paramiko.SSHException):  # the way there may be gone
                     channel.close()
 
     def _converse(

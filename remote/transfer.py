@@ -71,14 +71,18 @@ class Uploads:
         finally:
             self._turns.release()
 
-    def spend(self, count: int, watchdog: Watchdog) -> None:
-        """Wait until so many bytes may be sent. Nothing is saved up: after a pause, no burst follows."""
+    def spend(self, count: int, pause: Callable[[float], None]) -> None:
+        """Wait until so many bytes may be sent. Nothing is saved up: after a pause, no burst follows.
+
+        Args:
+            pause: Waits so many seconds, or raises why the work was given up.
+        """
         if not self._rate:
             return
         with self._lock:
             start = max(time.monotonic(), self._free_at)
             self._free_at = start + count / self._rate
-        watchdog.pause(start - time.monotonic())
+        pause(start - time.monotonic())
 
 
 def ship(agent: Agent, release: Release, uploads: Uploads, tell: OnEvent) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def ship(agent: Agent, release: Release, uploads: Uploads, tell: OnEvent) -> dic
             line = {"path": entry.path, "offset": entry.offset, "size": entry.size, "sha256": entry.sha256}
             send(json.dumps(line).encode() + b"\n")
             for piece in _pieces(release, entry, uploads.piece):
-                uploads.spend(len(piece), agent.watchdog)
+                uploads.spend(len(piece), agent.watchdog.pause)
                 send(piece)
                 says.sent(len(piece))
 

@@ -9,8 +9,8 @@ They live in one process of their own and in one folder::
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Optional
 
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.local_files import in_words, locked, private_folder, read_json, room_at
 
 HOST = "127.0.0.1"
 USER = "jetson"
@@ -28,6 +29,8 @@ USER = "jetson"
 MARK = "JETLANE_VIRTUAL_JETSON"
 #: A file beside the virtual Jetsons while they are to stay on between runs.
 STAYS = "stays"
+#: Who serves them, and at which ports.
+_STATE = "server.json"
 _START_SECONDS = 30.0
 #: Open files that the server asks for.
 _FILES = 8192
@@ -90,14 +93,21 @@ def start(
 
     Raises:
         DeviceError: The server did not come up; with the end of its log.
+        WorkspaceError: The folder cannot be written.
     """
     folder = Path(folder).absolute()
+    with in_words(folder):
+        private_folder(folder)
+        with locked(folder / _STATE):  # two that switch on at once would switch off each other's
+            return _start(folder, names, python, key)
+
+
+def _start(folder: Path, names: Sequence[str], python: Optional[str], key: Optional[bytes]) -> VirtualFleet:
     running = find(folder)
     if running is not None and {device.name for device in running.devices} == set(names):
         return running
     stop(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "server.json").unlink(missing_ok=True)
+    (folder / _STATE).unlink(missing_ok=True)
     if key is not None:
         _make_boards(folder, names, key)
     command = [sys.executable, "-m", "jetlane.remote.virtual", "serve", str(folder), python or sys.executable, *names]
@@ -118,31 +128,42 @@ def start(
             return running
         time.sleep(0.02)
     stop(folder)
-    end = (folder / "server.log").read_text(errors="replace")[-2000:]
-    raise DeviceError(f"the virtual Jetson in {folder} did not start", end.strip(), "see server.log there")
+    end = (folder / "server.log").read_text(errors="replace")[-2000:].strip()
+    why = f"{end}\n{room_at(folder)}".strip()
+    raise DeviceError(f"the virtual Jetson in {folder} did not start", why, "see server.log there")
 
 
 def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
     """Boards come from the factory with the key; what is on those that are there already is their own business."""
     from jetlane.remote.agent import keys
+    from jetlane.remote.agent.errors import AgentError
     from jetlane.remote.agent.store import Store
 
     for root in (folder / name / "home" / "jetlane" for name in names):
-        if not root.exists():
-            keys.command(Store(str(root)), {"action": "install", "public": key.hex()})
+        if root.exists():
+            continue
+        draft = root.with_name(f".{root.name}.new")  # a board that was made by half would take anybody's releases
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            with in_words(folder):
+                keys.command(Store(str(draft)), {"action": "install", "public": key.hex()})
+                os.rename(draft, root)
+        except AgentError as error:
+            raise DeviceError(error.what, error.why, error.remedy, error.kind) from error
 
 
 def find(folder: Path) -> Optional[VirtualFleet]:
     """The virtual Jetsons that run in a folder, or None."""
     folder = Path(folder).absolute()
+    state = read_json(folder / _STATE)
     try:
-        state = json.loads((folder / "server.json").read_text())
-    except (OSError, ValueError):
+        pid, ports = int(state["pid"]), {str(name): int(port) for name, port in state["ports"].items()}
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):  # none, or damaged: it is made again
         return None
-    if not _ours(state["pid"], folder):
+    if not _ours(pid, folder):
         return None
-    devices = tuple(VirtualDevice(name, port, folder / name / "home") for name, port in state["ports"].items())
-    return VirtualFleet(folder, folder / "inventory.yaml", devices, state["pid"])
+    devices = tuple(VirtualDevice(name, port, folder / name / "home") for name, port in ports.items())
+    return VirtualFleet(folder, folder / "inventory.yaml", devices, pid)
 
 
 def stop(folder: Path, power_cut: bool = False) -> bool:

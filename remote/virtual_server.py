@@ -17,6 +17,7 @@ from typing import Any, Optional
 import asyncssh
 
 from jetlane.remote.virtual import HOST, STAYS, USER
+from jetlane.specs.local_files import PRIVATE, locked, read_json, write_atomic
 
 _CHUNK = 1 << 16
 
@@ -113,10 +114,11 @@ async def serve(folder: Path, python: str, names: Sequence[str]) -> None:
     for board in boards:
         ports[board.name] = await board.listen(ports.get(board.name, 0))
     served = {board.name: ports[board.name] for board in boards}
-    _write(folder / "ports.json", json.dumps(ports))
-    _write(folder / "known_hosts", "".join(_pinned(board, served[board.name]) for board in boards))
-    _write(folder / "inventory.yaml", _inventory(served, python))
-    _write(folder / "server.json", json.dumps({"pid": os.getpid(), "ports": served}))
+    write_atomic(folder / "ports.json", json.dumps(ports))
+    with locked(folder / "known_hosts") as known_hosts:
+        write_atomic(known_hosts, "".join(_pinned(board, served[board.name]) for board in boards))
+    write_atomic(folder / "inventory.yaml", _inventory(served, python))
+    write_atomic(folder / "server.json", json.dumps({"pid": os.getpid(), "ports": served}))
     done, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, done.set)
@@ -141,21 +143,19 @@ def _wait_for_starter(folder: Path, loop: asyncio.AbstractEventLoop, done: async
 
 def _read_ports(folder: Path) -> dict[str, int]:
     """The ports of the last time: a board keeps its address over a restart."""
-    try:
-        return dict(json.loads((folder / "ports.json").read_text()))
-    except (OSError, ValueError):
-        return {}
+    known = read_json(folder / "ports.json")
+    ports = known.items() if isinstance(known, dict) else ()
+    return {name: port for name, port in ports if isinstance(port, int) and 0 < port < 1 << 16}
 
 
 def _key(path: Path) -> asyncssh.SSHKey:
-    """An ed25519 key in a file, made when missing."""
-    if path.is_file():
-        return asyncssh.read_private_key(str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(key.export_private_key())
-    path.with_name(path.name + ".pub").write_bytes(key.export_public_key())
+    """An ed25519 key in a file, made when missing or damaged; the file of its public half beside it."""
+    try:
+        key = asyncssh.read_private_key(str(path))
+    except (OSError, ValueError):  # asyncssh's KeyImportError is one
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        write_atomic(path, key.export_private_key(), PRIVATE)
+    write_atomic(path.with_name(path.name + ".pub"), key.export_public_key())
     return key
 
 
@@ -175,9 +175,3 @@ async def _pump(source: Any, sink: Any) -> None:
     while chunk := await source.read(_CHUNK):
         sink.write(chunk)
         await sink.drain()
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)

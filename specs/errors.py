@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Optional
 
+from jetlane.specs.text import TEXT, harmless
+
 
 class JetlaneError(Exception):
     """A failure explained for the person who meets it.
+
+    Errors quote what others wrote, and go to terminals, logs, ledgers and pages: their texts are harmless from the
+    beginning, whoever made them.
 
     Args:
         what: What happened, in one line, naming the file, device or field concerned.
@@ -21,10 +26,8 @@ class JetlaneError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
-        super().__init__(what, why, remedy)
-        self.what = what
-        self.why = why
-        self.remedy = remedy
+        self.what, self.why, self.remedy = (harmless(text, TEXT, lines=True) for text in (what, why, remedy))
+        super().__init__(self.what, self.why, self.remedy)
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -46,7 +49,7 @@ class SpecError(JetlaneError):
 
     def __init__(self, what: str, why: str = "", remedy: str = "", where: Optional[str] = None) -> None:
         super().__init__(f"{where}: {what}" if where else what, why, remedy)
-        self.where = where
+        self.where = None if where is None else harmless(where, TEXT)
 
 
 class DatasetError(JetlaneError):

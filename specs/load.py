@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
 from pydantic import BaseModel, ValidationError
 
+from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
 from jetlane.specs.paths import absolute, missing, paths
 from jetlane.specs.schema import RunSpec
+from jetlane.specs.text import harmless
 from jetlane.specs.yaml_marks import Location, MarkedYaml, read
 
 _REMEDY = "mend the spec; `jetlane spec check` shows what it says without running anything"
+#: Mistakes that are told; of more the number.
+_TOLD = 50
 
 
 def load_spec(path: Path) -> RunSpec:
@@ -41,12 +47,16 @@ def spec_from_data(data: Mapping[str, Any], folder: Path) -> RunSpec:
 
 
 def _checked(marked: MarkedYaml, folder: Path) -> RunSpec:
+    problems, more = dict.fromkeys(secrets.told(marked)), 0
     try:
         spec = RunSpec.model_validate(marked.data)
     except ValidationError as error:
-        problems = dict.fromkeys(_problem(item, marked) for item in error.errors())  # a union complains per member
-        raise _all_of(sorted(problems, key=_position)) from None
-    base_dir = folder / Path(spec.base_dir).expanduser() if spec.base_dir else folder
+        found = error.errors(include_url=False)
+        problems.update(dict.fromkeys(_problem(item, marked) for item in found[:_TOLD]))  # a union, one per member
+        more = len(found[_TOLD:])
+    if problems:
+        raise _all_of(sorted(problems, key=_position), more) from None
+    base_dir = folder / os.path.expanduser(spec.base_dir) if spec.base_dir else folder
     resolved = resolve(spec, base_dir)
     lost = [(found.at, missing(found)) for found in paths(resolved)]
     if any(text for _, text in lost):
@@ -82,10 +92,11 @@ def refuse_missing(spec: RunSpec) -> None:
         raise _all_of(lost)
 
 
-def _all_of(problems: list[tuple[Optional[str], str]]) -> SpecError:
+def _all_of(problems: list[tuple[Optional[str], str]], untold: int = 0) -> SpecError:
     (where, first), rest = problems[0], problems[1:]
     more = "".join(f"\n{place}: {text}" if place else f"\n{text}" for place, text in rest)
-    return SpecError(first + more, f"{len(problems)} mistakes in all" if rest else "", _REMEDY, where)
+    why = f"{len(problems) + untold} mistakes in all" if rest or untold else ""
+    return SpecError(first + more, why, _REMEDY, where)
 
 
 def _position(problem: tuple[Optional[str], str]) -> list[int]:
@@ -99,6 +110,8 @@ def _problem(error: Mapping[str, Any], marked: MarkedYaml) -> tuple[Optional[str
         at = tuple(error["ctx"]["at"])
         return marked.where(at, key=True), f"{_dotted(at)}: {error['msg']}"
     at = _known(at, marked)
+    if error["type"] == "secret":
+        return marked.where(at), f"{_dotted(at)}: {error['msg']}"
     if error["type"] == "extra_forbidden":
         keys = sorted(_fields(at[:-1]))
         close = difflib.get_close_matches(str(at[-1]), keys, 1, 0.5)
@@ -106,7 +119,12 @@ def _problem(error: Mapping[str, Any], marked: MarkedYaml) -> tuple[Optional[str
         return marked.where(at, key=True), f"unknown key {_dotted(at)}; {hint}allowed here: {', '.join(keys)}"
     if error["type"] == "missing":
         return marked.where(at[:-1]), f"{_dotted(at[:-1])}: the key {at[-1]} is missing"
-    return marked.where(at), f"{_dotted(at)}: given {_given(error['input'])}, allowed: {_allowed(at, error)}"
+    if error["type"] == "unfit_text":
+        return marked.where(at), f"{_dotted(at)}: {error['msg']}"
+    given, allowed = _given(error["input"]), _allowed(at, error)
+    if at in marked.texts and allowed.startswith("text"):
+        allowed += f" (put {marked.texts[at] or 'it'} in quotes to make it text)"
+    return marked.where(at), f"{_dotted(at)}: given {given}, allowed: {allowed}"
 
 
 def _known(at: Location, marked: MarkedYaml) -> Location:
@@ -136,8 +154,13 @@ def _section(model: type[BaseModel], key: Any) -> Optional[type[BaseModel]]:
     return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
 
 
+@functools.lru_cache(maxsize=1)
+def _schema() -> Mapping[str, Any]:
+    return RunSpec.model_json_schema()
+
+
 def _allowed(at: Location, error: Mapping[str, Any]) -> str:
-    schema: Mapping[str, Any] = RunSpec.model_json_schema()
+    schema = _schema()
     node: Mapping[str, Any] = schema
     for part in at:
         node = _follow(node, schema)
@@ -186,8 +209,14 @@ def _given(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    if isinstance(value, str) and secrets.secret_in(value):
+        return "an address with a secret in it"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 64:  # what Python itself may refuse to write out
+        return f"a number of {value.bit_length():,} bits"
+    return harmless(repr(value[:200]) + "..." if isinstance(value, str) and len(value) > 200 else repr(value))
 
 
 def _dotted(at: Location) -> str:
-    return ".".join(str(part) for part in at) or "spec"
+    return harmless(secrets.hide(".".join(str(part) for part in at)), 200) or "spec"

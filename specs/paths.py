@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from typing import Annotated, Any, Optional, Union, get_args
 from pydantic import BaseModel, Field
 
 from jetlane.specs.errors import SpecError
+from jetlane.specs.files import LARGEST, odd
+
+#: Names of a folder that are looked through for one that was meant.
+_NEIGHBOURS = 1000
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ FolderPath = Annotated[str, Field(min_length=1), PathKind("folder")]
 CheckpointPath = Annotated[str, Field(min_length=1), PathKind("checkpoint")]
 NewPath = Annotated[str, Field(min_length=1), PathKind("new")]
 Program = Annotated[str, Field(min_length=1), PathKind("program")]
-FileGlobs = Annotated[list[Annotated[str, Field(min_length=1), PathKind("glob")]], Field(min_length=1)]
+_Glob = Annotated[str, Field(min_length=1), PathKind("glob")]
+FileGlobs = Annotated[list[_Glob], Field(min_length=1, max_length=10_000)]
 
 
 @dataclass(frozen=True)
@@ -117,26 +123,34 @@ def refuse_relative(**named: Optional[str]) -> None:
 
 def missing(found: Found) -> Optional[str]:
     """What is wrong with an absolute path on this machine, or None."""
-    path = Path(found.text)
-    if found.kind == "file" and not path.is_file():
-        return f"{path} is a folder, not a file" if path.is_dir() else f"no such file: {path}{_nearby(path)}"
-    if found.kind == "folder" and not path.is_dir():
+    path = found.text
+    if found.kind == "file":
+        other = odd(Path(path), LARGEST)
+        if other is not None:
+            return f"{path} is {other}, not a file of at most {LARGEST:,} bytes"
+        if not os.path.isfile(path):
+            return f"no such file: {path}{_nearby(Path(path))}"
+    if found.kind == "folder" and not os.path.isdir(path):
         return f"no such folder: {path}"
-    if found.kind == "checkpoint" and not Path(f"{path}.index").is_file():
+    if found.kind == "checkpoint" and not os.path.isfile(f"{path}.index"):
         return (
             f"no such checkpoint: there is no {path}.index (a checkpoint is named by its prefix, as in model.ckpt-600)"
         )
-    if found.kind == "glob" and not expand([found.text]):
+    if found.kind == "glob" and not expand([path]):
         return f"no file matches {path}"
-    if found.kind == "program" and shutil.which(found.text) is None:
-        return f"no such program: {found.text}"
+    if found.kind == "program" and shutil.which(path) is None:
+        return f"no such program: {path}"
     return None
 
 
 def _nearby(path: Path) -> str:
     import difflib
 
-    names = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        with os.scandir(path.parent) as items:
+            names = [item.name for item in itertools.islice(items, _NEIGHBOURS)]
+    except (OSError, ValueError):
+        return ""
     close = difflib.get_close_matches(path.name, names, 1)
     return f"; there is {close[0]}" if close else ""
 

@@ -7,12 +7,23 @@ checks and its form come from them. Numbers and choices only: files are looked a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from jetlane.specs import secrets
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
+from jetlane.specs.text import is_harmless
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -33,13 +44,58 @@ Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
 Seconds = Annotated[int, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
-Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
+#: Characters of a path, a URL; of an argument, which may be a script of several lines.
+_LINE, _ARGUMENT = 4096, 65536
+
+
+def _without_secret(key: str) -> AfterValidator:
+    def refuse(address: str) -> str:
+        what = secrets.secret_in(address)
+        if what:
+            raise PydanticCustomError("secret", "{message}", {"message": secrets.message(key, what)})
+        return address
+
+    return AfterValidator(refuse)
 
 
 class Section(BaseModel):
-    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number)."""
+    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number).
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    Errors of pydantic's own do not show what was given: Prefect keeps them, and it may be a secret in a wrong place.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _fit_for_people(cls, value: Any) -> Any:
+        """Texts of a spec go to terminals, logs and pages; none may move a cursor, or be too long to be meant."""
+        if isinstance(value, str):
+            _refuse_unfit(value, _LINE, lines=False)
+        elif isinstance(value, list):
+            for item in value:
+                for text in item if isinstance(item, list) else [item]:
+                    if isinstance(text, str):
+                        _refuse_unfit(text, _ARGUMENT, lines=True)
+        return value
+
+
+def _refuse_unfit(text: str, most: int, lines: bool) -> None:
+    if len(text) > most:
+        message = f"a text of {len(text):,} characters; at most {most:,} are allowed"
+    elif not is_harmless(text, lines):
+        message = f"{text[:200]!r} holds a control character, a mark of direction or half a character; take it out"
+    else:
+        return
+    raise PydanticCustomError("unfit_text", "{message}", {"message": message})
 
 
 class Shapes(Section):
@@ -185,7 +241,7 @@ class Preflight(Section):
     tensorrt_rtx: bool = Field(
         default=False, description="compile model.trt.onnx with TensorRT-RTX, which needs no GPU; from the extra `rtx`"
     )
-    compute_capabilities: Annotated[list[ComputeCapability], Field(min_length=1)] = Field(
+    compute_capabilities: Annotated[list[ComputeCapability], Field(min_length=1, max_length=100)] = Field(
         default=["8.6", "8.9"], description="of the GPUs that TensorRT-RTX compiles for"
     )
 
@@ -241,7 +297,7 @@ class Fleet(Section):
     keep_releases: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3, description="newest releases a device keeps; never fewer than the live one and the one before"
     )
-    waves: Annotated[list[Union[Annotated[int, Field(ge=1)], Percent]], Field(min_length=1)] = Field(
+    waves: Annotated[list[Union[Annotated[int, Field(ge=1)], Percent]], Field(min_length=1, max_length=1000)] = Field(
         default=[1, "5%", "100%"],
         description="how many devices have the release after each wave; a share is rounded up",
     )
@@ -266,11 +322,11 @@ class Fleet(Section):
     bandwidth: Optional[Annotated[int, Field(ge=1000)]] = Field(
         default=None, description="bytes a second that all uploads together may take; default: as fast as they go"
     )
-    store: Optional[str] = Field(
+    store: Optional[Annotated[str, _without_secret("store")]] = Field(
         default=None,
         description="URL (file, s3, gs) where workers of other sites fetch the release, if groups name work pools",
     )
-    ledger: Optional[str] = Field(
+    ledger: Optional[Annotated[str, _without_secret("ledger")]] = Field(
         default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )
 

@@ -41,6 +41,11 @@ def harmless(text: object, limit: int = LINE, lines: bool = False) -> str:
     return whole[: max(0, limit - len(end))] + end
 
 
+def is_harmless(text: str, lines: bool = False) -> bool:
+    """Whether ``harmless`` would leave a text as it is, however long."""
+    return (text.isascii() and text.isprintable()) or all(_shown(character, lines) == character for character in text)
+
+
 def _shown(character: str, lines: bool) -> str:
     if (lines and character in "\n\t") or character in _NEEDED:
         return character

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import yaml
 
 from jetlane.specs.errors import SpecError
+from jetlane.specs.files import MIB, FileKind, position, read_text
+from jetlane.specs.yaml_build import Location, Mark, Refused, build
+from jetlane.specs.yaml_scalars import plain
 
-Location = tuple[Union[str, int], ...]
+__all__ = ["YAML", "Location", "MarkedYaml", "parse", "read"]
 
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads ``1e-3`` as the number it is (YAML 1.1 wants ``1.0e-3``)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+YAML = FileKind("a YAML file", 4 * MIB, SpecError, "name a YAML file in UTF-8")
+#: libyaml is ten times as fast; wheels of PyYAML have it.
+_Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: What YAML allows in a file.
+_UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: Lines such as ``%TAG``; parsers compare each with all before it.
+_DIRECTIVE = re.compile(r"^%", re.MULTILINE)
+_MOST_DIRECTIVES = 16
 
 
 @dataclass
@@ -29,15 +33,17 @@ class MarkedYaml:
 
     Attributes:
         path: The file, as the person named it.
-        data: Mappings, lists, strings, numbers, booleans, None.
+        data: Mappings, lists, strings, finite numbers, booleans, None; keys are text, or whole numbers written as such.
         keys: (line, column) of each key, by its location; both count from 1.
         values: (line, column) of each value, by its location; ``()`` is the document.
+        texts: Numbers, booleans and nothings as they are written (``1.10``, ``yes``), by location.
     """
 
     path: Path
     data: Any = None
-    keys: dict[Location, tuple[int, int]] = field(default_factory=dict)
-    values: dict[Location, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[Location, Mark] = field(default_factory=dict)
+    values: dict[Location, Mark] = field(default_factory=dict)
+    texts: dict[Location, str] = field(default_factory=dict)
 
     def where(self, location: Location, key: bool = False) -> Optional[str]:
         """``file:line:column`` of a key or value, or of the nearest thing around it; None for data from no file."""
@@ -51,7 +57,7 @@ class MarkedYaml:
         mark = self.keys.get(at) if at != tuple(location) else self.values.get(at)
         return self._format(mark or self.values.get(at, (1, 1)))
 
-    def _format(self, mark: tuple[int, int]) -> str:
+    def _format(self, mark: Mark) -> str:
         return f"{self.path}:{mark[0]}:{mark[1]}"
 
 
@@ -59,59 +65,52 @@ def read(path: Path) -> MarkedYaml:
     """Parse a YAML file.
 
     Raises:
-        SpecError: It cannot be read, is not YAML, or a mapping names a key twice.
+        SpecError: It cannot be read (see ``jetlane.specs.files``), or as ``parse``.
     """
+    return parse(read_text(path, YAML), path)
+
+
+def parse(
+    text: str,
+    path: Path,
+    tags: Optional[Mapping[str, Callable[[str], Any]]] = None,
+    word: Callable[[str], Any] = plain,
+) -> MarkedYaml:
+    """Parse YAML.
+
+    Args:
+        path: Named in errors.
+        tags: Tags of its own that the text may use on words, and what makes a value of such a word.
+        word: Makes a value of a word without quotes and tags.
+
+    Raises:
+        SpecError: It is not YAML, names a key twice, or goes beyond ``jetlane.specs.yaml_build``'s bounds; with line
+            and column.
+    """
+    odd = _UNPRINTABLE.search(text)
+    if odd is not None:
+        where = f"{path}:{position(text[: odd.start()])}"
+        what = f"the control character U+{ord(odd.group()):04X} stands here"
+        raise SpecError(what, "YAML is printable text", "take it out", where)
+    if len(_DIRECTIVE.findall(text)) > _MOST_DIRECTIVES:
+        raise SpecError(f"{path} has more than {_MOST_DIRECTIVES} lines that begin with %", "", "a spec needs none")
+    loader = _Parser(text)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such file", "", "check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} cannot be read", str(error), "a spec is a YAML file in UTF-8") from error
-    loader = _Loader(text)
-    marked = MarkedYaml(path)
-    try:
-        node = loader.get_single_node()
-        marked.values[()] = (1, 1)
-        if node is not None:
-            marked.data = _plain(loader, node, (), marked)
+        built = build(_events(loader), tags or {}, word)
+    except Refused as error:
+        where = "{}:{}:{}".format(path, *error.mark)
+        raise SpecError(error.what, error.why, error.remedy, where) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise SpecError(f"not valid YAML: {error.problem}", error.context or "", "", where) from error
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise SpecError(f"not valid YAML: {error.problem}", error.context or "", "", place) from None
     except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not valid YAML", str(error)) from error
+        raise SpecError(f"{path}: not valid YAML", str(error)) from None
     finally:
         loader.dispose()
-    return marked
+    return MarkedYaml(path, built.data, built.keys, built.values, built.texts)
 
 
-def _plain(loader: _Loader, node: yaml.Node, at: Location, marked: MarkedYaml) -> Any:
-    marked.values[at] = _mark(node)
-    if isinstance(node, yaml.MappingNode):
-        loader.flatten_mapping(node)
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = _key(loader, key_node)
-            inner = (*at, key)
-            if inner in marked.keys:
-                line, column = marked.keys[inner]
-                where = "{}:{}:{}".format(marked.path, *_mark(key_node))
-                raise SpecError(f"the key {key!r} is given twice", f"first in line {line}, column {column}", "", where)
-            marked.keys[inner] = _mark(key_node)
-            result[key] = _plain(loader, value_node, inner, marked)
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(loader, item, (*at, index), marked) for index, item in enumerate(node.value)]
-    return loader.construct_object(node, deep=True)
-
-
-def _key(loader: _Loader, node: yaml.Node) -> Union[str, int]:
-    """A key as it is written: a device called ``off`` or ``no`` is not the truth value False."""
-    key = loader.construct_object(node, deep=True)
-    if isinstance(key, (str, int)) and not isinstance(key, bool):
-        return key
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else str(key)
-
-
-def _mark(node: yaml.Node) -> tuple[int, int]:
-    return node.start_mark.line + 1, node.start_mark.column + 1
+def _events(loader: Any) -> Iterator[yaml.Event]:
+    while loader.check_event():
+        yield loader.get_event()

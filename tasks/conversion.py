@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.errors import ConversionError
+from jetlane.specs.local_files import atomic_file, unwritable
 from jetlane.tasks.ssd.options import ConvertOptions, apply_options
 from jetlane.tasks.ssd.params import PluginParams
 
@@ -199,14 +199,10 @@ def _read_both(
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with atomic_file(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = unwritable(path, error).why
         raise ConversionError(f"cannot write {path}", why, "make room, or name another folder") from None

@@ -15,13 +15,16 @@ A decision, taken anew in every run, because the live release is part of it:
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import GateError
+from jetlane.specs.local_files import PRIVATE, read_json
 from jetlane.specs.schema import Gate
 from jetlane.tasks.baseline import Measured, measure_again
+from jetlane.tasks.digests import sealed, unsealed
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
 from jetlane.tasks.run_facts import DECIDED, FAILED, StepFacts
@@ -142,7 +145,8 @@ def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[D
 
 def remember_measured(workspace: Workspace, release: str, measured: Measured) -> None:
     """Keep what a release was worth, for the day it is live and a newer model is held against it."""
-    _write(workspace.root / "measured" / f"{release}.json", asdict(measured))
+    path = workspace.folder("measured") / f"{release}.json"
+    write_atomic(path, json.dumps(sealed(asdict(measured)), indent=1), PRIVATE)
 
 
 def read_live(workspace: Workspace, name: str) -> Optional[Live]:
@@ -152,7 +156,10 @@ def read_live(workspace: Workspace, name: str) -> Optional[Live]:
         return None
     release = str(known.get("release", "(unknown)"))
     worth = _read(workspace.root / "measured" / f"{release}.json") or {}
-    return Live(release, Measured(**{**_UNKNOWN, **worth, "labels": tuple(worth.get("labels") or ())}))
+    try:
+        return Live(release, Measured(**{**_UNKNOWN, **worth, "labels": tuple(worth.get("labels") or ())}))
+    except TypeError:  # it says other things than this version writes
+        return Live(release, Measured(**_UNKNOWN))
 
 
 _UNKNOWN: dict[str, Any] = {"model": "", "map50": None, "validation": None}
@@ -162,17 +169,7 @@ def _name(release: str) -> str:
     return release.rsplit("-", 1)[0]
 
 
-def _write(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    write_atomic(path, json.dumps(value, indent=1))
-
-
 def _read(path: Path) -> Optional[dict[str, Any]]:
     """A file's object; None when there is no file, empty when it was damaged: something was there."""
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    opened = unsealed(read_json(path))
+    return opened[0] if opened is not None else {} if os.path.lexists(path) else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.specs.errors import DatasetError
+from jetlane.specs.files import LARGEST, odd
 from jetlane.specs.paths import expand
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.dataset import split_files
@@ -62,6 +63,10 @@ def image_source(spec: RunSpec, data: Optional[StepResult]) -> ImageSource:
     """What the spec offers."""
     files = tuple(split_files(data, "validation")) if data is not None else ()
     pictures = tuple(expand(spec.verify.images))
+    for path in pictures:
+        other = odd(path, LARGEST)  # before it is hashed
+        if other is not None:
+            raise DatasetError(f"{path} is {other}, no image", "", "mend verify.images")
     digests = {
         "validation": data.digest(*data.facts["validation"]) if data is not None and files else "",
         "pictures": [sha256_file(path) for path in pictures],
@@ -120,7 +125,7 @@ def _picture(path: Path) -> np.ndarray[Any, Any]:
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} is no image that can be read", str(error), "mend verify.images") from error
 
 

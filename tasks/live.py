@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+from jetlane.specs.local_files import PRIVATE
+from jetlane.tasks.digests import sealed
 from jetlane.tasks.workspace import Workspace, write_atomic
 
 
 def remember_live(workspace: Workspace, release: str) -> None:
     """Note that a release runs on every device it was meant for."""
     folder = workspace.folder("live")
-    write_atomic(folder / f"{release.rsplit('-', 1)[0]}.json", json.dumps({"release": release}, indent=1))
+    path = folder / f"{release.rsplit('-', 1)[0]}.json"
+    write_atomic(path, json.dumps(sealed({"release": release}), indent=1), PRIVATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -228,7 +229,7 @@ def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenM
 
 def samples_of(result: StepResult) -> list[np.ndarray[Any, Any]]:
     """The images that travel with the release."""
-    return [np.load(result.file(row["file"]), allow_pickle=False) for row in _rows(result)]
+    return [np.load(io.BytesIO(result.read(row["file"])), allow_pickle=False) for row in _rows(result)]
 
 
 def expected_of(result: StepResult) -> list[Detections]:
@@ -253,7 +254,7 @@ def truth_of(result: StepResult) -> list[Optional[GroundTruth]]:
 
 
 def _rows(result: StepResult) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(result.file(EXPECTED).read_text())
+    rows: list[dict[str, Any]] = json.loads(result.read(EXPECTED))
     return rows
 
 

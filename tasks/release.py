@@ -11,6 +11,7 @@ import numpy as np
 
 from jetlane.remote.agent_zipapp import agent_file
 from jetlane.remote.signing import SigningKey, project_key
+from jetlane.specs.local_files import in_words
 from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
@@ -98,6 +99,7 @@ def release(
         },
         code=CODE,
         make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, calibration, out),
+        leaves=True,
         describe=lambda result: f"{result.facts['id']}, for {', '.join(roads)}, signed by {signing_key.fingerprint}",
     )
     _link(run, result)
@@ -156,6 +158,7 @@ def _write(
         out,
         run.spec.name,
         files={**files, **_calibration_cache(run), "pipeline.config": model.config},
+        known={**{name: converted.outputs[name] for name in files}, "pipeline.config": model.config_digest},
         samples=samples_of(proof),
         expected=expected_of(proof),
         params=params_of(parameters),
@@ -247,14 +250,14 @@ def roads_of(run: Run, converted: StepResult, proof: StepResult) -> list[str]:
 
 def _link(run: Run, result: StepResult) -> None:
     """``<workspace>/releases/<id>``, where people look for releases."""
-    link = run.workspace.root / "releases" / result.facts["id"]
-    link.parent.mkdir(exist_ok=True)
+    link = run.workspace.folder("releases") / result.facts["id"]
     target = Path("..") / release_path(result).relative_to(run.workspace.root)
     if link.is_symlink() and link.readlink() == target:
         return
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
-    sync_folder(link.parent)
+    with in_words(link):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        sync_folder(link.parent)
 
 
 def tools_of(run: Run) -> dict[str, str]:

@@ -32,7 +32,7 @@ def report(
     facts = gather(run, release, devices, error)
     result = run.step(
         "report",
-        inputs={"story": digest_of(_lasting(facts))},
+        inputs={"story": digest_of(_lasting(facts)), **({"mended": digest_of(run.mended)} if run.mended else {})},
         params={},
         code=CODE,
         make=lambda out: {"page": write_report(out, facts).name},

@@ -134,7 +134,8 @@ def roll_out(
         names = failed_before(ledger, whole.id, [device.name for device in devices])
         devices = [device for device in devices if device.name in names]
     options = options_of(build)
-    rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=options))
+    engine_options = {name: value for name, value in options.items() if name != "time_limit"}  # shapes no engine
+    rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
     near = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
@@ -245,8 +246,7 @@ def _with_sites(
             "set PREFECT_API_URL, or start a server: jetlane up",
         )
     store = Store(fleet.store)
-    if release is not None:
-        store.publish(release.path)
+    digest = store.publish(release.path) if release is not None else ""
     inventory = devices[0].inventory
     text, pinned = travelling(inventory, [device for device in devices if device.name in pools])
     template = SiteJob(
@@ -259,6 +259,7 @@ def _with_sites(
         options=dict(options or {}),
         keep_releases=fleet.keep_releases,
         concurrency=fleet.concurrency,
+        digest=digest,
     )
     return SiteBoards(near, pools, sites(store), template, release)
 

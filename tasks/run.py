@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.progress import Progress, Silent
 from jetlane.tasks.run_facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
-from jetlane.tasks.workspace import StepResult, Workspace
+from jetlane.tasks.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.sites import Dispatch
@@ -32,11 +32,13 @@ class Run:
         progress: Who is told.
         force: A model the gate refuses is shipped all the same, and that is recorded.
         sites: Makes what brings work to other sites; see ``rollout.Listeners``.
+        verify: Hash all that is found in the workspace, whenever that was done last.
 
     Attributes:
         steps: The step table so far.
         results: Finished content-addressed steps by name.
         notes: Sentences for the report.
+        mended: Those about what was found damaged, and made again.
     """
 
     def __init__(
@@ -45,16 +47,18 @@ class Run:
         progress: Optional[Progress] = None,
         force: bool = False,
         sites: Optional[Callable[[Store], Dispatch]] = None,
+        verify: bool = False,
     ) -> None:
         self.spec = spec
         self.sites = sites
         self.progress = progress or Silent()
         self.force = force
-        self.workspace = Workspace(Path(spec.workspace))
+        self.workspace = Workspace(Path(spec.workspace), verify, self.mend)
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.steps: list[StepFacts] = []
         self.results: dict[str, StepResult] = {}
         self.notes: list[str] = []
+        self.mended: list[str] = []
         self._clock = time.monotonic()
         self._stack = ExitStack()
         self._child: Optional[OdapiChild] = None
@@ -85,8 +89,7 @@ class Run:
         if self._child is None:
             from jetlane.tasks.odapi.client import OdapiChild
 
-            log = self.workspace.root / "logs" / f"odapi-{self.started.replace(':', '')}.log"
-            log.parent.mkdir(exist_ok=True)
+            log = self.workspace.folder("logs") / f"odapi-{self.started.replace(':', '')}.log"
             self._child = self._stack.enter_context(OdapiChild(self.python, log))
         return self._child
 
@@ -101,6 +104,7 @@ class Run:
         describe: Describe,
         tools: Optional[Mapping[str, str]] = None,
         resumable: bool = False,
+        leaves: bool = False,
     ) -> StepResult:
         """``Workspace.step``, told to whoever listens and entered in the step table.
 
@@ -117,8 +121,10 @@ class Run:
 
         try:
             result = self.workspace.step(
-                name, inputs=inputs, params=params, code=code, make=making, resumable=resumable
+                name, inputs=inputs, params=params, code=code, make=making, resumable=resumable, leaves=leaves
             )
+        except DamagedOutput:  # this step is as it was: another one has to be made again first
+            raise
         except Exception as error:
             self.record(StepFacts(name, FAILED, note=str(error).splitlines()[0] if str(error) else repr(error)))
             raise
@@ -141,3 +147,15 @@ class Run:
         """A sentence for the terminal and the report."""
         self.notes.append(text)
         self.progress.note(text)
+
+    def mend(self, text: str) -> None:
+        """A note about what was damaged; it is part of the run's story."""
+        self.mended.append(text)
+        self.note(text)
+
+    def start_over(self, damage: DamagedOutput) -> None:
+        """Forget what was told so far: a step that had been found has to be made again, and those after it."""
+        self.steps.clear()
+        self.results.clear()
+        self.notes.clear()
+        self.mend(f"{damage.what}: from the step that made it, everything is looked at again")

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jetlane.specs.local_files import PRIVATE, read_json
+from jetlane.tasks.digests import sealed, unsealed
 from jetlane.tasks.workspace import Workspace, write_atomic
 
 #: Contents whose serials are remembered.
@@ -54,13 +56,16 @@ class Serials:
             self._write(known)
 
     def _read(self) -> dict[str, Any]:
+        """What was given so far; of a damaged file nothing is believed: the clock is above all that it gave."""
+        opened = unsealed(read_json(self.path))
         try:
-            known = json.loads(self.path.read_text())
-            return {"highest": int(known["highest"]), "renewals": int(known["renewals"]), "given": dict(known["given"])}
-        except (OSError, ValueError, KeyError, TypeError):
+            known = opened[0] if opened is not None else {}
+            given = {str(content): int(serial) for content, serial in known["given"].items()}
+            return {"highest": int(known["highest"]), "renewals": int(known["renewals"]), "given": given}
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             return {"highest": 0, "renewals": 0, "given": {}}
 
     def _write(self, known: dict[str, Any]) -> None:
         known["given"] = dict(sorted(known["given"].items(), key=lambda item: item[1])[-_KEPT:])
         self._workspace.folder("serials")
-        write_atomic(self.path, json.dumps(known, indent=1))
+        write_atomic(self.path, json.dumps(sealed(known), indent=1), PRIVATE)

@@ -4,6 +4,10 @@ A step's key is the digest of its inputs, its parameters and the source code tha
 ``<workspace>/steps/<name>/<key>/`` beside a ``manifest.json``; it is written under ``<key>.part`` and renamed when
 whole, so a folder without the suffix is always complete. Downstream steps key on the *content* of what they read, so a
 step that comes out the same stops the change from travelling further.
+
+Nothing is made of bytes that were not seen to be what the key says: before a step is made, every file behind its inputs
+is hashed; afterwards, those that were touched meanwhile. What is found again is known by the stamps of its files, and
+is hashed once a day, or whenever that is asked for (see ``outputs``).
 """
 
 from __future__ import annotations
@@ -17,15 +21,19 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent.files import sha256_file, sync_folder
-from jetlane.specs.errors import WorkspaceError
+from jetlane.remote.agent.files import sync_folder
+from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
+from jetlane.specs.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
+from jetlane.tasks import outputs
+from jetlane.tasks.digests import Changed, Digest, Seen, canonical_json, confirmed, digest_of, sha256_file
+from jetlane.tasks.outputs import MANIFEST, DamagedOutput, StepResult
 
 __all__ = [
     "MANIFEST",
+    "DamagedOutput",
     "StepResult",
     "Workspace",
     "canonical_json",
@@ -35,29 +43,6 @@ __all__ = [
     "sync_folder",
     "write_atomic",
 ]
-
-MANIFEST = "manifest.json"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text. Data classes and paths are accepted."""
-
-    def plain(item: Any) -> Any:
-        if is_dataclass(item) and not isinstance(item, type):
-            return asdict(item)
-        if isinstance(item, Path):
-            return str(item)
-        if hasattr(item, "model_dump"):
-            return item.model_dump(mode="json")
-        raise TypeError(f"{type(item).__name__} has no canonical form")
-
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=plain)
-
-
-def digest_of(value: Any) -> str:
-    """Hex sha256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -82,65 +67,39 @@ def _sources(module: str) -> Iterator[tuple[str, Path]]:
         yield module, Path(found.origin)
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """A finished step.
-
-    Attributes:
-        path: Folder with the outputs.
-        outputs: sha256 of every file, by path relative to ``path``.
-        facts: What the step recorded about itself (JSON values).
-        cached: True when nothing had to be done.
-        seconds: What making it took, whenever that was.
-    """
-
-    name: str
-    key: str
-    path: Path
-    outputs: Mapping[str, str]
-    facts: Mapping[str, Any]
-    cached: bool
-    seconds: float
-
-    def file(self, relative: str) -> Path:
-        return self.path / relative
-
-    def digest(self, *files: str) -> str:
-        """Digest of the named outputs, or of all; what a downstream step keys on."""
-        return digest_of({name: self.outputs[name] for name in (files or sorted(self.outputs))})
-
-
 class Workspace:
     """A folder that holds the outputs of steps.
 
     Args:
         root: Made when missing. One workspace may be used by several runs at once.
+        verify: Everything that is found again is hashed, whenever that was done last.
+        tell: Told, in a sentence, what was found damaged and is made again.
 
     Raises:
         WorkspaceError: The folder cannot be made or written.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, verify: bool = False, tell: Optional[Callable[[str], None]] = None) -> None:
         self.root = Path(root)
+        self._verify = verify
+        self._tell = tell or (lambda text: None)
         for name in ("steps", "locks"):
             self.folder(name)
 
     def folder(self, *names: str) -> Path:
-        """A folder in the workspace, made when missing.
+        """A folder in the workspace, made when missing; it is for its owner alone.
 
         Raises:
             WorkspaceError: It cannot be made.
         """
-        folder = self.root.joinpath(*names)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if not self.root.exists():
+                private_folder(self.root)
+            for count in range(len(names)):
+                private_folder(self.root.joinpath(*names[: count + 1]))
         except OSError as error:
-            raise WorkspaceError(
-                f"the workspace {self.root} cannot be written",
-                str(error),
-                "name another folder as the workspace, or make this one writable",
-            ) from error
-        return folder
+            raise unwritable(self.root, error, f"the workspace {self.root}") from error
+        return self.root.joinpath(*names)
 
     def step(
         self,
@@ -151,19 +110,25 @@ class Workspace:
         code: Sequence[str],
         make: Callable[[Path], Optional[Mapping[str, Any]]],
         resumable: bool = False,
+        leaves: bool = False,
     ) -> StepResult:
         """Return the outputs of a step, making them only when no equal step was made before.
 
         Args:
             name: The step, as in the flow: ``train``, ``convert``, ...
-            inputs: Digests of everything the step reads.
+            inputs: Digests of everything the step reads. Those of ``sha256_file``, ``digest_of`` and ``StepResult``
+                know their files: these are hashed before the step is made, and must not change while it is.
             params: Everything else that shapes its outputs; data classes, pydantic models or JSON values.
             code: Dotted names of the modules and packages whose source makes the outputs.
             make: Writes the outputs into the folder it is given; may return facts for the manifest.
-            resumable: ``make`` finds what a cut attempt left in the folder, instead of an empty one.
+            resumable: ``make`` is dear: it finds what a cut attempt left in the folder, instead of an empty one; what
+                is damaged is kept aside; what version 0.1 made is taken over.
+            leaves: The outputs leave the workstation: they are hashed whenever they are found.
 
         Raises:
-            WorkspaceError: The disk is full or read-only. Whatever else ``make`` raises comes through.
+            DamagedOutput: Another step's output that this one reads is damaged.
+            WorkspaceError: The disk is full or read-only; a file outside the workspace changed while it was read.
+                Whatever else ``make`` raises comes through.
         """
         recipe = {
             "step": name,
@@ -172,50 +137,84 @@ class Workspace:
             "code": code_digest(code),
         }
         key = digest_of(recipe)[:20]
-        final = self.root / "steps" / name / key
-        with self.lock(f"{name}-{key}"):
-            found = self._finished(name, key, final)
-            if found is not None:
-                return found
-            part = final.with_name(key + ".part")
-            if final.exists():  # outputs were deleted or cut: a damaged step is made again
-                shutil.rmtree(final)
-            if part.exists() and not resumable:
-                shutil.rmtree(part)
-            part.mkdir(parents=True, exist_ok=True)
-            started = time.monotonic()
-            facts = dict(self._make(make, part) or {})
-            seconds = time.monotonic() - started
-            shas = {p.relative_to(part).as_posix(): sha256_file(p) for p in sorted(part.rglob("*")) if p.is_file()}
-            outputs = {path: {"sha256": sha, "size": (part / path).stat().st_size} for path, sha in shas.items()}
-            manifest = {**recipe, "key": key, "outputs": outputs, "facts": facts, "seconds": round(seconds, 3)}
-            write_atomic(part / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
-            os.replace(part, final)
-            sync_folder(final.parent)
-        return StepResult(name, key, final, shas, facts, False, seconds)
+        final = self.folder("steps", name) / key
+        with self.lock(f"{name}-{key}"), self._in_words():
+            found = outputs.look(final, key, self._verify or leaves, adopt=resumable)
+            if found.manifest is None:
+                if found.damage:
+                    self._put_aside(name, final, found.damage, keep=resumable)
+                return self._made(final, recipe, inputs, make, resumable)
+            if found.adopted:
+                self._tell(f"{name}: taken over from an earlier version of jetlane; its files are hashed from now on")
+            return StepResult(name, key, final, found.outputs, found.manifest["facts"], True, found.manifest["seconds"])
 
-    def _make(self, make: Callable[[Path], Optional[Mapping[str, Any]]], part: Path) -> Optional[Mapping[str, Any]]:
+    def _made(
+        self,
+        final: Path,
+        recipe: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        make: Callable[[Path], Optional[Mapping[str, Any]]],
+        resumable: bool,
+    ) -> StepResult:
+        part = final.with_name(final.name + ".part")
+        if not (resumable and part.is_dir() and not part.is_symlink()):
+            _remove(part)
+        private_folder(part)
+        read: dict[Path, Seen] = {}
+        for value in inputs.values():
+            read.update(value.files if isinstance(value, Digest) else {})
+        read = self._confirmed(read)
+        started, facts, failure = time.monotonic(), {}, None
         try:
-            return make(part)
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            raise WorkspaceError(
-                f"the workspace {self.root} cannot take what is being made",
-                f"{error.strerror}: {error.filename or part}",
-                "make room there, or name another folder as `workspace:` in the spec; what is finished stays",
-            ) from error
+            facts = dict(make(part) or {})
+        except Exception as error:
+            failure = error
+        seconds = time.monotonic() - started
+        try:
+            self._confirmed(read, failure)  # what make stumbled over, too
+        except WorkspaceError:
+            _remove(part)
+            raise
+        if failure is not None:
+            if isinstance(failure, TrainingError) or not isinstance(failure, JetlaneError):
+                refuse_full(self.root, f"the workspace {self.root}", failure)
+            raise failure
+        for path in part.rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                private_folder(path)
+        shas = outputs.hashed(part)
+        outputs.record(part, {**recipe, "key": final.name, "facts": facts, "seconds": round(seconds, 3)}, shas)
+        os.replace(part, final)
+        sync_folder(final.parent)
+        shas = {path: sha.moved((final / path).absolute()) for path, sha in shas.items()}
+        return StepResult(recipe["step"], final.name, final, shas, facts, False, seconds)
 
-    def _finished(self, name: str, key: str, final: Path) -> Optional[StepResult]:
-        try:
-            manifest = json.loads((final / MANIFEST).read_text())
-            for path, entry in manifest["outputs"].items():
-                if (final / path).stat().st_size != entry["size"]:
-                    return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        outputs = {path: entry["sha256"] for path, entry in manifest["outputs"].items()}
-        return StepResult(name, key, final, outputs, manifest["facts"], True, manifest["seconds"])
+    def _confirmed(self, read: Mapping[Path, Seen], cause: Optional[Exception] = None) -> dict[Path, Seen]:
+        """Files as they were just seen to be what they were; the error says which is not."""
+        steps, found = (self.root / "steps").absolute(), {}
+        for path, seen in read.items():
+            try:
+                found[path] = confirmed(path, seen)
+            except Changed as change:
+                if steps in path.parents:
+                    raise outputs.damaged(path, str(change), steps) from cause
+                raise WorkspaceError(
+                    f"{path} changed while the run was reading it",
+                    f"it {change}; what was made of it is thrown away",
+                    "run again when nobody writes it any more",
+                ) from cause
+        return found
+
+    def _put_aside(self, name: str, final: Path, damage: str, keep: bool) -> None:
+        """Make room for a step that is made again; what was dear is kept, for a person to look at."""
+        aside = ""
+        if keep and final.is_dir():
+            kept = final.with_name(final.name + ".damaged")
+            _remove(kept)
+            os.replace(final, kept)
+            aside = f"; what was there is kept as {kept}"
+        _remove(final)
+        self._tell(f"{name} is made again: {final.relative_to(self.root)} cannot be used, {damage}{aside}")
 
     @contextmanager
     def lock(self, name: str, on_wait: Optional[Callable[[], None]] = None) -> Iterator[None]:
@@ -223,27 +222,40 @@ class Workspace:
 
         Args:
             on_wait: Called once when another run holds the lock, before waiting for it.
+
+        Raises:
+            WorkspaceError: The lock cannot be made.
         """
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.root / "locks" / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if on_wait is not None:
-                on_wait()
-            lock.acquire()
+        with self._in_words():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if on_wait is not None:
+                    on_wait()
+                lock.acquire()
         try:
             yield
         finally:
             lock.release()
 
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """What the system refuses within the workspace is told as that; what it refuses elsewhere comes through."""
+        try:
+            yield
+        except OSError as error:
+            place = Path(str(error.filename))
+            if error.errno not in (*NO_ROOM, errno.EROFS) and place != self.root and self.root not in place.parents:
+                raise
+            raise unwritable(self.root, error, f"the workspace {self.root}") from error
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a power cut, sees the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+def _remove(path: Path) -> None:
+    """Remove whatever is there, if anything is; of a link, the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

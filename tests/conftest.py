@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,3 +26,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no golden data: set JETLANE_SHARED_DATA to the folder that holds graphs/, plugins/, uff/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def disks() -> ModuleType:
+    """tests/small_disk.py; tests are not a package."""
+    spec = importlib.util.spec_from_file_location("small_disk", Path(__file__).with_name("small_disk.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -115,7 +115,7 @@ def health(name: str, inventory: Optional[Path]) -> None:
 @click.argument("name")
 @_INVENTORY
 @click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=5.0, show_default=True)
-@click.option("--release", help="Its id; default: the live one.")
+@click.option("--release", help="Its id, or the beginning of it; default: the live one.")
 def bench(name: str, inventory: Optional[Path], seconds: float, release: Optional[str]) -> None:
     """Measure how fast a release is on device NAME."""
     from jetlane.remote.device import bench as measure
@@ -143,7 +143,11 @@ def cancel(name: str, inventory: Optional[Path]) -> None:
 @device.command()
 @click.argument("name")
 @_INVENTORY
-@click.option("--to", "release", help="Its id, as `jetlane device status` shows it; default: the one that ran before.")
+@click.option(
+    "--to",
+    "release",
+    help="Its id in `jetlane device status`, or the beginning of it; default: the one that ran before.",
+)
 def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> None:
     """Put device NAME back to a release it has; one that the board has outgrown is built and verified again first."""
     from jetlane.remote.delivery import rollback as put_back

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
+from jetlane.flows.commands.fleet_ledger import ledger as kept
 from jetlane.flows.commands.fleet_probe import probe
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def fleet() -> None:
 
 
 fleet.add_command(probe)
+fleet.add_command(kept, "ledger")
 
 
 @fleet.command()
@@ -113,7 +115,11 @@ def rollout(
 @_SPEC
 @_WORKSPACE
 @_LEDGER
-@click.option("--release", default="", help="Id of a release that the devices kept; default: each one's previous.")
+@click.option(
+    "--release",
+    default="",
+    help="A release that the devices kept, by its id or the beginning of it; default: each one's previous.",
+)
 def rollback(
     inventory: Optional[Path],
     select: Optional[str],
@@ -136,7 +142,8 @@ def rollback(
         whole = not (select or names)
         with watching() as watch:
             listeners = task.Listeners(watch.observer, sites=known_server())
-            runs = task.put_back(devices, asked.fleet, book, store, listeners, release, whole=whole)
+            named = _id(release, store.root)
+            runs = task.put_back(devices, asked.fleet, book, store, listeners, named, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
 
@@ -387,7 +394,15 @@ def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], nam
 
 def _release(given: str, workspace: Path) -> Path:
     folder = Path(given)
-    return folder.resolve() if folder.is_dir() else workspace / "releases" / given
+    return folder.resolve() if folder.is_dir() else workspace / "releases" / _id(given, workspace)
+
+
+def _id(given: str, workspace: Path) -> str:
+    """The release of this workspace that is meant by the beginning of its id."""
+    from jetlane.remote.release import meant
+
+    folder = workspace / "releases"
+    return meant(given, [path.name for path in folder.iterdir()] if folder.is_dir() else ())
 
 
 def _show_plan(folder: Path, devices: Sequence[Device], asked: RunSpec, book: Ledger) -> None:
@@ -408,8 +423,8 @@ def _open(workspace: Path, given: Optional[str]) -> Iterator[Ledger]:
     from jetlane.specs.errors import WorkspaceError
 
     url = database.location(workspace.resolve(), given)
-    path = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:///") and not path.is_file():
+    path = database.file_of(url)
+    if path is not None and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its workspace")
     book = Ledger(url)
     try:
@@ -428,7 +443,7 @@ def _print(rows: Sequence[dict[str, Any]], form: Optional[str], title: str = "")
 
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(rows[0] if rows else [])
-        writer.writerows([[_flat(value) for value in row.values()] for row in rows])
+        writer.writerows([[_cell(value) for value in row.values()] for row in rows])
     else:
         _table(rows, title)
 
@@ -436,6 +451,7 @@ def _print(rows: Sequence[dict[str, Any]], form: Optional[str], title: str = "")
 def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if title:
         click.echo(title)
@@ -447,8 +463,14 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     for name in rows[0]:
         table.add_column(name, overflow="fold", justify="left")
     for row in rows:
-        table.add_row(*[_flat(value) for value in row.values()])
+        table.add_row(*[Text(_flat(value)) for value in row.values()])  # a string would be read as markup
     console.print(table)
+
+
+def _cell(value: Any) -> str:
+    """For a spreadsheet, which runs what begins like a formula, white space before it or not."""
+    text = _flat(value)
+    return f"'{text}" if isinstance(value, str) and text.lstrip()[:1] in ("=", "+", "-", "@") else text
 
 
 def _flat(value: Any) -> str:

@@ -18,17 +18,28 @@ def inventory() -> None:
 @click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("inventory.yaml"), show_default=True)
 @click.option("--group", "groups", multiple=True, help="Make this group one of ours too; others become tags.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
-def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool) -> None:
-    """Make an inventory from an Ansible inventory FILE (INI or YAML, with group_vars and host_vars beside it)."""
+@click.option(
+    "--dynamic", is_flag=True, help="Let Ansible run the programs that FILE and ansible.cfg name, and open vaults."
+)
+def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, dynamic: bool) -> None:
+    """Make an inventory from an Ansible inventory FILE (INI or YAML, with group_vars and host_vars beside it).
+
+    Where ansible-inventory is on the PATH, it reads FILE; without --dynamic it runs no program and opens no vault.
+    """
+    import shutil
+
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.ansible import from_ansible
     from jetlane.specs.errors import SpecError
 
-    text, notes = from_ansible(file, groups)
+    text, notes = from_ansible(file, groups, shutil.which("ansible-inventory"), dynamic)
     if out.exists() and not force:
         raise SpecError(f"{out} is there already", "", "name another file (--out), or write over it (--force)")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{out} cannot be written", str(error), "name another file (--out)") from None
     for note in notes:
         click.echo(note, err=True)
     click.echo(

@@ -13,20 +13,24 @@ if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
 
 _FORCE = click.option("--force", is_flag=True, help="Ship the model although the gate refuses it; this is recorded.")
+_VERIFY = click.option(
+    "--verify", is_flag=True, help="Hash everything in the workspace now; else once a day, and whatever leaves it."
+)
 
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @_FORCE
+@_VERIFY
 @click.pass_obj
-def run(options: dict[str, Any], spec: Path, force: bool) -> None:
+def run(options: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
     """Take SPEC from its data set to a verified fleet.
 
-    Only what changed since the last run is done again; a run that was cut goes on where it was.
+    Only what changed since the last run is done again, and what was damaged; a run that was cut goes on where it was.
     """
     from jetlane.specs.load import load_spec
 
-    _run(load_spec(spec), force, options["debug"])
+    _run(load_spec(spec), force, verify, options["debug"])
 
 
 @click.command()
@@ -40,6 +44,7 @@ def run(options: dict[str, Any], spec: Path, force: bool) -> None:
 @click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although an operation was never seen in UFF.")
 @click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
 @choices.python
+@_VERIFY
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 @click.pass_obj
 def deploy(
@@ -56,6 +61,7 @@ def deploy(
     allow_unproven: bool,
     precision: Optional[str],
     python: Optional[str],
+    verify: bool,
     workspace: Path,
 ) -> None:
     """Convert FROZEN with its pipeline CONFIG, prove it and bring it to a fleet.
@@ -86,13 +92,14 @@ def deploy(
         data["build"] = {"precision": precision}
     if python is not None:
         data["train"] = {"python": python}
-    _run(spec_from_data(data, Path.cwd()), False, options["debug"])
+    _run(spec_from_data(data, Path.cwd()), False, verify, options["debug"])
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Ship the model although the gate refuses it; this is recorded.")
+@_FORCE
+@_VERIFY
 @click.pass_obj
-def demo(options: dict[str, Any], force: bool) -> None:
+def demo(options: dict[str, Any], force: bool, verify: bool) -> None:
     """Take the synthetic shapes from nothing to an active, verified release on a virtual Jetson.
 
     The workspace is .jetlane in the current folder. A second demo finds that nothing has changed.
@@ -102,14 +109,14 @@ def demo(options: dict[str, Any], force: bool) -> None:
 
     example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
     spec = load_spec(example)
-    _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, options["debug"])
+    _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, verify, options["debug"])
 
 
-def _run(spec: RunSpec, force: bool, debug: bool) -> None:
+def _run(spec: RunSpec, force: bool, verify: bool, debug: bool) -> None:
     from jetlane.flows.launch import run_spec
 
     click.echo(f"{spec.name}: workspace {spec.workspace}")
-    outcome = run_spec(spec, force=force, debug=debug)
+    outcome = run_spec(spec, force=force, verify=verify, debug=debug)
     if not outcome["changed"]:
         click.echo("nothing has changed: no training, no conversion, no upload, no build")
     click.echo(f"release  {outcome['release_path']}")

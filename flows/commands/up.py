@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
+
+from jetlane.specs.errors import JetlaneError
 
 _WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 
 
 @click.command()
 @click.option("--port", default=4200, show_default=True, help="Of the server, on this machine only.")
+@click.option("--show-login", is_flag=True, help="Print what the pages of the server that runs ask for, nothing else.")
 @_WORKSPACE
-def up(port: int, workspace: Path) -> None:
-    """Start a Prefect server, a worker and the deployments of prefect.yaml. Run it in the project's root."""
+def up(port: int, show_login: bool, workspace: Path) -> None:
+    """Start a Prefect server, a worker and the deployments of prefect.yaml. Run it in the project's root.
+
+    The server serves nobody but you: it asks for a login, which is kept in the workspace (up/login) for you alone.
+    """
+    if show_login:
+        click.echo(_login(workspace))
+        return
     import prefect  # noqa: F401  (says at once when the extra is not installed)
 
     from jetlane.flows.local_prefect import up as start
 
-    url = start(workspace, Path.cwd(), port)
-    click.echo(f"Prefect answers at {url.removesuffix('/api')}, a worker waits, these run:")
+    running = start(workspace, Path.cwd(), port)
+    if running.replaced:
+        click.echo("a server that an older jetlane had started without a login was stopped, and started again with one")
+    click.echo(f"Prefect answers at {running.url.removesuffix('/api')}, a worker waits, these run:")
     click.echo("  prefect deployment run retrain-and-deploy --params specs/examples/shapes.yaml")
     click.echo("  jetlane down")
-    click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={url}")
+    where = "" if workspace == Path(".jetlane") else f" --workspace {shlex.quote(str(workspace))}"
+    click.echo(f"its pages ask for a password: jetlane up --show-login{where}")
+    click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={running.url}")
+    click.echo(f'  export PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(running.login_file))})"')
+
+
+def _login(workspace: Path) -> str:
+    from jetlane.flows.up_state import UpState
+
+    state = UpState(workspace / "up")
+    login = state.login
+    if login is None or state.process("server") is None:
+        raise JetlaneError(f"no server of {workspace} runs", "", "start one: jetlane up")
+    return login
 
 
 @click.command()

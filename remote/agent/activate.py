@@ -40,7 +40,7 @@ def activate(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Switch to the release before, or to any that is kept; what ran becomes ``previous``.
+    """Switch to the release before, or to any that is kept, by the beginning of its id; what ran becomes ``previous``.
 
     There is no way back from here by itself: a person asked for it.
 
@@ -49,7 +49,8 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             (``unverified``), or it is not healthy (``unhealthy``): it runs all the same.
     """
     with store.lock(), _telling("rollback") as say:
-        release = request.get("release") or store.way_back()
+        given = request.get("release")
+        release = manifests.find(str(given), store.releases()) if given else store.way_back()
         if release is None:
             current = store.pointed("current")
             raise AgentError(
@@ -58,8 +59,8 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 "deliver the release you want instead",
                 "absent",
             )
-        _check(store, str(release))
-        hooks.activation(store, str(release))
+        _check(store, release)
+        hooks.activation(store, release)
         switch = store.switching()
         if switch is not None:  # it is left unfinished: nobody wants to know any more whether it is healthy
             if store.pointed("current") != switch["release"]:
@@ -67,7 +68,7 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             store.settled()
         current = store.pointed("current")
         if current != release:
-            _switch(store, str(release), "rollback", store.new_log("rollback"), say)
+            _switch(store, release, "rollback", store.new_log("rollback"), say)
     return {"release": release, "previous": current}
 
 
@@ -208,9 +209,8 @@ def _settle(store: Store, wanted: str, log: str, say: Say) -> None:
 def _check(store: Store, release: str) -> None:
     manifest = store.manifest(release)
     problems = manifests.check_files(store.release(release), manifest)
-    key = store.verified_engine(release)
-    entry = engines.find(store, key) if key else None
-    if problems or entry is None or _other_board(store, manifest, entry):
+    known = engines.verified(store, release)
+    if problems or known is None or _other_board(store, manifest, engines.recipe_of(known[1])):
         raise AgentError(
             "release %s cannot be activated" % release,
             "its files were altered"
@@ -221,8 +221,10 @@ def _check(store: Store, release: str) -> None:
         )
 
 
-def _other_board(store: Store, manifest: Dict[str, Any], entry: Dict[str, Any]) -> bool:
-    """Whether the board has become another one since the engine was built: JetPack, GPU, onnxruntime."""
-    built = entry["recipe"]
+def _other_board(store: Store, manifest: Dict[str, Any], built: Dict[str, Any]) -> bool:
+    """Whether the engine is not this board's for this model: JetPack, GPU or onnxruntime have changed since."""
+    if built["road"] not in manifest["roads"]:
+        return True
     options = engines.options_of({"options": built})
-    return engines.recipe(manifest, built["road"], probe(store), options)["runtime"] != built["runtime"]
+    wanted = engines.recipe(manifest, built["road"], probe(store), options)
+    return any(wanted[name] != built.get(name) for name in ("runtime", "model"))

@@ -1,16 +1,16 @@
 """How fast is a release on this board, and under which conditions was that measured?"""
 
-import os
 import time
 from typing import Any, Dict, List
 
 import numpy as np
 
 from . import engines, roads
+from . import manifest as manifests
 from .conditions import conditions
 from .errors import AgentError
 from .events import heartbeat
-from .image import to_input
+from .image import decoded, to_input
 from .store import Store
 
 WARM_UP = 5
@@ -21,7 +21,7 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Run a release's samples through its verified engine, again and again.
 
     Args:
-        request: ``{"release": id, "seconds": s}``; ``current`` and 5 s where not given.
+        request: ``{"release": id or the beginning of one, "seconds": s}``; ``current`` and 5 s where not given.
 
     Returns:
         ``{"release", "engine", "road", "precision", "runs", "per_second", "table": {part: {"median_ms", "p95_ms",
@@ -37,16 +37,16 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     release = request.get("release") or store.pointed("current")
     if release is None:
         raise AgentError("no release is active on this board", "", "name one, or deliver one", "absent")
-    manifest, key = store.manifest(str(release)), store.verified_engine(str(release))
-    entry = engines.find(store, key) if key else None
-    if entry is None:
+    release = manifests.find(str(release), store.releases())
+    manifest, known = store.manifest(release), engines.verified(store, release)
+    if known is None:
         raise AgentError("release %s has no verified engine on this board" % release, "", "deliver it", "absent")
-    recipe = entry["recipe"]
+    key, recipe = known[0], engines.recipe_of(known[1])
     images = _images(store.release(release), manifest)
     with heartbeat(lambda: {"step": "bench"}):
         before = conditions()
         options = engines.options_of({"options": recipe})
-        engine = roads.module(recipe["road"]).load(engines.load_bytes(store, str(key)), manifest, options)
+        engine = roads.module(recipe["road"]).load(engines.load_bytes(store, key), manifest, options)
         try:
             times, elapsed = _measure(engine, images, manifest, float(seconds))
         finally:
@@ -65,8 +65,11 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _images(folder: str, manifest: Dict[str, Any]) -> List[np.ndarray]:
-    samples = sorted(path for path in manifest["files"] if path.startswith("samples/"))
-    return [np.load(os.path.join(folder, path), allow_pickle=False) for path in samples]
+    read = manifests.Checked(folder, manifest)
+    images = [decoded(path, read(path)) for path in sorted(manifest["files"]) if path.startswith("samples/")]
+    if not images:
+        raise AgentError("the release has no samples", "", "make it again", "tampered")
+    return images
 
 
 def _measure(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any], seconds: float) -> Any:

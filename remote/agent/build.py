@@ -2,16 +2,16 @@
 
 import binascii
 import os
-import shutil
 import subprocess
 import sys
 import time
 from typing import Any, Dict, Optional
 
 from . import engines, hooks, roads
+from . import manifest as manifests
 from .errors import AgentError
 from .events import HEARTBEAT, emit, heartbeat
-from .files import read_json, write_bytes, write_json
+from .files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
 from .probe import probe
 from .store import Store
 
@@ -48,16 +48,20 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             if lock is not None:
                 _refuse_failure(store, ours)
                 pay(store)
-                entry = engines.find(store, job["key"])
+                entry = engines.find_made(store, wanted)
                 if entry is not None:
                     return _result(job, entry, cached=not attached and not attempts, attached=attached)
                 if attempts == ATTEMPTS:
                     raise _gave_up(store)
                 attempts += 1
+                damage = engines.make_room(store, job["key"])
+                if damage is not None:
+                    note = "the engine that was here cannot be used (%s): it is built anew" % damage
+                    emit("progress", step="build", note=note)
                 ours = _start(store, dict(job, **hooks.around_build(store, release)), lock)
         running = store.building()
         if running is not None and running["engine"] != job["key"]:
-            entry = engines.find(store, job["key"])
+            entry = engines.find_made(store, wanted)
             if entry is not None:  # another engine's build is not waited for
                 return _result(job, entry, cached=not attached and not attempts, attached=attached)
         seen = _follow(store, job["key"])
@@ -84,8 +88,8 @@ def cancel(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     with heartbeat(lambda: {"step": "cancel"}):
         while (store.building() or {}).get("id") == running["id"]:
             time.sleep(0.1)
-    error = (_outcome(store, running["id"]) or {}).get("error") or {}
-    cancelled = error.get("kind") == "cancelled"
+    error = (_outcome(store, running["id"]) or {}).get("error")
+    cancelled = isinstance(error, dict) and error.get("kind") == "cancelled"
     return {"cancelled": cancelled, "release": running["release"], "engine": running["engine"]}
 
 
@@ -97,12 +101,13 @@ def pay(store: Store) -> None:
     Raises:
         AgentError: One failed; it stays owed. Kind ``command``.
     """
-    owed = read_json(store.path("build", "owed.json"))
-    if not isinstance(owed, dict):
+    owed = read_object(store.path("build", "owed.json"))
+    if not manifests.is_id(owed.get("release")):  # nothing, or what a bad sector left of it
         return
+    after = hooks.commands_in(owed.get("after"), "build/owed.json")
     with heartbeat(lambda: {"step": "build", "note": "commands after the build"}):
-        hooks.run_all(store, owed["after"], owed["release"], store.path("build", "log.txt"), "after the build")
-    os.unlink(store.path("build", "owed.json"))
+        hooks.run_all(store, after, owed["release"], store.path("build", "log.txt"), "after the build")
+    remove(store.path("build", "owed.json"))
 
 
 def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool) -> Dict[str, Any]:
@@ -124,11 +129,11 @@ def _start(store: Store, job: Dict[str, Any], lock: int) -> str:
     """
     if os.path.exists(store.path("build", "log.txt")):
         os.replace(store.path("build", "log.txt"), store.new_log("build"))
-    shutil.rmtree(store.path("build"), ignore_errors=True)
-    os.makedirs(store.path("build"), mode=0o700)
+    remove(store.path("build"))
+    make_folder(store.path("build"))
     identity = binascii.hexlify(os.urandom(8)).decode("ascii")
     write_json(store.path("build", "job.json"), dict(job, id=identity, lock=lock))
-    with open(store.path("build", "log.txt"), "ab") as log:
+    with open_log(store.path("build", "log.txt")) as log:
         subprocess.Popen(
             own_command(store, "build-job"),
             stdin=subprocess.DEVNULL,
@@ -177,15 +182,15 @@ def _follow(store: Store, key: str) -> Optional[str]:
 
 def _outcome(store: Store, identity: Optional[str]) -> Optional[Dict[str, Any]]:
     """How a build ended; None when another one came after it, or it was cut off before it could say."""
-    outcome = read_json(store.path("build", "outcome.json"))
-    return outcome if identity is not None and isinstance(outcome, dict) and outcome.get("id") == identity else None
+    outcome = read_object(store.path("build", "outcome.json"))
+    return outcome if identity is not None and outcome.get("id") == identity else None
 
 
 def _refuse_failure(store: Store, identity: Optional[str]) -> None:
     """Raise what a build ended with."""
     error = (_outcome(store, identity) or {}).get("error")
-    if error:
-        raise AgentError(**error)
+    if isinstance(error, dict):
+        raise AgentError(*(str(error.get(part) or "") for part in ("what", "why", "remedy", "kind")))
 
 
 def _gave_up(store: Store) -> AgentError:
@@ -200,9 +205,9 @@ def _gave_up(store: Store) -> AgentError:
 def log_tail(store: Store, size: int = 2000) -> str:
     """The end of the build's log."""
     try:
-        with open(store.path("build", "log.txt"), "rb") as file:
+        with open_plain(store.path("build", "log.txt")) as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - size, 0))
-            return file.read().decode("utf-8", "replace").strip()
+            return file.read(size).decode("utf-8", "replace").strip()
     except OSError:
         return ""

@@ -5,11 +5,14 @@ import json
 import os
 from typing import Any, Dict, Optional
 
-from .files import write_bytes
+from .errors import AgentError
+from .files import read_bytes, remove, write_bytes
 
 #: Of what an engine is made of: what a timing cache depends on; a calibration depends on the model and images instead.
 _TIMING = ("runtime", "precision", "dla_core")
 _CALIBRATION = ("model", "calibration", "runtime", "road")
+#: Bytes of the longest; a timing cache has a few million.
+_LONGEST = 256 << 20
 
 
 class Caches(object):
@@ -38,6 +41,12 @@ class Caches(object):
     def keep_calibration(self, content: bytes) -> None:
         self._write("calibration", _CALIBRATION, content)
 
+    def forget(self) -> None:
+        """Drop both: an engine that was made with them is not what it should be, and it may be for them."""
+        if self._folder is not None:
+            for kind, keys in (("timing", _TIMING), ("calibration", _CALIBRATION)):
+                remove(self._path(kind, keys))
+
     def _path(self, kind: str, keys: Any) -> str:
         wanted = {key: self._recipe.get(key) for key in keys}
         digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8")).hexdigest()[:20]
@@ -47,8 +56,7 @@ class Caches(object):
         if self._folder is None:
             return None
         try:
-            with open(self._path(kind, keys), "rb") as file:
-                digest, _, content = file.read().partition(b"\n")
+            digest, _, content = read_bytes(self._path(kind, keys), _LONGEST).partition(b"\n")
         except OSError:
             return None
         return content if digest == _digest(content) else None
@@ -59,7 +67,7 @@ class Caches(object):
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             write_bytes(self._path(kind, keys), _digest(content) + b"\n" + content)
-        except OSError:  # the engine is made; a full disk costs the next build some time
+        except (OSError, AgentError):  # the engine is made; a full disk costs the next build some time
             pass
 
 

@@ -3,11 +3,11 @@
 import argparse
 import errno
 import importlib
-import json
 import os
 import sys
 from typing import Any, Dict, List
 
+from . import strict
 from .catalogue import explained
 from .errors import AgentError
 from .events import emit, emit_result
@@ -59,7 +59,7 @@ def _request(line: bytes) -> Dict[str, Any]:
     if not line.strip():
         return {}
     try:
-        request = json.loads(line.decode("utf-8"))
+        request = strict.loads(line)
     except ValueError as error:
         raise AgentError("the request is not JSON", str(error))
     if not isinstance(request, dict):

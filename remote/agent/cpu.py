@@ -9,6 +9,7 @@ import numpy as np
 from .caches import NOTHING_KEPT, Caches
 from .detections import output_count
 from .errors import AgentError
+from .files import read_bytes
 
 
 def build(
@@ -17,6 +18,7 @@ def build(
     options: Dict[str, Any],
     progress: Callable[[str], None],
     caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
 ) -> bytes:
     """Optimise ``model.onnx`` for this processor and return the optimised model's bytes.
 
@@ -30,7 +32,7 @@ def build(
     settings.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:
         settings.optimized_model_filepath = os.path.join(folder, "optimised.onnx")
-        _session(runtime, model, settings)
+        _session(runtime, read(model), settings)
         with open(settings.optimized_model_filepath, "rb") as file:
             return file.read()
 

@@ -54,6 +54,8 @@ class Detections(object):
         boxes = np.clip(valid[:, 3:7] / fractions, 0.0, 1.0) if tuple(content) != (1.0, 1.0) else valid[:, 3:7]
         # TensorFlow drops what has no area once it is clipped to the image; the plugin keeps it.
         seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        # half precision may overflow: what has no finite score or place was not found
+        seen &= np.isfinite(valid[:, 2]) & np.isfinite(boxes).all(axis=1)
         return cls(boxes[seen], valid[seen, 1].astype(np.int32), valid[seen, 2])
 
 

@@ -1,13 +1,30 @@
-"""Engines: each is kept under a key of all that shapes it, so a stale one is never loaded."""
+"""Engines: each is kept under a key of all that shapes it, so a stale one is never loaded.
+
+One that does not find what it should, that does not load, or whose bytes are not those that were built, is used no
+more: it is marked, and moved to ``aside/<key>`` for people to look at. The next build makes it anew. An engine that a
+release in use was verified with stays where it is, marked, until that is done: what runs can still be started.
+"""
 
 import hashlib
 import json
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from .caches import Caches
-from .files import is_plain, read_json, remove, sha256_file, sync_folder, write_bytes, write_json
+from .errors import AgentError
+from .files import (
+    is_folder,
+    is_plain,
+    read_bytes,
+    read_object,
+    remove,
+    sha256_file,
+    sync_folder,
+    write_bytes,
+    write_json,
+)
 from .store import Store
+from .strict import is_whole
 
 #: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
 #: memory there; TensorRT's own default is nothing before 8.4, and since then all the memory it shares with the CPU.
@@ -18,12 +35,28 @@ DEFAULTS: Dict[str, Any] = {
     "dla_core": None,
     "timing_cache": True,
 }
+#: In an engine's folder: why it is used no more.
+MARK = "doubt.json"
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
-    """Build options of a request, the defaults filled in."""
+    """Build options of a request, the defaults filled in.
+
+    Raises:
+        AgentError: One is of a type that it never has.
+    """
     given = request.get("options") or {}
-    return {name: given.get(name, default) for name, default in DEFAULTS.items()}
+    options = {name: given.get(name, default) for name, default in DEFAULTS.items()} if isinstance(given, dict) else {}
+    sound = (
+        bool(options)
+        and isinstance(options["precision"], str)
+        and all(is_whole(options[name]) and options[name] > 0 for name in ("batch", "workspace_mb"))
+        and (options["dla_core"] is None or (is_whole(options["dla_core"]) and options["dla_core"] >= 0))
+        and isinstance(options["timing_cache"], bool)
+    )
+    if not sound:
+        raise AgentError("%s are no build options" % json.dumps(given)[:200], "", "see `build` in the spec")
+    return options
 
 
 def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
@@ -58,31 +91,114 @@ def key_of(wanted: Dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8")).hexdigest()[:20]
 
 
+def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
+    """What an engine was made of, by its ``engine.json``.
+
+    Raises:
+        AgentError: It does not say; kind ``absent``.
+    """
+    made = entry.get("recipe")
+    if not isinstance(made, dict) or not isinstance(made.get("road"), str) or not isinstance(made.get("runtime"), dict):
+        raise AgentError("nobody knows what the engine was made of", "its engine.json is damaged", "build it", "absent")
+    return made
+
+
+def find_made(store: Store, wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """What ``find`` gives of the engine that was made by a recipe, and by no other."""
+    entry = find(store, key_of(wanted))
+    return entry if entry is not None and entry.get("recipe") == wanted else None
+
+
 def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
-    """What ``engine.json`` says of a whole engine; None where there is none, or a damaged one, which a build replaces.
+    """What ``engine.json`` says of a whole engine; None where there is none, or one that is damaged or marked, which a
+    build replaces.
 
     Nothing is removed here: a build may put the engine in place between the look and the removal.
     """
-    folder = store.path("engines", key)
-    entry = read_json(os.path.join(folder, "engine.json"))
-    engine = os.path.join(folder, "engine")
-    if not isinstance(entry, dict) or not is_plain(store.path("engines"), key + "/engine"):
+    entry = whole(store, key)
+    return None if entry is None or _doubt(store, key, entry) else entry
+
+
+def whole(store: Store, key: str) -> Optional[Dict[str, Any]]:
+    """The same of an engine that may be marked: with which a release in use was verified all the same."""
+    entry = read_object(store.path("engines", key, "engine.json"))
+    if not is_plain(store.path("engines"), key + "/engine"):
         return None
-    return entry if sha256_file(engine) == entry.get("sha256") else None
+    try:
+        digest = sha256_file(store.path("engines", key, "engine"), links=False)
+    except OSError:
+        return None
+    return entry if digest == entry.get("sha256") else None
+
+
+def verified(store: Store, release: str) -> Optional[Tuple[str, Dict[str, Any]]]:
+    """Key and entry of the engine that a release was verified with, if it is here and is still that very one."""
+    key = store.verified_engine(release)
+    entry = whole(store, key) if key else None
+    if key is None or entry is None or store.verified_digest(release) not in (None, entry["sha256"]):
+        return None
+    return (key, entry) if key_of(entry.get("recipe") or {}) == key else None
+
+
+def is_verified(store: Store, release: str, key: str) -> bool:
+    """Whether the engine that is under a key now is the one that a release was verified with, by their notes alone."""
+    now = read_object(store.path("engines", key, "engine.json")).get("sha256")
+    return now is None or store.verified_digest(release) in (None, now)
 
 
 def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[str, Any]:
-    """Put a finished engine under its key."""
+    """Put a finished engine under its key. To be called with the build lock held."""
     folder, part = store.path("engines", key), store.path("engines", key + ".part")
     remove(part)
     os.makedirs(part, mode=0o700)
     write_bytes(os.path.join(part, "engine"), engine)
     entry = dict(facts, key=key, size=len(engine), sha256=hashlib.sha256(engine).hexdigest())
     write_json(os.path.join(part, "engine.json"), entry)
+    if is_plain(store.path("engines"), "%s/%s" % (key, MARK)):
+        _move_aside(store, key)
     remove(folder)
     os.replace(part, folder)
     sync_folder(store.path("engines"))
     return entry
+
+
+def set_aside(store: Store, key: str, entry: Dict[str, Any], why: str) -> str:
+    """Use an engine no more.
+
+    Args:
+        entry: Of the engine that is meant; should a build have replaced it meanwhile, nothing happens to that one.
+
+    Returns:
+        A sentence about where it is.
+    """
+    made = entry.get("recipe")
+    if isinstance(made, dict):
+        caches(store, made).forget()
+    _mark(store, key, entry.get("sha256"), why)
+    users = [release for release in store.in_use() if store.verified_engine(release) == key]
+    if users:
+        return "the engine stays in engines/%s until it is built anew: %s was verified with it" % (key, users[0])
+    with store.build_lock() as free:
+        if free is not None:  # else a build might be putting another one in its place
+            _move_aside(store, key)
+    return "the engine is kept in aside/%s in the agent's folder, and is built anew by the next delivery" % key
+
+
+def make_room(store: Store, key: str) -> Optional[str]:
+    """Set aside what is under a key and cannot be used. To be called with the build lock held.
+
+    Returns:
+        Why it cannot be used; None where nothing was there.
+    """
+    if not os.path.lexists(store.path("engines", key)):
+        return None
+    why = read_object(store.path("engines", key, MARK)).get("why")
+    if why is not None and whole(store, key) is not None:  # a release in use may have been verified with it
+        return str(why)
+    _mark(store, key, None, "its bytes are not those that were built: the storage fails, or somebody changed them")
+    why = read_object(store.path("engines", key, MARK)).get("why")
+    _move_aside(store, key)
+    return str(why or "it was damaged")
 
 
 def caches(store: Store, wanted: Dict[str, Any]) -> Caches:
@@ -91,5 +207,44 @@ def caches(store: Store, wanted: Dict[str, Any]) -> Caches:
 
 
 def load_bytes(store: Store, key: str) -> bytes:
-    with open(store.path("engines", key, "engine"), "rb") as file:
-        return file.read()
+    """An engine's bytes: what is deserialised is what was hashed, and what was built.
+
+    Raises:
+        AgentError: It is not here, or damaged; kind ``absent``.
+    """
+    entry = read_object(store.path("engines", key, "engine.json"))
+    try:
+        content = read_bytes(store.path("engines", key, "engine"))
+    except OSError as error:
+        raise AgentError("the engine %s is not on the board" % key, str(error), "build it first", "absent")
+    if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
+        raise AgentError(
+            "the engine %s is damaged" % key,
+            "its bytes are not those that were built: the storage fails, or somebody changed them",
+            "deliver the release again: it is built anew",
+            "absent",
+        )
+    return content
+
+
+def _doubt(store: Store, key: str, entry: Dict[str, Any]) -> bool:
+    """Whether an engine is marked. A mark of another one, which it took the place of, counts for nothing."""
+    mark = read_object(store.path("engines", key, MARK))
+    return mark.get("sha256") == entry["sha256"]
+
+
+def _mark(store: Store, key: str, digest: Optional[str], why: str) -> None:
+    """From here on an engine is used no more, whatever stops the agent."""
+    if is_folder(store.path("engines", key)):
+        try:
+            write_json(store.path("engines", key, MARK), {"sha256": digest, "why": why})
+        except OSError:  # a full disk; it is moved all the same
+            pass
+
+
+def _move_aside(store: Store, key: str) -> None:
+    if os.path.lexists(store.path("engines", key)):
+        remove(store.path("aside", key))
+        os.replace(store.path("engines", key), store.path("aside", key))
+        sync_folder(store.path("aside"))
+        sync_folder(store.path("engines"))

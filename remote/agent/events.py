@@ -6,6 +6,8 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator
 
+from .pause import Pause
+
 #: Seconds between signs of life. The workstation gives a board up after several of them stayed away.
 HEARTBEAT = 5.0
 
@@ -39,7 +41,7 @@ def emit_result(result: Dict[str, Any]) -> None:
 @contextmanager
 def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEARTBEAT) -> Iterator[None]:
     """Show signs of life while something long runs; ``describe`` gives the fields."""
-    done = threading.Event()
+    done = Pause()
 
     def beat() -> None:
         while not done.wait(every):
@@ -54,5 +56,6 @@ def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEAR
     try:
         yield
     finally:
-        done.set()
+        done.end()
         thread.join()
+        done.close()

@@ -1,25 +1,102 @@
-"""Files that survive a power cut: written beside, flushed, then renamed."""
+"""Files that survive a power cut: written beside, flushed, then renamed; and files that are what they seem to be.
 
+Whatever lies in the agent's folder may have been put there by somebody: a link, a second name of another file, a pipe
+that never ends. So what is read is opened without following a link and looked at while it is open, and what is gone on
+with has one name alone.
+"""
+
+import errno
 import hashlib
 import json
 import os
 import shutil
 import stat
-from typing import Any, Optional, Union
+from typing import IO, Any, Dict, Optional, Union
 
+from . import strict
 from .errors import AgentError
 
 Place = Union[str, "os.PathLike[str]"]
 CHUNK = 1 << 20
+#: The longest file that is read at all, and as JSON: a report of a thousand samples has a tenth of that.
+_LONGEST, _LONGEST_JSON = 4 << 30, 32 << 20
+#: Without it, opening a pipe that nobody writes to would wait for ever.
+_AT_ONCE = os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def sha256_file(path: Place) -> str:
-    """Hex sha256 of a file's bytes."""
+def open_plain(path: Place) -> "IO[bytes]":
+    """Open a regular file to read it; no link is followed, and nothing is waited for.
+
+    Raises:
+        OSError: There is none.
+    """
+    return _plain(os.open(path, os.O_RDONLY | _AT_ONCE), path, "rb")
+
+
+def open_own(path: str, flags: int, folder: Optional[int] = None, shown: str = "") -> "IO[bytes]":
+    """Open a file that is to be gone on with, made where it is missing, its user's alone.
+
+    Args:
+        flags: Beside ``os.O_CREAT``: how it is opened.
+        folder: A descriptor of the folder that ``path`` is relative to.
+        shown: What the path is for a person, where that is another.
+
+    Raises:
+        AgentError: It has another name too, where the bytes would land as well, or it is no regular file; kind
+            ``tampered``.
+        OSError: It cannot be opened; ELOOP where it is a link.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | _AT_ONCE, 0o600, dir_fd=folder)
+        file = _plain(descriptor, path, "ab" if flags & os.O_APPEND and not flags & os.O_RDWR else "r+b")
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):  # a pipe, a folder
+            raise displaced(shown or path)
+        raise
+    if os.fstat(file.fileno()).st_nlink != 1:
+        file.close()
+        raise displaced(shown or path)
+    return file
+
+
+def open_log(path: str) -> "IO[bytes]":
+    """Open a log to add to it; AgentError (``tampered``) where another file would be written."""
+    return open_own(path, os.O_WRONLY | os.O_APPEND)
+
+
+def _plain(descriptor: int, path: Place, mode: str) -> "IO[bytes]":
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, mode)
+
+
+def sha256_file(path: Place, links: bool = True) -> str:
+    """Hex sha256 of a regular file's bytes.
+
+    Args:
+        links: A link is followed; else OSError is raised where there is one.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    flags = os.O_RDONLY | (os.O_NONBLOCK if links else _AT_ONCE)
+    with _plain(os.open(path, flags), path, "rb") as file:
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def read_bytes(path: Place, most: int = _LONGEST) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: There is none, or it is longer than ``most``, or growing.
+    """
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1) if size <= most else b""
+    if size > most or len(content) > size:
+        raise OSError(errno.EFBIG, "it is longer than %d bytes" % min(most, size), str(path))
+    return content
 
 
 def is_folder(path: str) -> bool:
@@ -55,11 +132,19 @@ def make_folder(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a folder with all that is in it; of a link, the link."""
-    if os.path.islink(path):
-        os.unlink(path)
-    else:
+    """Remove whatever is there: a folder with all that is in it, of a link the link, or nothing."""
+    if is_folder(path):
         shutil.rmtree(path, ignore_errors=True)
+    else:
+        discard(path)
+
+
+def discard(path: str) -> None:
+    """Remove a file, unless there is none."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def displaced(path: str) -> AgentError:
@@ -74,22 +159,20 @@ def displaced(path: str) -> AgentError:
 
 def open_new(path: str) -> int:
     """A descriptor to write a new file by, its user's alone. What had its name before is gone; no link is followed."""
-    if os.path.lexists(path):
-        os.unlink(path)
+    remove(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
-def sha256_of_start(path: Place, count: int) -> Any:
-    """The sha256 of a file's first ``count`` bytes, to be gone on with."""
+def sha256_of_start(file: "IO[bytes]", count: int) -> Any:
+    """The sha256 of an open file's first ``count`` bytes, to be gone on with."""
     digest = hashlib.sha256()
-    if count:
-        with open(path, "rb") as file:
-            while count:
-                chunk = file.read(min(CHUNK, count))
-                if not chunk:
-                    break
-                digest.update(chunk)
-                count -= len(chunk)
+    file.seek(0)
+    while count:
+        chunk = file.read(min(CHUNK, count))
+        if not chunk:
+            break
+        digest.update(chunk)
+        count -= len(chunk)
     return digest
 
 
@@ -114,7 +197,7 @@ def write_bytes(path: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    _rename(temporary, path)
     sync_folder(os.path.dirname(path) or ".")
 
 
@@ -127,23 +210,38 @@ def replace_json(path: str, value: Any) -> None:
     temporary = path + ".tmp"
     with os.fdopen(open_new(temporary), "w") as file:
         json.dump(value, file)
+    _rename(temporary, path)
+
+
+def _rename(temporary: str, path: str) -> None:
+    if is_folder(path):
+        raise displaced(path)
     os.replace(temporary, path)
 
 
 def read_json(path: str) -> Optional[Any]:
-    """A file's JSON value; None where there is no file, or where a power cut left it empty or torn."""
+    """A file's JSON value; None where there is no file, or none that can be read: a power cut left it empty or torn, a
+    bad sector filled it with something."""
     try:
-        with open(path, "rb") as file:
-            return json.loads(file.read().decode("utf-8"))
+        return strict.loads(read_bytes(path, _LONGEST_JSON))
     except (OSError, ValueError):
         return None
 
 
+def read_object(path: str) -> Dict[str, Any]:
+    """A file's JSON object; an empty one where there is none."""
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}
+
+
 def point(link: str, target: str) -> None:
-    """Make ``link`` a symlink to ``target`` (relative), in one step, replacing what it was."""
+    """Make ``link`` a symlink to ``target`` (relative), in one step, replacing what it was.
+
+    Raises:
+        AgentError: A folder has its name; kind ``tampered``.
+    """
     temporary = link + ".tmp"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
+    remove(temporary)
     os.symlink(target, temporary)
-    os.replace(temporary, link)
+    _rename(temporary, link)
     sync_folder(os.path.dirname(link))

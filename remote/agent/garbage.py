@@ -6,12 +6,13 @@ import sys
 from typing import Any, Dict, List, Optional, Set
 
 from .errors import AgentError
-from .files import read_json, sync_folder
+from .files import read_object, remove, sync_folder
 from .store import Store
 
 
 def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Remove old releases and what belonged to them alone: engines, reports, uploads that were given up, older agents.
+    """Remove old releases and what belonged to them alone: engines, reports, uploads that were given up, older agents;
+    and the engines that were set aside.
 
     Args:
         request: ``{"keep": N, "spare": release}``: the N newest releases stay, by serial and then by their last
@@ -35,6 +36,8 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             _remove(store, "releases", name)
         _remove_parts(store, "releases", str(request.get("spare")))
         engines = _remove_engines(store, kept)
+        for name in os.listdir(store.path("aside")):
+            remove(store.path("aside", name))
         _remove_reports(store)
         _forget(store)
         return {"releases": releases, "engines": engines, "bytes": max(before - store.used_bytes(), 0)}
@@ -48,12 +51,11 @@ def _kept(store: Store, keep: int, spare: Optional[str]) -> Set[str]:
             serial = store.manifest(name).get("serial")
         except AgentError:  # damaged: it is not among the newest, whatever its name
             continue
-        whole.append((serial if isinstance(serial, int) else 0, history.index(name) if name in history else -1, name))
+        whole.append((serial or 0, history.index(name) if name in history else -1, name))
     newest = [name for _, _, name in sorted(whole)[-keep:]]
-    switch, running = store.switching() or {}, store.building() or {}
-    needed = [store.pointed("current"), store.pointed("previous"), running.get("release"), spare]
-    needed += [switch.get(name) for name in ("release", "current", "previous")]
-    return set(newest) | {name for name in needed if name}
+    running = store.building() or {}
+    needed = [*store.in_use(), running.get("release"), spare]
+    return set(newest) | {name for name in needed if isinstance(name, str)}
 
 
 def _remove_engines(store: Store, kept: Set[str]) -> List[str]:
@@ -61,7 +63,7 @@ def _remove_engines(store: Store, kept: Set[str]) -> List[str]:
     and the one of the running or last build."""
     verified = store.state()["verified"]
     needed = {verified.get(release) for release in kept}
-    needed.add((read_json(store.path("build", "job.json")) or {}).get("key"))
+    needed.add(str(read_object(store.path("build", "job.json")).get("key")))
     open_models = set()  # type: Set[str]
     for release in kept:
         if release not in verified:
@@ -69,10 +71,9 @@ def _remove_engines(store: Store, kept: Set[str]) -> List[str]:
     removed = []
     with store.build_lock() as lock:
         for key in store.engines():
-            entry = read_json(store.path("engines", key, "engine.json"))
-            recipe = entry.get("recipe") if isinstance(entry, dict) else None
+            recipe = read_object(store.path("engines", key, "engine.json")).get("recipe")
             model = recipe.get("model") if isinstance(recipe, dict) else None
-            if key not in needed and model not in open_models:
+            if key not in needed and str(model) not in open_models:
                 _remove(store, "engines", key)
                 removed.append(key)
         if lock is not None:  # else a build may be writing into one, or be another agent's
@@ -92,7 +93,7 @@ def _models(store: Store, release: str) -> Set[str]:
 def _remove(store: Store, kind: str, name: str) -> None:
     """Take the name away first: what a power cut leaves of it is never taken for whole."""
     part = store.path(kind, name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    remove(part)
     os.replace(store.path(kind, name), part)
     sync_folder(store.path(kind))
     shutil.rmtree(part, ignore_errors=True)
@@ -101,27 +102,28 @@ def _remove(store: Store, kind: str, name: str) -> None:
 def _remove_parts(store: Store, kind: str, spare: str) -> None:
     for name in os.listdir(store.path(kind)):
         if name.endswith(".part") and name != spare + ".part":
-            shutil.rmtree(store.path(kind, name), ignore_errors=True)
+            remove(store.path(kind, name))
 
 
 def _remove_agents(store: Store) -> None:
     own = os.path.basename(sys.argv[0])
     for name in os.listdir(store.root):
         if name.startswith("agent-") and name.endswith((".pyz", ".part")) and name != own and own.startswith("agent-"):
-            os.unlink(store.path(name))
+            remove(store.path(name))
 
 
 def _remove_reports(store: Store) -> None:
     there = set(store.releases())
     for name in os.listdir(store.path("reports")):
         if os.path.splitext(name)[0] not in there:
-            os.unlink(store.path("reports", name))
+            remove(store.path("reports", name))
 
 
 def _forget(store: Store) -> None:
     """Take what is gone out of the state."""
     state, there = store.state(), set(store.releases())
     verified = {release: key for release, key in state["verified"].items() if release in there}
+    digests = {release: digest for release, digest in state["digests"].items() if release in there}
     history = [release for release in state["history"] if release in there]
-    if verified != state["verified"] or history != state["history"]:
-        store.write_state(dict(state, verified=verified, history=history))
+    if verified != state["verified"] or digests != state["digests"] or history != state["history"]:
+        store.write_state(dict(state, verified=verified, digests=digests, history=history))

@@ -49,12 +49,13 @@ def _check_engine(store: Store, release: str) -> None:
         manifest = store.manifest(release)
         problems = manifests.check_files(store.release(release), manifest)
         key = store.verified_engine(release)
-        entry = engines.find(store, key) if key else None
+        entry = engines.whole(store, key) if key else None
         if problems or key is None or entry is None:
             lacks = "; ".join("%s %s" % item for item in sorted(problems.items())[:3]) or "it has no verified engine"
             raise AgentError("release %s is damaged" % release, lacks, "deliver it again")
-        options = engines.options_of({"options": entry["recipe"]})
-        road = roads.module(entry["recipe"]["road"])
+        made = engines.recipe_of(entry)
+        options = engines.options_of({"options": made})
+        road = roads.module(made["road"])
         road.load(engines.load_bytes(store, key), manifest, options).close()
     except Exception as error:  # whatever a runtime raises here, a board must go back by itself
         parts = (error.what, error.why) if isinstance(error, AgentError) else (type(error).__name__, str(error))

@@ -11,7 +11,9 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .errors import AgentError
+from .files import open_log, open_plain
 from .store import Store
+from .strict import is_number
 
 #: Seconds after which a command is killed: systemd gives a service 90 to stop.
 TIMEOUT = 120.0
@@ -34,9 +36,9 @@ def activation(store: Store, release: str) -> Dict[str, Any]:
     health.update(_section(store.config().get("activation"), "health"))
     command = health.get("command")
     return {
-        "before": _commands(given.get("before"), "activation.before"),
-        "after": _commands(given.get("after"), "activation.after"),
-        "command": None if command is None else _commands([command], "activation.health.command")[0],
+        "before": commands_in(given.get("before"), "activation.before"),
+        "after": commands_in(given.get("after"), "activation.after"),
+        "command": None if command is None else commands_in([command], "activation.health.command")[0],
         "window_s": _seconds(health.get("window_s", 10.0), "activation.health.window_s"),
         "interval_s": max(_seconds(health.get("interval_s", 2.0), "activation.health.interval_s"), 0.1),
     }
@@ -49,7 +51,7 @@ def around_build(store: Store, release: str) -> Dict[str, List[List[str]]]:
         AgentError: It is written down wrongly; kind ``config``.
     """
     given = _merged(store, release, "build")
-    return {name: _commands(given.get(name), "build." + name) for name in ("before", "after")}
+    return {name: commands_in(given.get(name), "build." + name) for name in ("before", "after")}
 
 
 def run(
@@ -75,7 +77,7 @@ def run(
     if release is not None:
         environment.update(JETLANE_RELEASE=release, JETLANE_FOLDER=store.path("releases", release))
     # A file, not a pipe: an application that a command starts would keep the pipe open for ever.
-    with open(log, "ab") as file:
+    with open_log(log) as file:
         file.write(("$ %s\n" % " ".join(argv)).encode("utf-8", "replace"))
         file.flush()
         start = file.tell()
@@ -144,10 +146,10 @@ def _kill(process: Any) -> None:
 
 
 def _printed(log: str, start: int) -> str:
-    with open(log, "rb") as file:
+    with open_plain(log) as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(start, size - _KEPT))
-        return file.read().decode("utf-8", "replace").strip()
+        return file.read(_KEPT).decode("utf-8", "replace").strip()
 
 
 def _manifest(store: Store, release: str) -> Dict[str, Any]:
@@ -171,7 +173,8 @@ def _section(holder: Any, name: str) -> Dict[str, Any]:
     return found or {}
 
 
-def _commands(given: Any, where: str) -> List[List[str]]:
+def commands_in(given: Any, where: str) -> List[List[str]]:
+    """The commands that are written down somewhere; AgentError (``config``) where it is not written like that."""
     commands = given if given is not None else []
     sound = isinstance(commands, list) and all(
         isinstance(argv, list) and argv and all(isinstance(word, str) and word for word in argv) for argv in commands
@@ -182,7 +185,7 @@ def _commands(given: Any, where: str) -> List[List[str]]:
 
 
 def _seconds(given: Any, where: str) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 3600:
+    if not is_number(given) or not 0 <= given <= 3600:
         raise _wrong(where, "is not a number of seconds from 0 to 3600")
     return float(given)
 

@@ -5,9 +5,7 @@ it is first in line when the board runs out of it, before the board's own applic
 """
 
 import ctypes
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +13,13 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, hooks, roads
+from . import engines, hooks, roads, strict
+from . import manifest as manifests
 from .build import log_tail, own_command, own_environment, pay
 from .errors import AgentError
 from .events import emit
-from .files import read_json, replace_json, write_json
+from .files import open_plain, read_object, remove, replace_json, write_json
+from .pause import Pause
 from .probe import memory
 from .store import Store
 
@@ -30,7 +30,7 @@ _SUPERVISOR = "JETLANE_BUILD_SUPERVISOR"
 
 def supervise(store: Store, request: Dict[str, Any]) -> None:
     """Build, and see to everything around it; leave ``outcome.json`` and free the lock by exiting."""
-    job = read_json(store.path("build", "job.json")) or {}
+    job = read_object(store.path("build", "job.json"))
     os.set_inheritable(job["lock"], False)
     watch = Watch(store, job["id"])
     with watch:
@@ -39,7 +39,7 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
             write_json(store.path("build", "owed.json"), {"release": job["release"], "after": job["after"]})
         error = _run_before(store, job, watch) or _run_worker(store, watch)
         if error is not None:  # what the worker wrote last may be what filled the disk
-            shutil.rmtree(store.path("engines", job["key"] + ".part"), ignore_errors=True)
+            remove(store.path("engines", job["key"] + ".part"))
         watch.note = "commands after the build"
         try:
             pay(store)
@@ -64,7 +64,7 @@ class Watch(object):
         self._store = store
         self._identity = identity
         self._started = time.monotonic()
-        self._done = threading.Event()
+        self._done = Pause()
         self._thread = threading.Thread(target=self._beat)
 
     def __enter__(self) -> "Watch":
@@ -72,13 +72,14 @@ class Watch(object):
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        self._done.set()
+        self._done.end()
         self._thread.join()
+        self._done.close()
 
     def cancelled(self) -> bool:
         try:
-            with open(self._store.path("build", "cancel")) as file:
-                return file.read() == self._identity
+            with open_plain(self._store.path("build", "cancel")) as file:
+                return file.read(100) == self._identity.encode("ascii")
         except OSError:
             return False
 
@@ -94,7 +95,7 @@ class Watch(object):
                     self._store.path("build", "heartbeat.json"),
                     {"seconds": seconds, "note": self.note, "pid": self.pid},
                 )
-            except OSError:  # a full disk stops the worker with an explanation, never the one who explains
+            except (OSError, AgentError):  # a full disk stops the worker, never the one who explains it
                 pass
             if self._done.wait(0.2 if self.pid is None else 1.0):
                 return
@@ -141,7 +142,9 @@ def _run_worker(store: Store, watch: Watch) -> Optional[Dict[str, str]]:
             if not cancelled and watch.cancelled():
                 cancelled = True
                 worker.kill()  # deep in TensorRT it hears nothing else; what it writes, it writes atomically
-    reader.join(timeout=5.0)
+    deadline = time.monotonic() + 5.0
+    while reader.is_alive() and time.monotonic() < deadline:  # a limit given to join() is one of the wall clock
+        time.sleep(0.02)
     if cancelled and worker.returncode:
         return _cancelled()
     return _error(store, worker.returncode, last.get("error"), watch.least)
@@ -154,13 +157,15 @@ def _read_events(worker: Any, watch: Watch, last: Dict[str, Dict[str, str]]) -> 
         sys.stderr.write(line)
         sys.stderr.flush()
         try:
-            event = json.loads(line)
+            event = strict.loads(raw)
         except ValueError:
             continue
+        if not isinstance(event, dict):  # TensorRT's own words may look like JSON
+            continue
         if event.get("event") == "error":
-            last["error"] = {name: event.get(name) or "" for name in ("what", "why", "remedy", "kind")}
+            last["error"] = {name: str(event.get(name) or "") for name in ("what", "why", "remedy", "kind")}
         elif event.get("note"):
-            watch.note = event["note"]
+            watch.note = str(event["note"])
 
 
 def _cancelled() -> Dict[str, str]:
@@ -200,11 +205,18 @@ def _error(store: Store, code: int, said: Optional[Dict[str, str]], least: Optio
 
 
 def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Build the engine that ``job.json`` asks for, and put it under its key."""
+    """Build the engine that ``job.json`` asks for, and put it under its key.
+
+    Each file that goes into it is read once and checked: should one have been altered, or be mended meanwhile, there is
+    no engine of other bytes under the key of these.
+    """
     _be_modest()
-    job = read_json(store.path("build", "job.json")) or {}
-    manifest = store.manifest(job["release"])
-    model = os.path.join(store.release(job["release"]), manifest["roads"][job["road"]])
+    job = read_object(store.path("build", "job.json"))
+    folder, manifest = store.release(job["release"]), store.manifest(job["release"])
+    path = manifest["roads"][job["road"]]
+    model = os.path.join(folder, path)
+    if job["recipe"]["model"] != manifest["files"][path]["sha256"] or engines.key_of(job["recipe"]) != job["key"]:
+        raise AgentError("the build's job was altered on the board", "build/job.json", "run again", "tampered")
     free = store.free_bytes()
     if free < 3 * os.path.getsize(model):
         raise AgentError(
@@ -219,7 +231,8 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         emit("progress", step="build", note=note)
 
     caches = engines.caches(store, job["recipe"])
-    engine = roads.module(job["road"]).build(model, manifest, job["options"], progress, caches)
+    read = manifests.Checked(folder, manifest)
+    engine = roads.module(job["road"]).build(model, manifest, job["options"], progress, caches, read)
     seconds = round(time.monotonic() - started, 3)
     return engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds})
 

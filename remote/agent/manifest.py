@@ -1,101 +1,118 @@
-"""The manifest of a release: what it may say, and whether the files are what it says.
+"""The manifest of a release: is it the one of that name, and are the files what it says.
 
-A release is named by its manifest: ``<name>-<first 12 hex digits of the manifest's sha256>``. So the id vouches for the
-manifest's bytes, and the manifest for every other file's but that of its own signature.
+A release is named by its manifest: ``<name>-<first 32 hex digits of the manifest's sha256>``. So the id vouches for the
+manifest's bytes, and the manifest for every other file's but that of its own signature. Version 0.1 wrote 12 digits; of
+these two releases with the same ones can be made within minutes, so such an id names a release and vouches for nothing.
 """
 
 import hashlib
-import json
 import os
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List
 
+from . import manifest_fields, strict
 from .errors import AgentError
-from .files import is_plain, sha256_file
+from .files import is_plain, read_bytes, sha256_file
+from .manifest_fields import NAME, SIGNATURE, check_path, tampered
 
-NAME = "manifest.json"
-#: Its signature, see ``trust``.
-SIGNATURE = "manifest.sig"
+__all__ = ["NAME", "SIGNATURE", "check_path"]
+
 FORMAT = 1
+#: Bytes of the longest manifest that is read.
+LONGEST = 16 << 20
+#: Hex digits of the sha256 in an id; those of 0.1; and those that people are shown.
+DIGITS, OLD_DIGITS, SHOWN = 32, 12, 12
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}\Z")
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
-_SHA = re.compile(r"[0-9a-f]{64}\Z")
-_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-#: Serials are JSON numbers, which not every reader takes beyond this.
-_SERIALS = 1 << 53
+_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})-([0-9a-f]{%d}|[0-9a-f]{%d})\Z" % (DIGITS, OLD_DIGITS))
 _NEEDED = ("format", "name", "files", "input", "nms", "roads", "thresholds", "tolerances", "labels")
 
 
 def release_id(name: str, raw: bytes) -> str:
     """The id of a release whose manifest has these bytes."""
-    return "%s-%s" % (name, hashlib.sha256(raw).hexdigest()[:12])
+    return "%s-%s" % (name, hashlib.sha256(raw).hexdigest()[:DIGITS])
 
 
-def check_id(release: str) -> None:
+def is_id(release: Any) -> bool:
+    """Whether this is a release's id, of this version or of 0.1."""
+    return isinstance(release, str) and _ID.match(release) is not None
+
+
+def check_id(release: Any) -> None:
     """Refuse anything that is not a release's id, a path above all."""
-    if not isinstance(release, str) or not _ID.match(release):
+    if not is_id(release):
         raise AgentError(
             "%r is not a release's id" % (release,), "", "name a release as in its folder's name", "tampered"
         )
+
+
+def short(release: str) -> str:
+    """An id as people are shown it: 12 digits, which ``find`` takes where they name one release."""
+    return release[: SHOWN - DIGITS] if is_id(release) and len(release.rpartition("-")[2]) == DIGITS else release
+
+
+def find(given: str, known: Iterable[str]) -> str:
+    """The id that a person means: an id, or the beginning of one alone among those that are known.
+
+    What begins none of them is given back: whoever looks for it says that it is not there.
+
+    Raises:
+        AgentError: Several begin like that; kind ``absent``.
+    """
+    there = sorted(set(known))
+    fitting = [release for release in there if release.startswith(given)] if given else []
+    if given in there or not fitting:
+        return given
+    if len(fitting) > 1:
+        raise AgentError(
+            "%d releases begin with %s" % (len(fitting), given),
+            ", ".join(fitting[:5]),
+            "give more of the id",
+            "absent",
+        )
+    return fitting[0]
 
 
 def parse(raw: bytes, release: str) -> Dict[str, Any]:
     """Read a manifest's bytes.
 
     Raises:
-        AgentError: Not the manifest of this release, or one that names files outside its folder; kind ``tampered``.
+        AgentError: Not the manifest of this release, or one that says what none may say; kind ``tampered``.
     """
     check_id(release)
     try:
-        manifest = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _tampered("the manifest of release %s cannot be read" % release, str(error))
+        if len(raw) > LONGEST:
+            raise ValueError("it has more than %d bytes" % LONGEST)
+        manifest = strict.loads(raw)
+    except ValueError as error:
+        raise tampered("the manifest of release %s cannot be read" % release, str(error))
     missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
     if missing:
-        raise _tampered("the manifest of release %s lacks %s" % (release, ", ".join(missing)))
-    if manifest["format"] != FORMAT:
+        raise tampered("the manifest of release %s lacks %s" % (release, ", ".join(missing)))
+    if not strict.is_whole(manifest["format"]) or manifest["format"] != FORMAT:
         raise AgentError(
             "release %s has format %r; this agent reads format %d" % (release, manifest["format"], FORMAT),
             "it was made by another version of jetlane",
             "make the release again",
         )
-    if release_id(str(manifest["name"]), raw) != release:
-        raise _tampered("the manifest of release %s was changed after the release was made" % release)
-    if not isinstance(manifest["files"], dict):
-        raise _tampered("the manifest of release %s lists no files" % release)
-    for path, entry in manifest["files"].items():
-        _check_entry(path, entry)
-        parts = path.split("/")
-        if any("/".join(parts[:count]) in manifest["files"] for count in range(1, len(parts))):
-            raise _tampered("the manifest names the file %r inside a file" % path)
-    _check_identity(release, manifest)
-    roads = manifest["roads"]
-    for road, path in roads.items() if isinstance(roads, dict) else [("", roads)]:
-        if not isinstance(path, str) or path not in manifest["files"]:
-            raise _tampered("the manifest names %r for the %s road, but no such file" % (path, road))
-    images = manifest.get("calibration", [])
-    if not isinstance(images, list) or not all(isinstance(path, str) and path in manifest["files"] for path in images):
-        raise _tampered("the calibration images that the manifest names are none of its files")
-    if manifest.get("calibration_cache") not in (None, *manifest["files"]):
-        raise _tampered("the calibration cache that the manifest names is none of its files")
+    digits = release.rpartition("-")[2]
+    name = release[: -len(digits) - 1]
+    if manifest["name"] != name or not hashlib.sha256(raw).hexdigest().startswith(digits):
+        raise tampered("the manifest of release %s was changed after the release was made" % release)
+    manifest_fields.check(manifest, release)
     return manifest
 
 
 def read(folder: str, release: str) -> Dict[str, Any]:
     """The manifest in a release's folder; AgentError when it is not there or not this release's."""
-    return parse(read_bytes(folder, release), release)
+    return parse(raw_of(folder, release), release)
 
 
-def read_bytes(folder: str, release: str) -> bytes:
+def raw_of(folder: str, release: str) -> bytes:
     """The bytes of the manifest in a release's folder; AgentError when there are none."""
     try:
-        if not is_plain(folder, NAME):
-            raise OSError("%s is no file" % NAME)
-        with open(os.path.join(folder, NAME), "rb") as file:
-            return file.read()
+        return read_bytes(os.path.join(folder, NAME), LONGEST)
     except OSError as error:
-        raise _tampered("the manifest of release %s cannot be read" % release, str(error))
+        raise tampered("the manifest of release %s cannot be read" % release, str(error))
 
 
 def check_files(folder: str, manifest: Dict[str, Any], hashed: bool = True) -> Dict[str, str]:
@@ -112,12 +129,50 @@ def check_files(folder: str, manifest: Dict[str, Any], hashed: bool = True) -> D
         place = os.path.join(folder, path)
         if not is_plain(folder, path):
             problems[path] = "missing"
-        elif os.path.getsize(place) != entry["size"] or (hashed and sha256_file(place) != entry["sha256"]):
+        elif os.path.getsize(place) != entry["size"] or (hashed and sha256_file(place, links=False) != entry["sha256"]):
             problems[path] = "changed"
     for path in files_in(folder):
         if path not in (NAME, SIGNATURE) and path not in manifest["files"]:
             problems[path] = "not in the manifest"
     return problems
+
+
+class Checked(object):
+    """Reads a release's files, each of them whole, and gives those bytes alone that the manifest has the sha256 of.
+
+    What is used of a release is what was checked, whatever becomes of the file meanwhile.
+    """
+
+    def __init__(self, folder: str, manifest: Dict[str, Any]) -> None:
+        self._folder = folder
+        self._files = manifest["files"]
+
+    def __call__(self, place: str) -> bytes:
+        """The content of a file, by its path with the folder's or by the one in the manifest.
+
+        Raises:
+            AgentError: It is none of the release's files, or not what the manifest says; kind ``tampered``.
+        """
+        path = os.path.relpath(os.path.join(self._folder, place), self._folder).replace(os.sep, "/")
+        if path not in self._files:
+            raise tampered("%r is named in the release, but it is none of its files" % (place,))
+        entry = self._files[path]
+        try:
+            if not is_plain(self._folder, path):
+                raise OSError("it is missing")
+            content = read_bytes(os.path.join(self._folder, path), entry["size"])
+        except OSError as error:
+            content, why = b"", str(error)
+        else:
+            why = "its sha256 is not the one in the manifest"
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise AgentError(
+                "%s of the release was altered on the board" % path,
+                why,
+                "deliver it again: damaged files are sent anew",
+                "tampered",
+            )
+        return content
 
 
 def files_in(folder: str) -> List[str]:
@@ -127,37 +182,3 @@ def files_in(folder: str) -> List[str]:
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         found += [os.path.relpath(os.path.join(place, name), folder).replace(os.sep, "/") for name in names + links]
     return sorted(found)
-
-
-def check_named(path: Any, manifest: Dict[str, Any]) -> None:
-    """Refuse a file that something in a release names and that the manifest does not list."""
-    if not isinstance(path, str) or path not in manifest["files"]:
-        raise _tampered("%r is named in the release, but it is none of its files" % (path,))
-
-
-def check_path(path: str) -> None:
-    """Refuse a path that leads out of a release's folder, or that means something else there."""
-    parts = path.split("/")
-    own = path in (NAME, SIGNATURE) or path.endswith((".part", ".tmp"))
-    if not all(_PART.match(part) for part in parts) or len(parts) > 4 or own:
-        raise _tampered("the manifest names the file %r" % path, "a release's files lie inside its folder")
-
-
-def _check_identity(release: str, manifest: Dict[str, Any]) -> None:
-    """Project and serial, which older releases lack: what ``trust`` goes by."""
-    serial = manifest.get("serial", 0)
-    if not isinstance(serial, int) or isinstance(serial, bool) or not 0 <= serial < _SERIALS:
-        raise _tampered("the manifest of release %s has the serial %r" % (release, serial))
-    if not _PROJECT.match(str(manifest.get("project", manifest["name"]))):
-        raise _tampered("the manifest of release %s names the project %r" % (release, manifest.get("project")))
-
-
-def _check_entry(path: str, entry: Any) -> None:
-    check_path(path)
-    sound = isinstance(entry, dict) and isinstance(entry.get("size"), int) and entry["size"] >= 0
-    if not sound or not _SHA.match(str(entry.get("sha256"))):
-        raise _tampered("the manifest's entry for %s has no size or sha256" % path)
-
-
-def _tampered(what: str, why: str = "it was altered, or damaged") -> AgentError:
-    return AgentError(what, why, "make the release again, or take it from where it was made", "tampered")

@@ -1,14 +1,15 @@
 """config.json: what the board's owner has to say. The agent writes it only to mend what a power cut emptied."""
 
-import json
 import os
 from typing import Any, Dict, Optional
 
+from . import strict
 from .errors import AgentError
-from .files import read_json, write_bytes
+from .files import read_bytes, remove, write_bytes
 
 #: What a power cut leaves of a file.
 _EMPTY = b"\0 \n"
+_LONGEST = 1 << 20
 
 
 def read(path: str) -> Dict[str, Any]:
@@ -17,9 +18,12 @@ def read(path: str) -> Dict[str, Any]:
     Raises:
         AgentError: They cannot be understood; kind ``config``.
     """
-    raw = (_content(path) or b"").strip(_EMPTY)
     try:
-        config = json.loads(raw.decode("utf-8")) if raw else {}
+        raw = (_content(path) or b"").strip(_EMPTY)
+    except OSError as error:
+        raise AgentError("config.json on the board cannot be read", str(error), "mend it, or delete it", "config")
+    try:
+        config = strict.loads(raw) if raw else {}
     except ValueError as error:
         raise AgentError("config.json on the board is not JSON", str(error), "mend it, or delete it", "config")
     if not isinstance(config, dict):
@@ -29,21 +33,34 @@ def read(path: str) -> Dict[str, Any]:
 
 def mend(path: str, copy: str) -> None:
     """Make an emptied config.json again from its copy, and keep the copy like it. A wrong one is left alone."""
-    raw = _content(path)
-    if raw is None:  # the owner wants none
-        if os.path.lexists(copy):
-            os.unlink(copy)
+    try:
+        raw = _content(path)
+    except OSError:
         return
+    if raw is None:  # the owner wants none
+        remove(copy)
+        return
+    try:
+        kept = read_bytes(copy, _LONGEST)
+    except OSError:
+        kept = b""
     if not raw.strip(_EMPTY):
-        if read_json(copy) is not None:
-            write_bytes(path, _content(copy) or b"")
-    elif read_json(path) is not None and raw != _content(copy):
+        if _understood(kept):
+            write_bytes(path, kept)
+    elif raw != kept and _understood(raw):
         write_bytes(copy, raw)
 
 
-def _content(path: str) -> Optional[bytes]:
+def _understood(raw: bytes) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
+        return strict.loads(raw) is not None
+    except ValueError:
+        return False
+
+
+def _content(path: str) -> Optional[bytes]:
+    """The owner's file; None where there is none. It may be a link to another file of his."""
+    try:
+        return read_bytes(os.path.realpath(path), _LONGEST)
+    except FileNotFoundError:
         return None

@@ -7,20 +7,23 @@ in that order, the sender writes a line ``{"path", "offset", "size", "sha256"}``
 with other bytes), and then the ``size - offset`` bytes. The result ends it.
 """
 
-import json
 import os
 import shutil
-from typing import Any, Dict, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
 
-from . import keys, trust
+from . import keys, strict, trust
 from . import manifest as manifests
 from .errors import AgentError
 from .events import emit
 from .files import (
+    discard,
     displaced,
     is_folder,
     is_plain,
     make_folder,
+    open_own,
+    remove,
     sha256_file,
     sha256_of_start,
     sync_file,
@@ -45,14 +48,14 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
         AgentError: kinds ``disk``, ``corrupt``, ``tampered``, ``signature``, ``serial``, ``cut`` or ``busy``; what
             arrived whole is kept.
     """
-    size = request.get("manifest_size")
-    if not isinstance(size, int) or not 0 < size < 16 << 20:
+    size = request.get("manifest_size")  # type: Any
+    if not strict.is_whole(size) or not 0 < size <= manifests.LONGEST:
         raise AgentError("the request gives no usable manifest_size")
     raw = b"".join(stream.exactly(size))
     release = str(request.get("release"))
     manifest = manifests.parse(raw, release)
     given = request.get("signature")
-    signature = None if given is None else str(given).encode("utf-8")
+    signature = None if given is None else str(given).encode("utf-8", "replace")
     vouched = trust.check(store, release, raw, signature)
     with store.lock():
         folder = store.path("releases", release)
@@ -61,6 +64,8 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
                 raise displaced(folder)
             trust.refuse_older(store, release, manifest)
             folder += ".part"
+        else:
+            _refuse_another(folder, release, raw)
         _prepare(folder, raw, signature, manifest)
         lacking = _lacking(store, folder, manifest)
         needed = [_need(folder, path, manifest["files"][path]) for path in lacking]
@@ -75,6 +80,26 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
 
 def _voucher(public: Optional[bytes]) -> Dict[str, Any]:
     return {"signed": public is not None, "key": None if public is None else keys.fingerprint(public)}
+
+
+def _refuse_another(folder: str, release: str, raw: bytes) -> None:
+    """Two releases may have one id of 0.1, whose digits are few: the one that is here is not overwritten.
+
+    Raises:
+        AgentError: It is another one; kind ``tampered``.
+    """
+    try:
+        here = manifests.raw_of(folder, release)
+        manifests.parse(here, release)
+    except AgentError:  # damaged: it is brought anew
+        return
+    if here != raw:
+        raise AgentError(
+            "another release on this board has the id %s" % release,
+            "somebody made two releases with one id; what is here stays as it is",
+            "make the release again: since 0.2 ids are too long for that",
+            "tampered",
+        )
 
 
 def _prepare(folder: str, raw: bytes, signature: Optional[bytes], manifest: Dict[str, Any]) -> None:
@@ -95,10 +120,9 @@ def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
         place = os.path.join(folder, path)
         if problem == "not in the manifest":
             if not (path.endswith(".part") and path[: -len(".part")] in manifest["files"]):
-                os.unlink(place)
+                discard(place)
             continue
-        if os.path.lexists(place):
-            os.unlink(place)
+        remove(place)
         digest = manifest["files"][path]["sha256"]
         if not any(_borrow(other, at, place, digest) for other, at in elsewhere.get(digest, ())):
             lacking.append(path)
@@ -125,7 +149,7 @@ def _elsewhere(store: Store) -> Dict[str, List[Tuple[str, str]]]:
 
 def _borrow(folder: str, path: str, place: str, digest: str) -> bool:
     other = os.path.join(folder, path)
-    if other == place or not is_plain(folder, path) or sha256_file(other) != digest:
+    if other == place or not is_plain(folder, path) or sha256_file(other, links=False) != digest:
         return False
     try:
         os.link(other, place)
@@ -136,17 +160,38 @@ def _borrow(folder: str, path: str, place: str, digest: str) -> bool:
 
 
 def _need(folder: str, path: str, entry: Dict[str, Any]) -> Dict[str, Any]:
-    part = os.path.join(folder, path + ".part")
-    if os.path.lexists(part) and not is_plain(folder, path + ".part"):
-        raise displaced(part)
-    offset = os.path.getsize(part) if os.path.isfile(part) else 0
-    if offset > entry["size"]:
-        os.unlink(part)
-        offset = 0
-    need = {"path": path, "offset": offset, "size": entry["size"], "sha256": entry["sha256"]}
-    if offset:
-        need["begins"] = sha256_of_start(part, offset).hexdigest()
+    need = {"path": path, "offset": 0, "size": entry["size"], "sha256": entry["sha256"]}
+    if not os.path.lexists(os.path.join(folder, path + ".part")):
+        return need
+    with _part_of(folder, path) as (file, _):
+        offset = os.fstat(file.fileno()).st_size
+        if 0 < offset <= entry["size"]:
+            need.update(offset=offset, begins=sha256_of_start(file, offset).hexdigest())
     return need
+
+
+@contextmanager
+def _part_of(folder: str, path: str) -> Iterator[Tuple["IO[bytes]", int]]:
+    """What has arrived of a file, to be gone on with; and the folder that it is in, held open, so that nothing is
+    written into another that takes its name meanwhile.
+
+    Raises:
+        AgentError: Something else has its name, or it has a second name; kind ``tampered``.
+    """
+    place = os.path.join(folder, path + ".part")
+    if os.path.lexists(place) and not is_plain(folder, path + ".part"):
+        raise displaced(place)
+    parent, name = os.path.split(path)
+    descriptor = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for part in filter(None, parent.split("/")):
+            inner = os.open(part, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        with open_own(name + ".part", os.O_RDWR, descriptor, place) as file:
+            yield file, descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _check_space(store: Store, manifest: Dict[str, Any], needed: List[Dict[str, Any]]) -> None:
@@ -177,19 +222,13 @@ def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
             "run again: the upload goes on where it stopped",
             "cut",
         )
-    said = json.loads(line.decode("utf-8"))
-    if any(said.get(name) != entry[name] for name in ("path", "size", "sha256")) or (
-        said.get("offset") not in (0, entry["offset"])
-    ):
-        raise AgentError("the sender and the board disagree about %s" % entry["path"], "", "run again", "corrupt")
-    offset = said["offset"]
-    place = os.path.join(folder, entry["path"])
-    part = place + ".part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(part, flags, 0o600), "ab") as file:
+    offset = _offset(line, entry)
+    count = entry["size"] - offset
+    name = os.path.basename(entry["path"])
+    with _part_of(folder, entry["path"]) as (file, parent):
+        digest = sha256_of_start(file, offset)
         file.truncate(offset)
-        digest = sha256_of_start(part, offset)
-        count = entry["size"] - offset
+        file.seek(offset)
         try:
             for chunk in stream.exactly(count):
                 file.write(chunk)
@@ -197,24 +236,41 @@ def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
         finally:
             file.flush()
             os.fsync(file.fileno())
-    if digest.hexdigest() != entry["sha256"]:
-        os.unlink(part)
-        raise AgentError(
-            "%s arrived altered" % entry["path"],
-            "its sha256 on the board is not the one in the manifest",
-            "run again: the file is sent anew; if it happens often, suspect the board's storage or the network",
-            "corrupt",
-        )
-    os.replace(part, place)
-    sync_folder(os.path.dirname(place))
+        if digest.hexdigest() != entry["sha256"]:
+            os.unlink(name + ".part", dir_fd=parent)
+            raise AgentError(
+                "%s arrived altered" % entry["path"],
+                "its sha256 on the board is not the one in the manifest",
+                "run again: the file is sent anew; if it happens often, suspect the board's storage or the network",
+                "corrupt",
+            )
+        os.replace(name + ".part", name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.fsync(parent)
     emit("progress", step="receive", path=entry["path"], size=entry["size"])
     return count
+
+
+def _offset(line: bytes, entry: Dict[str, Any]) -> int:
+    """Where the sender begins a file, by its header.
+
+    Raises:
+        AgentError: It is not the header of this file; kind ``corrupt``.
+    """
+    try:
+        said = strict.loads(line)
+    except ValueError:
+        said = None
+    same = isinstance(said, dict) and all(said.get(name) == entry[name] for name in ("path", "size", "sha256"))
+    offset = said["offset"] if same and "offset" in said else None  # type: Any
+    if not strict.is_whole(offset) or offset not in (0, entry["offset"]):
+        raise AgentError("the sender and the board disagree about %s" % entry["path"], "", "run again", "corrupt")
+    return int(offset)
 
 
 def _finish(store: Store, folder: str, release: str) -> None:
     for path in manifests.files_in(folder):
         if path.endswith(".part"):
-            os.unlink(os.path.join(folder, path))
+            discard(os.path.join(folder, path))
     for place, _, _ in os.walk(folder):
         sync_folder(place)
     if folder.endswith(".part"):

@@ -1,8 +1,8 @@
 """The ways from a release's model to an engine, and which of them this board can go.
 
-A road is a module with ``build(model, manifest, options, progress, caches) -> bytes`` and
-``load(engine, manifest, options) -> object`` whose ``run(pixels)`` returns NMS_TRT's rows and their count, whose
-``times`` are the latest run's milliseconds by part, and ``close()``.
+A road is a module with ``build(model, manifest, options, progress, caches, read) -> bytes``, which takes the content of
+the release's files from ``read`` alone, and ``load(engine, manifest, options) -> object`` whose ``run(pixels)`` returns
+NMS_TRT's rows and their count, whose ``times`` are the latest run's milliseconds by part, and ``close()``.
 """
 
 import importlib
@@ -111,6 +111,8 @@ def _check_dla(core: int, precision: str, road: str, tensorrt: Dict[str, Any]) -
 
 def module(road: str) -> Any:
     """The module that goes a road; importing it imports its runtime."""
+    if road not in _MODULES:
+        raise AgentError("the road %r is not known" % (road,), "", "deliver the release again", "absent")
     return importlib.import_module("." + _MODULES[road], __package__)
 
 

@@ -13,7 +13,7 @@ from . import manifest as manifests
 from . import roads
 from .detections import Detections
 from .errors import AgentError
-from .files import read_json
+from .files import read_bytes, read_object
 from .image import to_input
 
 
@@ -96,16 +96,14 @@ def _found(place: str) -> Tuple[str, str]:
 
 def _engine(root: str, release: str) -> Tuple[Dict[str, Any], bytes]:
     """(what it was made of, its bytes) of the engine with which the release was last verified."""
-    state = read_json(os.path.join(root, "state.json"))
-    verified = state.get("verified") if isinstance(state, dict) else None
+    verified = read_object(os.path.join(root, "state.json")).get("verified")
     key = verified.get(release) if isinstance(verified, dict) else None
     folder = os.path.join(root, "engines", str(key))
-    entry = read_json(os.path.join(folder, "engine.json"))
+    entry = read_object(os.path.join(folder, "engine.json"))
     content = b""
-    if key is not None and isinstance(entry, dict):
+    if key is not None and entry:
         try:
-            with open(os.path.join(folder, "engine"), "rb") as file:
-                content = file.read()
+            content = read_bytes(os.path.join(folder, "engine"))
         except OSError as error:
             raise _no_engine(release, root, str(error))
         if hashlib.sha256(content).hexdigest() == entry.get("sha256") and isinstance(entry.get("recipe"), dict):

@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional
 from . import engines
 from . import manifest as manifests
 from .errors import AgentError
-from .files import read_json
+from .files import read_object
 from .store import Store
 
 
@@ -23,7 +23,7 @@ def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         "unconfirmed": None if switch is None else switch["release"],
         "releases": releases,
         "signed": {release: store.signed_by(release) for release in releases},
-        "verified": verified,
+        "verified": {release: key for release, key in verified.items() if engines.is_verified(store, release, key)},
         "engines": [key for key in store.engines() if engines.find(store, key) is not None],
         "report": store.report(current) if current else None,
         "options": {release: _options(store, key) for release, key in verified.items()},
@@ -42,6 +42,8 @@ def _problem(store: Store, release: str, hashed: bool) -> Optional[str]:
 
 def _options(store: Store, key: str) -> Dict[str, Any]:
     """The options an engine was built with; none where that is not known."""
-    entry = read_json(store.path("engines", str(key), "engine.json"))
-    recipe = entry.get("recipe") if isinstance(entry, dict) else None
-    return engines.options_of({"options": recipe}) if isinstance(recipe, dict) else {}
+    try:
+        made = engines.recipe_of(read_object(store.path("engines", key, "engine.json")))
+        return engines.options_of({"options": made})
+    except AgentError:
+        return {}

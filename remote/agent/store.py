@@ -3,7 +3,8 @@
 ::
 
     <root>/releases/<id>/      whole once it has no ``.part`` in its name
-    <root>/engines/<key>/      engine, engine.json
+    <root>/engines/<key>/      engine, engine.json; doubt.json where it is used no more
+    <root>/aside/<key>/        an engine that is used no more, until garbage is collected
     <root>/reports/<id>.json   what the last verification saw
     <root>/build/              the running or last build: job, heartbeat, outcome, log; commands that are owed
     <root>/logs/               logs of earlier builds, and of activations
@@ -13,19 +14,37 @@
     <root>/config.json         the board owner's: {"quota": bytes, "activation": {...}, "build": {...}}
     <root>/keys.json           whose releases are taken (and keys.copy.json); serials.json: how new they must be
     <root>/lock build.lock     flock
+
+No file holds a time: a board's clock may stand in 1970 and jump. Within a process durations come from the monotonic
+clock; processes tell each other durations (``heartbeat.json``) and orders (serials, ``history``, numbers of logs), and
+what is over they learn from a lock that is free.
 """
 
 import errno
 import fcntl
 import os
+import re
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from . import keys, owner, trust
 from . import manifest as manifests
 from .errors import AgentError
-from .files import is_folder, make_folder, point, read_json, sync_folder, write_json
+from .files import (
+    discard,
+    displaced,
+    is_folder,
+    is_plain,
+    make_folder,
+    point,
+    read_json,
+    read_object,
+    remove,
+    sync_folder,
+    write_json,
+)
+from .strict import is_number, is_whole
 
 #: Logs that are kept, of each kind: build, activate, rollback, health.
 LOGS = 10
@@ -33,6 +52,9 @@ _LINKS = ("current", "previous")
 
 #: What a report says of each sample.
 _SHOWN = {"file", "boxes", "labels", "scores"}
+#: Keys of engines, and digests.
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Store(object):
@@ -46,7 +68,7 @@ class Store(object):
         self.root = os.path.realpath(root)
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
-            for folder in ("releases", "engines", "reports", "build", "logs", "caches"):
+            for folder in ("releases", "engines", "aside", "reports", "build", "logs", "caches"):
                 make_folder(self.path(folder))
         except OSError as error:
             raise AgentError(
@@ -77,7 +99,7 @@ class Store(object):
             AgentError: It is not; kinds ``absent``, ``tampered`` or ``signature``.
         """
         folder = self.release(release)
-        raw = manifests.read_bytes(folder, release)
+        raw = manifests.raw_of(folder, release)
         trust.check(self, release, raw, trust.signature_in(folder))
         return manifests.parse(raw, release)
 
@@ -85,20 +107,21 @@ class Store(object):
         """Fingerprint of the board's key that signed a release; None where no key of the board did."""
         try:
             folder = self.release(release)
-            public = trust.check(self, release, manifests.read_bytes(folder, release), trust.signature_in(folder))
+            public = trust.check(self, release, manifests.raw_of(folder, release), trust.signature_in(folder))
         except AgentError:
             return None
         return None if public is None else keys.fingerprint(public)
 
     def releases(self) -> List[str]:
-        return self._whole("releases")
+        return self._whole("releases", manifests.is_id)
 
     def engines(self) -> List[str]:
-        return self._whole("engines")
+        return self._whole("engines", lambda name: _KEY.match(name) and not name.endswith(".part"))
 
-    def _whole(self, folder: str) -> List[str]:
-        names = os.listdir(self.path(folder))
-        return sorted(name for name in names if not name.endswith(".part") and is_folder(self.path(folder, name)))
+    def _whole(self, folder: str, is_ours: Callable[[str], Any]) -> List[str]:
+        return sorted(
+            name for name in os.listdir(self.path(folder)) if is_ours(name) and is_folder(self.path(folder, name))
+        )
 
     # current and previous
 
@@ -114,9 +137,8 @@ class Store(object):
         point(self.path(link), os.path.join("releases", release))
 
     def forget(self, link: str) -> None:
-        if os.path.lexists(self.path(link)):
-            os.unlink(self.path(link))
-            sync_folder(self.root)
+        discard(self.path(link))
+        sync_folder(self.root)
 
     def switching(self) -> Optional[Dict[str, Any]]:
         """The switch that is not finished yet, see activate.py; None when all is settled.
@@ -126,8 +148,8 @@ class Store(object):
         path = self.path("switch.json")
         if not os.path.lexists(path):
             return None
-        switch = read_json(path)
-        if isinstance(switch, dict) and isinstance(switch.get("release"), str):
+        switch = read_object(path)
+        if manifests.is_id(switch.get("release")) and all(_is_link(switch.get(link)) for link in _LINKS):
             return switch
         state, current, previous = self.state(), self.pointed("current"), self.pointed("previous")
         if current == state["current"]:  # nothing had been switched yet
@@ -151,7 +173,7 @@ class Store(object):
         """A switch has come to its end."""
         self.remember_links()
         if os.path.lexists(self.path("switch.json")):
-            os.unlink(self.path("switch.json"))
+            remove(self.path("switch.json"))
             sync_folder(self.root)
 
     # state
@@ -159,31 +181,48 @@ class Store(object):
     def state(self) -> Dict[str, Any]:
         """What the agent remembers; after damage it remembers nothing, and verification is repeated.
 
-        ``verified`` is {release: engine}, ``current`` and ``previous`` are those of the last settled switch, and
-        ``history`` has the releases by their last verification: the board's clock is not relied on.
+        ``verified`` is {release: engine}, ``digests`` the sha256 that each of these had; a rebuilt engine has another.
+        ``current`` and ``previous`` are those of the last settled switch, ``history`` has the releases by their last
+        verification: the board's clock is not relied on.
         """
-        kept = read_json(self.path("state.json"))
-        kept = kept if isinstance(kept, dict) else {}
-        verified, history = kept.get("verified"), kept.get("history")
-        state = {link: kept[link] if isinstance(kept.get(link), str) else None for link in _LINKS}  # type: Dict[str, Any]
-        state["format"] = 1
-        state["verified"] = verified if isinstance(verified, dict) else {}
-        state["history"] = history if isinstance(history, list) else []
-        return state
+        kept = read_object(self.path("state.json"))
+        links = {link: kept[link] if manifests.is_id(kept.get(link)) else None for link in _LINKS}
+        history = kept.get("history")
+        return {
+            "format": 1,
+            "verified": _texts(kept.get("verified"), _KEY),
+            "digests": _texts(kept.get("digests"), _DIGEST),
+            "history": list(filter(manifests.is_id, history)) if isinstance(history, list) else [],
+            **links,
+        }
 
     def write_state(self, state: Dict[str, Any]) -> None:
         write_json(self.path("state.json"), state)
 
     def verified_engine(self, release: str) -> Optional[str]:
-        """Key of the engine with which a release was last verified."""
+        """Key of the engine with which a release was last verified; see ``engines.verified``."""
         return self.state()["verified"].get(release)
 
-    def remember_verified(self, release: str, engine: Optional[str]) -> None:
+    def verified_digest(self, release: str) -> Optional[str]:
+        """The sha256 of that engine; None where 0.1 verified it, which did not note it."""
+        return self.state()["digests"].get(release)
+
+    def in_use(self) -> List[str]:
+        """Releases that run, may be gone back to, or take part in a switch."""
+        switch = self.switching() or {}
+        names = [self.pointed(link) for link in _LINKS]
+        names += [switch.get(name) for name in ("release", *_LINKS)]
+        return sorted({name for name in names if name})
+
+    def remember_verified(self, release: str, engine: Optional[str], digest: Optional[str] = None) -> None:
         state = self.state()
         state["verified"].pop(release, None)
+        state["digests"].pop(release, None)
         if engine is not None:
             state["verified"][release] = engine
             state["history"] = [name for name in state["history"] if name != release] + [release]
+        if digest is not None:
+            state["digests"][release] = digest
         self.write_state(state)
 
     def remember_links(self) -> None:
@@ -215,11 +254,11 @@ class Store(object):
     def new_log(self, about: str) -> str:
         """Path of a new file in ``logs``, numbered; the oldest of its kind give way."""
         folder = self.path("logs")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        names = sorted(name for name in os.listdir(folder) if name[:6].isdigit())
+        make_folder(folder)
+        names = sorted(name for name in os.listdir(folder) if re.match(r"[0-9]{6}-", name))
         alike = [name for name in names if name[6:] == "-%s.txt" % about]
         for name in alike[: max(len(alike) - LOGS + 1, 0)]:
-            os.unlink(os.path.join(folder, name))
+            remove(os.path.join(folder, name))
         number = int(names[-1][:6]) + 1 if names else 1
         return os.path.join(folder, "%06d-%s.txt" % (number, about))
 
@@ -229,9 +268,11 @@ class Store(object):
         """Bytes the agent may still write: what the disk has, or what the owner's quota leaves."""
         disk = os.statvfs(self.root)
         free = disk.f_bavail * disk.f_frsize
-        config = read_json(self.path("config.json"))
-        quota = config.get("quota") if isinstance(config, dict) else None
-        if isinstance(quota, int):
+        try:
+            quota = self.config().get("quota")  # type: Any
+        except AgentError:  # it is told where its commands are looked for
+            quota = None
+        if is_whole(quota):
             free = min(free, max(quota - self.used_bytes(), 0))
         return free
 
@@ -295,17 +336,14 @@ class Store(object):
         with self.build_lock() as lock:
             if lock is not None:
                 return None
-        job = read_json(self.path("build", "job.json")) or {}
-        if job.get("id") is not None and (read_json(self.path("build", "outcome.json")) or {}).get("id") == job["id"]:
+        job = read_object(self.path("build", "job.json"))
+        if job.get("id") is not None and read_object(self.path("build", "outcome.json")).get("id") == job["id"]:
             return None  # it has ended, and somebody else looked at the lock in the same moment
-        beat = read_json(self.path("build", "heartbeat.json")) or {}
-        return {
-            "id": job.get("id"),
-            "release": job.get("release"),
-            "engine": job.get("key"),
-            "seconds": beat.get("seconds"),
-            "note": beat.get("note"),
-        }
+        beat = read_object(self.path("build", "heartbeat.json"))
+        found = {"id": job.get("id"), "release": job.get("release"), "engine": job.get("key"), "note": beat.get("note")}
+        found = {name: text if isinstance(text, str) else None for name, text in found.items()}
+        seconds = beat.get("seconds")
+        return dict(found, seconds=seconds if is_number(seconds) else None)
 
     def _mend(self) -> None:
         """Make lost links and an emptied config.json again, from the copies that are kept of them."""
@@ -325,8 +363,16 @@ class Store(object):
 
 
 def open_lock(path: str) -> int:
-    """A descriptor to lock by; children do not inherit it (Python opens close-on-exec)."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    """A descriptor to lock by; children do not inherit it (Python opens close-on-exec).
+
+    Raises:
+        AgentError: Something else has its name; kind ``tampered``.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    if not is_plain(os.path.dirname(path), os.path.basename(path)):
+        os.close(descriptor)
+        raise displaced(path)
+    return descriptor
 
 
 def try_lock(descriptor: int) -> bool:
@@ -338,3 +384,13 @@ def try_lock(descriptor: int) -> bool:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise
         return False
+
+
+def _texts(value: Any, shape: Any) -> Dict[str, str]:
+    """Of a table by release, what is one: the rest is damage."""
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in found if manifests.is_id(name) and isinstance(text, str) and shape.match(text)}
+
+
+def _is_link(value: Any) -> bool:
+    return value is None or manifests.is_id(value)

@@ -9,7 +9,8 @@ from . import trt as common
 from . import trt_calibration
 from .caches import NOTHING_KEPT, Caches
 from .errors import AgentError
-from .image import to_input
+from .files import read_bytes
+from .image import decoded, to_input
 from .trt_eras import era_of
 
 
@@ -20,6 +21,7 @@ def build(
     options: Dict[str, Any],
     progress: Callable[[str], None],
     caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
 ) -> bytes:
     """Parse a release's model and build its engine.
 
@@ -27,6 +29,7 @@ def build(
         road: ``uff``; else the model is ONNX.
         model: The model's path, in the release's folder.
         caches: Timing and calibration caches of this board.
+        read: Gives the content of each file of the release that the build reads.
 
     Raises:
         AgentError: The parser refuses the file, the board cannot do what is asked, or there is no engine; with
@@ -37,11 +40,10 @@ def build(
     common.start_plugins(trt, log)
     adapter = era_of(trt)(trt, log)
     progress("parsing the model with TensorRT %s" % trt.__version__)
-    with open(model, "rb") as file:
-        adapter.parse(file.read(), road, manifest["input"])  # on a small board the builder needs the bytes' memory
+    adapter.parse(read(model), road, manifest["input"])  # on a small board the builder needs the bytes' memory
     calibrator = None
     if options["precision"] == "int8" and hasattr(trt, "IInt8EntropyCalibrator"):
-        calibrator = _calibrator(trt, os.path.dirname(model), manifest, caches, progress)
+        calibrator = _calibrator(trt, os.path.dirname(model), manifest, caches, progress, read)
     try:
         adapter.configure(options, calibrator, caches.timing() if options.get("timing_cache") else None)
         progress("building the engine: TensorRT times its kernels, minutes on a small board")
@@ -62,23 +64,28 @@ def build(
 
 
 def _calibrator(
-    trt: Any, folder: str, manifest: Dict[str, Any], caches: Caches, progress: Callable[[str], None]
+    trt: Any,
+    folder: str,
+    manifest: Dict[str, Any],
+    caches: Caches,
+    progress: Callable[[str], None],
+    read: Callable[[str], bytes],
 ) -> Any:
     files = list(manifest.get("calibration") or [])
-    cache, whose = trt_calibration.shipped(folder, manifest, trt.__version__), "that came with the release"
+    cache, whose = trt_calibration.shipped(folder, manifest, trt.__version__, read), "that came with the release"
     if cache is None:
         cache, whose = caches.calibration(), "of an earlier build"
     if cache is not None:
         progress("the calibration %s is used" % whose)
     return trt_calibration.make_calibrator(
-        trt, _images(folder, files, manifest["input"]), len(files), cache, caches.keep_calibration, progress
+        trt, _images(folder, files, manifest["input"], read), len(files), cache, caches.keep_calibration, progress
     )
 
 
-def _images(folder: str, files: list, spec: Dict[str, Any]) -> Iterator[np.ndarray]:
+def _images(folder: str, files: list, spec: Dict[str, Any], read: Callable[[str], bytes]) -> Iterator[np.ndarray]:
     """The calibration images as the network is fed them, one at a time."""
     for file in files:
-        yield to_input(np.load(os.path.join(folder, file), allow_pickle=False), spec)[0]
+        yield to_input(decoded(file, read(os.path.join(folder, file))), spec)[0]
 
 
 def load(plan: bytes, options: Optional[Dict[str, Any]] = None) -> Any:

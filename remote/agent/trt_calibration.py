@@ -9,6 +9,7 @@ import numpy as np
 
 from .cuda import Buffer, Cuda
 from .errors import AgentError
+from .files import read_bytes
 
 
 def make_calibrator(
@@ -93,7 +94,9 @@ def make_calibrator(
     return Calibrator()
 
 
-def shipped(folder: str, manifest: Dict[str, Any], version: str) -> Optional[bytes]:
+def shipped(
+    folder: str, manifest: Dict[str, Any], version: str, read: Callable[[str], bytes] = read_bytes
+) -> Optional[bytes]:
     """The calibration in a release, where it is one of this very TensorRT; else the board makes its own.
 
     Its first line names TensorRT, such as ``TRT-8203-EntropyCalibration2`` for 8.2.3. A board keeps it behind a line
@@ -102,8 +105,7 @@ def shipped(folder: str, manifest: Dict[str, Any], version: str) -> Optional[byt
     path = manifest.get("calibration_cache")
     if path is None:
         return None
-    with open(os.path.join(folder, path), "rb") as file:
-        content = file.read()
+    content = read(os.path.join(folder, path))
     start = content.find(b"TRT-")
     parts = [int(number) for number in re.findall(r"\d+", version)[:3]]
     if start < 0 or len(parts) < 3:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import trt_build
 from .caches import NOTHING_KEPT, Caches
+from .files import read_bytes
 from .nms import suppress
 
 
@@ -18,13 +19,14 @@ def build(
     options: Dict[str, Any],
     progress: Callable[[str], None],
     caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
 ) -> bytes:
     """Parse ``model.trt.onnx`` and build an engine.
 
     Raises:
         AgentError: The parser refuses the file, or the builder gives no engine; with TensorRT's log.
     """
-    return trt_build.build("onnx", model, manifest, options, progress, caches)
+    return trt_build.build("onnx", model, manifest, options, progress, caches, read)
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "OnnxEngine":

@@ -3,7 +3,7 @@
 import os
 from typing import Any, Dict, Optional
 
-from .files import read_json, write_json
+from .files import read_object, write_json
 from .store import Store
 
 #: By compute capability, where nobody has to be asked. Asking TensorRT takes seconds and hundreds of megabytes, which a
@@ -28,8 +28,8 @@ def platform(store: Store, trt: Any, cuda: Optional[Dict[str, Any]]) -> Dict[str
         return unknown
     path = store.path("caches", "platform.json")
     asked = {"tensorrt": getattr(trt, "__version__", None), "cuda": (cuda or {}).get("runtime"), "gpu": capability}
-    kept = read_json(path)
-    if isinstance(kept, dict) and kept.get("of") == asked:
+    kept = read_object(path)
+    if kept.get("of") == asked and isinstance(kept.get("is"), dict) and set(kept["is"]) == set(unknown):
         return kept["is"]
     found = _ask(trt)
     if found is None:

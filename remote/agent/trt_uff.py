@@ -9,6 +9,7 @@ from . import trt as common
 from . import trt_build
 from .caches import NOTHING_KEPT, Caches
 from .detections import output_count
+from .files import read_bytes
 
 PLUGINS = ("GridAnchor_TRT", "NMS_TRT", "FlattenConcat_TRT")
 
@@ -19,6 +20,7 @@ def build(
     options: Dict[str, Any],
     progress: Callable[[str], None],
     caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
 ) -> bytes:
     """Parse ``model.uff`` and build an engine with implicit batch.
 
@@ -26,7 +28,7 @@ def build(
         AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
     """
     _need_plugins()
-    return trt_build.build("uff", model, manifest, options, progress, caches)
+    return trt_build.build("uff", model, manifest, options, progress, caches, read)
 
 
 def _need_plugins() -> None:

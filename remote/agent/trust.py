@@ -1,16 +1,18 @@
 """May this release be on this board: who signed its manifest, and is it as new as what the board has seen.
 
 ``manifest.sig`` is JSON, ``{"format": 1, "key": public key, "signature": ...}`` in hex, over the manifest's exact
-bytes. The key in it is a claim, good for an error that names it; only the board's own keys count.
+bytes. The key in it is a claim, good for an error that names it; only the board's own keys count. It is written in one
+way alone, so that there is one file for one signature: what says the same in another way is refused.
 """
 
+import errno
 import json
 import os
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from . import ed25519, keys
+from . import ed25519, keys, strict
 from .errors import AgentError
-from .files import read_json, write_json
+from .files import read_bytes, read_object, write_json
 from .manifest import SIGNATURE
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 LONGEST = 4096
 FORMAT = 1
 _SERIALS = "serials.json"
+
+
+def written(public: bytes, proof: bytes) -> bytes:
+    """Content of the ``manifest.sig`` that holds a signature."""
+    claim = {"format": FORMAT, "key": public.hex(), "signature": proof.hex()}
+    return (json.dumps(claim, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 
 def signer(raw: bytes, signature: Optional[bytes], release: str) -> Optional[bytes]:
@@ -36,14 +44,16 @@ def signer(raw: bytes, signature: Optional[bytes], release: str) -> Optional[byt
     try:
         if len(signature) > LONGEST:
             raise ValueError("it is too long")
-        claim = json.loads(signature.decode("utf-8"))
+        claim = strict.loads(signature)
         if claim["format"] != FORMAT:
             raise ValueError("format %r is not known" % (claim["format"],))
         public, proof = bytes.fromhex(claim["key"]), bytes.fromhex(claim["signature"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _refused(release, "its signature cannot be read", str(error))
     if not ed25519.verify(public, raw, proof):
         raise _refused(release, "its signature is not one of its manifest", "the one or the other was altered")
+    if signature != written(public, proof):
+        raise _refused(release, "its signature is not written as jetlane writes it", "something was added to it")
     return public
 
 
@@ -69,14 +79,10 @@ def check(store: "Store", release: str, raw: bytes, signature: Optional[bytes]) 
 
 def signature_in(folder: str) -> Optional[bytes]:
     """Content of the ``manifest.sig`` in a release's folder; None where there is none."""
-    path = os.path.join(folder, SIGNATURE)
-    if os.path.islink(path):
-        return b""
     try:
-        with open(path, "rb") as file:
-            return file.read(LONGEST + 1)
-    except OSError:
-        return None
+        return read_bytes(os.path.join(folder, SIGNATURE), LONGEST)
+    except OSError as error:
+        return None if error.errno == errno.ENOENT else b""  # what is no file is no signature
 
 
 def refuse_older(store: "Store", release: str, manifest: Dict[str, Any]) -> None:
@@ -126,11 +132,10 @@ def _highest(store: "Store", project: str) -> int:
 
 
 def _remembered(store: "Store") -> Dict[str, int]:
-    content = read_json(store.path(_SERIALS))
-    serials = content.get("serials") if isinstance(content, dict) else None
+    serials = read_object(store.path(_SERIALS)).get("serials")
     if not isinstance(serials, dict):
         return {}
-    return {name: serial for name, serial in serials.items() if isinstance(serial, int)}
+    return {name: serial for name, serial in serials.items() if strict.is_whole(serial)}
 
 
 def _named(public: Any) -> str:

@@ -81,8 +81,12 @@ def _checked(tolerance: Dict[str, Any], maps: Optional[Dict[str, Any]]) -> str:
     return text + "; mAP@0.5 at most %g lower, in %d images" % (tolerance["map_drop"], maps["images"])
 
 
-def disagreement(release: str, report: Dict[str, Any]) -> AgentError:
-    """What a report that does not agree means for the board."""
+def disagreement(release: str, report: Dict[str, Any], aside: str = "") -> AgentError:
+    """What a report that does not agree means for the board.
+
+    Args:
+        aside: A sentence about where the engine is now.
+    """
     bad = [row["file"] for row in report["samples"] if not row["agreement"]["agreed"]]
     why = "%d detections matched, %d were not found, %d were found in addition; samples: %s" % (
         report["matched"],
@@ -93,6 +97,7 @@ def disagreement(release: str, report: Dict[str, Any]) -> AgentError:
     if report["mAP@0.5"] is not None:
         maps = report["mAP@0.5"]
         why += "; mAP@0.5 %.3f instead of %.3f" % (maps["found"], maps["expected"])
+    why += "; " + aside if aside else ""
     return AgentError(
         "the engine of release %s does not find on this board what the workstation found" % release,
         why,

@@ -1,20 +1,20 @@
 """Show on this very board that the engine finds what the workstation found."""
 
-import os
 import resource
 import time
-from typing import Any, Dict, List, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-from . import engines, roads
+from . import engines, roads, strict
 from . import manifest as manifests
 from .conditions import conditions
 from .detections import Detections
 from .errors import AgentError
 from .events import emit, heartbeat
-from .files import read_json, write_json
-from .image import to_input
+from .files import write_json
+from .image import decoded, to_input
 from .probe import probe
 from .runtime import detect
 from .store import Store
@@ -25,6 +25,10 @@ WARM_UP = 2
 TIMED = 30
 
 
+#: Kinds of failure to load or run for which the engine is to blame; for others it is the board, or the release.
+_ENGINES_OWN = ("engine", "build")
+
+
 def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Run a release's samples through its engine and compare with the expected detections.
 
@@ -32,8 +36,9 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         The report: agreement, latency, and what was found in each sample. It is kept on the board too.
 
     Raises:
-        AgentError: Files were changed since they came (kind ``tampered``), there is no engine (``absent``), or the
-            detections differ (``disagreement``). A release that fails is no longer verified.
+        AgentError: Files were changed since they came (kind ``tampered``), there is no engine (``absent``), it does not
+            run (``engine``), or the detections differ (``disagreement``). A release that fails is no longer verified,
+            and an engine that is to blame is set aside: the next build makes another.
     """
     release = str(request.get("release"))
     folder, manifest = store.release(release), store.manifest(release)
@@ -50,40 +55,88 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             )
         facts = probe(store)
         road = roads.choose(facts, manifest, options)
-        key = engines.key_of(engines.recipe(manifest, road, facts, options))
-        if engines.find(store, key) is None:
+        tolerance = _tolerance(manifest, options)
+        wanted = engines.recipe(manifest, road, facts, options)
+        key, entry = engines.key_of(wanted), engines.find_made(store, wanted)
+        if entry is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
-        engine = roads.module(road).load(engines.load_bytes(store, key), manifest, options)
-        try:
-            samples, latency = _run(engine, folder, manifest)
-        finally:
-            engine.close()
-        report = judge(samples, manifest["tolerances"][options["precision"]], manifest["thresholds"]["score"])
+        samples = _samples(manifests.Checked(folder, manifest))
+        with _blamed(store, release, key, entry):
+            engine = roads.module(road).load(engines.load_bytes(store, key), manifest, options)
+            try:
+                latency = _run(engine, samples, manifest)
+            finally:
+                engine.close()
+        report = judge(samples, tolerance, manifest["thresholds"]["score"])
         report.update(release=release, engine=key, road=road, precision=options["precision"], latency=latency)
         report.update(conditions=conditions(), peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        # what is found wrong is set aside before anything else: a full disk, or a power cut, must not keep it
+        aside = "" if report["agreed"] else engines.set_aside(store, key, entry, "its detections are not the expected")
         write_json(store.path("reports", release + ".json"), report)
         if not report["agreed"]:
-            raise disagreement(release, report)
-        store.remember_verified(release, key)
+            raise disagreement(release, report, aside)
+        store.remember_verified(release, key, entry["sha256"])
     return report
 
 
-def _run(engine: Any, folder: str, manifest: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], Dict[str, Any]]:
-    """Detections of every sample, and the times."""
-    expected = read_json(os.path.join(folder, "expected.json"))
-    if not isinstance(expected, dict):
-        raise AgentError("the release has no expected detections", "", "make the release again", "tampered")
-    samples = []
-    images = []
-    for number, entry in enumerate(expected["samples"]):
-        manifests.check_named(entry["file"], manifest)
-        image = np.load(os.path.join(folder, entry["file"]), allow_pickle=False)
-        found = detect(engine, manifest, image)
-        row = {"file": entry["file"], "expected": Detections.from_json(entry), "found": found}
-        samples.append(dict(row, truth=entry.get("truth")))
-        images.append(image)
-        emit("progress", step="verify", done=number + 1, total=len(expected["samples"]))
-    return samples, _times(engine, images, manifest)
+@contextmanager
+def _blamed(store: Store, release: str, key: str, entry: Dict[str, Any]) -> Iterator[None]:
+    """An engine that does not load, or does not run, is set aside.
+
+    Raises:
+        AgentError: What happened, and where the engine is.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a runtime raises; an engine of another model has other outputs: KeyError
+        if not isinstance(error, AgentError):
+            what = "the engine of release %s does not run on this board" % release
+            error = AgentError(what, "%s: %s" % (type(error).__name__, error), "deliver it again", "engine")
+        if error.kind in _ENGINES_OWN:
+            error.why = "; ".join(filter(None, (error.why, engines.set_aside(store, key, entry, error.what))))
+        raise error
+
+
+def _tolerance(manifest: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
+    if options["precision"] not in manifest["tolerances"]:
+        raise AgentError(
+            "the release says nothing of engines in %s" % options["precision"],
+            "its manifest has tolerances for %s" % ", ".join(sorted(manifest["tolerances"])),
+            "set build.precision to one of these, or make the release again",
+            "road",
+        )
+    return dict(manifest["tolerances"][options["precision"]])
+
+
+def _samples(read: manifests.Checked) -> List[Dict[str, Any]]:
+    """Image, expected detections and truth of every sample.
+
+    Raises:
+        AgentError: The release does not say; kind ``tampered``.
+    """
+    try:
+        expected = strict.loads(read("expected.json"))
+        rows = [(str(entry["file"]), Detections.from_json(entry), entry.get("truth")) for entry in expected["samples"]]
+        if not rows:
+            raise ValueError("it has no samples")
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise AgentError(
+            "the release has no expected detections", "expected.json: %s" % error, "make the release again", "tampered"
+        )
+    return [
+        {"file": file, "image": decoded(file, read(file)), "expected": found, "truth": truth}
+        for file, found, truth in rows
+    ]
+
+
+def _run(engine: Any, samples: List[Dict[str, Any]], manifest: Dict[str, Any]) -> Dict[str, Any]:
+    """Add the engine's detections to every sample; returns the times."""
+    for number, sample in enumerate(samples):
+        sample["found"] = detect(engine, manifest, sample["image"])
+        emit("progress", step="verify", done=number + 1, total=len(samples))
+    return _times(engine, [sample["image"] for sample in samples], manifest)
 
 
 def _times(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any]) -> Dict[str, Any]:

@@ -11,6 +11,7 @@ from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.ledger import Ledger, new_id
 from jetlane.remote.fleet.policy import Policy, split
 from jetlane.remote.fleet.state import RolloutState
+from jetlane.remote.fleet.words import fitted_data
 from jetlane.specs.errors import DeviceError, SpecError
 
 if TYPE_CHECKING:
@@ -70,14 +71,17 @@ def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.ti
     if len(shared) < len(request.addresses):
         twice = [name for name, at in request.addresses.items() if list(request.addresses.values()).count(at) > 1]
         raise SpecError(f"{', '.join(twice)} are one device", "they have one address and folder", "leave one name")
+    asked = fitted_data(request.identity)  # as it would be written
     for known in ledger.unfinished():
         if not shared & set(known.addresses.values()):
             continue
-        if known.request == request.identity:
+        if known.request == asked:
             return known.id
         refuse_held(ledger, known)
         ledger.append(known.id, "ended", outcome=states.SUPERSEDED, reason="another rollout began on its devices")
     rollout = new_id(clock())
+    while ledger.events(rollout):  # a clock that was set back comes to the same second again
+        rollout = new_id(clock())
     waves = split(list(request.addresses), request.policy.waves)
     chosen = {name for wave in waves for name in wave}
     ledger.append(

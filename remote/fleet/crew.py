@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Optional
 
+from jetlane.remote.fleet.faults import LedgerError
 from jetlane.remote.fleet.tenure import Tenure
 from jetlane.remote.fleet.work import Clock, Executor
 
@@ -67,6 +68,6 @@ class Crew:
 
 def _outcome(future: Future[Any]) -> Any:
     error = future.exception()
-    if error is not None and not isinstance(error, Exception):
-        raise error
+    if isinstance(error, LedgerError) or (error is not None and not isinstance(error, Exception)):
+        raise error  # no fault of the device's
     return error if error is not None else future.result()

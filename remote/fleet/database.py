@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import threading
 import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from jetlane.remote.fleet.models import HEAD
-from jetlane.specs.errors import JetlaneError, SpecError
+from jetlane.remote.agent.files import sync_file, sync_folder
+from jetlane.remote.fleet.faults import LedgerError, foreign, refuse_damaged, told
+from jetlane.remote.fleet.models import HEAD, Base
+from jetlane.specs import secrets
+from jetlane.specs.errors import SpecError
+from jetlane.specs.text import harmless
 
 #: Overrides the spec's ``fleet.ledger``; the only place for a URL with a password in it.
 VARIABLE = "JETLANE_LEDGER"
@@ -21,82 +29,108 @@ VARIABLE = "JETLANE_LEDGER"
 _MIGRATING = threading.Lock()
 #: Seconds that a writer waits for another.
 _BUSY = 30.0
+#: Of a connection to PostgreSQL, in seconds and milliseconds: a server that is gone is noticed.
+_LIMITS = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_LIMITS["tcp_user_timeout"] = 30_000
 #: A number of our own for PostgreSQL's advisory locks: writers of events queue, so numbers rise as they are committed.
 ADVISORY = 0x6A65746C
 
 
 def location(workspace: Path, given: Optional[str] = None) -> str:
-    """The ledger's URL: of the environment, else as given, else ``fleet.db`` in the workspace.
+    """The ledger's URL: of the environment, else as given, else ``fleet.db`` in the workspace. A path is one, too.
 
     Raises:
-        SpecError: The given URL holds a password: it would be shown with the spec.
+        SpecError: The given URL holds a password or another secret: it would be shown with the spec.
     """
     named = os.environ.get(VARIABLE)
-    if named:
-        return named
-    if given is None:
-        return f"sqlite:///{Path(workspace).absolute() / 'fleet.db'}"
-    if "://" not in given:
-        return f"sqlite:///{Path(given).absolute()}"
+    if not named and given:
+        what = secrets.secret_in(given)
+        if what:
+            raise SpecError(f"fleet.ledger {secrets.message('ledger', what)}")
+    address = named or given or str(Path(workspace) / "fleet.db")
+    return address if "://" in address else f"sqlite:///{Path(address).absolute()}"
+
+
+def file_of(url: str) -> Optional[Path]:
+    """SQLite's file; None for another database, and for one in memory."""
     try:
-        password = make_url(given).password
-    except ArgumentError as error:
-        raise SpecError(f"fleet.ledger is no database URL: {given!r}", str(error), "see docs/fleet.md") from error
-    if password:
-        raise SpecError(
-            "fleet.ledger holds a password",
-            "a spec is shown in reports and in Prefect",
-            f"leave the password out and keep it in ~/.pgpass or PGPASSWORD, or put the whole URL into {VARIABLE}",
-        )
-    return given
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    named = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
+    return Path(str(address.database)).absolute() if named else None
+
+
+def shown(engine: Engine) -> str:
+    """A ledger's file, or its URL without secrets, for people."""
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    return path or secrets.hide(engine.url.render_as_string(hide_password=True))
 
 
 def open_engine(url: str) -> Engine:
-    """A database that has the ledger's tables in their newest form.
+    """A database that has the ledger's tables in their newest form. Whatever fails in it raises a ``LedgerError``.
 
     Raises:
-        JetlaneError: It cannot be opened, or was made by a later version.
+        LedgerError: It cannot be opened, is damaged, was made by a later version, or is another program's.
     """
+    shown = secrets.hide(url)
     try:
         address = make_url(url)
         if address.get_backend_name() == "sqlite":
-            engine = _sqlite(address)
-        elif address.get_backend_name() == "postgresql":
-            engine = _postgresql(address)
+            engine = _sqlite(address, shown)
+        elif address.get_backend_name() == "postgresql" and "@" not in (address.host or ""):
+            engine = _postgresql(address, shown)
         else:
             raise NoSuchModuleError(address.drivername)
-        _migrate(engine)
+        _migrate(engine, shown)
         return engine
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise JetlaneError(
-            f"the ledger cannot be kept in {_shown(url)}", str(error), "use SQLite or PostgreSQL; see docs/fleet.md"
-        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError):  # what they say may quote the URL, and a password in it
+        raise LedgerError(
+            f"the ledger cannot be kept in {shown.partition('://')[0]}://...",
+            "it is no URL of SQLite or PostgreSQL; in a password, @ is written %40, : %3A, / %2F",
+            "use SQLite or PostgreSQL; see docs/fleet.md",
+        ) from None
     except ModuleNotFoundError as error:
-        raise JetlaneError(
+        raise LedgerError(
             f"a ledger in PostgreSQL needs {error.name}", "it is not installed", "pip install 'jetlane[postgres]'"
         ) from error
-    except (OperationalError, OSError) as error:
-        cause = str(getattr(error, "orig", error)).strip()
-        raise JetlaneError(
-            f"the ledger {_shown(url)} cannot be opened", cause, "see that the database is there and may be written"
-        ) from error
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger {shown} cannot be opened",
+            str(error.strerror or error),
+            "see that the folder is there and may be written",
+        ) from None
 
 
-def _shown(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "there"
+def _tells(engine: Engine, shown: str, path: Optional[Path] = None) -> Engine:
+    """Have SQLAlchemy raise our words in place of a driver's error."""
+
+    @sa.event.listens_for(engine, "handle_error")
+    def tell(context: ExceptionContext) -> Optional[LedgerError]:
+        if context.is_pre_ping:  # there an error makes the pool connect anew
+            return None
+        return told(context.original_exception, shown, path)
+
+    return engine
 
 
-def _sqlite(address: sa.URL) -> Engine:
-    if address.database:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(address, connect_args={"timeout": _BUSY})
+def _sqlite(address: sa.URL, shown: str) -> Engine:
+    path = file_of(str(address))
+    if path is not None:
+        if not os.path.lexists(path):
+            _create(path)
+        refuse_damaged(path)
+        _for_its_owner(path)
+    return _sqlite_engine(address, shown, path)
+
+
+def _sqlite_engine(address: sa.URL, shown: str, path: Optional[Path]) -> Engine:
+    engine = sa.create_engine(address, connect_args={"timeout": _BUSY}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN would come too late: see `begin`
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
         connection.execute(f"PRAGMA busy_timeout = {int(_BUSY * 1000)}")
         _into_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
@@ -106,7 +140,45 @@ def _sqlite(address: sa.URL) -> Engine:
         # A reader that turns writer cannot wait for another writer; who begins as a writer can.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    return engine
+    return _tells(engine, shown, path)
+
+
+def _create(path: Path) -> None:
+    """A new ledger appears whole, tables and all: so one that is empty, or in part, is known to be damaged."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    try:
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        engine = _sqlite_engine(sa.URL.create("sqlite", database=str(made)), str(path), made)
+        try:
+            _migrate(engine, str(path))
+        finally:
+            engine.dispose()  # the last to close it brings its write-ahead log home
+        sync_file(str(made))
+        _publish(made, path)
+        sync_folder(str(path.parent))
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            made.with_name(made.name + suffix).unlink(missing_ok=True)
+
+
+def _publish(made: Path, path: Path) -> None:
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return  # another process was faster
+    except OSError:  # a file system without hard links
+        if not os.path.lexists(path):
+            os.rename(made, path)
+
+
+def _for_its_owner(path: Path) -> None:
+    """Nobody else reads it; a version before this one left that to the umask."""
+    for suffix in ("", "-wal", "-shm"):
+        place = path.with_name(path.name + suffix)
+        with suppress(OSError):  # not there, or somebody else's
+            if stat.S_IMODE(place.stat().st_mode) & 0o077:
+                place.chmod(0o600)
 
 
 def _into_wal(connection: Any) -> None:
@@ -118,31 +190,34 @@ def _into_wal(connection: Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
 
-def _postgresql(address: sa.URL) -> Engine:
+def _postgresql(address: sa.URL, shown: str) -> Engine:
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
-    return sa.create_engine(address, pool_pre_ping=True, pool_size=8)
+    limits = {name: value for name, value in _LIMITS.items() if name not in address.query}
+    engine = sa.create_engine(address, pool_pre_ping=True, pool_size=8, connect_args=limits, hide_parameters=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{_BUSY:.0f}s'")
+        connection.commit()
+
+    return _tells(engine, shown)
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate(engine: Engine, shown: str) -> None:
     with _MIGRATING, engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY)))
-        found = _version(connection)
+        found = _version(connection, shown)
         if found == HEAD:
             return
-        if found is not None and found > HEAD:
-            raise JetlaneError(
-                "the ledger was made by a later version of jetlane",
-                f"its form is {found}, this version knows {HEAD}",
-                "upgrade jetlane here, or name another ledger",
-            )
         # only here: alembic takes longer to import than everything else takes
         import alembic.command
         from alembic.config import Config
@@ -153,7 +228,28 @@ def _migrate(engine: Engine) -> None:
         alembic.command.upgrade(config, "head")
 
 
-def _version(connection: Connection) -> Optional[str]:
-    if not sa.inspect(connection).has_table("alembic_version"):
+def _version(connection: Connection, shown: str) -> Optional[str]:
+    """The form that the tables have; None when there are none.
+
+    Raises:
+        LedgerError: They are another program's, or of a later version.
+    """
+    there = set(sa.inspect(connection).get_table_names())
+    if "alembic_version" not in there:
+        shared = connection.dialect.name == "sqlite" and there  # a schema of PostgreSQL may hold other tables as well
+        if shared or there & set(Base.metadata.tables):
+            raise foreign(shown, f"it has the tables {harmless(', '.join(sorted(there)), 100)}")
         return None
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    found = str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
+    if not re.fullmatch(r"\d{4}", found):
+        raise foreign(shown, "its tables are another program's")
+    if found > HEAD:
+        raise LedgerError(
+            "the ledger was made by a later version of jetlane",
+            f"its form is {found}, this version knows {HEAD}",
+            "upgrade jetlane here, or name another ledger",
+        )
+    missing = set(Base.metadata.tables) - there
+    if missing:
+        raise foreign(shown, f"it lacks the table {', '.join(sorted(missing))}")
+    return found

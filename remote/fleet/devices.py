@@ -37,7 +37,7 @@ class Devices:
     ) -> None:
         self._tenure, self._boards, self._on_report = tenure, boards, on_report
         self._clock, self._backoff = clock, backoff
-        self._tries: dict[str, tuple[int, float]] = {}
+        self._tries: dict[tuple[str, str], tuple[int, float]] = {}
         self.unconfirmed: set[str] = set()
 
     def deliver(self, name: str) -> Any:
@@ -148,10 +148,7 @@ class Devices:
             text = str(outcome) if isinstance(outcome, Exception) else f"put back: {why}"
             self._tenure.record("device", name, device.previous, state=ROLLED_BACK, reason=text, judged=False)
             return None
-        now = self._clock.now()
-        count, since = self._tries.get(name, (0, now))
-        self._tries[name] = (count + 1, since)
-        again = self._backoff.next(count + 1, since, self._window(outcome), now) if passing(outcome) else None
+        again = self._again("undo", name, outcome) if passing(outcome) else None
         if again is None and not isinstance(outcome, Interrupted):
             text = f"could not be put back: {outcome}"
             self._tenure.record("device", name, state=ACTIVE, reason=text, kind=kind_of(outcome))
@@ -170,9 +167,7 @@ class Devices:
             return None
         kind, reason = kind_of(error), str(error)
         if passing(error):
-            device, now = self._tenure.state.devices[name], self._clock.now()
-            since = now if device.offline_since is None else device.offline_since
-            again = self._backoff.next(device.attempts + 1, since, self._window(error), now)
+            again = self._again("", name, error)
             self._tenure.record("device", name, state=UNREACHABLE, final=again is None, reason=reason, kind=kind)
             if again is not None:
                 return again
@@ -183,6 +178,13 @@ class Devices:
             self._tenure.record("device", name, state=FAILED, reason=reason, kind=kind)
         self.judge()
         return None
+
+    def _again(self, what: str, name: str, error: Exception) -> Optional[float]:
+        """When to try again, by this process's clock: whoever takes a rollout up gives everybody the whole window."""
+        now = self._clock.now()
+        count, since = self._tries.get((what, name), (0, now))
+        self._tries[what, name] = (count + 1, since)
+        return self._backoff.next(count + 1, since, self._window(error), now)
 
     def _window(self, error: Exception) -> float:
         window = self._tenure.state.policy.offline_window

@@ -1,13 +1,17 @@
 """Leases: two rollouts never touch one device at once, whoever started them and wherever they run.
 
 A lease is free again when its process is gone (known at once on the same machine) or gave no sign of life for a minute
-by the database's clock (the only one that all machines share). On the board, the agent's own lock stands behind this.
+by the database's clock (the only one that all machines share). That clock may be set, too: so a lease whose last sign
+is not of the last minute, or of a time to come, is watched for a while by this process's own steady clock, and is free
+only when no sign comes. A clock that jumps can thus make somebody wait, and cannot take a device from a living process
+or keep it for a dead one. On the board, the agent's own lock stands behind this.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +26,9 @@ from jetlane.specs.errors import DeviceError
 
 #: Seconds without a sign of life after which a lease of another machine is free, and between two signs.
 EXPIRES, BEAT = 60.0, 10.0
+#: For so many seconds a lease that seems to be given up is watched: a living process gives a sign meanwhile.
+WATCH = 1.5 * BEAT
+_LOOK = 0.5
 
 _TABLE = cast(sa.Table, LeaseRow.__table__)
 
@@ -61,12 +68,14 @@ class Leases:
             DeviceError: Another rollout works on one of them.
         """
         names = {address: name for name, address in devices.items()}
+        silent = self._silent(_TABLE.c.device.in_(list(names)))
         with self._engine.begin() as connection:
             self._queue(connection)
             held = connection.execute(sa.select(_TABLE).where(_TABLE.c.device.in_(list(names)))).all()
             now = self._now(connection)
             for lease in held:
-                if (lease.holder, lease.rollout) != (self.holder.mark, rollout) and not _free(lease, now):
+                mine = (lease.holder, lease.rollout) == (self.holder.mark, rollout)
+                if not mine and _alive(lease, now) is not False and _sign(lease) not in silent:
                     raise DeviceError(
                         f"{names[lease.device]}: another rollout is at work on this device",
                         f"rollout {lease.rollout}, process {lease.pid} on {lease.host}",
@@ -102,11 +111,25 @@ class Leases:
 
     def held(self, rollout: str) -> Optional[str]:
         """Which living process works on a rollout; None when none does."""
-        with self._engine.begin() as connection:
-            rows: Sequence[sa.Row] = connection.execute(sa.select(_TABLE).where(_TABLE.c.rollout == rollout)).all()
-            now = self._now(connection)
-        alive = next((lease for lease in rows if not _free(lease, now)), None)
+        silent = self._silent(_TABLE.c.rollout == rollout)
+        rows, now = self._read(_TABLE.c.rollout == rollout)
+        living = (lease for lease in rows if _alive(lease, now) is not False and _sign(lease) not in silent)
+        alive = next(living, None)
         return f"process {alive.pid} on {alive.host}" if alive is not None else None
+
+    def _read(self, which: sa.ColumnElement[bool]) -> tuple[Sequence[sa.Row], float]:
+        with self._engine.begin() as connection:
+            return connection.execute(sa.select(_TABLE).where(which)).all(), self._now(connection)
+
+    def _silent(self, which: sa.ColumnElement[bool]) -> set[tuple[str, str, float]]:
+        """The last signs of processes that seem to be gone, and gave none while they were watched."""
+        rows, now = self._read(which)
+        doubtful = {_sign(lease) for lease in rows if _alive(lease, now) is None and lease.holder != self.holder.mark}
+        end = time.monotonic() + WATCH
+        while doubtful and time.monotonic() < end:
+            time.sleep(_LOOK)
+            doubtful &= {_sign(lease) for lease in self._read(which)[0]}
+        return doubtful
 
     def _queue(self, connection: Connection) -> None:
         if self._engine.dialect.name == "postgresql":
@@ -120,19 +143,27 @@ class Leases:
         return float(connection.execute(sa.text(clock)).scalar_one())
 
 
-def _free(lease: sa.Row, now: float) -> bool:
+def _alive(lease: sa.Row, now: float) -> Optional[bool]:
+    """Whether a lease's process lives; None where the clocks leave that open."""
     if lease.boot == _boot():
-        return _started(lease.pid) != lease.since
-    return now - lease.beat > EXPIRES
+        return _started(lease.pid) == lease.since
+    return True if -1.0 <= now - lease.beat <= EXPIRES else None
+
+
+def _sign(lease: sa.Row) -> tuple[str, str, float]:
+    return (lease.device, lease.holder, lease.beat)
 
 
 def _boot() -> str:
-    """This machine since it was switched on; containers that do not see each other's processes differ."""
+    """This machine since it was switched on; containers that do not see each other's processes differ.
+
+    Where that cannot be told, every answer is another.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot[:18]}:{os.readlink('/proc/self/ns/pid')}"[:40]
     except OSError:
-        return f"host:{socket.gethostname()}"[:40]
+        return f"{socket.gethostname()[:20]}:{uuid.uuid4().hex}"[:40]
 
 
 def _started(pid: int) -> Optional[int]:

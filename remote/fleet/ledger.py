@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets as random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, cast
 
@@ -13,12 +13,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jetlane.remote.fleet import database
+from jetlane.remote.fleet.faults import LedgerError
 from jetlane.remote.fleet.leases import Holder, Leases
 from jetlane.remote.fleet.models import EventRow
-from jetlane.remote.fleet.secrets import scrub
 from jetlane.remote.fleet.state import Event, RolloutState, fold
+from jetlane.remote.fleet.words import event_of, fitted
 
 _TABLE = cast(sa.Table, EventRow.__table__)
+#: Rows of an import that go to the database together.
+_AT_ONCE = 1000
+#: An event's columns, its data as they are stored: what cannot be parsed is told in words, not by a traceback.
+_COLUMNS = [*(column for column in _TABLE.c if column.name != "data"), sa.type_coerce(_TABLE.c.data, sa.Text)]
 
 
 class Ledger:
@@ -50,13 +55,40 @@ class Ledger:
     def append(
         self, rollout: str, kind: str, device: Optional[str] = None, runs: Optional[str] = None, /, **data: Any
     ) -> Event:
-        """Add one event; it is on disk when this returns. What looks like a secret does not get in."""
-        at, clean = self._clock(), scrub(data)
-        row = {"at": at, "rollout": rollout, "kind": kind, "device": device, "runs": runs, "data": clean}
+        """Add one event; it is on disk when this returns. What looks like a secret does not get in; see ``words``."""
+        row = {"at": self._clock(), **fitted(rollout, kind, device, runs, data)}
         with self._writing, self._engine.begin() as connection:
             self._queue(connection)
             key = connection.execute(sa.insert(_TABLE), row).inserted_primary_key
-        return Event(int(key[0]) if key else 0, at, rollout, kind, device, runs, clean)
+        return Event(number=int(key[0]) if key else 0, **row)
+
+    def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Fill a ledger without events with those of an export, under the numbers that they had; all or nothing.
+
+        Args:
+            rows: ``number``, ``at``, ``rollout``, ``kind``, ``device``, ``runs``, ``data`` of each, in their order.
+
+        Raises:
+            LedgerError: It has events already, or does not take these.
+        """
+        told = ("rollout", "kind", "device", "runs", "data")
+        with self._writing, self._engine.begin() as connection:
+            self._queue(connection)
+            if connection.execute(sa.select(sa.func.count()).select_from(_TABLE)).scalar_one():
+                raise LedgerError(
+                    f"the ledger {database.shown(self._engine)} has events already",
+                    "an export becomes a new ledger",
+                    "move that one away, or name another file",
+                )
+            for start in range(0, len(rows), _AT_ONCE):
+                some = rows[start : start + _AT_ONCE]
+                fit = [
+                    {"number": row["number"], "at": row["at"], **fitted(*(row[key] for key in told))} for row in some
+                ]
+                connection.execute(sa.insert(_TABLE), fit)
+            if rows and self._engine.dialect.name == "postgresql":
+                column = "pg_get_serial_sequence('events', 'number')"
+                connection.execute(sa.text(f"SELECT setval({column}, :last)"), {"last": rows[-1]["number"]})
 
     def _queue(self, connection: Connection) -> None:
         if self._engine.dialect.name == "postgresql":
@@ -70,7 +102,7 @@ class Ledger:
         kinds: Sequence[str] = (),
     ) -> list[Event]:
         """Events in their order, of one rollout or device where named."""
-        query = sa.select(_TABLE).where(_TABLE.c.number > after).order_by(_TABLE.c.number)
+        query = sa.select(*_COLUMNS).where(_TABLE.c.number > after).order_by(_TABLE.c.number)
         if rollout is not None:
             query = query.where(_TABLE.c.rollout == rollout)
         if device is not None:
@@ -78,13 +110,13 @@ class Ledger:
         if kinds:
             query = query.where(_TABLE.c.kind.in_(list(kinds)))
         with self._engine.begin() as connection:
-            return [_event(row) for row in connection.execute(query)]
+            return [event_of(*row) for row in connection.execute(query)]
 
     def rollouts(self, limit: Optional[int] = None) -> list[str]:
         """Ids of all rollouts, the newest first."""
         query = sa.select(_TABLE.c.rollout).where(_TABLE.c.kind == "started").order_by(_TABLE.c.number.desc())
         with self._engine.begin() as connection:
-            return list(connection.execute(query.limit(limit)).scalars())
+            return [str(found) for found in connection.execute(query.limit(limit)).scalars()]
 
     def unfinished(self) -> list[RolloutState]:
         """Rollouts that were started and not ended, the newest first; whether anybody works on them is not said."""
@@ -95,7 +127,7 @@ class Ledger:
             .order_by(_TABLE.c.number.desc())
         )
         with self._engine.begin() as connection:
-            found = list(connection.execute(query).scalars())
+            found = [str(rollout) for rollout in connection.execute(query).scalars()]
         return [self.state(rollout) for rollout in found]
 
     def state(self, rollout: str) -> RolloutState:
@@ -107,15 +139,11 @@ class Ledger:
         told = sa.select(sa.func.max(_TABLE.c.number)).where(_TABLE.c.device.is_not(None))
         newest = told.group_by(_TABLE.c.device)
         running = told.where(_TABLE.c.runs.is_not(None)).group_by(_TABLE.c.device)
-        query = sa.select(_TABLE).where(_TABLE.c.number.in_(newest) | _TABLE.c.number.in_(running))
+        query = sa.select(*_COLUMNS).where(_TABLE.c.number.in_(newest) | _TABLE.c.number.in_(running))
         with self._engine.begin() as connection:
-            return [_event(row) for row in connection.execute(query.order_by(_TABLE.c.number))]
+            return [event_of(*row) for row in connection.execute(query.order_by(_TABLE.c.number))]
 
 
 def new_id(now: float) -> str:
-    """Id of a new rollout: its time (UTC), and four hex digits against two at once."""
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + random.token_hex(2)
-
-
-def _event(row: sa.Row) -> Event:
-    return Event(row.number, row.at, row.rollout, row.kind, row.device, row.runs, row.data)
+    """Id of a new rollout: its time (UTC), and eight hex digits against two at once, or one hour twice."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + random.token_hex(4)

@@ -48,8 +48,19 @@ class Policy:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Policy:
-        """Rebuild what ``to_json`` wrote."""
-        return cls(**{**data, "waves": tuple(data["waves"])})
+        """Rebuild what ``to_json`` wrote.
+
+        Raises:
+            TypeError, ValueError: It is no policy, or one of a version that knows more rules.
+        """
+        made = cls(**{**data, "waves": tuple(data["waves"])})
+        for amount in (*made.waves, made.max_failures):
+            if not isinstance(amount, int):
+                share(amount)
+        for number in (made.min_sample, made.soak, made.offline_window, made.concurrency):
+            if not isinstance(number, (int, float)):
+                raise TypeError(f"{number!r} is no number")
+        return made
 
     def exceeded(self, failed: int, begun: int) -> bool:
         """Whether there are more failures than the rollout bears; equality is borne.

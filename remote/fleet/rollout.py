@@ -150,11 +150,23 @@ class Rollout:
         names = [device.name for device in devices if device.state == ACTIVE and not device.soaked]
         if not soak or not names:
             return
-        if number not in self.state.soaking_since:
-            self._tenure.record("wave_soaking", wave=number, seconds=soak)
-        left = self.state.soaking_since[number] + soak - self._clock.now()
-        self._crew.pause(left, lambda: self._tenure.halted)
+        self._crew.pause(self._soak_left(number, soak), lambda: self._tenure.halted)
         self._crew.each(names, self._devices.check, self._devices.checked)
+
+    def _soak_left(self, number: int, soak: float) -> float:
+        """Seconds that a wave still has to wait.
+
+        They are counted by a clock that runs from this machine's start, so that whoever takes a rollout up on the same
+        machine waits for the rest, and no hour that somebody's clock jumps is taken for time gone by. On another
+        machine, or after a restart, nobody can tell how long it was: the waiting begins anew.
+        """
+        boot, began = self.state.soaking.get(number, ("", 0.0))
+        passed = self._clock.now() - began
+        if boot != self._tenure.boot or not passed >= 0:
+            passed = 0.0
+            clock = {"boot": self._tenure.boot, "clock": self._clock.now()}
+            self._tenure.record("wave_soaking", wave=number, seconds=soak, **clock)
+        return soak - passed
 
     def _wind_down(self) -> None:
         """Nobody is left between states, and the rollout has an outcome."""

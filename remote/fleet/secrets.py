@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-HIDDEN = "[hidden]"
+from jetlane.specs.secrets import HIDDEN, hide, values_in
+
 _NAMES = r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _PATTERNS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
-    (re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(rf"((?:{_NAMES})\w*[\"']?\s*[=:]\s*[\"']?)(?!bearer|basic)[^\s\"',;&]{{4,}}", re.IGNORECASE),
@@ -25,13 +25,28 @@ _LEAST = 6
 
 def scrub(value: Any) -> Any:
     """A copy of a JSON value in which no text holds what looks like a secret, or one of this process's environment."""
-    known = sorted(_known(os.environ), key=len, reverse=True)
+    known = environment()
     return _scrub(value, known)
+
+
+def scrub_text(text: str, known: list[str]) -> str:
+    """A text without what looks like a secret, and without the known ones; see ``environment``."""
+    for secret in known:
+        text = text.replace(secret, HIDDEN)
+    text = hide(text)
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def environment() -> list[str]:
+    """The secrets in this process's environment, the longest first."""
+    return sorted(_known(os.environ), key=len, reverse=True)
 
 
 def _scrub(value: Any, known: list[str]) -> Any:
     if isinstance(value, str):
-        return _text(value, known)
+        return scrub_text(value, known)
     if isinstance(value, Mapping):
         return {key: _scrub(item, known) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -39,18 +54,13 @@ def _scrub(value: Any, known: list[str]) -> Any:
     return value
 
 
-def _text(text: str, known: list[str]) -> str:
-    for secret in known:
-        text = text.replace(secret, HIDDEN)
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
-    return text
-
-
 def _known(environment: Mapping[str, str]) -> set[str]:
-    """Values of variables whose names say that they are secret; paths and short words are none."""
-    return {
-        value
-        for name, value in environment.items()
-        if _SECRET_NAME.search(name) and len(value) >= _LEAST and not value.startswith("/")
-    }
+    """Values of variables whose names say that they are secret, and the secrets of addresses in any other.
+
+    Paths and short words are none.
+    """
+    found = {value for name, value in environment.items() if _SECRET_NAME.search(name) and not value.startswith("/")}
+    for value in environment.values():
+        if "://" in value:
+            found |= values_in(value)
+    return {value for value in found if len(value) >= _LEAST}

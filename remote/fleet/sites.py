@@ -41,6 +41,7 @@ class SiteJob:
         id: Where its results are in the store: ``jobs/<id>/<device>``.
         operation: ``look``, ``deliver``, ``check`` or ``put_back``.
         release: Id of the release to deliver or to put back to.
+        digest: Hex sha256 of the manifest of the one to deliver; empty where nobody said.
         inventory: Text of the inventory; private keys are named in it, and are the site's own.
         known_hosts: {path from the inventory's folder: text} of the pinned host keys.
     """
@@ -54,6 +55,7 @@ class SiteJob:
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_releases: int = 3
     concurrency: int = 16
+    digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "devices": list(self.devices)}

@@ -17,6 +17,12 @@ SUCCEEDED, INCOMPLETE, STOPPED, ABORTED, SUPERSEDED = "succeeded", "incomplete",
 
 ROLLOUT, ROLLBACK = "rollout", "rollback"
 
+#: What happens, as ``Event.kind`` names it.
+KINDS = (
+    *("started", "attached", "wave_started", "wave_soaking", "wave_ended", "approval_asked", "approved", "rejected"),
+    *("paused", "resumed", "abort", "device", "reconciled", "stopping", "ended"),
+)
+
 
 @dataclass(frozen=True)
 class Event:
@@ -25,8 +31,7 @@ class Event:
     Attributes:
         number: Rises with time, over all rollouts.
         at: UTC seconds since 1970, by the clock of whoever wrote it.
-        kind: ``started attached wave_started wave_soaking wave_ended approval_asked approved rejected paused resumed
-            abort device reconciled stopping ended``.
+        kind: One of ``KINDS``; a later version may write others.
         runs: The release that the device runs now, where the event tells.
     """
 
@@ -50,8 +55,7 @@ class DeviceState:
         changed: Whether this rollout made it run the release; False where it ran it before.
         previous: What it would go back to.
         since: When it came into this state.
-        offline_since: First failed contact since an orchestrator took the rollout up.
-        attempts: Contacts that were lost since then.
+        attempts: Contacts that were lost since an orchestrator took the rollout up.
         runs: What it runs now, as far as this rollout knows.
         judged: False for a device that policy put back: its failure is not its own.
     """
@@ -67,7 +71,6 @@ class DeviceState:
     previous: Optional[str] = None
     runs: Optional[str] = None
     since: float = 0.0
-    offline_since: Optional[float] = None
     attempts: int = 0
     judged: bool = True
     soaked: bool = False
@@ -91,10 +94,14 @@ class RolloutState:
         wave: Number of the wave that is under way, from 0; -1 before the first.
         ended_waves: Waves that need no more.
         soaking_since: When the second health check's waiting began, by wave.
+        soaking: The same by a clock that nobody turns: (which machine since which start, its seconds); the last word
+            of whoever waited.
         stopping: Why it stops; empty while it does not.
         scope: With ``stopping``: whom to put back: ``stop``, ``rollback_wave``, ``rollback_all``.
         outcome: ``succeeded``, ``incomplete`` (failures within what the policy bears), ``stopped``, ``aborted``,
             ``superseded``; empty while it is not ended.
+        unclear: Numbers of events that say nothing that can be understood: written by a failing disk, or by another
+            version. They change nothing.
     """
 
     id: str
@@ -110,6 +117,7 @@ class RolloutState:
     wave: int = -1
     ended_waves: set[int] = field(default_factory=set)
     soaking_since: dict[int, float] = field(default_factory=dict)
+    soaking: dict[int, tuple[str, float]] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
     approved: set[int] = field(default_factory=set)
     paused_by: str = ""
@@ -121,6 +129,7 @@ class RolloutState:
     reason: str = ""
     orchestrator: str = ""
     last: int = 0
+    unclear: list[int] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -157,9 +166,11 @@ class RolloutState:
     def apply(self, event: Event) -> RolloutState:
         """Take one event in; returns itself."""
         self.last, self.changed_at = event.number, event.at
-        handler = getattr(self, f"_{event.kind}", None)
-        if handler is not None:  # a later version may write what this one does not know
-            handler(event)
+        if event.kind in KINDS:
+            try:
+                getattr(self, f"_{event.kind}")(event)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                self.unclear.append(event.number)
         return self
 
     def _started(self, event: Event) -> None:
@@ -169,8 +180,8 @@ class RolloutState:
         self.release = str(data.get("release") or "")
         self.request = dict(data.get("request") or {})
         self.policy = Policy.from_json(data["policy"])
-        self.waves = [list(wave) for wave in data["waves"]]
-        self.addresses = dict(data["addresses"])
+        self.waves = [[str(name) for name in wave] for wave in data["waves"]]
+        self.addresses = {str(name): str(address) for name, address in data["addresses"].items()}
         for number, wave in enumerate(self.waves):
             for name in wave:
                 self.devices[name] = DeviceState(name, number, since=event.at)
@@ -178,13 +189,15 @@ class RolloutState:
     def _attached(self, event: Event) -> None:
         self.orchestrator = str(event.data.get("process", ""))
         for device in self.devices.values():  # whoever takes it up gives everybody the whole window
-            device.offline_since, device.attempts = None, 0
+            device.attempts = 0
 
     def _wave_started(self, event: Event) -> None:
         self.wave = max(self.wave, int(event.data["wave"]))
 
     def _wave_soaking(self, event: Event) -> None:
-        self.soaking_since.setdefault(int(event.data["wave"]), event.at)
+        number = int(event.data["wave"])
+        self.soaking_since.setdefault(number, event.at)
+        self.soaking[number] = (str(event.data.get("boot") or ""), float(event.data.get("clock") or 0.0))
 
     def _wave_ended(self, event: Event) -> None:
         self.ended_waves.add(int(event.data["wave"]))
@@ -235,13 +248,13 @@ class RolloutState:
         device.reason, device.kind, device.since = str(data.get("reason", "")), str(data.get("kind", "")), event.at
         device.touched = device.touched or device.state in (SHIPPING, BUILDING, VERIFYING)
         device.changed = bool(data.get("changed", device.changed))
-        device.previous = data.get("previous", device.previous)
+        previous = data.get("previous", device.previous)
+        device.previous = None if previous is None else str(previous)
         device.runs = event.runs or device.runs
         device.judged = bool(data.get("judged", True))
         device.soaked = bool(data.get("soaked", False))
         device.facts.update(data.get("facts") or {})
         if device.state == UNREACHABLE:
-            device.offline_since = event.at if device.offline_since is None else device.offline_since
             device.attempts += 1
 
 

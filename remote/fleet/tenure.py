@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import Any, Optional
 
 from jetlane.remote.fleet import state as states
+from jetlane.remote.fleet.faults import LedgerError
 from jetlane.remote.fleet.leases import BEAT, LeaseLost
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.observer import Observer, Progress
 from jetlane.remote.fleet.state import RolloutState
-from jetlane.specs.errors import DeviceError
+from jetlane.specs.errors import DeviceError, JetlaneError
 
 _log = logging.getLogger("jetlane.fleet")
 #: What other processes may write about a rollout that is under way.
@@ -35,7 +36,12 @@ class Tenure:
         self._lock = threading.RLock()
         self._polled = 0
         self._own: set[int] = set()
-        self._lost: Optional[LeaseLost] = None
+        self._lost: Optional[JetlaneError] = None
+
+    @property
+    def boot(self) -> str:
+        """This machine since it was switched on; a steady clock's seconds mean nothing on another."""
+        return self._ledger.leases.holder.boot
 
     @property
     def halted(self) -> bool:
@@ -43,9 +49,18 @@ class Tenure:
         return bool(self.state.stopping or self.state.aborted_by)
 
     def record(self, kind: str, device: Optional[str] = None, runs: Optional[str] = None, /, **data: Any) -> None:
-        """Write an event, take it in, tell it."""
+        """Write an event, take it in, tell it.
+
+        Raises:
+            LedgerError: It cannot be written; the work on devices is given up at their next word.
+        """
         with self._lock:
-            event = self._ledger.append(self.id, kind, device, runs, **data)
+            try:
+                event = self._ledger.append(self.id, kind, device, runs, **data)
+            except LedgerError as error:  # whoever hears of it first, all stop: what cannot be written is not done
+                self._lost = error
+                self.interrupt.set()
+                raise
             if kind in CONTROLS:
                 self._own.add(event.number)
             self.state.apply(event)
@@ -61,6 +76,7 @@ class Tenure:
 
         Raises:
             LeaseLost: One of them took it over.
+            LedgerError: Something could not be written, or cannot be read.
         """
         if self._lost is not None:
             raise self._lost
@@ -99,7 +115,7 @@ class Tenure:
             self.interrupt.set()
             close()
             ended.set()
-            self._ledger.leases.release(self.id)
+            self._release()
 
     def _take(self) -> None:
         try:
@@ -109,6 +125,12 @@ class Tenure:
                 # begun a moment after another one: it is not to be taken up later
                 self._ledger.append(self.id, "ended", outcome=states.SUPERSEDED, reason="another rollout was faster")
             raise
+
+    def _release(self) -> None:
+        try:
+            self._ledger.leases.release(self.id)
+        except LedgerError as error:  # they end with this process; what stopped it is told by whoever noticed
+            _log.warning("the leases of rollout %s were not given back: %s", self.id, error.what)
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT):

@@ -18,7 +18,7 @@ def fleet(ledger: Ledger) -> list[Row]:
         row = rows.setdefault(str(event.device), {"device": event.device, "runs": None})
         if event.runs is not None:
             row["runs"] = event.runs
-        row.update(rollout=event.rollout, state=event.data.get("state", event.kind), since=when(event.at))
+        row.update(rollout=event.rollout, state=str(event.data.get("state", event.kind)), since=when(event.at))
         row["reason"] = first_line(event.data.get("reason") or event.data.get("board"))
     order = ("device", "runs", "state", "since", "rollout", "reason")
     return [{name: row[name] for name in order} for _, row in sorted(rows.items())]
@@ -32,9 +32,9 @@ def devices(state: RolloutState) -> list[Row]:
             "wave": device.wave + 1,
             "state": device.state if device.final or device.state != "unreachable" else "waiting",
             "since": when(device.since),
-            "engine": device.facts.get("engine", ""),
+            "engine": str(device.facts.get("engine") or ""),
             "bytes": device.facts.get("bytes"),
-            "seconds": round(sum((device.facts.get("seconds") or {}).values()), 1) or None,
+            "seconds": _total(device.facts.get("seconds")),
             "reason": first_line(device.reason),
         }
         for device in state.devices.values()
@@ -58,7 +58,7 @@ def overview(state: RolloutState) -> Row:
         "active": state.count("active"),
         "failed": state.failures,
         "began": when(state.started),
-        "seconds": round(state.changed_at - state.started, 1),
+        "seconds": round(max(state.changed_at - state.started, 0.0), 1),  # a clock may have been set back
         "reason": first_line(state.reason or state.stopping),
     }
 
@@ -81,8 +81,17 @@ def _line(event: Event) -> Row:
 
 
 def when(at: float) -> str:
-    """UTC, ISO 8601, to the second."""
-    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """UTC, ISO 8601, to the second; of a time that is in no calendar, its seconds since 1970."""
+    try:
+        return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"{at:.0f} s"
+
+
+def _total(seconds: Any) -> Optional[float]:
+    """Of the stages of a delivery; they may have been written by anybody."""
+    given = seconds.values() if isinstance(seconds, dict) else ()
+    return round(sum(value for value in given if isinstance(value, (int, float))), 1) or None
 
 
 def first_line(text: Any) -> str:

@@ -33,11 +33,11 @@ class Threads:
 
 
 class Clock:
-    """The real one."""
+    """The real one. Nobody turns it, so every wait within a process goes by it; of day and hour it knows nothing."""
 
     def now(self) -> float:
-        """UTC seconds since 1970."""
-        return time.time()
+        """Seconds since some moment: on one machine the same for all its processes, until it is switched off."""
+        return time.monotonic()
 
     def wait(self, running: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
         """Return what has ended, at the latest after so many seconds."""
@@ -60,7 +60,7 @@ class Backoff:
 
         Args:
             attempts: That failed so far, at least 1.
-            since: When the first of them did.
+            since: When the first of them did, by the clock that ``now`` is of.
         """
         end = since + window
         if now >= end:

@@ -1,26 +1,28 @@
-"""An Ansible inventory, INI or YAML, becomes one of ours.
+"""An Ansible inventory becomes one of ours.
 
-Taken over: hosts with their ranges, groups with their children and variables (also from ``group_vars`` and
-``host_vars`` beside the file), of the variables those that say how a host is reached. Ansible's groups become tags, as
-a host may be in many; groups that are asked for become groups. Passwords are not taken over, and written nowhere.
+Of the variables those are taken over that say how a host is reached. Ansible's groups become tags, as a host may be in
+many; groups that are asked for become groups. Passwords are not taken over, and written nowhere.
 """
 
 from __future__ import annotations
 
-import os
+import codecs
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import yaml
 
-from jetlane.remote.inventory.load import NAME, hop_of
+from jetlane.remote.inventory.ansible_program import read_by_ansible
+from jetlane.remote.inventory.ansible_read import INVENTORY, AnsibleInventory, read_static
+from jetlane.remote.inventory.ansible_text import known
+from jetlane.remote.inventory.load import NAME, hop_of, inventory_from_text
 from jetlane.specs.errors import SpecError
+from jetlane.specs.files import read_bytes
+from jetlane.specs.text import harmless, is_harmless
 
-#: Ansible's variables (and their older names) -> our keys.
+#: Ansible's variables -> our keys. Where a host has several for one key, its SSH plugin takes the last one of these.
 _KEYS = {
     "ansible_host": "host",
     "ansible_ssh_host": "host",
@@ -28,170 +30,76 @@ _KEYS = {
     "ansible_ssh_port": "port",
     "ansible_user": "user",
     "ansible_ssh_user": "user",
-    "ansible_ssh_private_key_file": "key",
     "ansible_private_key_file": "key",
+    "ansible_ssh_private_key_file": "key",
     "ansible_python_interpreter": "python",
 }
-_SECRET = re.compile(r"ansible_.*(pass|password|passphrase)$")
-_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
-_RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
+_SECRET = re.compile(r"ansible_(.*(pass|password|passphrase)|(ssh_)?private_key)$")
+_ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+_BY_SSH = ("ssh", "smart", "paramiko", "paramiko_ssh", "libssh")
 _HEAD = "# Made from {name} by `jetlane inventory import-ansible`.\n"
 #: Keys that are said once when all devices agree.
 _SHARED = ("user", "key", "python", "port", "jump")
 
 
-@dataclass
-class _Group:
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    variables: dict[str, Any] = field(default_factory=dict)
-    children: list[str] = field(default_factory=list)
-
-
-class _Vault:
-    """A value that only Ansible's vault can open."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that knows Ansible's tags."""
-
-
-_Loader.add_constructor("!vault", lambda loader, node: _Vault())
-_Loader.add_constructor("!unsafe", lambda loader, node: str(node.value))
-
-
-def from_ansible(path: Path, groups: Sequence[str] = ()) -> tuple[str, list[str]]:
+def from_ansible(
+    path: Path, groups: Sequence[str] = (), program: Optional[str] = None, dynamic: bool = False
+) -> tuple[str, list[str]]:
     """Translate an Ansible inventory.
 
     Args:
         groups: Groups that are to be groups of ours; the others become tags alone.
+        program: ``ansible-inventory``, which knows best; None: the inventory is read here, by the same rules.
+        dynamic: Let that program run what the inventory and the Ansible configuration name.
 
     Returns:
-        The YAML, and a sentence for everything that was left out.
+        The YAML, and a sentence for everything that was left out; both harmless for terminals.
 
     Raises:
-        SpecError: It cannot be read, or a host's name cannot be ours.
+        SpecError: It cannot be read, a host's name cannot be ours, or a port is none.
     """
     path = Path(path)
-    return _Import(path, _read(path)).translate(groups)
+    found = _read(path, program, dynamic)
+    text, notes = _Import(path, found).translate(groups)
+    inventory_from_text(text, path.parent / "inventory.yaml")
+    return text, [harmless(note) for note in notes]
 
 
-def _read(path: Path) -> dict[str, _Group]:
+def _read(path: Path, program: Optional[str], dynamic: bool) -> AnsibleInventory:
+    if dynamic:
+        if program is None:
+            raise SpecError("--dynamic needs ansible-inventory", "it is not on the PATH", "pip install ansible-core")
+        return read_by_ansible(program, path, dynamic=True)
+    data = read_bytes(path, INVENTORY)  # no program is given what is no file
+    if program is None or data.startswith(codecs.BOM_UTF8):  # Ansible takes the mark for the first word's beginning
+        return read_static(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} cannot be read", str(error), "name a file in INI or YAML") from error
-    if text.startswith("$ANSIBLE_VAULT"):
-        raise SpecError(f"{path} is encrypted", "only Ansible's vault can open it", "decrypt a copy of it first")
-    if text.startswith("#!") and os.access(path, os.X_OK):
-        raise SpecError(
-            f"{path} is a program", "", f"ansible-inventory -i {path} --list --yaml > hosts.yaml, and import that"
-        )
-    found: dict[str, _Group] = {}
-    lines = [line for line in text.splitlines() if line.strip() and line.strip()[0] not in "#;"]
-    if path.suffix in (".yml", ".yaml") or re.match(r"---|[\w.-]+:\s*$", lines[0] if lines else ""):
-        _from_yaml(_yaml(path, text), found)
-    else:
-        _from_ini(path, text, found)
-    return found
-
-
-def _yaml(path: Path, text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not valid YAML", str(error)) from error
-
-
-def _from_yaml(data: Any, found: dict[str, _Group]) -> None:
-    for name, entry in (data or {}).items():
-        group, entry = found.setdefault(str(name), _Group()), entry or {}
-        group.variables.update(entry.get("vars") or {})
-        for pattern, variables in (entry.get("hosts") or {}).items():
-            for host in _spread(str(pattern)):
-                group.hosts.setdefault(host, {}).update(variables or {})
-        children = entry.get("children") or {}
-        group.children += [str(child) for child in children]
-        _from_yaml(children, found)
-
-
-def _from_ini(path: Path, text: str, found: dict[str, _Group]) -> None:
-    name, kind = "ungrouped", "hosts"
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
-        if not line or line[0] in "#;":
-            continue
-        section = re.match(r"\[([^\]:]+)(?::(vars|children|hosts))?\]\s*(?:[#;].*)?$", line)
-        if section:
-            name, kind = section[1], section[2] or "hosts"
-            found.setdefault(name, _Group())
-            continue
-        group = found.setdefault(name, _Group())
-        if kind == "children":
-            group.children.append(line.split()[0])
-        elif kind == "vars":
-            key, _, value = line.partition("=")
-            group.variables[key.strip()] = _plain(value.strip())
-        else:
-            try:
-                pattern, *words = shlex.split(line, comments=True)
-            except ValueError as error:
-                raise SpecError("this host cannot be read", str(error), "", f"{path}:{number}:1") from error
-            variables = {word.partition("=")[0]: _plain(word.partition("=")[2]) for word in words}
-            pattern, port = _with_port(pattern)
-            for host in _spread(pattern):
-                group.hosts.setdefault(host, {}).update({**port, **variables})
-
-
-def _with_port(pattern: str) -> tuple[str, dict[str, Any]]:
-    """``host:2222``; a range has colons too, inside brackets."""
-    found = re.match(r"(.*[^:]):(\d+)$", pattern)
-    return (found[1], {"ansible_port": int(found[2])}) if found else (pattern, {})
-
-
-def _plain(text: str) -> Any:
-    text = text.strip("\"'") if text[:1] in "\"'" else text
-    return int(text) if re.fullmatch(r"\d{1,9}", text) else text
-
-
-def _spread(pattern: str) -> Iterator[str]:
-    """``nano[01:10]`` and ``board-[a:f]``: every host that is meant, both ends included."""
-    found = _RANGE.search(pattern)
-    if found is None:
-        yield pattern
-        return
-    first, last, step = found[1], found[2], int(found[3] or 1)
-    if first.isdigit() and last.isdigit():
-        width = len(first) if first.startswith("0") else 0
-        middles = [str(number).zfill(width) for number in range(int(first), int(last) + 1, step)]
-    elif len(first) == len(last) == 1 and first.isalpha() and last.isalpha():
-        middles = [chr(code) for code in range(ord(first), ord(last) + 1, step)]
-    else:
-        raise SpecError(f"the range in {pattern!r} cannot be read", "", "write [01:10] or [a:f]")
-    for middle in middles:
-        yield from _spread(pattern[: found.start()] + middle + pattern[found.end() :])
+        return read_by_ansible(program, path)
+    except SpecError as error:
+        found = read_static(path)  # which says in words, with line, what is wrong - or reads what Ansible gives up at
+        found.notes.insert(0, f"{error.what} ({error.why}), so jetlane read it by itself")
+        return found
 
 
 class _Import:
-    def __init__(self, path: Path, groups: dict[str, _Group]) -> None:
-        self._path, self._groups = path, groups
-        self._notes: list[str] = []
-        for name, group in groups.items():
-            group.variables = {**group.variables, **self._beside("group_vars", name)}
+    def __init__(self, path: Path, found: AnsibleInventory) -> None:
+        self._path, self._found = path, found
+        self._lines = found.lines()
+        self._notes: list[str] = list(dict.fromkeys(found.notes))
 
     def translate(self, wanted: Sequence[str]) -> tuple[str, list[str]]:
         for name in wanted:
-            if name not in self._groups:
-                known = ", ".join(sorted(set(self._groups) - {"all", "ungrouped"}))
-                raise SpecError(f"{self._path} has no group {name!r}", f"it has {known}", "name one of these")
-        hosts = list(dict.fromkeys(host for group in self._groups.values() for host in group.hosts))
+            if name not in self._found.groups:
+                names = ", ".join(sorted(set(self._found.groups) - {"all", "ungrouped"}))
+                raise SpecError(f"{self._path} has no group {name!r}", f"it has {names}", "name one of these")
         devices: dict[str, dict[str, Any]] = {}
         of_group: dict[str, list[str]] = {name: [] for name in wanted}
-        for host in hosts:
+        for host in self._found.order():
             device = self._device(host)
             if device is None:
                 continue
             devices[host] = device
-            own = [name for name in wanted if name in self._line(host)]
+            own = [name for name in wanted if name in self._lines[host]]
             if len(own) > 1:
                 raise SpecError(
                     f"{host} is in the groups {' and '.join(own)}",
@@ -202,34 +110,12 @@ class _Import:
                 of_group[name].append(host)
         if not devices:
             raise SpecError(f"{self._path} lists no hosts that are reached by SSH", "; ".join(self._notes))
-        return _HEAD.format(name=self._path.name) + _written(devices, of_group), self._notes
-
-    def _line(self, host: str) -> list[str]:
-        """The groups of a host, those that contain others first."""
-        direct = [name for name, group in self._groups.items() if host in group.hosts]
-        line: list[str] = []
-
-        def up(name: str, seen: tuple[str, ...]) -> None:
-            for parent in sorted(self._groups):
-                if name in self._groups[parent].children and parent not in seen:
-                    up(parent, (*seen, parent))
-            if name not in line:
-                line.append(name)
-
-        for name in sorted(direct):
-            up(name, (name,))
-        return line
+        return _HEAD.format(name=harmless(self._path.name)) + _written(devices, of_group), self._notes
 
     def _device(self, host: str) -> Optional[dict[str, Any]]:
-        line = self._line(host)
-        everybody = self._groups.get("all", _Group()).variables or self._beside("group_vars", "all")
-        values: dict[str, Any] = dict(everybody)
-        for name in line:
-            values.update(self._groups[name].variables)
-        for name in line:
-            values.update(self._groups[name].hosts.get(host, {}))
-        values.update(self._beside("host_vars", host))
-        if values.get("ansible_connection") not in (None, "ssh", "smart", "paramiko", "paramiko_ssh"):
+        values = self._found.hosts[host]
+        connection = values.get("ansible_connection")
+        if connection is not None and str(connection).rpartition(".")[2] not in _BY_SSH:
             self._note(f"{host} was left out: it is not reached by SSH (ansible_connection)")
             return None
         if not NAME.match(host):
@@ -237,47 +123,56 @@ class _Import:
                 f"the host name {host!r} cannot be a device's name", "", "give it an alias and `ansible_host`"
             )
         device: dict[str, Any] = {"host": host}
-        for name, value in values.items():
-            self._take(device, host, str(name), value)
-        tags = [name for name in line if name not in ("all", "ungrouped")]
+        for name in _KEYS:
+            if name in values:
+                self._take(device, host, name, values[name])
+        for name in _ARGUMENTS:
+            if name in values:
+                self._take_arguments(device, host, name, values[name])
+        for name in sorted(values):
+            if _SECRET.match(name):
+                self._note(f"{name} was left out: jetlane logs in with keys alone")
+        tags = [name for name in self._lines.get(host, ()) if name not in ("all", "ungrouped")]
+        for tag in tags:
+            if not is_harmless(tag):
+                raise SpecError(f"the group name {tag!r} of {self._path} cannot be a tag", "", "give it another name")
         return {**device, **({"tags": tags} if tags else {})}
 
     def _take(self, device: dict[str, Any], host: str, name: str, value: Any) -> None:
-        if _SECRET.match(name):
-            self._note(f"{name} was left out: jetlane logs in with keys alone")
-        elif name in _ARGUMENTS:
-            jump = _jump(str(value))
-            if jump:
-                device["jump"] = jump
-            elif str(value).strip():
-                self._note(f"{name} was left out: {value!r}; put what it says into the SSH configuration")
-        elif name in _KEYS and (isinstance(value, _Vault) or "{{" in str(value)):
-            self._note(f"{name} of {host} was left out: only Ansible can work out its value")
-        elif name == "ansible_python_interpreter" and str(value).startswith("auto"):
+        text, key = known(value), _KEYS[name]
+        if value is None or value == "" or (name == "ansible_python_interpreter" and str(value).startswith("auto")):
             return
-        elif name in _KEYS:
-            key = _KEYS[name]
-            device[key] = self._key_file(str(value)) if key == "key" else int(value) if key == "port" else str(value)
+        if text is None:
+            self._note(f"{name} of {host} was left out: it is no text, or only Ansible can work out its value")
+        elif key == "port":
+            device[key] = self._port(host, name, text)
+        elif not is_harmless(text):
+            why = "it holds control characters, or marks of direction"
+            raise SpecError(f"{name} of {host} is {text!r}", why, f"mend it in {self._path} or beside it")
+        else:
+            device[key] = self._key_file(text) if key == "key" else text
+
+    def _port(self, host: str, name: str, text: str) -> int:
+        if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text) or not 0 < int(text) < 65536:
+            why = "a port is a whole number from 1 to 65535"
+            raise SpecError(f"{name} of {host} is {text!r}", why, f"mend it in {self._path} or beside it")
+        return int(text)
+
+    def _take_arguments(self, device: dict[str, Any], host: str, name: str, value: Any) -> None:
+        text = known(value)
+        if text is None:
+            if value is not None:
+                self._note(f"{name} of {host} was left out: only Ansible can work out its value")
+            return
+        jump = _jump(text)
+        if jump:
+            device["jump"] = jump
+        elif text.strip():
+            shown = "" if re.search(r"pass|secret|token", text, re.IGNORECASE) else f": {text!r}"
+            self._note(f"{name} was left out{shown}; put what it says into the SSH configuration")
 
     def _key_file(self, text: str) -> str:
         return text if text.startswith(("~", "/")) else str(self._path.absolute().parent / text)
-
-    def _beside(self, folder: str, name: str) -> Mapping[str, Any]:
-        """The variables that Ansible would read from files beside the inventory."""
-        base = self._path.parent / folder / name
-        files = [base, base.with_name(name + ".yml"), base.with_name(name + ".yaml")]
-        files += sorted(base.glob("*.y*ml")) if base.is_dir() else []
-        found: dict[str, Any] = {}
-        for file in files:
-            if not file.is_file():
-                continue
-            text = file.read_text(encoding="utf-8", errors="replace")
-            if text.startswith("$ANSIBLE_VAULT"):
-                self._note(f"{file} was left out: it is encrypted by Ansible's vault")
-                continue
-            data = _yaml(file, text)
-            found.update(data if isinstance(data, Mapping) else {})
-        return found
 
     def _note(self, text: str) -> None:
         if text not in self._notes:

@@ -22,6 +22,7 @@ from typing import Optional
 from jetlane.remote.board import BoardFacts, board_facts
 from jetlane.remote.inventory.devices import Device, Facts, Inventory
 from jetlane.specs.errors import SpecError
+from jetlane.specs.text import harmless
 
 _TOKEN = re.compile(r"\s*(?:(?P<mark>[()]|<=|>=|!=|==|=|<|>|:)|\"(?P<quoted>[^\"]*)\"|(?P<word>[^\s()<>=!:\"]+))")
 _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
@@ -34,6 +35,7 @@ _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     ">=": lambda a, b: a >= b,
 }
 _VERSIONS = ("jetpack", "tensorrt", "cuda")
+_DEEPEST = 64
 _OWN = ("name", "tag", "group")
 
 Test = Callable[[Device], bool]
@@ -57,8 +59,9 @@ class _Parser:
 
     def __init__(self, inventory: Inventory, expression: str, facts: Facts) -> None:
         self._inventory, self._expression, self._facts = inventory, expression, facts
+        self._shown = harmless(expression, 200)
         self._tokens = list(self._split())
-        self._next = 0
+        self._next = self._depth = 0
 
     def parse(self) -> Test:
         if not self._tokens:
@@ -117,11 +120,19 @@ class _Parser:
         return lambda device: all(test(device) for test in tests)
 
     def _negated(self) -> Test:
-        if self._take("not"):
-            test = self._negated()
-            return lambda device: not test(device)
+        negative = False
+        while self._take("not"):
+            negative = not negative
+        test = self._single()
+        return (lambda device: not test(device)) if negative else test
+
+    def _single(self) -> Test:
         if self._take("("):
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise self._refuse(f"more than {_DEEPEST} parentheses stand in each other", 0)
             test = self._either()
+            self._depth -= 1
             if not self._take(")"):
                 at = self._tokens[self._next].at if self._next < len(self._tokens) else len(self._expression)
                 raise self._refuse("a `)` is missing", at)
@@ -188,7 +199,7 @@ class _Parser:
         found = self._facts.get(device.name)
         if found is None:
             raise SpecError(
-                f"`{self._expression}` asks for {field}, which is not known of {device.name}",
+                f"`{self._shown}` asks for {field}, which is not known of {device.name}",
                 "it was never reached by a probe",
                 "run `jetlane fleet probe`, or choose by names, tags and groups",
             )
@@ -196,12 +207,12 @@ class _Parser:
 
     def _refuse(self, why: str, at: int) -> SpecError:
         return SpecError(
-            f"the selection `{self._expression}` cannot be read at column {at + 1}",
+            f"the selection `{self._shown}` cannot be read at column {at + 1}",
             why,
             "for example: tag:nano and jetpack >= 4.6 and not name:lab-*",
         )
 
 
 def _numbers(version: str) -> Optional[tuple[int, ...]]:
-    found = re.match(r"\d+(?:\.\d+)*", version)
+    found = re.match(r"\d{1,9}(?:\.\d{1,9})*(?!\d)", version)
     return tuple(int(part) for part in found.group().split(".")) if found else None

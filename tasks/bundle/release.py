@@ -95,6 +95,7 @@ def write_release(
     agent: Optional[str] = None,
     serials: Optional[Serials] = None,
     signing_key: Optional[SigningKey] = None,
+    known: Optional[Mapping[str, str]] = None,
 ) -> str:
     """Write a release into ``out/<id>`` and return its id.
 
@@ -125,6 +126,7 @@ def write_release(
         agent: sha256 of the agent it was made for.
         serials: Where its serial comes from; without, it has none, and boards take it for older than any that has.
         signing_key: Signs the manifest; without, boards that have a key enrolled refuse it.
+        known: sha256 that files must have as they lie in the release, by name: what is signed is what was proven.
 
     Raises:
         ReleaseError: Something is missing, or cannot be part of a release.
@@ -150,7 +152,7 @@ def write_release(
         manifest: dict[str, Any] = {
             "format": manifests.FORMAT,
             "name": name,
-            "files": _inventory(draft),
+            "files": _inventory(draft, known or {}),
             "input": asdict(params.input),
             "nms": asdict(params.nms),
             "roads": offered,
@@ -284,17 +286,30 @@ def _write_images(draft: Path, folder: str, images: Sequence[np.ndarray]) -> lis
     return files
 
 
-def _inventory(draft: Path) -> dict[str, dict[str, Any]]:
-    return {
+def _inventory(draft: Path, known: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found = {
         path: {"sha256": sha256_file(draft / path), "size": (draft / path).stat().st_size}
         for path in manifests.files_in(str(draft))
     }
+    for path, digest in known.items():
+        if found[path]["sha256"] != digest:
+            raise ReleaseError(
+                f"{path} did not come into the release as it was proven",
+                "its copy has another sha256: the disk or the memory changed it, or somebody did",
+                "run again; if it stays so, check this machine's disk and memory",
+            )
+    return found
 
 
 def _publish(draft: Path, final: Path) -> None:
     """Make the draft the release: read-only, flushed to disk, under its name in one step."""
     if final.exists():
-        read_release(final)
+        if read_release(final).raw != (draft / manifests.NAME).read_bytes():
+            raise ReleaseError(
+                f"another release has the id {final.name}",
+                f"it lies in {final}, and stays as it is",
+                "write the new one into another folder, and find out who made the other",
+            )
         signature = draft / manifests.SIGNATURE
         if signature.exists() and trust.signature_in(str(final)) != signature.read_bytes():
             os.replace(signature, final / manifests.SIGNATURE)  # the project has another key now

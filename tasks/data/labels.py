@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 from jetlane.specs.errors import DatasetError
+from jetlane.specs.files import MIB, FileKind, read_text
+from jetlane.specs.text import harmless
 from jetlane.tasks.data.messages import message_class
 
 _REMEDY = 'write items such as: item { id: 1 name: "person" }'
+_FILE = FileKind("a label map", MIB, DatasetError, _REMEDY)
+#: Characters of a class name.
+_LONGEST_NAME = 200
 _LABEL_MAP = "object_detection.protos.StringIntLabelMap"
 
 
@@ -19,7 +25,7 @@ def label_map_text(labels: Mapping[int, str]) -> str:
 
 
 def read_label_map(path: Path) -> dict[int, str]:
-    """Class names by id.
+    """Class names by id, harmless for terminals: a control character is shown as its escape.
 
     Raises:
         DatasetError: Missing or unreadable file; no item; an id below 1, used twice, or ids that leave gaps (the
@@ -29,27 +35,31 @@ def read_label_map(path: Path) -> dict[int, str]:
 
     parsed = message_class(_LABEL_MAP)()
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), parsed, allow_unknown_field=True)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise DatasetError(f"the label map {path} cannot be read", str(error), _REMEDY) from error
+        text_format.Parse(read_text(path, _FILE), parsed, allow_unknown_field=True)
+    except (text_format.ParseError, RecursionError, ValueError, OverflowError) as error:
+        raise DatasetError(f"the label map {path} cannot be read", harmless(error), _REMEDY) from error
     labels: dict[int, str] = {}
+    names: set[str] = set()
     for item in parsed.item:
-        where = f"{path}: item {{ id: {item.id} name: {item.name!r} }}"
+        name = harmless(item.name, _LONGEST_NAME)
+        where = f"{path}: item {{ id: {item.id} name: {name!r} }}"
         if item.id < 1:
             raise DatasetError(where, "ids start at 1; 0 is the background", "number the classes 1, 2, 3, ...")
-        if not item.name:
+        if not name:
             raise DatasetError(where, "the class has no name", 'add name: "..."')
         if item.id in labels:
             raise DatasetError(where, f"{labels[item.id]!r} has the same id", "give every class its own id")
-        if item.name in labels.values():
+        if name in names:
             raise DatasetError(where, "the name is used twice", "give every class its own name")
-        labels[item.id] = item.name
+        labels[item.id] = name
+        names.add(name)
     if not labels:
         raise DatasetError(f"the label map {path} has no item", "", _REMEDY)
-    gaps = sorted(set(range(1, max(labels) + 1)) - set(labels))
-    if gaps:
+    if max(labels) > len(labels):
+        gaps = itertools.islice((number for number in itertools.count(1) if number not in labels), 10)
+        missing = [number for number in gaps if number < max(labels)]
         raise DatasetError(
-            f"the ids of the label map {path} are not dense: {', '.join(map(str, gaps[:10]))} missing",
+            f"the ids of the label map {path} are not dense: {', '.join(map(str, missing))} missing",
             f"{len(labels)} classes need the ids 1 to {len(labels)}",
             "number the classes without gaps, in the label map and in the records",
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jetlane.specs.errors import DatasetError
+from jetlane.specs.local_files import atomic_file
 
 _GZIP = b"\x1f\x8b"
 _LFS = b"version https://git-lfs"
@@ -24,17 +25,10 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> int:
         The number of records.
     """
     count = 0
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            for payload in payloads:
-                file.write(frame(payload))
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        for payload in payloads:
+            file.write(frame(payload))
+            count += 1
     return count
 
 
@@ -55,7 +49,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     except OSError as error:
         raise DatasetError(f"{path} cannot be read", error.strerror or "", "check the path of the data set") from error
     with file:
-        number = 0
+        number, size = 0, os.fstat(file.fileno()).st_size
         while True:
             start = file.tell()
             header = file.read(12)
@@ -69,6 +63,8 @@ def read_records(path: Path) -> Iterator[bytes]:
             if _masked_crc(header[:8]) != header[8:]:
                 raise _broken(path, number, start, "the checksum of the record's length does not match")
             (length,) = struct.unpack("<Q", header[:8])
+            if length > size - start:  # before so much memory is asked for
+                raise _broken(path, number, start, "the file ends inside a record")
             payload, check = file.read(length), file.read(4)
             if len(payload) < length or len(check) < 4:
                 raise _broken(path, number, start, "the file ends inside a record")

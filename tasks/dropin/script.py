@@ -9,7 +9,10 @@ from typing import Any, Union
 
 from jetlane.specs.catalogue import match
 from jetlane.specs.errors import ConversionError, JetlaneError
+from jetlane.specs.files import MIB, FileKind, read_bytes
 from jetlane.tasks.dropin.stand_ins import NAMES, in_place
+
+_FILE = FileKind("a preprocessing script", 4 * MIB, ConversionError, "check the path of the preprocessing script")
 
 
 def preprocess(script: Union[str, os.PathLike[str]], graph: Any) -> None:
@@ -23,11 +26,7 @@ def preprocess(script: Union[str, os.PathLike[str]], graph: Any) -> None:
         ConversionError: The script is missing, has no ``preprocess``, or fails; with the line where it does.
     """
     path = Path(script)
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise ConversionError(f"{path} cannot be read", why, "check the path of the preprocessing script") from None
+    source = read_bytes(path, _FILE)
     scope: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     with in_place(path.parent.resolve()):
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from jetlane.specs.errors import GraphError
+from jetlane.specs.local_files import atomic_file
 from jetlane.tasks.dropin.messages import message_class
 from jetlane.tasks.dropin.nodes import names_of
 from jetlane.tasks.graph.graph import node_of
@@ -62,10 +63,8 @@ class StaticGraph:
 
     def write(self, filename: Union[str, os.PathLike[str]]) -> None:
         """Write the graph as a ``.pb`` file, whole or not at all."""
-        path = Path(filename)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(self.as_graph_def().SerializeToString())
-        os.replace(temporary, path)
+        with atomic_file(Path(filename)) as file:
+            file.write(self.as_graph_def().SerializeToString())
 
     def write_tensorboard(self, logdir: Any) -> None:
         """Not here: TensorBoard's event files need TensorFlow.

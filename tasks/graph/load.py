@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, Union
 
 from jetlane.specs.errors import GraphError
+from jetlane.specs.files import LARGEST, FileKind, read_bytes
 from jetlane.tasks.graph.graph import Graph, Node
 from jetlane.tasks.graph.protos import graph_def_class
 from jetlane.tasks.graph.tensors import MOST_CLAIMED, claimed
 
 _FREEZE = "name its folder as model.saved_model in a spec, which freezes it"
 _EXPORT = "export a frozen graph (export_inference_graph writes frozen_inference_graph.pb) and name that file"
+
+_FILE = FileKind("a frozen graph", LARGEST, GraphError, _EXPORT)
 
 #: (first bytes, offset, what the file is, what to do)
 _SIGNATURES = (
@@ -103,12 +106,9 @@ def _read(path: Path) -> bytes:
         if (path / "saved_model.pb").is_file():
             raise GraphError(f"{path} is a SavedModel folder", "it is no frozen graph", _FREEZE)
         raise GraphError(f"{path} is a folder", "a frozen graph is one file", _EXPORT)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise GraphError(f"{path} does not exist", "", "check the path of the frozen graph") from None
-    except OSError as error:
-        raise GraphError(f"{path} cannot be read", str(error), "check the file's permissions") from error
+    if not os.path.lexists(path):
+        raise GraphError(f"{path} does not exist", "", "check the path of the frozen graph")
+    data = read_bytes(path, _FILE)
     if not data:
         raise GraphError(
             f"{path} is empty", "a copy or an export did not finish", "copy it again, or export the graph again"

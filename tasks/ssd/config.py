@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import DerivationError, SpecError
+from jetlane.specs.files import MIB, FileKind, read_text
+from jetlane.specs.text import harmless
 
+_FILE = FileKind("a pipeline.config", MIB, SpecError, "is it the pipeline.config, a protobuf text file?")
 _DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
 
 #: Fields that left the protos but stand in configs of older times: (file, message, name, number, type).
@@ -78,13 +81,7 @@ def read(path: Path) -> PipelineConfig:
     Raises:
         SpecError: The file is missing, is not text, or has an unknown or malformed field (with line and column).
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise SpecError(f"cannot read {path}", error.strerror or str(error), "check the path") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{path} is not text", "a pipeline.config is a protobuf text file", "check the path") from None
-    return parse(text, path)
+    return parse(read_text(path, _FILE), path)
 
 
 def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
@@ -114,7 +111,7 @@ def _reason(error: str) -> str:
     """The parser's message without its own place, and with the field's name said plainly."""
     reason = re.sub(r"^\d+:\d+\s*:\s*", "", error)
     unknown = re.search(r'Message type "(?:\w+\.)*(\w+)" has no field named "([^"]+)"', reason)
-    return f"unknown field {unknown[2]!r} in {unknown[1]}" if unknown else reason
+    return f"unknown field {unknown[2]!r} in {unknown[1]}" if unknown else harmless(reason)
 
 
 @lru_cache(maxsize=1)

@@ -80,14 +80,6 @@ class GridAnchor:
     def square(self) -> bool:
         return all(height == width for height, width in self.feature_map_shapes)
 
-    @property
-    def anchors_per_cell(self) -> tuple[int, ...]:
-        return (3,) + (len(self.aspect_ratios) + 1,) * (self.num_layers - 1)
-
-    @property
-    def num_priors(self) -> int:
-        return sum(h * w * a for (h, w), a in zip(self.feature_map_shapes, self.anchors_per_cell))
-
 
 @dataclass(frozen=True)
 class Nms:

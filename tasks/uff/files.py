@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Union
 
 from jetlane.specs.errors import ConversionError
+from jetlane.specs.files import LARGEST, FileKind, read_bytes
+from jetlane.specs.local_files import atomic_file
 from jetlane.tasks.uff.model import Uff
 from jetlane.tasks.uff.schema import message_class
+
+_FILE = FileKind("a UFF file", LARGEST, ConversionError, "convert the frozen graph again")
 
 
 def read_uff(path: Union[str, Path]) -> Uff:
@@ -18,10 +21,7 @@ def read_uff(path: Union[str, Path]) -> Uff:
         ConversionError: It is missing, empty, damaged or no UFF file.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConversionError(f"{path} cannot be read", str(error), "check the path") from error
+    data = read_bytes(path, _FILE)
     if not data:
         raise ConversionError(f"{path} is empty", "a conversion or a copy did not finish", "convert again")
     if data.startswith(b"version https://git-lfs"):
@@ -58,10 +58,5 @@ def uff_to_bytes(uff: Uff) -> bytes:
 
 def write_uff(uff: Uff, path: Union[str, Path]) -> None:
     """Write a ``.uff`` file, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with atomic_file(Path(path)) as file:
         file.write(uff_to_bytes(uff))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data.examples import put_bytes, read_samples
+from jetlane.tasks.data.labels import read_label_map
 from jetlane.tasks.data.messages import message_class
 from jetlane.tasks.data.prepare import fingerprint, prepare
 from jetlane.tasks.data.records import read_records, write_records
@@ -167,6 +168,11 @@ def test_an_empty_data_set(own_records: Records, tmp_path: Path) -> None:
         ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "'a' has the same id"),
         ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "the name is used twice"),
         ("item { id: 1 name: 'a' } item { id: 4 name: 'b' }", "not dense: 2, 3 missing"),
+        ("item { id: 2147483647 name: 'a' }", "not dense: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 missing"),
+        ("item { id: " + "1" * 100_000 + " name: 'a' }", "cannot be read"),
+        ("item { x {" * 50_000, "cannot be read"),
+        ("item { id: 1 name: '\\377' }", "cannot be read"),
+        ("item { id: 1 name: '\\033x' } item { id: 2 name: '\\\\x1bx' }", "the name is used twice"),
         ("item { id: 1 name: ", "cannot be read"),
     ],
 )
@@ -174,6 +180,18 @@ def test_bad_label_maps(own_records: Records, tmp_path: Path, text: str, message
     own_records.label_map.write_text(text)
     with pytest.raises(DatasetError, match=message):
         prepare(own_records, tmp_path)
+
+
+def test_class_names_are_harmless_as_they_are_read(own_records: Records) -> None:
+    own_records.label_map.write_text(
+        "item { id: 1 name: '\\033]0;x\\007' } item { id: 2 name: 'a\u202eb' } item { id: 3 name: '"
+        + "x" * 900
+        + "' }\n"
+        "item { id: 4 name: 'Ampel 信号 🚦' }"
+    )
+    names = read_label_map(own_records.label_map)
+    assert names[1] == "\\x1b]0;x\\x07" and names[2] == "a\\u202eb" and names[4] == "Ampel 信号 🚦"
+    assert len(names[3]) == 200 and names[3].endswith("characters more)")
 
 
 def test_label_maps_of_the_wild(own_records: Records, tmp_path: Path) -> None:

@@ -208,9 +208,12 @@ def postgreses() -> ModuleType:
 @pytest.fixture(scope="module")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A lasting server: a run's private one keeps no events, and of task runs it hears by events."""
-    from jetlane.flows.server import QUIET, free_port, wait_until_healthy
+    from jetlane.flows.ports import reserve
+    from jetlane.flows.server import QUIET, wait_until_healthy
 
-    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    home = tmp_path_factory.mktemp("prefect")
+    with reserve() as free:
+        port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment.update(QUIET, PREFECT_HOME=str(home), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
     environment.update(PREFECT_SERVER_UI_ENABLED="false", PREFECT_API_BLOCKS_REGISTER_ON_START="false")

@@ -18,6 +18,8 @@ import pytest
 
 from jetlane.remote import virtual
 from jetlane.remote.fleet import sites
+from jetlane.remote.fleet.boards import Unheard
+from jetlane.remote.release import read_release
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.rollout import ledger_of, roll_out
@@ -64,34 +66,77 @@ def together(*calls: Any) -> list[Any]:
     return found
 
 
-def quiet(event: Mapping[str, Any]) -> None: ...
+def outcome(of: Path, device: str, **changes: Any) -> dict[str, Any]:
+    """What a worker says of a delivery that went well."""
+    samples = json.loads((of / "expected.json").read_text())["samples"]
+    found = [{key: row[key] for key in ("file", "boxes", "labels", "scores")} for row in samples]
+    own = {"road": "cpu", "precision": "fp32", "latency": {"runs": 30}, "conditions": {}, "peak_memory": 1}
+    report = {"name": device, "host": "h", "release": of.name, "state": "active", "previous": None, "road": "cpu"}
+    report.update(board={"machine": "aarch64"}, engine="0" * 20, bytes_sent=9, seconds={"ship": 0.1}, skipped=[])
+    report.update(signed=None, removed=[], notes=[], agreement={**own, "matched": 7, "agreed": True}, detections=found)
+    return {"result": {**report, **changes}}
 
 
-def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_again() -> None:
+def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_again(release: Path) -> None:
     error = {"what": "b: it does not agree", "why": "", "remedy": "", "kind": "disagreement"}
-    pools = Pools({"a": {"result": {"name": "a", "host": "h", "release": "r-1"}}, "b": {"error": error}})
-    boards = sites.SiteBoards(None, {"a": "x", "b": "x", "c": "x", "d": "y"}, pools, JOB)  # type: ignore[arg-type]
-    found = together(*[lambda name=name: boards.deliver(name, quiet) for name in "abcd"])  # type: ignore[misc]
+    pools = Pools({"a": outcome(release, "a"), "b": {"error": error}})
+    placed = {"a": "x", "b": "x", "c": "x", "d": "y"}
+    boards = sites.SiteBoards(None, placed, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    found = together(*[lambda name=name: boards.deliver(name, Unheard()) for name in "abcd"])  # type: ignore[misc]
     assert {(pool, frozenset(job.devices), job.release) for pool, job in pools.jobs} == {
         ("x", frozenset("abc"), "r-1"),
         ("y", frozenset("d"), "r-1"),
     }
-    assert found[0].release == "r-1"
+    assert found[0].release == release.name and found[0].agreement["matched"] == 28 and found[0].detections == []
     assert [getattr(outcome, "kind", "") for outcome in found[1:]] == ["disagreement", "cut", "cut"]
 
 
-def test_a_job_that_nobody_waits_for_is_given_up() -> None:
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"name": "b"}, "protocol"),
+        ({"release": "other-" + "0" * 32}, "protocol"),
+        ({"state": "sure"}, "protocol"),
+        ({"bytes_sent": -1}, "protocol"),
+        ({"signed": "SHA256:" + "A" * 43}, "protocol"),
+        ({"board": {"machine": {"nested": 1}}}, "protocol"),
+        ({"more": 1}, "protocol"),
+        ({"detections": []}, "disagreement"),
+    ],
+)
+def test_what_a_worker_says_of_a_device_is_checked_like_a_device(
+    release: Path, changes: dict[str, Any], kind: str
+) -> None:
+    pools = Pools({"a": outcome(release, "a", **changes)})
+    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    with pytest.raises(DeviceError) as caught:
+        boards.deliver("a", Unheard())
+    assert caught.value.kind == kind
+
+
+def test_a_worker_that_calls_other_detections_agreement_is_not_believed(release: Path) -> None:
+    said = outcome(release, "a")
+    shifted = [{**row, "boxes": [[0.0, 0.0, 0.1, 0.1] for _ in row["boxes"]]} for row in said["result"]["detections"]]
+    pools = Pools({"a": outcome(release, "a", detections=shifted)})
+    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    with pytest.raises(DeviceError) as caught:
+        boards.deliver("a", Unheard())
+    assert caught.value.kind == "disagreement"
+
+
+def test_a_job_that_nobody_waits_for_is_given_up(release: Path) -> None:
+    class Impatient(Unheard):
+        told = 0
+
+        def __call__(self, event: Mapping[str, Any]) -> None:
+            self.told += 1
+            if self.told == 2:
+                raise DeviceError("stopped", "", "")
+
     pools = Pools({}, seconds=30.0)
-    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB)  # type: ignore[arg-type]
-    told = []
-
-    def impatient(event: Mapping[str, Any]) -> None:
-        told.append(event)
-        if len(told) == 2:
-            raise DeviceError("stopped", "", "")
-
+    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match="stopped"):
-        boards.deliver("a", impatient)
+        boards.deliver("a", Impatient())
     assert pools.given_up.wait(10)
 
 

@@ -52,8 +52,8 @@ class Flows:
     def run(self, spec: Path, **options: Any) -> dict[str, Any]:
         """Outcome of the run: what the flow returned, or ``{"error": text, "kind": class}``.
 
-        Options: ``force``; ``edited``: source files (their path's end) to be taken as changed; ``flow``: another flow
-        and ``arguments``: its arguments.
+        Options: ``force``; ``verify``; ``edited``: source files (their path's end) to be taken as changed; ``flow``:
+        another flow and ``arguments``: its arguments.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps({"spec": str(spec), **options}) + "\n")

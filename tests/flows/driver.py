@@ -35,7 +35,9 @@ def main() -> None:
                     outcome = others[order["flow"]](**order["arguments"])
                 else:
                     spec = load_spec(Path(order["spec"]))
-                    outcome = retrain_and_deploy(**parameters(spec), force=order.get("force", False))
+                    outcome = retrain_and_deploy(
+                        **parameters(spec), force=order.get("force", False), verify_all=order.get("verify", False)
+                    )
             except JetlaneError as error:
                 outcome = {"error": str(error), "kind": type(error).__name__}
             print("OUTCOME " + json.dumps(outcome), flush=True)

@@ -7,16 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from jetlane.flows.ports import reserve
 from jetlane.flows.processes import started_at
-from jetlane.flows.server import free_port
-from jetlane.flows.spec_arguments import rewrite, running_server
+from jetlane.flows.server import ask
+from jetlane.flows.spec_arguments import rewrite
+from jetlane.flows.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
@@ -44,9 +45,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path, stand_in
         "workspace": "work",
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    port = str(free_port())
+    with reserve() as free:
+        port = free.getsockname()[1]
     try:
-        done = command("jetlane", "up", "--port", port, cwd=folder)
+        done = command("jetlane", "up", "--port", str(port), cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
         yield folder
     finally:
@@ -64,16 +66,25 @@ def test_the_literal_command(project: Path) -> None:
     assert "Completed" in done.stdout
     (release,) = (project / "work" / "releases").iterdir()
     assert (release / "manifest.json").is_file()
-    known = json.loads((project / ".jetlane/up/state.json").read_text())
-    asked = urllib.request.Request(
-        f"{known['url']}/artifacts/filter", b"{}", {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        artifacts = {artifact["key"]: artifact["data"] for artifact in json.load(answer)}
+    state = UpState(project / ".jetlane/up")
+    answer = ask(f"{state.url}/artifacts/filter", {}, state.login)
+    artifacts = {artifact["key"]: artifact["data"] for artifact in answer}
     assert artifacts["train-progress"] == 100.0
     assert "report.html" in artifacts["report"]
-    worker = known["processes"]["worker"]["pid"]
-    assert os.readlink(f"/proc/{worker}/cwd") != str(project)
+    for path in project.rglob("*"):
+        if path.is_file() and path != state.login_file:
+            assert state.login and state.login.encode() not in path.read_bytes(), f"the login is in {path}"
+    worker = state.process("worker")
+    assert worker and os.readlink(f"/proc/{worker.pid}/cwd") != str(project)
+
+
+@pytest.mark.prefect
+def test_what_prefect_prints_of_its_plugins_and_settings_holds_no_login(project: Path) -> None:
+    login = UpState(project / ".jetlane/up").login
+    for words in (("plugins", "diagnose"), ("config", "view"), ("config", "view", "--show-sources")):
+        done = command("prefect", *words, cwd=project)
+        assert done.returncode == 0 and login and login not in done.stdout + done.stderr, done.stdout
+    assert "jetlane" in command("prefect", "plugins", "diagnose", cwd=project).stdout
 
 
 @pytest.mark.prefect
@@ -182,16 +193,21 @@ def test_a_schedule_gets_the_path_of_the_spec(tmp_path: Path) -> None:
         rewrite(["deployment", "run", "scheduled-retrain", "--params", str(tmp_path / "spec.yml")])
 
 
-def test_a_server_that_is_gone_is_not_named(tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_not_named_and_gets_no_login(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     state = tmp_path / "state.json"
+    (tmp_path / "login").write_text("jetlane:secret\n")
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": gone.pid, "since": ""}}}))
-    assert running_server(state) is None
+    assert local_server(folder=tmp_path) == {}
     # a process that was given the same number since is not the server
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": os.getpid(), "since": ""}}}))
-    assert running_server(state) is None
+    assert local_server(folder=tmp_path) == {}
     own = {"pid": os.getpid(), "since": started_at(os.getpid())}
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": own}}))
-    assert running_server(state) == "http://x"
-    assert running_server(tmp_path / "none.json") is None
+    known = {"PREFECT_API_URL": "http://x", "PREFECT_API_AUTH_STRING": "jetlane:secret"}
+    assert local_server(folder=tmp_path) == local_server("http://x/", tmp_path) == known
+    assert local_server("http://y", tmp_path) == {}, "a login is told to its own server alone"
+    (tmp_path / "login").unlink()
+    assert local_server(folder=tmp_path) == {"PREFECT_API_URL": "http://x"}, "jetlane 0.1 started it"
+    assert local_server(folder=tmp_path / "none") == {}

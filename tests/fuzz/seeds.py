@@ -49,6 +49,25 @@ eval_input_reader { label_map_path: "a" tf_record_input_reader { input_path: "b"
 """
 CONFIGS = {"usual": CONFIG + _TRAINED, "fpn": _FPN + _TRAINED, "padded": _PADDED + _TRAINED}
 
+TEXTS = {
+    "spec": "name: a\ndataset: {shapes: {train_images: 8}}\nmodel: {width: 300}\ntrain:\n  steps: 100\n"
+    "  learning_rate: 1e-3\nverify: {threshold: 0.3}\nbuild:\n  before: [[sh, -c, 'echo x']]\n  precision: fp16\n"
+    "preflight: {compute_capabilities: [8.6]}\nfleet:\n  waves: [1, 5%, 100%]\n  soak: 90s\n  ledger: sqlite:///x\n"
+    "workspace: here\n",
+    "inventory": "defaults: {user: jetson, key: ~/.ssh/id, tags: [lab, 1.10]}\njumps:\n  gate: {host: g, port: 2222}\n"
+    "devices:\n  nano-1:\n    host: 10.0.0.5\n    port: 22\n    tags: [nano]\n    jump: gate\ngroups:\n"
+    "  site-a:\n    pool: jetson-a\n    defaults: {ssh_config: false}\n    devices:\n      a-1: {host: a1}\n",
+    "ansible yaml": "all:\n  vars:\n    ansible_user: jetson\n  hosts:\n    lonely:\n      ansible_host: 10.9.9.9\n"
+    "  children:\n    nanos:\n      vars: {ansible_port: 2022}\n      hosts:\n        nano[01:03]:\n"
+    "        orin: {ansible_ssh_private_key_file: id}\n",
+    "ansible ini": "lonely ansible_host=10.9.9.9   # at the gate\n[nanos]\nnano[01:03] ansible_user=jetson\n"
+    "nano05:2222 ansible_python_interpreter=/usr/bin/python3\n[site:children]\nnanos\n[site:vars]\n"
+    "ansible_ssh_common_args='-o ProxyJump=ops@gate:2200'\nansible_user=all\n",
+    "label map": 'item { id: 1 name: "cat" }\nitem { id: 2\n name: "dog"\n display_name: "Dog" }\nitem {\n id: 3\n'
+    ' name: "bird"\n}\n',
+    "selection": "tag:nano and\nnot (site-a or\nname:a-*) and\njetpack >= 4.6 and\nmodel:orin",
+}
+
 
 @cache
 def frozen_graph(name: str, folder: str) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_uff, seeds
+from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff, seeds
 from tests.uff.by_hand import parameters
 
 Case = dict[str, Any]
@@ -131,6 +131,76 @@ def config(case: Case, folder: str) -> None:
     type(params).from_json(replace(params).to_json())
 
 
+def text(case: Case, folder: str) -> None:
+    """A spec, an inventory, an Ansible inventory, a label map, an expression that chooses devices."""
+    from jetlane.specs.errors import JetlaneError
+    from jetlane.specs.text import is_harmless
+
+    whole = seeds.TEXTS[case["seed"]]
+    if case["bytes"]:
+        data = damage_bytes.damage(whole.encode(), range(len(whole)), case["steps"])
+    else:
+        data = damage_text.damage(whole, case["steps"]).encode("utf-8", "surrogatepass")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "hosts"
+        path.write_bytes(data)
+        try:
+            _READERS[case["seed"]](path)
+        except JetlaneError as error:
+            assert is_harmless(str(error), lines=True) and len(str(error)) < 30_000
+            raise
+
+
+def _spec(path: Path) -> None:
+    import json
+
+    from jetlane.specs.load import load_spec
+
+    spec = load_spec(path)
+    json.dumps(spec.model_dump(mode="json"), allow_nan=False).encode()
+
+
+def _inventory(path: Path) -> None:
+    from jetlane.remote.inventory import load_inventory
+    from jetlane.specs.text import is_harmless
+
+    for device in load_inventory(path).devices:
+        assert is_harmless(f"{device.name}{device.address}{device.user}{device.key}{device.tags}{device.root}")
+
+
+def _ansible(path: Path) -> None:
+    from jetlane.remote.inventory.ansible import from_ansible
+    from jetlane.specs.text import is_harmless
+
+    written, notes = from_ansible(path)
+    assert is_harmless(written, lines=True) and is_harmless("".join(notes))
+
+
+def _label_map(path: Path) -> None:
+    from jetlane.specs.text import is_harmless
+    from jetlane.tasks.data.labels import read_label_map
+
+    assert all(is_harmless(name) for name in read_label_map(path).values())
+
+
+def _selection(path: Path) -> None:
+    from jetlane.remote.inventory import load_inventory
+
+    inventory = path.with_name("inventory.yaml")
+    inventory.write_text(seeds.TEXTS["inventory"])
+    load_inventory(inventory).select(path.read_text(errors="surrogateescape"), {})
+
+
+_READERS: dict[str, Callable[[Path], None]] = {
+    "spec": _spec,
+    "inventory": _inventory,
+    "ansible yaml": _ansible,
+    "ansible ini": _ansible,
+    "label map": _label_map,
+    "selection": _selection,
+}
+
+
 def pen(case: Case, folder: str) -> None:
     """What must not pass unseen, to try the limits themselves."""
     from jetlane.specs.errors import JetlaneError
@@ -150,4 +220,10 @@ def pen(case: Case, folder: str) -> None:
     raise JetlaneError("it cannot be read")
 
 
-SUBJECTS: dict[str, Callable[[Case, str], None]] = {"graph": graph, "uff": uff, "config": config, "pen": pen}
+SUBJECTS: dict[str, Callable[[Case, str], None]] = {
+    "graph": graph,
+    "uff": uff,
+    "config": config,
+    "text": text,
+    "pen": pen,
+}

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_uff
+from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff
 from tests.fuzz.numbers import NUMBERS
 from tests.fuzz.pen import Pen
-from tests.fuzz.seeds import CONFIGS, SKETCHES
+from tests.fuzz.seeds import CONFIGS, SKETCHES, TEXTS
 from tests.graph.sketches import case_folder, case_names
 
 SEED = 3
@@ -72,8 +72,27 @@ def cases(subject: str, real: tuple[list[str], str], share: int) -> st.SearchStr
     return st.tuples(st.sampled_from(_ROADS[subject]), st.booleans()).flatmap(lambda drawn: whole(*drawn))
 
 
-def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> None:
-    """Run so many cases; fail with one case of each kind of failure."""
+def texts() -> st.SearchStrategy[dict[str, Any]]:
+    """Cases of what a person writes: specs, inventories, label maps, selections."""
+    place = st.integers(0, 1_000_000)
+
+    def whole(bytewise: bool) -> st.SearchStrategy[dict[str, Any]]:
+        kinds = damage_bytes.KINDS if bytewise else damage_text.KINDS
+        step = st.tuples(st.sampled_from(kinds), place, place, st.sampled_from(NUMBERS))
+        return st.fixed_dictionaries(
+            {"subject": st.just("text"), "folder": st.just(""), "bytes": st.just(bytewise),
+             "seed": st.sampled_from(list(TEXTS)), "steps": st.lists(step, min_size=1, max_size=3)}
+        )  # fmt: skip
+
+    return st.sampled_from([False, False, False, True]).flatmap(whole)
+
+
+def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> dict[str, Any]:
+    """Run so many cases; fail with one case of each kind of failure.
+
+    Returns:
+        The most that a case took: ``seconds`` of processor time, ``peak`` bytes.
+    """
     outcomes: Counter[str] = Counter()
     failures: dict[str, tuple[int, str]] = {}
     worst = {"seconds": 0.0, "peak": 0}
@@ -108,6 +127,7 @@ def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> N
     assert not stories, f"{len(stories)} ways to fail\n\n" + "\n\n".join(stories)
     assert sum(outcomes.values()) >= count
     assert min(outcomes["done"], outcomes["refused"]) > count // 50, outcomes
+    return worst
 
 
 def _site(text: str) -> str:
@@ -127,6 +147,21 @@ def _figures(outcomes: Counter[str], worst: dict[str, Any]) -> str:
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
 def test_damaged_files_are_taken_or_refused_in_words(pen, real, subject):
     fuzz(pen, cases(subject, real, share=8), 500)
+
+
+#: Of one text that a person wrote; the machine may be busy, and the first case imports everything.
+_TEXT_SECONDS, _TEXT_PEAK = 3.0, 300 << 20
+
+
+def test_damaged_texts_are_taken_or_refused_in_words(pen):
+    worst = fuzz(pen, texts(), 300)
+    assert worst["seconds"] < _TEXT_SECONDS and worst["peak"] < _TEXT_PEAK, worst
+
+
+@pytest.mark.slow
+def test_texts_at_length(pen):
+    worst = fuzz(pen, texts(), 10_000)
+    assert worst["seconds"] < _TEXT_SECONDS and worst["peak"] < _TEXT_PEAK, worst
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent_zipapp import agent_file, slim
@@ -222,8 +224,40 @@ def test_an_upload_cut_between_two_files_is_no_bug(agent: Path, release: Path, t
     assert last["kind"] == "cut" and "goes on where it stopped" in last["remedy"]
 
 
+@pytest.mark.parametrize(
+    "line", [b"{}", b"nonsense", b"[]", b"null", b"[" * 5000, b'{"path": 1e999}', b'{"offset": true}']
+)
+def test_a_sender_that_says_something_else_is_told(agent: Path, release: Path, tmp_path: Path, line: bytes) -> None:
+    last = ask(agent, tmp_path / "root", "receive", offer(release) + line + b"\n")[-1]
+    assert last["kind"] == "corrupt" and "the sender and the board disagree" in last["what"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        "fp32",
+        {"batch": "1"},
+        {"batch": True},
+        {"batch": 0},
+        {"dla_core": "0"},
+        {"workspace_mb": None},
+        {"precision": []},
+    ],
+    ids=str,
+)
+def test_options_of_another_type_are_refused(agent: Path, release: Path, tmp_path: Path, options: Any) -> None:
+    root = tmp_path / "root"
+    ask(agent, root, "receive", upload(release))
+    request = json.dumps({"release": release.name, "options": options or [1]}).encode() + b"\n"
+    for command in ("build", "verify"):
+        last = ask(agent, root, command, request)[-1]
+        assert last["event"] == "error" and last["kind"] != "bug" and "no build options" in last["what"], last
+
+
 def test_says_what_it_does_not_understand(agent: Path, tmp_path: Path) -> None:
-    assert "not JSON" in ask(agent, tmp_path / "root", "status", b"nonsense\n")[-1]["what"]
+    for line in (b"nonsense", b"[" * 5000, b'{"release": NaN}', b'{"release": "a", "release": "b"}', b"\xff"):
+        assert "not JSON" in ask(agent, tmp_path / "root", "status", line + b"\n")[-1]["what"]
     (tmp_path / "file").write_text("")
     assert "cannot be made on the board" in ask(agent, tmp_path / "file", "status")[-1]["what"]
 
@@ -283,10 +317,36 @@ def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
         key(base, precision="fp16"),
         key(base, batch=4),
         key(base, workspace_mb=512),
+        key(base, dla_core=0),
+        key(base, dla_core=1),
         key(base, "onnx"),
         key({**DESK, "cpu": "one"}, "cpu"),
         key({**DESK, "cpu": "two"}, "cpu"),
         key({**DESK, "cpu": "one", "onnxruntime": "1.20"}, "cpu"),
     }
-    assert len(keys) == 12
+    assert len(keys) == 14
     assert key({**base, "memory_available": 1, "disk_free": 2, "hostname": "other"}) == key(base)
+
+
+def test_a_cache_is_used_for_what_it_was_made_for_alone(tmp_path: Path) -> None:
+    made_for = {
+        "runtime": {"tensorrt": "8.2"}, "precision": "int8", "dla_core": 0, "model": "a", "calibration": ["b"],
+        "road": "uff",
+    }  # fmt: skip
+    own = Caches(str(tmp_path), made_for)
+    own.keep_timing(b"timing")
+    own.keep_calibration(b"calibration")
+    for change in (
+        {"runtime": {"tensorrt": "8.5"}}, {"precision": "fp16"}, {"dla_core": 1}, {"dla_core": None},
+        {"model": "c"}, {"calibration": []}, {"road": "onnx"},
+    ):  # fmt: skip
+        other = Caches(str(tmp_path), {**made_for, **change})
+        of_model = set(change) & {"model", "calibration", "road"}
+        assert other.timing() == (b"timing" if of_model else None), change
+        assert other.calibration() == (b"calibration" if not of_model | (set(change) & {"runtime"}) else None), change
+    for path in tmp_path.iterdir():
+        path.unlink()
+        os.mkfifo(path)
+    assert own.timing() is None and own.calibration() is None, "nothing waits for a pipe"
+    own.forget()
+    assert not list(tmp_path.iterdir())

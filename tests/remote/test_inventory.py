@@ -59,6 +59,20 @@ def test_reads_defaults_and_paths_from_its_own_folder(tmp_path: Path, monkeypatc
         ("devices:\n  a: {host: [x]}\n", "2:13", "host is"),
         ("devices:\n  a: {host: x}\n  a: {host: y}\n", "3:3", "given twice"),
         ("devices: {a\n", "2:1", "not valid YAML"),
+        ('devices:\n  "\\e[2J": {host: x}\n', "2:3", "the device name '\\x1b[2J'"),
+        ('devices:\n  a: {host: "\\u202ex"}\n', "2:13", "host is '\\u202ex'"),
+        ("devices:\n  a: {host: -oProxyCommand=x}\n", "2:13", "host is '-oProxyCommand=x'"),
+        ("devices:\n  a: {host: a b}\n", "2:13", "host is 'a b'"),
+        ("devices:\n  a: {host: x, jump: -oX@y}\n", "2:22", "jump is '-oX@y'"),
+        ('devices:\n  a: {host: x, tags: [a, "\\e"]}\n', "2:26", "a tag is '\\x1b'"),
+        ("devices:\n  a: {host: x, tags: [~]}\n", "2:23", "a tag is None"),
+        ("devices:\n  a: {host: x, user: " + "y" * 2000 + "}\n", "2:22", "user is 'yyy"),
+        ("devices:\n  a: {host: x, port: 1e400}\n", "2:22", "1e400 is too large"),
+        ("devices:\n  a: {host: x, key: /dev/zero}\n", "2:21", "key is '/dev/zero'"),
+        ("devices:\n  a: {host: x, known_hosts: .}\n", "2:29", "known_hosts is '.'"),
+        ("devices:\n  a: {host: x, ssh_config: /dev/null}\n", "2:28", "ssh_config is '/dev/null'"),
+        ("devices:\n  7: {user: x}\n", "2:3", "the device 7 has no host"),
+        ("devices:\n  7: {host: x}\n  '7': {host: x}\n", "3:3", "given twice"),
         ("groups:\n  g: {pol: x, devices: {a: {host: x}}}\n", "2:7", "unknown key 'pol'"),
         ("groups:\n  g: {pool: [x], devices: {a: {host: x}}}\n", "2:13", "pool is ['x']"),
         ("groups:\n  g g: {devices: {a: {host: x}}}\n", "2:3", "the group name 'g g'"),
@@ -77,6 +91,17 @@ def test_names_file_line_and_column(tmp_path: Path, text: str, place: str, messa
     with pytest.raises(SpecError) as caught:
         load_inventory(path)
     assert caught.value.what.startswith(f"{path}:{place}: ") and message in caught.value.what
+
+
+def test_text_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    """YAML takes 007 for a number, no for a truth value, and 1.10 for 1.1."""
+    (tmp_path / "inventory.yaml").write_text(
+        "devices:\n  a: {host: 0x10, user: 007, tags: [1.10, no, 1e3, 2020-01-01, 12:30], key: ~nobody-here/id}\n"
+    )
+    (device,) = load_inventory(tmp_path / "inventory.yaml").devices
+    assert (device.host, device.user) == ("0x10", "007")
+    assert device.tags == ("1.10", "no", "1e3", "2020-01-01", "12:30")
+    assert device.key == tmp_path / "~nobody-here/id"
 
 
 FLEET = """
@@ -177,6 +202,9 @@ def test_selects_by_names_tags_groups_and_what_boards_are(fleet: Inventory, expr
         ("name > a-1", 6, "name has no order"),
         ("lab and !", 9, "'!' cannot be read"),
         ("lab:", 5, "ends where a value"),
+        ("(" * 100_000, 1, "more than 64 parentheses"),
+        ("not " * 100_001, 400_004, "ends where"),
+        ("jetpack > " + "9" * 10_000, 11, "compared with a version"),
     ],
 )
 def test_a_selection_that_cannot_be_read_says_where(fleet: Inventory, expression: str, column: int, why: str) -> None:

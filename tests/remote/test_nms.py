@@ -50,8 +50,32 @@ def test_equals_the_plugin_after_decoding(shared_data: Path, case: str) -> None:
         assert len(Detections.from_nms(rows, count)) == inside.sum()
 
 
+@pytest.mark.parametrize(
+    ("threshold", "kept"), [(0.49999997, 1), (0.5, 2), (0.50000006, 2)], ids=["just below", "equal", "just above"]
+)
+def test_a_box_whose_iou_is_the_threshold_stays(threshold: float, kept: int) -> None:
+    """The plugin compares with "greater than"; these two boxes have an IoU of exactly a half."""
+    boxes = np.array([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25]], np.float32)
+    scores = np.array([[0, 0.9], [0, 0.8]], np.float32)
+    nms = {
+        "confidence_threshold": 0.3, "nms_threshold": threshold, "top_k": 8, "keep_top_k": 8,
+        "background_label_id": 0, "is_normalized": True,
+    }  # fmt: skip
+    assert suppress(boxes, scores, nms)[1] == kept
+
+
 def test_reads_rows_up_to_the_count_and_undoes_the_padding() -> None:
     rows = np.array([[0, 2, 0.9, 0.1, 0.1, 0.4, 0.25], [0, 1, 0.8, 0, 0, 1, 0.5], [0, 3, 9e9, 5, 5, 5, 5]], np.float32)
     found = Detections.from_nms(rows, 2, content=(1.0, 0.5))
     assert found.labels.tolist() == [2, 1]
     np.testing.assert_allclose(found.boxes, [[0.1, 0.2, 0.4, 0.5], [0, 0, 1, 1]], atol=1e-7)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", [2, 3, 4, 5, 6])
+def test_what_has_no_finite_score_or_place_was_not_found(column: int, value: float) -> None:
+    rows = np.array([[0, 1, 0.9, 0.1, 0.1, 0.4, 0.2], [0, 2, 0.8, 0, 0, 1, 0.5]], np.float32)
+    rows[0, column] = value
+    with np.errstate(invalid="ignore"):
+        found = Detections.from_nms(rows, 2)
+    assert found.labels.tolist() == [2] and np.isfinite(found.scores).all()

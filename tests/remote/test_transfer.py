@@ -83,7 +83,7 @@ def test_a_bandwidth_is_kept_at_every_moment(monkeypatch: pytest.MonkeyPatch, ra
     for number in range(300):
         if number == 150:
             clock.sleep(100.0)  # a pause saves nothing up
-        uploads.spend(uploads.piece)
+        uploads.spend(uploads.piece, clock.sleep)
         sent.append((clock.now, uploads.piece))
     for first in (0, 10, 149, 150, 200):
         for last in range(first + 1, 300):
@@ -100,13 +100,13 @@ class Watched(Uploads):
         self.senders: dict[int, int] = {}
         self.most = self.bytes = 0
 
-    def spend(self, count: int) -> None:
+    def spend(self, count: int, pause: Callable[[float], None]) -> None:
         with self._lock:
             self.bytes += count
-        super().spend(count)
+        super().spend(count, pause)
 
-    def turn(self, tell: Any) -> Any:
-        turn, watched, lock = super().turn(tell), self, threading.Lock()
+    def turn(self, tell: Any, watchdog: Any) -> Any:
+        turn, watched, lock = super().turn(tell, watchdog), self, threading.Lock()
 
         class Counted:
             def __enter__(self) -> None:

@@ -3,9 +3,11 @@ folder, whatever it is sent and whatever was done to its disk."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,13 +16,15 @@ from typing import Any, Optional
 
 import pytest
 
-from jetlane.remote.agent import keys, trust
+from jetlane.remote.agent import cli, keys, trust
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.files import write_bytes
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent_zipapp import agent_file
+from jetlane.remote.release import read_release
 from jetlane.remote.signing import SigningKey, read_key
+from jetlane.specs.errors import ReleaseError
 
 Talk = Callable[..., dict[str, Any]]
 
@@ -145,8 +149,60 @@ def broken_signatures(right: bytes) -> dict[str, bytes]:
         "half a signature": json.dumps({**claim, "signature": claim["signature"][:64]}).encode(),
         "no signature": json.dumps({"format": 1, "key": claim["key"]}).encode(),
         "too long": right + b" " * 5000,
+        **same_in_another_way(right),
         **{f"byte {at}": right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(40, len(right), 23)},
     }
+
+
+def same_in_another_way(right: bytes) -> dict[str, bytes]:
+    """Files that say the same signature to a reader that is not strict."""
+    claim = json.loads(right)
+
+    def written(**more: Any) -> bytes:
+        return (json.dumps({**claim, **more}, indent=1, sort_keys=True) + "\n").encode()
+
+    assert written() == right
+    return {
+        "space behind it": right + b" ",
+        "a line behind it": right + b"\n",
+        "a zero behind it": right + b"\0",
+        "space before it": b" " + right,
+        "a byte order mark": b"\xef\xbb\xbf" + right,
+        "no line's end": right[:-1],
+        "Windows' line ends": right.replace(b"\n", b"\r\n"),
+        "one line": json.dumps(claim).encode(),
+        "another order": json.dumps(dict(reversed(claim.items())), indent=1).encode() + b"\n",
+        "an unknown field": written(note="x"),
+        "a key of its own twice": right.replace(b"{", b'{\n "format": 1,', 1),
+        "the key twice": right.replace(b"{", b'{\n "key": "%s",' % claim["key"].encode(), 1),
+        "another's key first": right.replace(b"{", b'{\n "key": "%s",' % (b"ab" * 32), 1),
+        "true as format": written(format=True),
+        "1.0 as format": written(format=1.0),
+        "capitals": written(key=claim["key"].upper()),
+        "capitals in the proof": written(signature=claim["signature"].upper()),
+        "spaces in hex": written(key=" ".join(claim["key"][at : at + 2] for at in range(0, 64, 2))),
+        "an escape": right.replace(b'"key"', b'"\\u006bey"'),
+    }
+
+
+def test_both_readers_take_a_signature_in_one_form_alone(tmp_path: Path, release: Path, key: SigningKey) -> None:
+    store, given = install(tmp_path / "root", key), changed(release, tmp_path / "out", key)
+    raw, right = (given / "manifest.json").read_bytes(), (given / "manifest.sig").read_bytes()
+    assert read_release(given).signed_by == key.fingerprint
+    for name, signature in same_in_another_way(right).items():
+        with pytest.raises(AgentError) as refused:
+            trust.check(store, given.name, raw, signature)
+        assert refused.value.kind == "signature", name
+        (given / "manifest.sig").write_bytes(signature)
+        with pytest.raises(ReleaseError, match="signature"):
+            read_release(given)
+
+
+def test_a_signature_as_0_1_wrote_it_is_still_one(tmp_path: Path, release: Path, key: SigningKey) -> None:
+    raw = (release / "manifest.json").read_bytes()
+    proof = key._private.sign(raw)
+    claim = {"format": 1, "key": key.public.hex(), "signature": proof.hex()}
+    assert trust.signer(raw, (json.dumps(claim, indent=1, sort_keys=True) + "\n").encode(), "x") == key.public
 
 
 def test_a_signature_that_was_altered(tmp_path: Path, release: Path, key: SigningKey) -> None:
@@ -438,6 +494,116 @@ def test_no_link_is_followed(
         assert outside.read_text() == "mine"
     else:
         assert not (list(outside.iterdir()) if kind_of_target == "folder" else outside.exists())
+
+
+#: What is put in a file's place, beside a link; and how the agent ends where it must not be written to.
+OTHERS = ["hard link", "pipe", "folder", "full folder"]
+PLACES = [
+    ("releases/{id}.part/model.onnx.part", "tampered"),
+    ("releases/{id}.part/samples/000.npy.part", "tampered"),
+    ("releases/{id}.part/model.onnx", None),
+    ("releases/{id}.part/manifest.json.tmp", None),
+    ("releases/{id}.part/manifest.sig.tmp", None),
+    ("serials.json.tmp", None),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize(("place", "ends"), PLACES)
+def test_an_upload_writes_into_nothing_that_was_there_under_another_name(
+    talk: Talk, release: Path, key: SigningKey, tmp_path: Path, place: str, ends: Optional[str], other: str
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    install(root, key)
+    given = changed(release, tmp_path / "out", key, project="small", serial=3)
+    there = root / place.format(id=given.name)
+    there.parent.mkdir(parents=True, exist_ok=True)
+    outside.write_text("mine")
+    put_other(there, other, outside)
+    last = ship(talk, root, given)
+    assert outside.read_text() == "mine"
+    if ends is None:
+        assert last["event"] == "result", last
+        assert not there.exists() or (there.is_file() and there.stat().st_nlink == 1)
+    else:
+        assert last["event"] == "error" and last["kind"] == ends and str(there) in last["what"], last
+        (shutil.rmtree if there.is_dir() else os.unlink)(there)
+        assert ship(talk, root, given)["event"] == "result"
+
+
+def put_other(there: Path, other: str, outside: Path) -> None:
+    if other == "hard link":
+        os.link(outside, there)
+    elif other == "pipe":
+        os.mkfifo(there)
+    else:
+        there.mkdir()
+        if other == "full folder":
+            (there / "inside").write_text("x")
+
+
+#: Files that the agent reads, replaces or adds to while it builds, verifies and switches.
+OWN = [
+    *("state.json", "switch.json", "serials.json", "config.json", "config.copy.json", "keys.json", "keys.copy.json"),
+    *("lock", "build.lock", "build/job.json", "build/outcome.json", "build/heartbeat.json", "build/log.txt"),
+    *(
+        "build/owed.json",
+        "build/cancel",
+        "state.json.tmp",
+        "switch.json.tmp",
+        "build/job.json.tmp",
+        "logs/000001-build.txt",
+    ),
+    *("reports/{id}.json", "reports/{id}.json.tmp", "caches/platform.json", "current.tmp", "previous", "aside/{key}"),
+    *("engines/{key}/engine", "engines/{key}/engine.json", "engines/{key}/doubt.json", "engines/{key}.part"),
+    *("releases/{id}/manifest.json", "releases/{id}/manifest.sig", "releases/{id}/expected.json"),
+]
+
+
+@pytest.mark.parametrize("other", ["hard link", "pipe", "folder", "link"])
+@pytest.mark.parametrize("place", OWN)
+def test_whatever_has_the_name_of_a_file_of_the_agents_no_command_waits_or_writes_there(
+    board: Path, lived_in: Any, place: str, other: str
+) -> None:
+    (engine,) = (path.name for path in (board / "engines").iterdir())
+    there, outside = board / place.format(id=lived_in[1].name, key=engine), board.with_name("outside")
+    there.parent.mkdir(exist_ok=True)
+    if there.is_dir() and not there.is_symlink():
+        shutil.rmtree(there)
+    there.unlink(missing_ok=True)
+    outside.write_text("mine")
+    if other == "link":
+        there.symlink_to(outside)
+    else:
+        put_other(there, other, outside)
+    for command in ("status", "probe", "build", "verify", "activate", "health", "rollback", "cancel", "bench"):
+        asked(board, command, {"release": lived_in[1].name, **({"seconds": 0.01} if command == "bench" else {})})
+        assert outside.read_text() == "mine", command
+    asked(board, "collect-garbage", {"keep": 1})
+    assert outside.read_text() == "mine"
+
+
+def asked(root: Path, command: str, request: dict[str, Any]) -> None:
+    """Run a command in this process: it ends, with a result or in words."""
+
+    def too_long(*_: Any) -> None:
+        raise TimeoutError(f"{command} waits")
+
+    module, function = cli.COMMANDS[command]
+    run = getattr(importlib.import_module(f"jetlane.remote.agent.{module}"), function)
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(30)
+    try:
+        run(Store(str(root)), request)
+    except AgentError as error:
+        assert error.what
+    except TimeoutError:
+        raise
+    except OSError as error:  # the command line makes words of it
+        assert cli._explain(error)["what"]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("place", ["samples", "samples/000.npy", "model.onnx", "manifest.json", "manifest.sig"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.load import load_spec, resolve
+from jetlane.specs.load import load_spec, resolve, spec_from_data
 from jetlane.specs.paths import paths
 from jetlane.specs.schema import RunSpec
 from jetlane.specs.yaml_marks import read
@@ -74,6 +75,18 @@ WRONG = [
     ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 5, warmup_steps: 5}\n", "3:19", ["below train.steps"]),
     ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: spec.yaml, virtual: 1}\n", "3:31", ["excludes inventory"]),
     ("name: a\ndataset: {shapes: {}}\nname: b\n", "3:1", ["given twice", "line 1"]),
+    ("name: no\ndataset: {shapes: {}}\n", "1:7", ["given false", "put no in quotes to make it text"]),
+    ("name: 2020-01-01\ndataset: {shapes: {}}\ntrain: {steps: 0100}\n", "3:16", ["'0100'", "a whole number"]),
+    ("name: 7\ndataset: {shapes: {}}\n", "1:7", ["given 7", "put 7 in quotes"]),
+    ("name: a\ndataset: {shapes: {}}\nworkspace: 1.10\n", "3:12", ["given 1.1", "put 1.10 in quotes"]),
+    ("name: a\ndataset: {shapes: {}}\ngate: {min_map: .nan}\n", "3:17", [".nan is no finite number"]),
+    ('name: a\ndataset: {shapes: {}}\nworkspace: "\\e[2J"\n', "3:12", ["workspace: '\\x1b[2J' holds a control"]),
+    ('name: a\ndataset: {shapes: {}}\nfleet: {store: "s3://\\u202e"}\n', "3:16", ["'s3://\\u202e' holds"]),
+    ('name: a\ndataset: {shapes: {}}\nbuild: {before: [["\\a"]]}\n', "3:17", ["'\\x07' holds a control"]),
+    ("name: a\ndataset: {shapes: {}}\nworkspace: " + "x" * 5000, "3:12", ["5,000 characters; at most 4,096"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: .}\n", "3:20", ["is a folder, not a file"]),
+    ("name: a\ndataset: {shapes: {}}\nsigning_key: /dev/zero\n", "3:14", ["/dev/zero is a device, not a file"]),
+    ("name: a\nbase_dir: ~nobody-here\ndataset: {shapes: {}}\nsigning_key: x\n", "4:14", ["no such file"]),
     ("name: [a\ndataset: 3\n", "2:8", ["not valid YAML"]),
     ("- a\n", "1:1", ["a spec is a mapping"]),
     ("", "1:1", ["a spec is a mapping", "nothing"]),
@@ -102,6 +115,29 @@ def test_an_error_names_line_and_column_what_was_given_and_what_is_allowed(write
     for word in words:
         assert word in message
     assert caught.value.exit_code == 2
+
+
+def test_a_script_may_have_several_lines(write) -> None:
+    spec = load_spec(write('name: a\ndataset: {shapes: {}}\nbuild:\n  before:\n  - [sh, -c, "a\\n\\tb"]\n'))
+    assert spec.build.before == [["sh", "-c", "a\n\tb"]]
+
+
+def test_of_many_mistakes_the_first_are_told(write) -> None:
+    keys = "".join(f"x{n}: 1\n" for n in range(20_000))
+    with pytest.raises(SpecError) as caught:
+        load_spec(write("name: a\ndataset: {shapes: {}}\n" + keys))
+    assert caught.value.why == "20000 mistakes in all" and len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", "\0", "\x1b[2J", "\u202e", float("nan"), float("inf"), pytest.param(10**5000, id="digits")]
+)
+def test_specs_from_elsewhere_are_bounded_too(value: Any, tmp_path: Path) -> None:
+    """JSON parameters and Python have no YAML in front of them."""
+    for data in ({"workspace": value}, {"gate": {"min_map": value}}, {"name": value}, {"train": {"steps": value}}):
+        with pytest.raises(SpecError) as caught:
+            spec_from_data({"name": "a", "dataset": {"shapes": {}}, **data}, tmp_path)
+        assert all(line.isprintable() for line in str(caught.value).splitlines())
 
 
 def test_all_mistakes_are_told_at_once_in_the_files_order(write) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jetlane.specs.errors import WorkspaceError
-from jetlane.tasks.workspace import StepResult, Workspace
+from jetlane.tasks import digests
+from jetlane.tasks.workspace import DamagedOutput, StepResult, Workspace, digest_of, sha256_file
 
 
 def make(workspace: Workspace, text: str = "x", **changes) -> StepResult:
@@ -161,3 +169,184 @@ def test_a_workspace_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="cannot be written"):
         Workspace(tmp_path / "file" / "workspace")
+
+
+def chain(workspace: Workspace, text: str = "x" * 100) -> tuple[StepResult, StepResult]:
+    """Two steps, the second made of the first one's output."""
+    first = make(workspace, text=text)
+
+    def copy(out: Path) -> None:
+        (out / "copy").write_bytes(first.file("folder/text").read_bytes())
+
+    inputs = {"text": first.digest("folder/text")}
+    return first, workspace.step("second", inputs=inputs, params={}, code=("jetlane.specs.errors",), make=copy)
+
+
+def flip(path: Path, bit: int) -> None:
+    """Flip one bit in place; size and times stay, as where a disk decays."""
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[bit // 8 % len(content)] ^= 1 << bit % 8
+    mode = path.stat().st_mode
+    path.chmod(0o600)
+    path.write_bytes(content)
+    path.chmod(mode)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@given(bit=st.integers(0, 10**6), victim=st.sampled_from(["folder/text", "manifest.json", "verified.json"]))
+@settings(max_examples=40, deadline=None)
+def test_a_flipped_bit_is_never_taken_for_whole(bit: int, victim: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        told: list[str] = []
+        workspace = Workspace(Path(folder), tell=told.append)
+        result = make(workspace, text="x" * 50)
+        flip(result.file(victim), bit)
+        again = make(workspace, text="x" * 50)
+        assert again.file("folder/text").read_text() == "x" * 50 and again.facts == {"length": 50}
+        assert again.cached == (victim == "verified.json") == (told == []), told
+        assert make(workspace).cached
+
+
+def test_a_damaged_output_is_named_when_it_is_made_again(tmp_path: Path) -> None:
+    told: list[str] = []
+    workspace = Workspace(tmp_path, tell=told.append)
+    result = make(workspace)
+    flip(result.file("folder/text"), 3)
+    assert not make(workspace).cached
+    place = f"steps/step/{result.key}"
+    why = "its file folder/text is not what was written (by its sha256)"
+    assert told == [f"step is made again: {place} cannot be used, {why}"]
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were hashed."""
+    names: list[str] = []
+    real = digests.files.sha256_file
+    monkeypatch.setattr(
+        digests, "files", SimpleNamespace(sha256_file=lambda path: names.append(Path(path).name) or real(path))
+    )
+    return names
+
+
+def settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the two seconds pass in which a stamp proves nothing."""
+    monkeypatch.setattr(digests, "_SETTLED_NS", 0)
+    time.sleep(0.02)
+
+
+def test_what_nobody_touched_is_hashed_once_a_day(
+    tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    make(workspace), settle(monkeypatch), make(workspace)
+    hashed.clear()
+    assert make(workspace).cached and "text" not in hashed
+    assert make(Workspace(tmp_path, verify=True)).cached and "text" in hashed
+    hashed.clear()
+    assert make(workspace, leaves=True).cached and "text" in hashed
+    hashed.clear()
+    now = time.time()
+    for later, again in ((86_000, False), (86_500, True), (-100, True)):
+        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+        assert make(workspace).cached and ("text" in hashed) == again, later
+        hashed.clear()
+
+
+def test_a_stamp_of_the_last_two_seconds_proves_nothing(tmp_path: Path, hashed: list[str]) -> None:
+    make(Workspace(tmp_path))
+    hashed.clear()
+    assert make(Workspace(tmp_path)).cached and "text" in hashed
+
+
+def test_what_is_read_is_hashed_before_anything_is_made_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that decays changes no stamp; nothing is made of it all the same, and the step before is made again."""
+    workspace = Workspace(tmp_path)
+    first, second = chain(workspace)
+    settle(monkeypatch)
+    make(workspace, text="x" * 100)
+    found = make(workspace, text="x" * 100)
+    assert found.cached
+    flip(first.file("folder/text"), 5)
+    shutil.rmtree(second.path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            digests, "stamp_of", lambda path, real=digests.stamp_of: STAMPS.get(Path(path).name) or real(path)
+        )
+        note = json.loads((first.path / "verified.json").read_text())
+        STAMPS["text"] = tuple(note["files"]["folder/text"][:4])
+        with pytest.raises(DamagedOutput, match="is not what it was") as caught:
+            chain(workspace)
+        assert str(first.file("folder/text")) in caught.value.what and not second.path.exists()
+        again, copied = chain(workspace)
+    assert not again.cached and copied.file("copy").read_text() == "x" * 100
+
+
+STAMPS: dict[str, tuple[int, ...]] = {}
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_input_that_changes_under_way_is_found(tmp_path: Path, resumable: bool, fails: bool) -> None:
+    graph = tmp_path / "graph.pb"
+    graph.write_text("one")
+
+    def read(out: Path) -> None:
+        (out / "made").write_text(graph.read_text())
+        graph.write_text("two")
+        if fails:
+            raise ValueError("cannot be read")
+
+    workspace = Workspace(tmp_path / "workspace")
+    inputs = {"files": digest_of({"graph": [sha256_file(graph)]})}
+    with pytest.raises(WorkspaceError, match=r"graph\.pb changed while the run was reading it") as caught:
+        make(workspace, make=read, inputs=inputs, resumable=resumable)
+    assert isinstance(caught.value.__cause__, ValueError) == fails
+    assert not list((workspace.root / "steps" / "step").iterdir())
+
+
+def test_an_output_is_read_only_as_it_was_written(tmp_path: Path) -> None:
+    result = make(Workspace(tmp_path))
+    assert result.read("folder/text") == b"x"
+    flip(result.file("folder/text"), 0)
+    with pytest.raises(DamagedOutput):
+        result.read("folder/text")
+    result.file("folder/text").unlink()
+    with pytest.raises(DamagedOutput, match="cannot be read"):
+        result.read("folder/text")
+
+
+def as_of_old(result: StepResult, only_sizes: bool) -> None:
+    """The manifest as version 0.1 wrote it."""
+    manifest = json.loads((result.path / "manifest.json").read_text())
+    del manifest["sha256"]
+    for entry in manifest["outputs"].values() if only_sizes else ():
+        del entry["sha256"]
+    (result.path / "manifest.json").write_text(json.dumps(manifest))
+    (result.path / "verified.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("only_sizes", [False, True])
+def test_of_an_old_workspace_what_is_dear_is_taken_over_and_the_rest_made_again(
+    tmp_path: Path, only_sizes: bool
+) -> None:
+    told: list[str] = []
+    workspace = Workspace(tmp_path, tell=told.append)
+    as_of_old(make(workspace, resumable=True), only_sizes)
+    taken = make(workspace, resumable=True)
+    assert taken.cached and dict(taken.outputs) == {"folder/text": hashlib.sha256(b"x").hexdigest()}
+    assert "taken over from an earlier version" in told[0]
+    assert make(workspace, resumable=True).cached and len(told) == 1, "from now on it is vouched for"
+    as_of_old(taken, only_sizes)
+    assert not make(workspace).cached and "an earlier version of jetlane made it" in told[1]
+
+
+def test_a_damaged_training_is_kept_aside(tmp_path: Path) -> None:
+    told: list[str] = []
+    workspace = Workspace(tmp_path, tell=told.append)
+    result = make(workspace, resumable=True)
+    flip(result.file("folder/text"), 0)
+    assert not make(workspace, resumable=True).cached
+    kept = result.path.with_name(result.key + ".damaged")
+    assert str(kept) in told[0] and (kept / "folder" / "text").read_text() == "y"

@@ -69,7 +69,10 @@ _STRANGE = (
 )
 
 
-def _departure(step: Any, kind: Any, value: Any = st.just("null"), count: Any = st.just(1)) -> Any:
+_null, _once = st.just("null"), st.just(1)
+
+
+def _departure(step: Any, kind: Any, value: Any = _null, count: Any = _once) -> Any:
     return st.builds(Departure, step=step, kind=kind, at=_numbers, place=_numbers, value=value, count=count)
 
 

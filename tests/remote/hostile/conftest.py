@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote.hostile.double import Doubles
 
 from jetlane.remote import delivery, device, login, ssh, transfer, watchdog
 from jetlane.remote.fleet import devices
 from jetlane.remote.fleet.ledger import Ledger
-
-from tests.remote.hostile.double import Doubles
 
 #: Seconds: of a silent board, of a stage, and what one connection's last departure may take altogether.
 SILENCE, LIMIT, STAGE = 2.0, 4.0, 12.0

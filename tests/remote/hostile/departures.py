@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Union
 
 #: One act: its name, and what it takes. ``write`` and ``stderr`` take bytes, ``wait`` seconds, ``exit`` a code,
-#: ``signal`` a name; ``repeat`` takes bytes, a pause in seconds and a number of times (-1 for ever), ``drip`` bytes and
-#: a pause; ``upload``, ``ignore``, ``deaf``, ``silence``, ``eof``, ``close``, ``abort``, ``unbound``, ``rekey`` take nothing;
-#: ``packet`` takes a message type and its bytes, ``packets`` a number of times as well.
+#: ``signal`` a name; ``repeat`` and ``stderr_repeat`` take bytes, a pause in seconds and a number of times (-1 for
+#: ever), ``drip`` bytes and a pause; ``packet`` takes a message type and its bytes, ``packets`` a number of times as
+#: well; ``upload``, ``ignore``, ``deaf``, ``silence``, ``eof``, ``close``, ``abort``, ``unbound``, ``rekey`` nothing.
 Act = tuple[Any, ...]
 Event = dict[str, Any]
 

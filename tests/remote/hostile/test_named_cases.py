@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-
-from jetlane.remote.fleet.ledger import Ledger
-
 from tests.remote.hostile import checks
 from tests.remote.hostile.departures import KINDS, PATHS, Departure
 from tests.remote.hostile.double import Case
 from tests.remote.hostile.test_hostile_boards import MOST_SECONDS, OPTIONS
+
+from jetlane.remote.fleet.ledger import Ledger
 
 _WORDS = {kind: number for number, kind in enumerate(KINDS)}
 

@@ -1,0 +1,124 @@
+"""``jetlane fleet ledger``: is it whole, what can be read of it, and make that into a new one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from jetlane.remote.fleet.rescue import Found
+
+_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+_LEDGER = click.argument("ledger", required=False)
+_SHOWN = 5
+
+
+@click.group("ledger")
+def ledger() -> None:
+    """Look after the ledger itself. LEDGER is its file or URL; default: fleet.db in the workspace."""
+
+
+@ledger.command()
+@_LEDGER
+@_WORKSPACE
+def check(ledger: Optional[str], workspace: Path) -> None:
+    """Say whether LEDGER is whole, and how many events of which rollouts can be read. Nothing is changed."""
+    from jetlane.remote.fleet import rescue
+    from jetlane.remote.fleet.faults import LedgerError
+
+    url, shown = _named(ledger, workspace)
+    found = rescue.check(url)
+    for name, state in found.rollouts.items():
+        doubt = f"; {found.doubts[name]}" if name in found.doubts else ""
+        click.echo(f"{name or '(no name)'}: {found.counts[name]} events, {state.phase}{doubt}")
+    click.echo(f"{found.events} events of {len(found.rollouts)} rollouts can be read{_lost(found.lost)}")
+    if not found.whole:
+        raise LedgerError(f"the ledger {shown} is not whole", _why(found), _remedy(shown))
+    click.echo(f"the ledger {shown} is whole")
+
+
+@ledger.command()
+@_LEDGER
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Default: standard output.")
+@_WORKSPACE
+def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
+    """Write every event of LEDGER that can be read as JSON lines, of a damaged one too; docs/fleet.md has the form."""
+    import os
+
+    from jetlane.remote.fleet import rescue
+    from jetlane.specs.errors import WorkspaceError
+
+    url, _ = _named(ledger, workspace)
+    if out is None:
+        found = rescue.export(url, sys.stdout)
+    else:
+        part = out.with_name(out.name + ".part")
+        try:
+            with open(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+                found = rescue.export(url, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, out)
+        except OSError as error:
+            raise WorkspaceError(f"{out} cannot be written", str(error.strerror), "free some space there") from None
+        finally:
+            part.unlink(missing_ok=True)
+    damage = f"; the ledger is damaged: {_why(found)}" if found.damage else ""
+    click.echo(f"{found.events} events{_lost(found.lost)}{damage}", err=True)
+
+
+@ledger.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@_LEDGER
+@click.option("--cut-off", is_flag=True, help="Take what FILE has although its end is missing.")
+@_WORKSPACE
+def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -> None:
+    """Make FILE, written by `export`, into LEDGER, which is not there yet or has no events."""
+    from jetlane.remote.fleet import rescue
+    from jetlane.specs.errors import WorkspaceError
+
+    url, shown = _named(ledger, workspace, new=True)
+    try:
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            count = rescue.restore(lines, str(file), url, cut_off)
+    except OSError as error:
+        raise WorkspaceError(f"{file} cannot be read", str(error.strerror), "name a file of `export`") from None
+    click.echo(f"{count} events are in {shown}")
+
+
+def _named(given: Optional[str], workspace: Path, new: bool = False) -> tuple[str, str]:
+    """The ledger's URL, and how it is shown."""
+    from jetlane.remote.fleet import database
+    from jetlane.specs import secrets
+    from jetlane.specs.errors import WorkspaceError
+
+    url = database.location(workspace.resolve(), given)
+    path = database.file_of(url)
+    if path is not None and not new and not path.exists():
+        raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its file")
+    return url, str(path) if path is not None else secrets.hide(url)
+
+
+def _lost(lost: Sequence[tuple[int, int]]) -> str:
+    if not lost:
+        return ""
+    count = sum(last - first + 1 for first, last in lost)
+    some = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in lost[:_SHOWN])
+    return f", {count} are lost ({some}{', ...' if len(lost) > _SHOWN else ''})"
+
+
+def _why(found: Found) -> str:
+    if found.damage:
+        return "; ".join(found.damage[:_SHOWN])
+    return "numbers are missing" if found.lost else "; ".join(f"{name}: {text}" for name, text in found.doubts.items())
+
+
+def _remedy(shown: str) -> str:
+    return (
+        f"keep what can be read: jetlane fleet ledger export {shown} -o events.jsonl; then move the ledger away, and:"
+        f" jetlane fleet ledger import events.jsonl {shown}"
+    )

@@ -1,0 +1,66 @@
+"""What stands before a local Prefect server: it serves no name but loopback's, and no page but its own.
+
+Prefect asks for the login; what it cannot do is told here. A page whose name was made to lead to this machine (DNS
+rebinding) sends that name as Host; a page of another site sends its Origin, and could make a browser send requests and
+open websockets; a page that frames the UI could have a logged-in person click in it. And the UI's own scripts
+connect to nobody else: they would tell a maker of statistics what is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Optional
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_OWN_HOST = re.compile(rb"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?")  # any port: it may be reached through a tunnel
+_POLICY_VIOLATION = 1008
+_PAGES = "connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
+
+
+class ServerGate:
+    """ASGI middleware around the whole server.
+
+    Args:
+        app: Prefect's server.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        refusal = _refusal(scope["headers"])
+        if refusal is None:
+            await self._app(scope, receive, _confined(send) if scope["type"] == "http" else send)
+        elif scope["type"] == "http":
+            await PlainTextResponse(refusal + "\n", status_code=403)(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": refusal})
+
+
+def _refusal(headers: Iterable[tuple[bytes, bytes]]) -> Optional[str]:
+    """Why a request with these headers is refused; None when it is not."""
+    known: dict[bytes, list[bytes]] = {b"host": [], b"origin": []}
+    for name, value in headers:
+        known.setdefault(name.lower(), []).append(value.lower())
+    hosts, origins = known[b"host"], known[b"origin"]
+    if len(hosts) != 1 or not _OWN_HOST.fullmatch(hosts[0]):
+        return "this server answers to 127.0.0.1 and localhost only"
+    if any(origin != b"http://" + hosts[0] for origin in origins):
+        return "this server takes nothing from pages of other origins"
+    return None
+
+
+def _confined(send: Send) -> Send:
+    async def with_header(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Content-Security-Policy"] = _PAGES
+        await send(message)
+
+    return with_header

@@ -1,0 +1,40 @@
+"""The process of a Prefect server: ``python -m jetlane.flows.server_process lasting|private PORT``.
+
+Both kinds listen on loopback alone, behind ``ServerGate``, and keep what they write to their owner. Login, home and
+database come by environment: a command line can be read by every user. A private server ends when its standard input
+closes, so it never outlives the run that started it, however that run ended.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+
+def main() -> None:
+    """Serve until standard input closes (``private``), or until a signal (``lasting``)."""
+    os.umask(0o077)
+    kind, port = sys.argv[1], int(sys.argv[2])
+    if kind == "private":
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    from jetlane.flows.ports import listening
+    from jetlane.flows.server_gate import ServerGate
+
+    # Schedules, late runs and clean-up are the business of a lasting server (`jetlane up`).
+    app = create_app(webserver_only=kind == "private", final=True)
+    settings = uvicorn.Config(ServerGate(app), log_level="warning", proxy_headers=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(settings).run(sockets=[listening(port)])
+
+
+def _end_with_parent() -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

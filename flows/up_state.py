@@ -1,0 +1,94 @@
+"""What ``jetlane up`` notes in ``<workspace>/up``, and what others read there to find its server and log in.
+
+``state.json`` holds the API's address and the processes; ``login`` the server's authentication string. Both are the
+owner's alone. A process counts as ours only while it was started when the state says it was, so a number that the
+system gave to another process since is never signalled, and never sent a login.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+from typing import Optional
+
+from jetlane.flows import owner_only
+from jetlane.flows.processes import Started, noted, started_at
+
+#: The folder of ``jetlane up`` in the current folder.
+UP = Path(".jetlane") / "up"
+
+
+def new_login() -> str:
+    """A random authentication string, in the form that Prefect asks for."""
+    return f"jetlane:{secrets.token_urlsafe(32)}"
+
+
+class UpState:
+    """The notes of one workspace's ``jetlane up``.
+
+    Args:
+        folder: ``<workspace>/up``; it need not exist to be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.login_file = folder / "login"
+        self._file = folder / "state.json"
+
+    @property
+    def url(self) -> Optional[str]:
+        """The API's address."""
+        url = self._read().get("url")
+        return url if isinstance(url, str) else None
+
+    @property
+    def login(self) -> Optional[str]:
+        """The server's authentication string; None for a server of jetlane 0.1, which asks for none."""
+        try:
+            return self.login_file.read_text().strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def process(self, name: str) -> Optional[Started]:
+        """``server`` or ``worker``, when it runs."""
+        known = noted(self._read(), name)
+        return known if known is not None and known.runs else None
+
+    def renew_login(self) -> None:
+        owner_only.write(self.login_file, new_login() + "\n")
+
+    def note(self, url: str, name: str, pid: int) -> None:
+        """Note down a process that was just started."""
+        known = self._read().get("processes")
+        processes = dict(known) if isinstance(known, dict) else {}
+        processes[name] = asdict(Started(pid, started_at(pid) or ""))
+        owner_only.write(self._file, json.dumps({"url": url, "processes": processes}, indent=1))
+
+    def clear(self) -> None:
+        for file in (self._file, self.login_file):
+            file.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            state = json.loads(self._file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+
+def local_server(url: Optional[str] = None, folder: Path = UP) -> dict[str, str]:
+    """Environment of clients of the server that ``jetlane up`` started: its address and its login.
+
+    Args:
+        url: The address that is set already; a login is never told to any other.
+
+    Returns:
+        Nothing when no server of that folder runs, or ``url`` names another one.
+    """
+    state = UpState(folder)
+    known = state.url
+    if known is None or (url and url.rstrip("/") != known) or state.process("server") is None:
+        return {}
+    login = state.login
+    return {"PREFECT_API_URL": known, **({"PREFECT_API_AUTH_STRING": login} if login else {})}

@@ -1,0 +1,133 @@
+"""What is wrong with a ledger, in words: damaged, full, locked, not a ledger, gone. Its drivers' errors end here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Optional
+
+from jetlane.remote.fleet.secrets import environment, scrub_text
+from jetlane.specs.errors import JetlaneError
+from jetlane.specs.text import harmless
+
+#: What SQLite's files begin with.
+_MAGIC = b"SQLite format 3\0"
+#: Bytes up to which a ledger is looked through when it is opened, which takes a second for each 300 MB.
+_LOOKED_THROUGH = 100_000_000
+#: Bytes of free disk below which an I/O error is one of a full disk.
+_FULL = 1_000_000
+
+_RESCUE = (
+    "see what is left: jetlane fleet ledger check {path}; keep it: jetlane fleet ledger export {path} -o events.jsonl;"
+    " then move the file (and its -wal and -shm) away, and: jetlane fleet ledger import events.jsonl {path}"
+)
+_AGAIN = "; then run the same command again: it goes on from what was written"
+
+
+class LedgerError(JetlaneError):
+    """The ledger cannot be read or written. What was written before is there, and boards keep what they run."""
+
+
+def told(error: BaseException, shown: str, path: Optional[Path] = None) -> LedgerError:
+    """A driver's error in words.
+
+    Args:
+        shown: The ledger's URL, without secrets.
+        path: Of SQLite's file; None for PostgreSQL, and for a ledger in memory.
+    """
+    said = _said(error)
+    if path is not None:
+        return _of_sqlite(said, path)
+    if "does not exist" in said and "relation" in said:
+        return foreign(shown, said)
+    verb = "opened" if "connection failed" in said or "connection timeout" in said else "used"
+    remedy = "see that its server runs, and may be reached and written from here"
+    return LedgerError(f"the ledger {shown} cannot be {verb}", said, remedy + _AGAIN)
+
+
+def _said(error: BaseException) -> str:
+    """The driver's words, as far as they concern a person."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    return harmless(scrub_text(text[:2000], environment()), lines=True)
+
+
+def _of_sqlite(said: str, path: Path) -> LedgerError:
+    low = said.lower()
+    if "malformed" in low or "not a database" in low or "encrypted" in low:
+        return damaged(path, said)
+    if "full" in low or "no space" in low or ("i/o error" in low and _free(path) < _FULL):
+        room = f"{_free(path) // 1000} kB are free there"
+        return LedgerError(
+            f"the ledger {path} cannot be written: the disk is full", room, "free some space there" + _AGAIN
+        )
+    if "locked" in low or "busy" in low:
+        why = "another process has been writing to it for too long"
+        return LedgerError(f"the ledger {path} is locked", why, "see who has it open, such as a backup" + _AGAIN)
+    if "no such table" in low or "no such column" in low or "already exists" in low or "no column named" in low:
+        return foreign(str(path), said)
+    if "readonly" in low or "read-only" in low:
+        remedy = "see that the file, its -wal and -shm, and their folder may be written"
+        return LedgerError(f"the ledger {path} may not be written", said, remedy + _AGAIN)
+    return LedgerError(
+        f"the ledger {path} cannot be opened" if "unable to open" in low else f"the ledger {path} cannot be used",
+        said,
+        "see that the file, its -wal and -shm, and their folder are there and may be read and written" + _AGAIN,
+    )
+
+
+def _free(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return 0
+
+
+def damaged(path: Path, why: str) -> LedgerError:
+    """The file was a ledger, or should be one, and is not whole."""
+    return LedgerError(f"the ledger {path} is damaged", why, _RESCUE.format(path=path))
+
+
+def foreign(shown: str, why: str) -> LedgerError:
+    """A database of another program."""
+    return LedgerError(f"{shown} is not a ledger of jetlane", why, "name another file or database as the ledger")
+
+
+def refuse_damaged(path: Path) -> None:
+    """Look at an SQLite ledger before it is opened to be written: nothing is to be added to what is falling apart.
+
+    A file larger than 100 MB is only looked at from outside.
+
+    Raises:
+        LedgerError: It is no file, or not readable, or not whole.
+    """
+    try:
+        if not path.is_file():
+            raise LedgerError(f"the ledger {path} is no file", "something else has its name", "name another")
+        with open(path, "rb") as file:
+            start = file.read(len(_MAGIC))
+        size = path.stat().st_size
+    except OSError as error:
+        raise _of_sqlite(f"unable to open database file: {error.strerror}", path) from None
+    if start != _MAGIC:
+        why = "it is empty" if not size else "it does not begin as a database does"
+        raise damaged(path, f"{why}: it was cut off or overwritten, or is another file")
+    if size > _LOOKED_THROUGH:
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=5)) as book:
+            found = [str(row[0]) for row in book.execute("PRAGMA quick_check(1)")]
+    except sqlite3.Error as error:
+        if "unable to open" in str(error) and not os.access(path.parent, os.W_OK):
+            return  # read-only: whether it can be read so is found out by whoever tries
+        raise told(error, str(path), path) from None
+    if found != ["ok"]:
+        raise damaged(path, harmless("; ".join(found)))
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path.absolute()))

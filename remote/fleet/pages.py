@@ -1,0 +1,168 @@
+"""Rows of a damaged SQLite file, out of its pages, whatever became of the tree above them.
+
+SQLite finds a row from the root of a table's tree; one bad page on the way, and all below it are lost to it. Events are
+only ever added, so every row that stands in a leaf page is right, however old the page is: all leaves are read, of the
+file and of the committed part of its write-ahead log. The format: https://www.sqlite.org/fileformat2.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+_LEAF = 0x0D
+_WAL_HEADER, _FRAME_HEADER = 32, 24
+_WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_SIZES = tuple(2**power for power in range(9, 17))
+#: What jetlane's ledgers have, where the file's own word is lost.
+_USUAL = 4096
+_INTEGERS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+
+
+class Row(NamedTuple):
+    """One row of a table: its key, and its columns' values; the column that is the key is None."""
+
+    key: int
+    values: tuple[Any, ...]
+
+
+def rows(path: Path, columns: int) -> Iterator[Row]:
+    """Every row of so many columns, in the order of the pages; a row may come twice.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    data = path.read_bytes()
+    size = _page_size(data)
+    log = path.with_name(path.name + "-wal")
+    pages = _Pages(data, size, _logged(log.read_bytes(), size) if log.is_file() else {})
+    for number in range(1, len(data) // size + 2):
+        yield from _leaf(pages.old(number), 100 if number == 1 else 0, pages, columns)
+    for number, page in pages.newer.items():
+        yield from _leaf(page, 100 if number == 1 else 0, pages, columns)
+
+
+class _Pages(NamedTuple):
+    """A file's pages, counted from 1, and those that its log has in newer forms."""
+
+    data: bytes
+    size: int
+    newer: dict[int, bytes]
+
+    def old(self, number: int) -> bytes:
+        return self.data[(number - 1) * self.size : number * self.size] if number > 0 else b""
+
+    def now(self, number: int) -> bytes:
+        return self.newer.get(number) or self.old(number)
+
+
+def _page_size(data: bytes) -> int:
+    size = int.from_bytes(data[16:18], "big")
+    size = 65536 if size == 1 else size
+    return size if data[:6] == b"SQLite" and size in _SIZES else _USUAL
+
+
+def _logged(log: bytes, size: int) -> dict[int, bytes]:
+    """{number: page} of a write-ahead log, up to the last frame that committed something."""
+    if log[:4] not in _WAL_MAGIC or int.from_bytes(log[8:12], "big") != size:
+        return {}
+    salts, found, committed = log[16:24], {}, {}
+    for start in range(_WAL_HEADER, len(log) - _FRAME_HEADER - size + 1, _FRAME_HEADER + size):
+        header = log[start : start + _FRAME_HEADER]
+        if header[8:16] != salts:  # of an earlier round
+            break
+        found[int.from_bytes(header[:4], "big")] = log[start + _FRAME_HEADER : start + _FRAME_HEADER + size]
+        if int.from_bytes(header[4:8], "big"):
+            committed = dict(found)
+    return committed
+
+
+def _leaf(page: bytes, start: int, pages: _Pages, columns: int) -> Iterator[Row]:
+    if len(page) < start + 8 or page[start] != _LEAF:
+        return
+    count = int.from_bytes(page[start + 3 : start + 5], "big")
+    for index in range(min(count, pages.size // 4)):
+        at = start + 8 + 2 * index
+        cell = int.from_bytes(page[at : at + 2], "big")
+        try:
+            row = _row(page, cell, pages, columns)
+        except (IndexError, ValueError):
+            continue
+        if row is not None:
+            yield row
+
+
+def _row(page: bytes, cell: int, pages: _Pages, columns: int) -> Optional[Row]:
+    length, at = _varint(page, cell)
+    key, at = _varint(page, at)
+    return Row(key, values) if (values := _record(_payload(page, at, length, pages), columns)) else None
+
+
+def _payload(page: bytes, at: int, length: int, pages: _Pages) -> bytes:
+    """A row's bytes: those in its leaf, and those that went over into a chain of other pages."""
+    size = pages.size
+    most, least = size - 35, (size - 12) * 32 // 255 - 23
+    if length <= most:
+        return _exactly(page[at : at + length], length)
+    here = least + (length - least) % (size - 4)
+    here = here if here <= most else least
+    found, more = [page[at : at + here]], page[at + here : at + here + 4]
+    left = length - here
+    while left > 0:
+        next_page = pages.now(int.from_bytes(_exactly(more, 4), "big"))
+        if not next_page:
+            raise ValueError("the chain is broken")
+        found.append(next_page[4 : 4 + min(left, size - 4)])
+        more, left = next_page[:4], left - (size - 4)
+    return _exactly(b"".join(found), length)
+
+
+def _record(payload: bytes, columns: int) -> tuple[Any, ...]:
+    """The values of a row; empty when it is one of another table."""
+    end, at = _varint(payload, 0)
+    kinds: list[int] = []
+    while at < end and len(kinds) <= columns:
+        kind, at = _varint(payload, at)
+        kinds.append(kind)
+    if len(kinds) != columns:
+        return ()
+    values = []
+    for kind in kinds:
+        value, at = _value(payload, at, kind)
+        values.append(value)
+    return tuple(values)
+
+
+def _value(payload: bytes, at: int, kind: int) -> tuple[Any, int]:
+    if kind in _INTEGERS:
+        width = _INTEGERS[kind]
+        value = int.from_bytes(_exactly(payload[at : at + width], width), "big", signed=True) if kind else None
+        return value, at + width
+    if kind == 7:
+        import struct
+
+        return struct.unpack(">d", _exactly(payload[at : at + 8], 8))[0], at + 8
+    if kind in (8, 9):
+        return kind - 8, at
+    if kind < 12:
+        raise ValueError("no such kind of value")
+    width = (kind - 12) // 2
+    raw = _exactly(payload[at : at + width], width)
+    return (raw.decode("utf-8", "replace") if kind % 2 else raw), at + width
+
+
+def _exactly(data: bytes, length: int) -> bytes:
+    if len(data) != length:
+        raise ValueError("it ends too early")
+    return data
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for index in range(8):
+        byte = data[at + index]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + index + 1
+    return value << 8 | data[at + 8], at + 9

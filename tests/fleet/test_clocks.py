@@ -1,0 +1,217 @@
+"""Clocks that jump: the wall clock of the workstation, the database's, and both ways."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jetlane.remote.fleet import leases
+from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.leases import Holder
+from jetlane.remote.fleet.ledger import Ledger, new_id
+from jetlane.remote.fleet.models import LeaseRow
+from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.rollout import Rollout
+from jetlane.remote.fleet.work import Clock
+from jetlane.specs.errors import DeviceError
+
+HOUR = 3600.0
+
+
+class Wall:
+    """A wall clock that goes with a steady one, and is turned at its n-th reading."""
+
+    def __init__(self, steady: Any, jumps: dict[int, float]) -> None:
+        self.steady, self.jumps, self.off, self.read = steady, jumps, 0.0, 0
+
+    def __call__(self) -> float:
+        self.read += 1
+        self.off += self.jumps.get(self.read, 0.0)
+        return self.steady.now() + self.off
+
+
+def rolled(fakes: Any, ledger: Ledger, clock: Any, boards: dict[str, Any], policy: Policy) -> Any:
+    rollout = begin(ledger, Request({name: name for name in boards}, "new-2", policy), ledger._clock)
+    hands = fakes.Boards(boards, "new-2", clock)
+    return Rollout(ledger, rollout, hands, executor=fakes.Inline(), clock=clock).run()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(data=st.data())
+def test_no_jump_of_the_wall_clock_changes_a_rollout(
+    data: st.DataObject, fakes: Any, fresh_ledger: Callable[[], str]
+) -> None:
+    """Jumps of an hour and of ten years, at any event: windows, pauses and soak are as long as asked."""
+    jump = st.sampled_from([HOUR, -HOUR, 3e8, -3e8])
+    jumps = data.draw(st.dictionaries(st.integers(1, 40), jump, min_size=1, max_size=4))
+    clock = fakes.Turned()
+    ledger = fakes.Ledger(fresh_ledger(), Wall(clock, jumps))
+    boards = {f"d{number}": fakes.Board() for number in range(4)}
+    boards["d1"].off = (0.0, clock.now() + 100.0)
+    boards["d2"].off = (0.0, clock.now() + 1e6)
+    began = clock.now()
+    policy = Policy(waves=("100%",), max_failures=1, offline_window=300.0, soak=200.0)
+    state = rolled(fakes, ledger, clock, boards, policy)
+    assert [device.state for device in state.devices.values()] == ["active", "active", "unreachable", "active"]
+    assert 500.0 <= clock.now() - began < 510.0, "the window of one, and the soak of the others"
+    assert all(board.contacts <= 14 for board in boards.values())
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(data=st.data())
+def test_a_soak_that_is_taken_up_waits_for_the_rest(
+    data: st.DataObject, fakes: Any, fresh_ledger: Callable[[], str]
+) -> None:
+    """Killed again and again in it, the wall clock turned meanwhile: as long as asked in all, and no longer."""
+    cuts = data.draw(st.lists(st.floats(1.0, 120.0), min_size=1, max_size=4))
+    pauses = data.draw(st.lists(st.floats(0.0, 40.0), min_size=len(cuts), max_size=len(cuts)))
+    jumps = data.draw(st.dictionaries(st.integers(1, 30), st.sampled_from([HOUR, -HOUR]), max_size=3))
+    clock = fakes.Turned()
+    ledger = fakes.Ledger(fresh_ledger(), Wall(clock, jumps), holder=Holder(since=0))
+    boards = {"d0": fakes.Board()}
+    policy = Policy(waves=("100%",), soak=200.0)
+    wait, ends = fakes.Turned.wait, [0.0]
+
+    def until(self: Any, running: Any, seconds: float) -> Any:
+        if not running and clock.now() >= ends[0] > 0:
+            raise fakes.PowerCut
+        return wait(self, running, seconds)
+
+    clock.wait = until.__get__(clock)
+    began = clock.now()
+    for cut, pause in zip(cuts, pauses):
+        ends[0] = clock.now() + cut
+        try:
+            rolled(fakes, ledger, clock, boards, policy)
+            break
+        except fakes.PowerCut:
+            clock._now += pause
+    ends[0] = 0.0
+    state = ledger.state(ledger.rollouts()[0])
+    if not state.ended:
+        state = rolled(fakes, ledger, clock, boards, policy)
+    assert state.outcome == "succeeded" and len(ledger.rollouts()) == 1
+    waited = clock.now() - began
+    assert 200.0 <= waited <= 202.0 + max(0.0, sum(cuts) + sum(pauses) - 200.0), "the rest, and neither more nor less"
+    assert [event.data.get("soaked") for event in ledger.events(state.id, "d0")].count(True) == 1
+
+
+def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> None:
+    """There nobody can tell how long it was: it is never shorter than asked."""
+    clock, boards = fakes.Turned(), {"d0": fakes.Board()}
+    ledger = fakes.Ledger(ledger_url, clock.now, holder=Holder(since=0))
+    policy = Policy(waves=("100%",), soak=200.0)
+    wait = clock.wait
+
+    def dies(running: Any, seconds: float) -> Any:
+        if not running and clock.now() > 1_000_100.0:
+            raise fakes.PowerCut
+        return wait(running, seconds)
+
+    clock.wait = dies
+    with pytest.raises(fakes.PowerCut):
+        rolled(fakes, ledger, clock, boards, policy)
+    clock = fakes.Turned(5_000.0)  # started a while ago
+    there = fakes.Ledger(ledger_url, lambda: 9e9, holder=Holder(boot="another start"))
+    assert rolled(fakes, there, clock, boards, policy).outcome == "succeeded"
+    assert 200.0 <= clock.now() - 5_000.0 < 202.0
+
+
+def test_the_steady_clock_does_not_go_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Clock().now()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert 0.0 <= Clock().now() - before < 5.0
+
+
+@pytest.mark.parametrize("turned", [HOUR, -HOUR])
+def test_a_living_lease_is_not_stolen_when_the_databases_clock_jumps(
+    turned: float, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another machine: it is watched, and a sign of life comes. One that is dead is free after that while."""
+    monkeypatch.setattr(leases, "WATCH", 2.0)
+    monkeypatch.setattr(leases, "_LOOK", 0.1)
+    mine, far = Ledger(ledger_url), Ledger(ledger_url, holder=Holder(host="far", boot="another"))
+    far.leases.take("r1", {"d1": "h:1"})
+
+    def turn() -> None:  # the clock goes forward: the last sign is of long ago
+        with far._engine.begin() as connection:
+            connection.execute(sa.update(LeaseRow).values(beat=LeaseRow.beat - turned))
+
+    turn()
+    program = (
+        "import sys, time; from jetlane.remote.fleet.ledger import Ledger; from jetlane.remote.fleet.leases import Holder\n"
+        "ledger = Ledger(sys.argv[1], holder=Holder(host='far', boot='another', mark=sys.argv[2]))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(0.3); ledger.leases.renew('r1')\n"
+    )
+    words = [sys.executable, "-c", program, ledger_url, far.leases.holder.mark]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as living:
+        assert living.stdout is not None and living.stdout.readline() == b"ready\n"
+        turn()
+        with pytest.raises(DeviceError, match="another rollout is at work"):
+            mine.leases.take("r2", {"d1": "h:1"})
+        turn()
+        assert mine.leases.held("r1") == f"process {far.leases.holder.pid} on far"
+        living.kill()
+    turn()
+    assert mine.leases.held("r1") is None
+    mine.leases.take("r2", {"d1": "h:1"})
+    assert mine.leases.held("r2")
+
+
+def test_ids_do_not_collide_in_an_hour_that_comes_twice(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len({new_id(1e9) for _ in range(2000)}) == 2000
+    words = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
+    monkeypatch.setattr("jetlane.remote.fleet.ledger.random.token_hex", lambda count: next(words))
+    ledger = Ledger(ledger_url, clock=lambda: 1e9)
+    made = [begin(ledger, Request({name: name}, "new", Policy()), lambda: 1e9) for name in ("d1", "d2")]
+    assert made[0] != made[1]
+
+
+#: A rollout whose process sees its wall clock turned at the first contact that is lost.
+_PROGRAM = """
+import sys, time
+real, off = time.time, [0.0]
+time.time = lambda: real() + off[0]
+from jetlane.remote.fleet import devices
+again = devices.Devices._again
+def turned(self, *given):
+    off[0] = float(sys.argv[1])
+    return again(self, *given)
+devices.Devices._again = turned
+from jetlane.flows.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("turned", [HOUR, -HOUR])
+def test_an_offline_window_in_real_processes(
+    turned: float, sites: Any, relays: Any, make_release: Any, tmp_path: Path
+) -> None:
+    """A board that is off for four seconds of a window of twenty, while the clock is turned by an hour."""
+    import threading
+
+    site = sites.Site(tmp_path / "site", 1, relays.Relay)
+    try:
+        relay = site.relays[site.names[0]]
+        relay.off()
+        release = make_release(tmp_path, seed=31)
+        words = ["fleet", "rollout", str(release), "--to", str(site.inventory), "--offline-window", "20s"]
+        command = [sys.executable, "-c", _PROGRAM, str(turned), *words, "--workspace", str(tmp_path / "ws")]
+        timer = threading.Timer(8.0, relay.on)
+        timer.start()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        timer.join()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert site.runs(site.names[0]) == release.name
+    finally:
+        site.close()

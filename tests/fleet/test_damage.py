@@ -1,0 +1,432 @@
+"""A ledger on a failing disk: every fault is told in words, and what can be read is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jetlane.flows.commands.fleet import fleet
+from jetlane.remote.fleet import rescue
+from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.faults import LedgerError
+from jetlane.remote.fleet.leases import Holder
+from jetlane.remote.fleet.ledger import Ledger
+from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.rollout import Rollout
+from jetlane.specs.errors import JetlaneError
+
+PAGE = 4096
+#: Every command that reads a ledger, and one that writes.
+COMMANDS = (["status"], ["history", "--json"], ["audit", "--csv"], ["page"], ["pause"])
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Any]]:
+    """A ledger of some 60 pages with rows that fill several: its bytes, and its events."""
+    path = tmp_path_factory.mktemp("original") / "fleet.db"
+    ledger = Ledger(f"sqlite:///{path}")
+    for number in range(6):
+        names = [f"device-{index:03}" for index in range(60)]
+        request = Request({name: f"{name}:22/{'r' * 60}" for name in names}, f"rel-{number}", Policy(waves=("100%",)))
+        rollout = begin(ledger, request)
+        for name in names[:40]:
+            ledger.append(rollout, "device", name, f"rel-{number}", state="active", reason="x" * 500)
+        ledger.append(rollout, "ended", outcome="succeeded")
+    events = ledger.events()
+    ledger.close()
+    with sqlite3.connect(path) as book:
+        book.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    book.close()
+    return path.read_bytes(), events
+
+
+def place(folder: Path, data: bytes) -> Path:
+    (folder / "ws").mkdir(exist_ok=True)
+    path = folder / "ws" / "fleet.db"
+    path.write_bytes(data)
+    return path
+
+
+def told(folder: Path, *words: str) -> str:
+    """What a command says; it may fail, in words."""
+    place = ["--workspace", str(folder / "ws")]
+    out = ["-o", str(folder / "page.html")] if words[0] == "page" else []
+    done = CliRunner().invoke(fleet, [*words, *out, *place])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        assert isinstance(done.exception, JetlaneError), repr(done.exception)
+        assert done.exception.what and done.exception.exit_code == 1
+        return str(done.exception)
+    return done.output
+
+
+def saved(path: Path, original: list[Any], at_least: int) -> list[dict[str, Any]]:
+    """Check and export say the same, every exported event is right, and a new ledger is made of them and goes on."""
+    url, out = f"sqlite:///{path}", path.with_name("events.jsonl")
+    found = rescue.check(url)
+    assert not found.whole
+    with out.open("w") as file:
+        assert rescue.export(url, file).events == found.events
+    lines = [json.loads(line) for line in out.read_text(encoding="ascii").splitlines()]
+    events = {event.number: event for event in original}
+    for line in lines[1:-1]:
+        event = events[line["number"]]
+        told = (line["at"], line["rollout"], line["kind"], line["device"], line["runs"])
+        assert told == (event.at, event.rollout, event.kind, event.device, event.runs)
+        assert line["data"] == event.data or list(line["data"]) == ["unreadable"]
+    assert found.events == len(lines) - 2 >= at_least
+    lost = sum(last - first + 1 for first, last in lines[-1]["lost"])
+    assert lost + found.events <= len(original)
+    new = path.with_name("new.db")
+    with out.open() as file:
+        assert rescue.restore(file, str(out), f"sqlite:///{new}") == found.events
+    ledger = Ledger(f"sqlite:///{new}")
+    assert [event.number for event in ledger.events()] == [line["number"] for line in lines[1:-1]]
+    assert ledger.append("next", "started").number > max((line["number"] for line in lines[1:-1]), default=0)
+    ledger.close()
+    return lines
+
+
+@pytest.mark.parametrize("part", range(20))
+def test_a_ledger_that_is_cut_off_is_told_in_words_and_its_rest_is_saved(
+    part: int, original: Any, tmp_path: Path
+) -> None:
+    data, events = original
+    cut = len(data) * part // 20 + (part * 37) % 100
+    path = place(tmp_path, data[:cut])
+    for command in COMMANDS[part % 2 :: 2]:
+        assert "damaged" in told(tmp_path, *command)
+    with pytest.raises(LedgerError, match="damaged"):
+        Ledger(f"sqlite:///{path}")
+    assert path.read_bytes() == data[:cut], "nothing was added to what is damaged"
+    pages_left = cut // PAGE
+    saved(path, events, at_least=max(0, (pages_left - 14) * 3))
+
+
+@pytest.mark.parametrize("kind", ["zeros", "noise"])
+def test_a_bad_page_costs_what_stood_in_it(kind: str, original: Any, tmp_path: Path) -> None:
+    """Whichever it is: of the schema, of the tree, of an index, of a row that spans several."""
+    data, events = original
+    noise, quiet = random.Random(5), 0
+    for number in range(0, len(data) // PAGE, 1 if kind == "zeros" else 4):
+        bad = bytes(PAGE) if kind == "zeros" else noise.randbytes(PAGE)
+        path = place(tmp_path, data[: number * PAGE] + bad + data[(number + 1) * PAGE :])
+        said = told(tmp_path, *COMMANDS[number % len(COMMANDS)])
+        quiet += "damaged" not in said  # within a row that spans pages SQLite sees nothing; `check` does
+        saved(path, events, at_least=len(events) - 14)
+        for left in path.parent.iterdir():
+            left.unlink()
+    assert quiet < 15
+
+
+def test_noise_within_rows_is_told_in_words(original: Any, tmp_path: Path) -> None:
+    """Bytes that SQLite cannot tell from right ones: every command shows something, none fails with a traceback."""
+    data, _ = original
+    noise = random.Random(7)
+    for _ in range(25):
+        bad = bytearray(data)
+        for _ in range(40):
+            bad[noise.randrange(PAGE * 6, len(bad))] = noise.randrange(256)
+        path = place(tmp_path, bytes(bad))
+        for command in COMMANDS:
+            told(tmp_path, *command)
+        rescue.check(f"sqlite:///{path}")
+        for left in path.parent.iterdir():
+            left.unlink()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"", "it is empty"), (b"no database" * 999, "not begin as a database"), (bytes(9999), "begin")]
+)
+def test_what_is_no_database_is_not_taken_for_a_ledger(data: bytes, words: str, tmp_path: Path) -> None:
+    path = place(tmp_path, data)
+    for command in COMMANDS:
+        said = told(tmp_path, *command)
+        assert words in said and "jetlane fleet ledger check" in said
+    assert path.read_bytes() == data
+
+
+def test_a_folder_a_pipe_and_no_file_are_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "ws" / "fleet.db").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
+    for command in COMMANDS:
+        assert "is no file" in told(tmp_path, *command)
+    for name in (tmp_path / "ws" / "fleet.db", tmp_path / "pipe"):
+        for act in ("check", "export"):
+            done = CliRunner().invoke(fleet, ["ledger", act, str(name)])
+            assert isinstance(done.exception, LedgerError) and "is no file" in str(done.exception)
+        with pytest.raises(LedgerError, match="is no file"):
+            Ledger(f"sqlite:///{name}")
+
+
+def test_other_programs_databases_and_later_versions_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ws" / "fleet.db"
+    path.parent.mkdir()
+    statements = {
+        "CREATE TABLE bookmarks (url TEXT)": "bookmarks",
+        "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('9e83011')": "another",
+        "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('0001')": "lacks",
+        "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('0009')": "later version",
+        "CREATE TABLE events (number INTEGER)": "is not a ledger",
+    }
+    for statement, words in statements.items():
+        path.unlink(missing_ok=True)
+        with sqlite3.connect(path) as book:
+            book.executescript(statement)
+        book.close()
+        before = path.read_bytes()
+        assert words in told(tmp_path, "status") and words in told(tmp_path, "pause")
+        check = CliRunner().invoke(fleet, ["ledger", "check", str(path)])
+        assert isinstance(check.exception, LedgerError) and "is not a ledger" in str(check.exception)
+        with sqlite3.connect(path) as book:
+            tables = {row[0] for row in book.execute("SELECT name FROM sqlite_master")}
+        book.close()
+        assert not tables - {"bookmarks", "alembic_version", "events"}, before
+
+
+def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, tmp_path: Path) -> None:
+    """As a user who is not root, whom nothing is denied; what may be read is exported from a folder that is closed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    data, events = original
+    program = (
+        "import sys, os; from click.testing import CliRunner; from jetlane.flows.commands.fleet import fleet\n"
+        "from jetlane.remote.fleet import ledger; import jetlane.flows.commands.fleet_ledger, sqlite3, alembic.command\n"
+        "from jetlane.remote.fleet import controls, views, rescue\n"
+        "os.setegid(65534); os.seteuid(65534)\n"
+        "for words in (['status'], ['pause'], ['ledger', 'export']):\n"
+        "    done = CliRunner().invoke(fleet, [*words, '--workspace', sys.argv[1]])\n"
+        "    said = (type(done.exception).__name__, done.output[:60], str(done.exception)[:300])\n"
+        "    print(repr(said))\n"
+    )
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        path = place(Path(folder), data)
+        for mode, folder_mode, exported in ((0o600, 0o755, False), (0o644, 0o755, True)):
+            path.chmod(mode)
+            path.parent.chmod(folder_mode)
+            words = [sys.executable, "-c", program, str(path.parent)]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            status, pause, export = done.stdout.splitlines()
+            assert all("LedgerError" in said and "what to do" in said for said in (status, pause)), done.stdout
+            assert ("jetlane-ledger" in export) is exported
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_side_files_that_are_damaged(suffix: str, original: Any, tmp_path: Path, fakes: Any) -> None:
+    """A process that was killed leaves them; whatever becomes of them, there are words or a ledger that goes on."""
+    program = (
+        "import sys, os; from jetlane.remote.fleet.ledger import Ledger; ledger = Ledger(sys.argv[1])\n"
+        "for number in range(30): ledger.append('r', 'device', f'd{number}', state='active', reason='x' * 300)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run([sys.executable, "-c", program, f"sqlite:///{home}/fleet.db"], check=False)
+    kept = {path.name: path.read_bytes() for path in home.iterdir()}
+    whole = kept[f"fleet.db{suffix}"]
+    assert whole and len(kept) == 3
+    noise = random.Random(3)
+    bad = [whole[: len(whole) * part // 8] for part in range(8)]
+    bad += [bytes(len(whole)), noise.randbytes(len(whole)), whole[: len(whole) // 2] + noise.randbytes(5000)]
+    for number, data in enumerate([*bad, None]):
+        folder = tmp_path / str(number) / "ws"
+        folder.mkdir(parents=True)
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+        if data is None:
+            (folder / f"fleet.db{suffix}").unlink()
+            (folder / f"fleet.db{suffix}").mkdir()
+        else:
+            (folder / f"fleet.db{suffix}").write_bytes(data)
+        try:
+            ledger = Ledger(f"sqlite:///{folder}/fleet.db")
+            told = [event.device for event in ledger.events()]
+            assert told == [f"d{index}" for index in range(len(told))], "what is there is the beginning"
+            assert suffix == "-wal" or len(told) == 30
+            ledger.append("r", "device", "after")
+            ledger.close()
+        except LedgerError as error:
+            assert error.what and error.remedy
+        rescue.check(f"sqlite:///{folder}/fleet.db")
+
+
+def test_the_commands_check_export_and_import(original: Any, tmp_path: Path) -> None:
+    data, events = original
+    path = place(tmp_path, data)
+    where, out = ["--workspace", str(tmp_path / "ws")], tmp_path / "events.jsonl"
+    done = CliRunner().invoke(fleet, ["ledger", "check", *where], catch_exceptions=False)
+    assert f"{len(events)} events of 6 rollouts" in done.output and "is whole" in done.output
+    path.write_bytes(data[: PAGE * 20] + bytes(PAGE) + data[PAGE * 21 :])
+    done = CliRunner().invoke(fleet, ["ledger", "check", *where])
+    assert isinstance(done.exception, LedgerError) and "is not whole" in done.exception.what
+    assert "can be read" in done.output and "export" in done.exception.remedy
+    done = CliRunner().invoke(fleet, ["ledger", "export", "-o", str(out), *where], catch_exceptions=False)
+    assert done.exit_code == 0 and out.stat().st_mode & 0o777 == 0o600
+    full = CliRunner().invoke(fleet, ["ledger", "import", str(out), *where])
+    assert isinstance(full.exception, LedgerError), "not into a damaged one"
+    new = str(tmp_path / "new.db")
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("".join(out.read_text().splitlines(keepends=True)[:50]))
+    refused = CliRunner().invoke(fleet, ["ledger", "import", str(cut), new])
+    assert isinstance(refused.exception, LedgerError) and "cut off" in str(refused.exception)
+    assert not Path(new).exists()
+    done = CliRunner().invoke(fleet, ["ledger", "import", str(cut), new, "--cut-off"], catch_exceptions=False)
+    assert "49 events are in" in done.output
+    again = CliRunner().invoke(fleet, ["ledger", "import", str(out), new])
+    assert isinstance(again.exception, LedgerError) and "has events already" in str(again.exception)
+    for text in ("", "{}\n", "[]\n", '{"jetlane-ledger": 1}\n{"number": 1}\n', '{"jetlane-ledger": 7}\n'):
+        cut.write_text(text)
+        refused = CliRunner().invoke(fleet, ["ledger", "import", str(cut), str(tmp_path / "other.db")])
+        assert isinstance(refused.exception, LedgerError), text
+
+
+class Failing:
+    """Makes a ledger fail at its n-th transaction, by SQLite's own hands."""
+
+    def __init__(self, ledger: Ledger, at: int, fail: Callable[[Any], None]) -> None:
+        import sqlalchemy as sa
+
+        self.left, self.fail = at, fail
+        sa.event.listen(ledger._engine, "begin", self.begin)
+
+    def begin(self, connection: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.fail(connection)
+
+
+def boards_of(fakes: Any) -> dict[str, Any]:
+    return {f"d{number}": fakes.Board() for number in range(4)}
+
+
+def run(ledger: Ledger, fakes: Any, boards: dict[str, Any], clock: Any) -> Any:
+    policy = Policy(waves=(1, "100%"), soak=5, concurrency=2)
+    rollout = begin(ledger, Request({name: name for name in boards}, "new-2", policy), clock.now)
+    hands = fakes.Boards(boards, "new-2", clock)
+    return Rollout(ledger, rollout, hands, executor=fakes.Inline(), clock=clock).run()
+
+
+def test_a_write_that_fails_anywhere_in_a_rollout_stops_it_in_words(
+    fakes: Any, fresh_ledger: Callable[[], str]
+) -> None:
+    """At every single one: no board is left between states or blamed, and the next run finishes the same rollout."""
+    at, ended = 0, False
+    while not ended:
+        at += 1
+        url, clock, boards = fresh_ledger(), fakes.Turned(), boards_of(fakes)
+        ledger = Ledger(url, clock.now, Holder(since=0))  # of a process that is gone when the next one comes
+        failing = Failing(ledger, at, lambda connection: connection.exec_driver_sql("PRAGMA query_only = ON"))
+        try:
+            run(ledger, fakes, boards, clock)
+            ended = failing.left > 0
+        except LedgerError as error:
+            assert "may not be written" in error.what and "run the same command again" in error.remedy
+        assert all(board.current in ("old-1", "new-2") for board in boards.values())
+        ledger.close()
+        after = Ledger(url, clock.now)
+        assert not any(event.data.get("state") == "failed" for event in after.events()), "it was no board's fault"
+        state = run(after, fakes, boards, clock)
+        assert state.outcome == "succeeded" and all(board.builds == ["new-2"] for board in boards.values())
+        assert len(after.rollouts()) <= 2
+        after.close()
+    assert at > 30
+
+
+def test_a_full_disk_at_every_write(fakes: Any, fresh_ledger: Callable[[], str], tmp_path: Path) -> None:
+    """A small file system of its own, filled before the n-th event."""
+    import shutil
+
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs root and the right to mount")
+    try:
+        full = 0
+        for at in range(1, 26):
+            shutil.copyfile(fresh_ledger().removeprefix("sqlite:///"), place / "fleet.db")
+            clock, boards = fakes.Turned(), boards_of(fakes)
+            ledger = Ledger(f"sqlite:///{place}/fleet.db", clock.now, Holder(since=0))
+            Failing(ledger, at, lambda connection: fill(place / "filler"))
+            try:
+                run(ledger, fakes, boards, clock)
+            except LedgerError as error:
+                full += 1
+                assert "the disk is full" in error.what and "free some space" in error.remedy, str(error)
+            ledger.close()
+            CliRunner().invoke(fleet, ["ledger", "export", str(place / "fleet.db")], catch_exceptions=False)
+            (place / "filler").unlink()
+            ledger = Ledger(f"sqlite:///{place}/fleet.db", clock.now)
+            assert run(ledger, fakes, boards, clock).outcome == "succeeded"
+            ledger.close()
+            for left in place.iterdir():
+                left.unlink()
+        assert full > 15
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (4096, 512, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+def test_another_process_that_never_lets_go_is_told_in_words(
+    ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetlane.remote.fleet.database._BUSY", 0.2)
+    clock, boards = fakes.Turned(), boards_of(fakes)
+    ledger = Ledger(ledger_url, clock.now, Holder(since=0))
+    other = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
+    deliver = fakes.Boards.deliver
+
+    def lock(self: Any, name: str, tell: Any) -> Any:
+        if name == "d2":
+            other.execute("BEGIN IMMEDIATE")
+        return deliver(self, name, tell)
+
+    monkeypatch.setattr(fakes.Boards, "deliver", lock)
+    with pytest.raises(LedgerError, match="is locked"):
+        run(ledger, fakes, boards, clock)
+    other.close()
+    monkeypatch.setattr(fakes.Boards, "deliver", deliver)
+    assert run(Ledger(ledger_url, clock.now), fakes, boards, clock).outcome == "succeeded"
+
+
+def test_a_ledger_is_its_owners_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        ledger = Ledger(f"sqlite:///{tmp_path}/made/fleet.db")
+        ledger.append("r", "started")
+        folder = tmp_path / "made"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(
+            ("fleet.db", "fleet.db-wal", "fleet.db-shm"), 0o600
+        )
+        for path in folder.iterdir():
+            path.chmod(0o644)
+        again = Ledger(f"sqlite:///{tmp_path}/made/fleet.db")
+        again.append("r", "ended", outcome="succeeded")
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir()), "an older one is mended"
+        again.close()
+        ledger.close()
+    finally:
+        os.umask(old)
