@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from jetlane.remote.fleet.ledger import Ledger
-
 from tests.remote.hostile import checks
 from tests.remote.hostile.cases import generate
 from tests.remote.hostile.double import Case
+
+from jetlane.remote.fleet.ledger import Ledger
 
 #: Cases of one wave; one honest board is among them.
 WAVE = 16
