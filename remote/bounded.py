@@ -1,13 +1,13 @@
 """paramiko's side of a connection, with a bound on all that the other side can make this machine hold.
 
-SSH lets a peer announce packets of 4 GiB, greet without end, and send more than its window allows; paramiko keeps all of
-it. A peer that keeps to the protocol (RFC 4253, RFC 4254) never comes near these bounds.
+SSH lets a peer announce packets of 4 GiB, greet without end, and send more than its window allows; paramiko keeps all
+of it. A peer that keeps to the protocol (RFC 4253, RFC 4254) never comes near these bounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import paramiko
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
@@ -51,7 +51,7 @@ def _within_window(feed: Callable[[paramiko.Channel, Any], None]) -> Callable[[p
 class BoundedTransport(paramiko.Transport):
     """A transport of such packets, whose channels hold no more than what was asked for."""
 
-    _channel_handler_table = {
+    _channel_handler_table: ClassVar[dict[int, Any]] = {
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
         MSG_CHANNEL_DATA: _within_window(paramiko.Channel._feed),  # type: ignore[attr-defined]
         MSG_CHANNEL_EXTENDED_DATA: _within_window(paramiko.Channel._feed_extended),  # type: ignore[attr-defined]

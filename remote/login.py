@@ -92,6 +92,8 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
             transport_factory=lambda *given, **options: _prefer(BoundedTransport(*given, **options), known),
         )
     except paramiko.AuthenticationException as error:
+        if not _answered(client, error):
+            raise _unreachable(device, error) from error
         raise DeviceError(
             f"{device.name}: {device.address} does not accept {_identity(device)}",
             harmless(error),
@@ -103,6 +105,12 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
         raise
     except Exception as error:  # what a wrong packet led to in paramiko is passed on as it is: IndexError, KeyError
         raise _unreachable(device, error) from error
+
+
+def _answered(client: paramiko.SSHClient, error: Exception) -> bool:
+    """Whether a server did refuse a key; of one that is cut or silent meanwhile, paramiko says much the same."""
+    transport = client.get_transport()
+    return transport is not None and transport.is_active() and "timeout" not in str(error).lower()
 
 
 def _client() -> paramiko.SSHClient:

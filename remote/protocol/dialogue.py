@@ -22,6 +22,9 @@ MOST_BYTES = 64 << 20
 BURST, RATE = 256, 20.0
 #: Samples of one release (``verify.samples`` in a spec).
 _MOST_SAMPLES = 1000
+#: Detections of all samples together: twice what 1000 samples of the usual 100 are. As Python's objects each takes 300
+#: bytes here.
+MOST_SHOWN = 200_000
 #: What a command may say beside progress, heartbeats, its result or its error.
 _MAY_SAY = {"receive": Need, "verify": Sample, "status": Sample}
 
@@ -54,7 +57,7 @@ class Dialogue:
         self.samples: list[Sample] = []
         self.command, self.result = command, RESULTS[command]
         self._device, self._expected = device, samples
-        self._needed, self._ended = False, False
+        self._needed, self._ended, self._shown = False, False, 0
         self._clock, self._at = clock, clock()
         self._room, self._most = float(BURST + files), float(BURST + files)
 
@@ -114,6 +117,9 @@ class Dialogue:
                 self._refuse("it shows more samples than a release has", line)
         elif number >= len(self._expected) or sample.file != self._expected[number]:
             self._refuse("that sample is not the next one", line)
+        self._shown += len(sample.labels)
+        if self._shown > MOST_SHOWN:
+            self._refuse("it shows more detections than there can be", line)
         self.samples.append(sample)
 
     def _end(self, word: Word, line: bytes) -> None:

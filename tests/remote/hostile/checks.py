@@ -40,8 +40,8 @@ def check(played: Played, release: Path, ledger: Ledger, secret: bytes, most_sec
         device = played.state.devices[name]
         assert device.final, f"{device}: {told}"
         if device.state == ACTIVE:
-            _check_true(played.got[name], release, told)
             report = played.reports[name]
+            _check_true(played.got[name], release, case.again, report.state == "unchanged", told)
             refuse_harmful([report.skipped, report.notes, dict(report.board), dict(report.agreement)], told)
         else:
             assert device.reason and played.raised.get(name), told
@@ -59,7 +59,9 @@ def _case(name: str, case: Case, played: Played) -> str:
 def refuse_harmful(value: Any, told: str) -> None:
     """Fail where a text could move a cursor, turn a reading direction, or not be written to a file."""
     for text in _texts(value):
-        bad = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t\u200c\u200d"]
+        bad = [
+            c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t\u200c\u200d"
+        ]
         assert not bad, f"{bad[:5]!r} in {text[:200]!r}: {told}"
         assert len(text) <= 40_000, f"{len(text)} characters: {told}"
 
@@ -118,7 +120,7 @@ def _read_upload(data: bytes, release: Path, told: str) -> set[str]:
 
 def _said(got: Path, command: str) -> Optional[list[Any]]:
     """The last words of a command as JSON values, in their order; None where it was never asked."""
-    paths = sorted(got.glob(f"said-*-{command}"))
+    paths = [path for path in sorted(got.glob(f"said-*-{command}")) if path.stat().st_size]
     if not paths:
         return None
     words = []
@@ -130,15 +132,16 @@ def _said(got: Path, command: str) -> Optional[list[Any]]:
     return [word for word in words if isinstance(word, dict)]
 
 
-def _check_true(got: Path, release: Path, told: str) -> None:
-    """A device that counts as active has the whole release, showed what was expected, and said that it runs it."""
-    uploads = sorted(got.glob("[0-9]*-receive"))
-    assert uploads, f"nothing was sent to it: {told}"
-    data = uploads[-1].read_bytes().partition(b"\n")[2]
-    assert _read_upload(data, release, told) == set(json.loads((release / "manifest.json").read_bytes())["files"]), told
-    switched = (_said(got, "activate") or [{}])[-1]
-    assert switched.get("event") == "result" and switched.get("release") == release.name, f"{switched}: {told}"
-    shown = [word for word in _said(got, "verify") or [] if word.get("event") == "sample"]
+def _check_true(got: Path, release: Path, again: bool, unchanged: bool, told: str) -> None:
+    """A device that counts as active showed what was expected, and said that it runs the release; it has all of it."""
+    command, key = ("status", "current") if unchanged else ("activate", "release")
+    said = (_said(got, command) or [{}])[-1]
+    assert said.get("event") == "result" and said.get(key) == release.name, f"{said}: {told}"
+    if not again:
+        data = b"".join(path.read_bytes() for path in sorted(got.glob("[0-9]*-receive"))[-1:]).partition(b"\n")[2]
+        assert _read_upload(data, release, told) == set(json.loads((release / "manifest.json").read_bytes())["files"])
+    words = _said(got, "status" if unchanged else "verify") or []
+    shown = [word for word in words if word.get("event") == "sample"]
     expected = json.loads((release / "expected.json").read_bytes())["samples"]
     assert [sample["file"] for sample in shown] == [entry["file"] for entry in expected], told
     manifest = json.loads((release / "manifest.json").read_bytes())

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Union
 
 #: One act: its name, and what it takes. ``write`` and ``stderr`` take bytes, ``wait`` seconds, ``exit`` a code,
-#: ``signal`` a name; ``repeat`` takes bytes, a pause in seconds and a number of times (-1 for ever), ``drip`` bytes and
-#: a pause; ``upload``, ``deaf``, ``silence``, ``eof``, ``close``, ``abort``, ``unbound``, ``rekey`` take nothing;
-#: ``packet`` takes a message type and its bytes, ``packets`` a number of times as well.
+#: ``signal`` a name; ``repeat`` and ``stderr_repeat`` take bytes, a pause in seconds and a number of times (-1 for
+#: ever), ``drip`` bytes and a pause; ``packet`` takes a message type and its bytes, ``packets`` a number of times as
+#: well; ``upload``, ``ignore``, ``deaf``, ``silence``, ``eof``, ``close``, ``abort``, ``unbound``, ``rekey`` nothing.
 Act = tuple[Any, ...]
 Event = dict[str, Any]
 
@@ -279,7 +279,19 @@ def _ends(events: list[Event], honest: list[Act], departure: Departure) -> list[
 #: Kinds of error that only the workstation may find, then those that it acts on.
 KINDS = (
     *("unreachable", "host_key", "auth", "protocol", "deadline", "python", "\x1b[2J", ""),
-    *("agent", "busy", "cut", "unhealthy", "disk", "unverified", "corrupt", "tampered", "disagreement", "bug", "failed"),
+    *(
+        "agent",
+        "busy",
+        "cut",
+        "unhealthy",
+        "disk",
+        "unverified",
+        "corrupt",
+        "tampered",
+        "disagreement",
+        "bug",
+        "failed",
+    ),
 )
 
 
@@ -297,11 +309,12 @@ def _error(departure: Departure) -> bytes:
 def _packets(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
     """What SSH itself allows, or not, in the middle of a command."""
     index = _place(honest, departure.at)
-    text = b"\x1b]0;owned\x07\xff\xfe"
+    text = b"\x1b]0;owned\x07" + (b"\xff\xfe" if departure.place % 2 else b"\xe2\x80\xae")
     string = len(text).to_bytes(4, "big") + text
     sent: list[Act] = {
-        "unbound": [("unbound",), ("repeat", b"x" * 32768, 0.0, 1000)],
-        "unbound_stderr": [("unbound",), ("stderr_repeat", b"x" * 32768, 0.0, 1000)],
+        "unbound": [("unbound",), ("repeat", b"x" * 32768, 0.0, -1)],
+        "unbound_stderr": [("unbound",), ("stderr_repeat", b"x" * 32768, 0.0, -1)],
+        "unbound_deaf": [("ignore",), ("unbound",), ("repeat", b"x\n" * 16384, 0.0, -1)],
         "rekey": [("rekey",)] * min(departure.count, 20),
         "stuck_rekey": [("packet", 20, bytes(8)), ("silence",)],
         "ignore": [("packets", 2, string, departure.count)],

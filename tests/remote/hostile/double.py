@@ -29,10 +29,11 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Case:
-    """What one double does, and which way to it is taken."""
+    """What one double does, which way to it is taken, and whether it runs the release already."""
 
     departure: Optional[Departure]
     way: str = "plain"
+    again: bool = False
 
 
 @dataclass
@@ -83,13 +84,14 @@ class Doubles:
             self._process.kill()
             self._process.wait()
 
-    def set(self, name: str, case: Case) -> Device:
+    def set(self, name: str, case: Case, release: Path) -> Device:
         """Have a double play a case from now on; returns the way to it."""
         from .server import write_whole
 
         self._number += 1
         departure = case.departure.as_json() if case.departure else None
-        write_whole(self.folder / name / "case.json", json.dumps({"number": self._number, "departure": departure}))
+        given = {"number": self._number, "departure": departure, "again": str(release) if case.again else None}
+        write_whole(self.folder / name / "case.json", json.dumps(given))
         return replace(self._inventory.device(f"{name}-{case.way}"), name=name)
 
     def got(self, name: str) -> Path:
@@ -100,7 +102,7 @@ class Doubles:
     def play(self, cases: Sequence[Case], release: Path, ledger: Ledger, options: Mapping[str, Any]) -> Played:
         """Roll a release out to a wave of doubles, one case each."""
         named = dict(zip(self.names, cases))
-        devices = {name: self.set(name, case) for name, case in named.items()}
+        devices = {name: self.set(name, case, release) for name, case in named.items()}
         boards = Watched(devices, release, options)
         soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
         policy = Policy(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent import engines, keys, roads, trust, verdict
+from jetlane.remote.agent import engines, roads, verdict
 from jetlane.remote.agent.detections import Detections
 
 from .departures import UPLOAD, Event
@@ -56,6 +57,15 @@ class Memory:
     options: dict[str, Any] = field(default_factory=dict)
     verified: bool = False
     agent: str = ""
+
+    @classmethod
+    def of(cls, release: Path) -> Memory:
+        """A board that runs a release already."""
+        raw = (release / "manifest.json").read_bytes()
+        manifest = json.loads(raw)
+        files = {path: (release / path).read_bytes() for path in manifest["files"]}
+        options = engines.options_of({})
+        return cls(release.name, BEFORE, release.name, manifest, None, raw, files, options, True)
 
     # the commands
 
@@ -144,10 +154,6 @@ class Memory:
         self.release, self.raw, self.manifest = str(request["release"]), raw, json.loads(raw)
         given = request.get("signature")
         self.signature = given.encode() if given else None
-
-    def signer(self) -> Optional[str]:
-        public = trust.signer(self.raw, self.signature, str(self.release))
-        return keys.fingerprint(public) if public else None
 
     def _key(self) -> str:
         road = roads.choose(_FACTS, self.manifest, self.options)

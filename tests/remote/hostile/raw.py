@@ -77,9 +77,14 @@ async def _greet(departure: Departure, reader: Any, writer: Any) -> None:
     elif value == "version_only":
         writer.write(_VERSION)
         await reader.read()
-    piece, pause = {"lines": (b"welcome\r\n", 0.0), "long": (b"x" * 4096, 0.0), "drip": (b"S", 0.05)}.get(
-        value, (b"", 0.0)
-    )
+    elif value == "endless_packet":
+        writer.write(_VERSION + (0xFFFFFFF4).to_bytes(4, "big"))
+    piece, pause = {
+        "lines": (b"welcome\r\n", 0.0),
+        "long": (b"x" * 4096, 0.0),
+        "drip": (b"S", 0.05),
+        "endless_packet": (bytes(1 << 16), 0.0),
+    }.get(value, (b"", 0.0))
     while piece:
         writer.write(piece)
         await writer.drain()

@@ -40,7 +40,7 @@ class Case:
         self.number = int(given["number"])
         departure = given.get("departure")
         self.departure = Departure(**departure) if departure else None
-        self.memory = Memory(current=BEFORE if given.get("runs", True) else None)
+        self.memory = Memory.of(Path(given["again"])) if given.get("again") else Memory(current=BEFORE)
         self.commands = 0
         self.got = folder / "got" / str(self.number)
         self.got.mkdir(parents=True, exist_ok=True)
@@ -67,18 +67,20 @@ class Cases:
 class Server(asyncssh.SSHServer):
     """One connection."""
 
-    def __init__(self, cases: Cases) -> None:
-        self._case = cases.now()
+    def __init__(self, cases: Cases, accepted: asyncssh.SSHKey) -> None:
+        self._case, self._accepted = cases.now(), accepted
         self._departure = self._case.departs("connect")
         self._connection: Any = None
 
     def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
         self._connection = connection
 
-    def begin_auth(self, username: str) -> bool:
+    def begin_auth(self, username: str) -> Any:
         departure = self._departure
         if departure is not None and departure.kind == "greeting":
             self._connection.send_auth_banner("\x1b]52;c;aGk=\x07\x1b[2J" * max(1, departure.count % 10_000))
+        if departure is not None and departure.kind == "slow_login":
+            return asyncio.sleep(_FOR_EVER, True)
         return True
 
     def public_key_auth_supported(self) -> bool:
@@ -88,9 +90,7 @@ class Server(asyncssh.SSHServer):
         departure = self._departure
         if departure is not None and departure.kind == "unauthenticated":
             return False
-        if departure is not None and departure.kind == "slow_login":
-            return asyncio.sleep(_FOR_EVER, False)
-        return True
+        return key.public_data == self._accepted.public_data
 
     def session_requested(self) -> Any:
         departure = self._departure
@@ -226,6 +226,10 @@ class Command:
         self._hears.clear()
         await asyncio.sleep(_FOR_EVER)
 
+    async def _do_ignore(self) -> None:
+        """From here on nothing is read."""
+        self._hears.clear()
+
     async def _do_repeat(self, data: bytes, pause: float, count: int) -> None:
         while count and not self._process.channel.is_closing():
             self._process.stdout.write(data)
@@ -299,12 +303,11 @@ async def serve(folder: Path, count: int) -> None:
     key, user = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
     (folder / "user_key").write_bytes(user.export_private_key())
     (folder / "user_key").chmod(0o600)
-    accepted = asyncssh.import_authorized_keys(user.export_public_key().decode())
     ports: dict[str, int] = {}
     for number in range(count):
         name = f"hostile-{number:02d}"
         (folder / name).mkdir()
-        ports.update({f"{name}-{way}": port for way, port in (await _listen(folder / name, key, accepted)).items()})
+        ports.update({f"{name}-{way}": port for way, port in (await _listen(folder / name, key, user)).items()})
     kind, public = key.export_public_key().decode().split()[:2]
     (folder / "known_hosts").write_text("".join(f"[{HOST}]:{port} {kind} {public}\n" for port in ports.values()))
     reached = {"host": HOST, "user": USER, "key": str(folder / "user_key"), "agent": False, "ssh_config": False}
@@ -316,7 +319,7 @@ async def serve(folder: Path, count: int) -> None:
     os._exit(0)
 
 
-async def _listen(folder: Path, key: asyncssh.SSHKey, accepted: Any) -> dict[str, int]:
+async def _listen(folder: Path, key: asyncssh.SSHKey, accepted: asyncssh.SSHKey) -> dict[str, int]:
     """Open one double's ways; returns their ports."""
     cases, ports = Cases(folder), {}
     for way, (window, packet) in PORTS.items():
@@ -326,9 +329,9 @@ async def _listen(folder: Path, key: asyncssh.SSHKey, accepted: Any) -> dict[str
         acceptor = await asyncssh.listen(
             HOST,
             0,
-            server_factory=lambda: Server(cases),
+            server_factory=lambda: Server(cases, accepted),
             server_host_keys=[key],
-            authorized_client_keys=accepted,
+            line_editor=False,
             encoding=None,
             window=window,
             max_pktsize=packet,
