@@ -51,5 +51,5 @@ def _as_json(deployment: str, path: Path) -> str:
     from jetlane.specs.yaml_marks import read
 
     marked = read(path)
-    secrets.refuse(marked)  # Prefect keeps parameters, and shows them
+    secrets.refuse(marked.data, marked)  # Prefect keeps parameters, and shows them
     return json.dumps(marked.data)

@@ -21,6 +21,7 @@ from jetlane.remote.agent import trust
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.files import sync_folder
 from jetlane.remote.release import Release, read_release
+from jetlane.specs import secrets
 from jetlane.specs.errors import ReleaseError, SpecError, WorkspaceError
 
 #: Present once everything else of a release is.
@@ -33,12 +34,16 @@ class Store:
     """A store by its URL.
 
     Raises:
-        SpecError: The URL's kind is not known, or its driver is not installed.
+        SpecError: The URL's kind is not known, or its driver is not installed; or it holds a secret, which would travel
+            to the sites as a parameter of Prefect's.
     """
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
 
+        what = secrets.secret_in(url)
+        if what:
+            raise SpecError(f"the store {secrets.message('store', what)}")
         try:
             self._files, root = url_to_fs(url)
         except (ImportError, ValueError) as error:

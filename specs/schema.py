@@ -9,16 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from jetlane.specs import secrets
@@ -49,20 +40,16 @@ Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(mi
 _LINE, _ARGUMENT = 4096, 65536
 
 
-def _without_secret(key: str) -> AfterValidator:
-    def refuse(address: str) -> str:
-        what = secrets.secret_in(address)
-        if what:
-            raise PydanticCustomError("secret", "{message}", {"message": secrets.message(key, what)})
-        return address
-
-    return AfterValidator(refuse)
+#: An address; Prefect's server, which goes by the JSON schema, takes none with a secret into its database.
+Address = Annotated[str, Field(json_schema_extra={"not": {"pattern": secrets.PATTERN}})]
 
 
 class Section(BaseModel):
     """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number).
 
-    Errors of pydantic's own do not show what was given: Prefect keeps them, and it may be a secret in a wrong place.
+    Raises:
+        SpecError: An address in it holds a secret. That is no error of pydantic's, which would show what was given, and
+            which Prefect logs with all parameters.
     """
 
     model_config = ConfigDict(
@@ -73,6 +60,12 @@ class Section(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, given: Any) -> Any:
+        secrets.refuse(given)
+        return given
 
     @field_validator("*", mode="after")
     @classmethod
@@ -322,11 +315,11 @@ class Fleet(Section):
     bandwidth: Optional[Annotated[int, Field(ge=1000)]] = Field(
         default=None, description="bytes a second that all uploads together may take; default: as fast as they go"
     )
-    store: Optional[Annotated[str, _without_secret("store")]] = Field(
+    store: Optional[Address] = Field(
         default=None,
         description="URL (file, s3, gs) where workers of other sites fetch the release, if groups name work pools",
     )
-    ledger: Optional[Annotated[str, _without_secret("ledger")]] = Field(
+    ledger: Optional[Address] = Field(
         default=None, description="URL of a PostgreSQL or SQLite database; default: fleet.db in the workspace"
     )
 

@@ -7,6 +7,7 @@ not belong there, in whatever key it stands.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Optional, Union
 from urllib.parse import unquote_plus
@@ -35,6 +36,11 @@ _NAME = re.compile(
 )
 #: Names of files, which are no secrets: ``passfile``, ``sslkey``, ``token_path``.
 _FILE = re.compile(r"(?:file|path|dir|folder)$|^sslkey$")
+#: The plainest of all that in JSON Schema's words, for whoever goes by the schema of a spec alone.
+PATTERN = (
+    r"://[^/:@]*:[^@]+@"
+    r"|[?&;][A-Za-z0-9_.-]*([Pp]ass[Ww]|[Pp]wd|[Ss]ecret|[Tt]oken=|[Aa]cc(ess|ount)_?[Kk]ey|[Ss]ignature)"
+)
 _REMEDY = {
     "ledger": (
         "keep the password in ~/.pgpass or PGPASSWORD, or the whole URL in the environment variable JETLANE_LEDGER; for"
@@ -84,30 +90,36 @@ def message(key: Union[str, int], what: str) -> str:
     return f"holds {what}, and a spec is shown in reports and in Prefect; {_REMEDY.get(str(key), _REMEDY[''])}"
 
 
-def told(marked: MarkedYaml) -> list[tuple[Optional[str], str]]:
-    """(file:line:column, what to do) of every address with a secret in a parsed file, of whatever schema."""
-    return [(marked.where(at), text) for at, text in _found(marked.data)]
+def refuse(data: Any, marked: Optional[MarkedYaml] = None) -> None:
+    """Accept parsed YAML, of whatever schema, only without addresses that hold a secret.
 
-
-def refuse(marked: MarkedYaml) -> None:
-    """Accept a parsed file only without addresses that hold a secret.
+    Args:
+        marked: The file that it came from.
 
     Raises:
-        SpecError: Naming file, line and column of the first, and what it is; the secret is not in it.
+        SpecError: Naming every one, with file, line and column, and what it is; the secret is not in it.
     """
-    for where, text in told(marked):
-        raise SpecError(text, where=where)
+    found = [(marked.where(at) if marked is not None else None, text) for at, text in _found(data)]
+    if found:
+        (where, first), rest = found[0], found[1:]
+        more = "".join(f"\n{place}: {text}" if place else f"\n{text}" for place, text in rest)
+        raise SpecError(first + more, where=where)
 
 
 def _found(data: Any) -> Iterator[tuple[Location, str]]:
-    stack: list[tuple[Location, Any]] = [((), data)]
-    while stack:
-        here, value = stack.pop()
+    todo: deque[tuple[Location, Any]] = deque([((), data)])
+    seen: set[int] = set()
+    while todo:
+        here, value = todo.popleft()
+        if isinstance(value, (Mapping, list, tuple)):
+            if id(value) in seen:  # YAML's aliases: what was looked at once, or holds itself
+                continue
+            seen.add(id(value))
         if isinstance(value, Mapping):
-            stack += [((*here, key), key) for key in value if isinstance(key, str)]
-            stack += [((*here, key), item) for key, item in value.items()]
+            todo += [((*here, key), key) for key in value if isinstance(key, str)]
+            todo += [((*here, key), item) for key, item in value.items()]
         elif isinstance(value, (list, tuple)):
-            stack += [((*here, index), item) for index, item in enumerate(value)]
+            todo += [((*here, index), item) for index, item in enumerate(value)]
         elif isinstance(value, str):
             key = here[-1] if here else ""
             what = secret_in(value) if "://" in value or key in _REMEDY else ""

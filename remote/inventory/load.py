@@ -52,7 +52,7 @@ def load_inventory(path: Path) -> Inventory:
     """
     path = Path(os.path.expanduser(path)).absolute()
     marked = read(path)
-    secrets.refuse(marked)  # it travels to other sites as a parameter of Prefect's
+    secrets.refuse(marked.data, marked)  # it travels to other sites as a parameter of Prefect's
     return _Reader(marked, path).inventory()
 
 

@@ -23,16 +23,20 @@ class Postgres:
     """Started when made; it refuses to run as root, so root lends it a user."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
-        self._programs, self._folder = programs, folder
+        self._programs, self._folder, self.folder = programs, folder, folder
         self._user = "postgres" if os.geteuid() == 0 else None
         folder.mkdir(parents=True)
         if self._user:
             shutil.chown(folder, self._user)
         self._run("initdb", "-D", str(folder / "data"), "-U", "jetlane", "-A", "trust", "-N")
-        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        log = str(folder / "log")
-        self._run("pg_ctl", "-D", str(folder / "data"), "-o", options, "-l", log, "-w", "start")
         self._databases = 0
+        self.start()
+
+    def start(self) -> None:
+        """Also after ``stop``; it has what it had."""
+        options = f"-c listen_addresses='' -c fsync=off -k {self._folder}"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", log, "-w", "start")
 
     def database(self) -> str:
         """URL of a new, empty database."""

@@ -148,7 +148,8 @@ def test_a_living_lease_is_not_stolen_when_the_databases_clock_jumps(
 
     turn()
     program = (
-        "import sys, time; from jetlane.remote.fleet.ledger import Ledger; from jetlane.remote.fleet.leases import Holder\n"
+        "import sys, time\nfrom jetlane.remote.fleet.ledger import Ledger\n"
+        "from jetlane.remote.fleet.leases import Holder\n"
         "ledger = Ledger(sys.argv[1], holder=Holder(host='far', boot='another', mark=sys.argv[2]))\n"
         "print('ready', flush=True)\n"
         "while True: time.sleep(0.3); ledger.leases.renew('r1')\n"

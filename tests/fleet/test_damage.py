@@ -8,7 +8,9 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +199,10 @@ def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, 
     """As a user who is not root, whom nothing is denied; what may be read is exported from a folder that is closed."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
-    data, events = original
+    data, _ = original
     program = (
         "import sys, os; from click.testing import CliRunner; from jetlane.flows.commands.fleet import fleet\n"
-        "from jetlane.remote.fleet import ledger; import jetlane.flows.commands.fleet_ledger, sqlite3, alembic.command\n"
+        "from jetlane.remote.fleet import ledger\nimport jetlane.flows.commands.fleet_ledger, alembic.command\n"
         "from jetlane.remote.fleet import controls, views, rescue\n"
         "os.setegid(65534); os.seteuid(65534)\n"
         "for words in (['status'], ['pause'], ['ledger', 'export']):\n"
@@ -430,3 +432,44 @@ def test_a_ledger_is_its_owners_alone(tmp_path: Path) -> None:
         ledger.close()
     finally:
         os.umask(old)
+
+
+def test_a_disk_that_fills_up_during_a_rollout_over_ssh(
+    sites: Any, relays: Any, make_release: Any, tmp_path: Path
+) -> None:
+    """Real boards, a real command: exit code 1 and words, every board whole, and the same command goes on."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs root and the right to mount")
+    site = sites.Site(tmp_path / "site", 2, relays.Relay)
+    try:
+        release = make_release(tmp_path, seed=41)
+        words = [sys.executable, "-m", "jetlane", "fleet", "rollout", str(release), "--to", str(site.inventory)]
+        words += ["--workspace", str(tmp_path / "ws"), "--ledger", str(small / "fleet.db"), "--waves", "100%"]
+        run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        while run.poll() is None and events_in(small / "fleet.db") < 3:
+            time.sleep(0.01)
+        fill(small / "filler")
+        said = run.communicate(timeout=120)[0]
+        assert run.returncode == 1 and "Traceback" not in said and "the disk is full" in said, said
+        assert "run the same command again" in said
+        (small / "filler").unlink()
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert all(site.runs(name) == release.name and site.whole(name) for name in site.names)
+        ledger = Ledger(f"sqlite:///{small}/fleet.db")
+        assert len(ledger.rollouts()) == 1 and not any(event.data.get("state") == "failed" for event in ledger.events())
+        ledger.close()
+    finally:
+        site.close()
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def events_in(path: Path) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as book:
+            return int(book.execute("SELECT count(*) FROM events").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0

@@ -98,7 +98,8 @@ def test_many_processes_open_an_empty_one_and_write(url: str) -> None:
         assert [event.data["number"] for event in events if event.device == f"d{number}"] == list(range(20))
 
 
-def test_leases_are_all_or_nothing_and_end_with_their_holder(url: str) -> None:
+def test_leases_are_all_or_nothing_and_end_with_their_holder(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jetlane.remote.fleet.leases.WATCH", 1.0)
     mine, other = Ledger(url), Ledger(url)
     mine.leases.take("r1", {"d1": "h:1", "d2": "h:2"})
     with pytest.raises(DeviceError, match="d9: another rollout is at work") as caught:
