@@ -1,18 +1,20 @@
 """Engines: each is kept under a key of all that shapes it, so a stale one is never loaded.
 
-One that does not find what it should, that does not load, or whose bytes are not those that were built, is used no
-more: it is marked, and moved to ``aside/<key>`` for people to look at. The next build makes it anew. An engine that a
-release in use was verified with stays where it is, marked, until that is done: what runs can still be started.
+One that does not find what it should, that does not load, that ends the agent, or whose bytes are not those that were
+built, is used no more: it is marked, and moved to ``aside/<key>`` for people to look at. The next build makes it anew.
+An engine that a release in use was verified with stays where it is, marked, until then: what runs can be started again.
 """
 
 import hashlib
 import json
 import os
-from typing import Any, Dict, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .caches import Caches
 from .errors import AgentError
 from .files import (
+    discard,
     is_folder,
     is_plain,
     read_bytes,
@@ -37,6 +39,9 @@ DEFAULTS: Dict[str, Any] = {
 }
 #: In an engine's folder: why it is used no more.
 MARK = "doubt.json"
+#: The same: how often it was tried without coming to an end; and how often that may be. The power goes twice in a row,
+#: seldom three times.
+_TRIAL, _MOST_TRIALS = "trial.json", 3
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
@@ -110,13 +115,12 @@ def find_made(store: Store, wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 
 
 def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
-    """What ``engine.json`` says of a whole engine; None where there is none, or one that is damaged or marked, which a
-    build replaces.
+    """What ``engine.json`` says of a whole engine; None where there is none, or one that a build replaces.
 
     Nothing is removed here: a build may put the engine in place between the look and the removal.
     """
     entry = whole(store, key)
-    return None if entry is None or _doubt(store, key, entry) else entry
+    return None if _trouble(store, key, entry) else entry
 
 
 def whole(store: Store, key: str) -> Optional[Dict[str, Any]]:
@@ -175,7 +179,7 @@ def set_aside(store: Store, key: str, entry: Dict[str, Any], why: str) -> str:
     if isinstance(made, dict):
         caches(store, made).forget()
     _mark(store, key, entry.get("sha256"), why)
-    users = [release for release in store.in_use() if store.verified_engine(release) == key]
+    users = _users(store, key)
     if users:
         return "the engine stays in engines/%s until it is built anew: %s was verified with it" % (key, users[0])
     with store.build_lock() as free:
@@ -192,13 +196,23 @@ def make_room(store: Store, key: str) -> Optional[str]:
     """
     if not os.path.lexists(store.path("engines", key)):
         return None
-    why = read_object(store.path("engines", key, MARK)).get("why")
-    if why is not None and whole(store, key) is not None:  # a release in use may have been verified with it
-        return str(why)
-    _mark(store, key, None, "its bytes are not those that were built: the storage fails, or somebody changed them")
-    why = read_object(store.path("engines", key, MARK)).get("why")
-    _move_aside(store, key)
-    return str(why or "it was damaged")
+    entry = whole(store, key)
+    why = _trouble(store, key, entry) or "it is not known what it was made of"
+    _mark(store, key, entry["sha256"] if entry else None, why)
+    if entry is None or not _users(store, key):
+        _move_aside(store, key)
+    return why
+
+
+@contextmanager
+def tried(store: Store, key: str, entry: Dict[str, Any]) -> Iterator[None]:
+    """Load an engine, and run it. It may end this process, or hang: one that did so too often is used no more."""
+    note = store.path("engines", key, _TRIAL)
+    write_json(note, {"sha256": entry["sha256"], "times": _trials(store, key, entry) + 1})
+    try:
+        yield
+    finally:
+        discard(note)
 
 
 def caches(store: Store, wanted: Dict[str, Any]) -> Caches:
@@ -227,10 +241,27 @@ def load_bytes(store: Store, key: str) -> bytes:
     return content
 
 
-def _doubt(store: Store, key: str, entry: Dict[str, Any]) -> bool:
-    """Whether an engine is marked. A mark of another one, which it took the place of, counts for nothing."""
+def _trouble(store: Store, key: str, entry: Optional[Dict[str, Any]]) -> Optional[str]:
+    """Why what is under a key cannot be used, as far as it is known."""
+    if entry is None:
+        return "its bytes are not those that were built: the storage fails, or somebody changed them"
     mark = read_object(store.path("engines", key, MARK))
-    return mark.get("sha256") == entry["sha256"]
+    if mark.get("sha256") == entry["sha256"]:  # else it is of another, whose place this one took
+        return str(mark.get("why"))
+    if _trials(store, key, entry) >= _MOST_TRIALS:
+        return "%d verifications of it were cut off: it may be what ends the agent" % _MOST_TRIALS
+    return None
+
+
+def _trials(store: Store, key: str, entry: Dict[str, Any]) -> int:
+    """How often an engine was tried without coming to an end."""
+    note = read_object(store.path("engines", key, _TRIAL))
+    return note["times"] if note.get("sha256") == entry["sha256"] and is_whole(note.get("times")) else 0
+
+
+def _users(store: Store, key: str) -> List[str]:
+    """Releases in use that were verified with an engine."""
+    return [release for release in store.in_use() if store.verified_engine(release) == key]
 
 
 def _mark(store: Store, key: str, digest: Optional[str], why: str) -> None:

@@ -3,7 +3,7 @@
 ::
 
     <root>/releases/<id>/      whole once it has no ``.part`` in its name
-    <root>/engines/<key>/      engine, engine.json; doubt.json where it is used no more
+    <root>/engines/<key>/      engine, engine.json; trial.json while it is tried, doubt.json when it is used no more
     <root>/aside/<key>/        an engine that is used no more, until garbage is collected
     <root>/reports/<id>.json   what the last verification saw
     <root>/build/              the running or last build: job, heartbeat, outcome, log; commands that are owed

@@ -61,7 +61,7 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         if entry is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
         samples = _samples(manifests.Checked(folder, manifest))
-        with _blamed(store, release, key, entry):
+        with _blamed(store, release, key, entry), engines.tried(store, key, entry):
             engine = roads.module(road).load(engines.load_bytes(store, key), manifest, options)
             try:
                 latency = _run(engine, samples, manifest)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.commands.fleet import fleet
+from jetlane.flows.commands.fleet import _release, fleet
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
-from jetlane.specs.errors import DeviceError, WorkspaceError
+from jetlane.specs.errors import DeviceError, ReleaseError, WorkspaceError
 
 
 @pytest.fixture
@@ -76,3 +76,14 @@ def test_no_ledger_here(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="there is no ledger"):
         run(tmp_path, "status")
     assert not list(tmp_path.iterdir()), "looking makes nothing"
+
+
+def test_a_release_of_the_workspace_is_meant_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    names = ["shapes-" + "a" * 32, "shapes-" + "b" * 32, "signs-" + "c" * 12]
+    for name in names:
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    for name in names:
+        assert _release(name[:12], tmp_path) == tmp_path / "releases" / name
+    assert _release("other", tmp_path) == tmp_path / "releases" / "other"
+    with pytest.raises(ReleaseError, match="2 releases begin with shapes"):
+        _release("shapes", tmp_path)

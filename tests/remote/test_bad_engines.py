@@ -7,6 +7,9 @@ import itertools
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,6 +112,25 @@ def test_an_engine_with_other_outputs_leaves_its_key(board: Board, models: Any, 
     with pytest.raises(AgentError, match="does not run on this board") as failure:
         board.verify()
     assert failure.value.kind == "engine" and not board.build()["cached"] and board.verify()["agreed"]
+
+
+def test_an_engine_that_ends_the_agent_is_not_tried_for_ever(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a fault in a driver does: the process is gone in the middle of a verification."""
+    board.build()
+    code = (
+        "import os, signal, sys\n"
+        "from jetlane.remote.agent import cpu, verify\nfrom jetlane.remote.agent.store import Store\n"
+        "cpu.load = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "verify.verify(Store(sys.argv[1]), {'release': sys.argv[2]})\n"
+    )
+    for _ in range(3):
+        assert board.build()["cached"], "a power cut or two cost no build"
+        done = subprocess.run([sys.executable, "-c", code, board.root, board.release], capture_output=True)
+        assert done.returncode == -signal.SIGSEGV, done.stderr.decode()
+    capsys.readouterr()
+    assert not board.build()["cached"] and "3 verifications of it were cut off" in capsys.readouterr().out
+    assert board.aside.is_dir() and board.verify()["agreed"]
+    assert not (board.root / "engines" / board.key() / "trial.json").exists() and board.build()["cached"]
 
 
 def test_what_is_the_boards_fault_costs_no_engine(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:

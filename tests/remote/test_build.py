@@ -170,6 +170,19 @@ def test_says_that_memory_ran_out_when_the_kernel_kills_it(slow: SlowBoard, rele
     assert deliver(release, slow.device).state == "active"
 
 
+def test_a_model_that_is_altered_while_the_build_begins_leaves_no_engine(slow: SlowBoard, release: Path) -> None:
+    other = deliver_elsewhere(release, slow.device)
+    slow.worker()
+    model = slow.root / "releases" / release.name / "model.onnx"
+    whole = model.read_bytes()
+    model.chmod(0o600)
+    model.write_bytes(whole.replace(b"NMS_1", b"NMS_2"))
+    slow.go()
+    assert b"model.onnx of the release was altered" in other.communicate(timeout=60)[1]
+    assert not list((slow.root / "engines").iterdir())
+    assert deliver(release, slow.device).state == "active" and model.read_bytes() == whole
+
+
 def test_begins_again_when_everything_of_it_was_killed(slow: SlowBoard, release: Path) -> None:
     def kill() -> int:
         worker = slow.worker()

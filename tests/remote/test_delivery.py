@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from jetlane.remote import virtual
+from jetlane.remote.agent.manifest import short
 from jetlane.remote.delivery import deliver, rollback
-from jetlane.remote.device import status
+from jetlane.remote.device import bench, status
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh import AgentFailure
 from jetlane.specs.errors import DeviceError, ReleaseError
@@ -64,6 +66,35 @@ def test_a_second_release_sends_only_what_is_new_and_rolls_back(
     again = deliver(release, device)
     assert again.bytes_sent == 0 and again.skipped[0] == "the board had every file already"
     assert any("was built before" in line for line in again.skipped)
+
+
+def test_releases_of_0_1_whose_ids_are_short_are_delivered_and_gone_back_to(
+    board: virtual.VirtualFleet, device: Device, release: Path, make_release, tmp_path: Path
+) -> None:
+    old = tmp_path / short(release.name)
+    assert len(old.name) < len(release.name)
+    shutil.copytree(release, old)
+    assert deliver(old, device).state == "active" and deliver(old, device).state == "unchanged"
+    new = make_release(tmp_path / "new", seed=1)
+    assert deliver(new, device).previous == old.name
+    (agent_root(board) / "engines" / status(device)["verified"][old.name] / "engine").write_bytes(b"")
+    assert rollback(device) == {"release": old.name, "previous": new.name}, "it was built and verified again"
+    assert status(device)["releases"] == {old.name: None, new.name: None}
+
+
+def test_goes_back_to_the_release_that_is_meant_by_the_beginning_of_its_id(
+    device: Device, release: Path, make_release, tmp_path: Path
+) -> None:
+    other = make_release(tmp_path, seed=1)
+    deliver(release, device)
+    deliver(other, device)
+    assert rollback(device, release=short(release.name))["release"] == release.name
+    assert bench(device, 0.05, release=short(other.name))["release"] == other.name
+    with pytest.raises(AgentFailure, match="2 releases begin with small-"):
+        rollback(device, release="small-")
+    with pytest.raises(DeviceError, match="other-000000000000 is not on the board"):
+        rollback(device, release="other-000000000000")
+    assert status(device)["current"] == release.name
 
 
 def test_nothing_to_roll_back_to(device: Device, release: Path) -> None:

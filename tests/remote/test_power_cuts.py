@@ -282,3 +282,32 @@ def test_everything_killed_at_any_moment_leaves_a_board_that_recovers(
     found = status(device)
     assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
     assert builds(root) - before <= 2, "one, and one that was begun again"
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory, make_release: Any, releases: tuple[Path, ...]) -> Path:
+    """A release whose engine does not find what is expected; newer than all."""
+    folder = tmp_path_factory.mktemp("wrong")
+    key = project_key(releases[0].parent / "workspace")
+    serials = Serials(Workspace(releases[0].parent / "workspace"), "small")
+    return Path(make_release(folder, seed=7, wrong=0.2, signing_key=key, serials=serials))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_agent_killed_while_it_sets_an_engine_aside_never_makes_it_live(
+    seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, wrong: Path, duration: float
+) -> None:
+    board, device, copy = lived_in
+    root = restored(board, copy)
+    moment = random.Random(200 + seed).uniform(0.0, duration)
+    with Killer(board, moment, but=("build-job", "build-work")), pytest.raises(DeviceError):
+        deliver(wrong, device)
+    before = builds(root)
+    for _ in range(2):  # the second at the latest knows what became of the engine
+        with pytest.raises(DeviceError) as failure:
+            deliver(wrong, device)
+        assert getattr(failure.value, "kind", "") == "disagreement"
+    found = status(device)
+    assert found["current"] == release.name and found["releases"][release.name] is None
+    assert wrong.name not in found["verified"] and len(found["engines"]) == 2, "those of the two good releases"
+    assert builds(root) > before and len(list((root / "aside").iterdir())) == 1
