@@ -30,7 +30,7 @@ def run(options: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
     """
     from jetlane.specs.load import load_spec
 
-    _run(load_spec(spec), force, verify, options["debug"])
+    _run(load_spec(spec), force, options["debug"], verify)
 
 
 @click.command()
@@ -44,7 +44,6 @@ def run(options: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
 @click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although an operation was never seen in UFF.")
 @click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
 @choices.python
-@_VERIFY
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 @click.pass_obj
 def deploy(
@@ -61,7 +60,6 @@ def deploy(
     allow_unproven: bool,
     precision: Optional[str],
     python: Optional[str],
-    verify: bool,
     workspace: Path,
 ) -> None:
     """Convert FROZEN with its pipeline CONFIG, prove it and bring it to a fleet.
@@ -92,7 +90,7 @@ def deploy(
         data["build"] = {"precision": precision}
     if python is not None:
         data["train"] = {"python": python}
-    _run(spec_from_data(data, Path.cwd()), False, verify, options["debug"])
+    _run(spec_from_data(data, Path.cwd()), False, options["debug"])
 
 
 @click.command()
@@ -109,10 +107,10 @@ def demo(options: dict[str, Any], force: bool, verify: bool) -> None:
 
     example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
     spec = load_spec(example)
-    _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, verify, options["debug"])
+    _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, options["debug"], verify)
 
 
-def _run(spec: RunSpec, force: bool, verify: bool, debug: bool) -> None:
+def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
     from jetlane.flows.launch import run_spec
 
     click.echo(f"{spec.name}: workspace {spec.workspace}")
