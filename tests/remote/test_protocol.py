@@ -238,10 +238,9 @@ _json = st.recursive(
 )
 _events = st.fixed_dictionaries(
     {"event": st.sampled_from(["heartbeat", "progress", "need", "sample", "error", "result", "phase"]) | _json},
-    optional={
-        name: _json
-        for name in ("step", "note", "path", "files", "boxes", "labels", "what", "kind", "release", "facts", "cuda")
-    },
+    optional=dict.fromkeys(
+        ("step", "note", "path", "files", "boxes", "labels", "what", "kind", "release", "facts", "cuda"), _json
+    ),
 )
 
 
