@@ -94,13 +94,13 @@ def test_silence_is_measured_from_the_last_sign_of_life() -> None:
 
 
 def test_an_inner_stage_gives_the_outer_one_back() -> None:
-    with within(10), Watchdog("nano") as dog:
-        with pytest.raises(DeviceError, match="at `outer`"), dog.stage("outer", 0.6):
-            with dog.stage("inner", 0.5):
-                pass
-            while True:
-                time.sleep(0.02)
-                dog.check()
+    outer = pytest.raises(DeviceError, match="at `outer`")
+    with within(10), Watchdog("nano") as dog, outer, dog.stage("outer", 0.6):
+        with dog.stage("inner", 0.5):
+            pass
+        while True:
+            time.sleep(0.02)
+            dog.check()
 
 
 def test_time_that_we_wait_ourselves_is_not_the_devices() -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 from tests.remote.hostile.double import Doubles
+from tests.remote.hostile.hurry import hurry
 
-from jetlane.remote import delivery, device, login, ssh, transfer, watchdog
-from jetlane.remote.fleet import devices
 from jetlane.remote.fleet.ledger import Ledger
 
-#: Seconds: of a silent board, of a stage, and what one connection's last departure may take altogether.
-SILENCE, LIMIT, STAGE = 2.0, 4.0, 12.0
+#: Seconds: of a silent board, and of a stage.
+SILENCE, LIMIT = 2.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,4 @@ def book(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every wait on a board is short."""
-    for module in (ssh, login):
-        monkeypatch.setattr(module, "SILENCE", SILENCE)
-    monkeypatch.setattr(login, "CONNECT", SILENCE)
-    monkeypatch.setattr(ssh, "OPEN", SILENCE)
-    for name in ("LOGIN", "PLACING"):
-        monkeypatch.setattr(ssh, name, LIMIT)
-    monkeypatch.setattr(ssh, "_POLL", 0.1)
-    monkeypatch.setattr(transfer, "_AROUND", LIMIT)
-    monkeypatch.setattr(device, "LIMITS", dict.fromkeys(device.LIMITS, LIMIT))
-    monkeypatch.setattr(delivery, "LIMITS", device.LIMITS)
-    monkeypatch.setattr(watchdog, "_TICK", 0.05)
-    monkeypatch.setattr(devices, "PATIENCE", 0.0)
+    hurry(monkeypatch.setattr, SILENCE, LIMIT)
