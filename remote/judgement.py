@@ -27,7 +27,7 @@ def judged(release: Release, samples: Sequence[Mapping[str, Any]], precision: st
         precision: Whose tolerances count.
 
     Returns:
-        As ``agent.verdict.judge``; ``agreed`` is False where samples are missing.
+        As ``agent.verdict.judge``; ``agreed`` is False unless there is one of each sample, and no other.
     """
     expected = _expected(release)
     rows = [
@@ -42,7 +42,7 @@ def judged(release: Release, samples: Sequence[Mapping[str, Any]], precision: st
     ]
     tolerances, thresholds = release.manifest["tolerances"], release.manifest["thresholds"]
     report = verdict.judge(rows, tolerances[precision], thresholds["score"])
-    return {**report, "agreed": report["agreed"] and len(rows) == len(expected)}
+    return {**report, "agreed": report["agreed"] and len(rows) == len(expected) == len(samples)}
 
 
 def _expected(release: Release) -> list[Mapping[str, Any]]:

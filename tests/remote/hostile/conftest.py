@@ -15,7 +15,7 @@ from tests.remote.hostile.hurry import hurry
 from jetlane.remote.fleet.ledger import Ledger
 
 #: Seconds: of a silent board, and of a stage.
-SILENCE, LIMIT = 2.0, 4.0
+SILENCE, LIMIT = 3.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,15 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Wor
 
 @pytest.fixture(scope="module")
 def doubles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doubles]:
-    made = Doubles(tmp_path_factory.mktemp("doubles") / "served", 17)
+    made = Doubles(tmp_path_factory.mktemp("doubles") / "served", 16)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doubles]:
+    """A double that departs from nothing, in a process of its own: the others' floods do not slow it down."""
+    made = Doubles(tmp_path_factory.mktemp("honest") / "served", 1)
     yield made
     made.close()
 

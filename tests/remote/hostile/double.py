@@ -99,21 +99,30 @@ class Doubles:
         number = json.loads((self.folder / name / "case.json").read_text())["number"]
         return self.folder / name / "got" / str(number)
 
-    def play(self, cases: Sequence[Case], release: Path, ledger: Ledger, options: Mapping[str, Any]) -> Played:
-        """Roll a release out to a wave of doubles, one case each."""
+    def play(
+        self,
+        cases: Sequence[Case],
+        release: Path,
+        ledger: Ledger,
+        options: Mapping[str, Any],
+        honest: Optional[Doubles] = None,
+    ) -> Played:
+        """Roll a release out to a wave of doubles, one case each, and to one that departs from nothing."""
         named = dict(zip(self.names, cases))
         devices = {name: self.set(name, case, release) for name, case in named.items()}
+        got = {name: self.got(name) for name in named}
+        if honest is not None:
+            named["honest"] = Case(None)
+            devices["honest"] = replace(honest.set(honest.names[0], Case(None), release), name="honest")
+            got["honest"] = honest.got(honest.names[0])
         boards = Watched(devices, release, options)
         soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
-        policy = Policy(
-            ("100%",), "100%", soak=0.001 if soaks else 0.0, offline_window=0.0, concurrency=len(self.names)
-        )
+        policy = Policy(("100%",), "100%", soak=0.001 if soaks else 0.0, offline_window=0.0, concurrency=len(devices))
         request = Request(addresses_of(list(devices.values())), release.name, policy, options=options)
         reports: dict[str, DeviceReport] = {}
         rollout = Rollout(
             ledger, begin(ledger, request), boards, on_report=lambda report: reports.update({report.name: report})
         )
-        got = {name: self.got(name) for name in named}
         return Played(named, rollout.run(), reports, boards.raised, boards.seconds, got)
 
 

@@ -29,6 +29,7 @@ def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) ->
         put(ssh, name, limit)
     put(ssh, "_POLL", 0.1)
     put(transfer, "_AROUND", limit)
+    put(transfer, "_SLOWEST", 1 << 30)
     put(device, "LIMITS", dict.fromkeys(device.LIMITS, limit))
     put(delivery, "LIMITS", device.LIMITS)
     put(watchdog, "_TICK", 0.05)

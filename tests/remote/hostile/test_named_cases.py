@@ -40,7 +40,7 @@ def case(step: str, kind: str, value: str = "null", way: str = "plain", again: b
 def test_a_board_gets_no_file_but_those_of_the_release(become: Any) -> None:
     """The key that signs, /etc/shadow, and whatever else it may name."""
     asked = [case("receive", "needs", value, place=place) for place in range(len(PATHS)) for value in ("path", "also")]
-    found = become(*asked[:17]) + become(*asked[17:])
+    found = become(*asked[:12]) + become(*asked[12:])
     assert {state for state, _, _ in found} == {"failed"} and {kind for _, kind, _ in found} == {"protocol"}
     assert "../../keys/signing_key" in found[0][2]
 
@@ -62,7 +62,7 @@ def test_what_a_board_calls_agreement_is_compared_here(become: Any) -> None:
 
 
 def test_a_board_that_says_it_runs_the_release_is_believed_only_with_its_samples(become: Any) -> None:
-    altered = ("none", "empty", "shifted", "missing", "random")
+    altered = ("none", "empty", "shifted", "missing", "extra", "random")
     (honest, *rest) = become(Case(None, again=True), *(case("status", "samples", v, again=True) for v in altered))
     assert honest[0] == "active" and "already active" in honest[2]
     assert all("already active" not in reason for _, _, reason in rest), "it is verified anew"
