@@ -146,7 +146,7 @@ def test_a_network_that_parts_and_heals(
 ) -> None:
     """Two boards in networks of their own: one is lost in the middle of its upload, the other does not notice."""
     for module in (ssh, login):
-        monkeypatch.setattr(module, "SILENCE", 2.0)
+        monkeypatch.setattr(module, "SILENCE", 8.0)  # the agent shows a sign of life every 5 s
     spaces = [namespaces.add(), namespaces.add()]
     servers = [
         more_sshd(f"board-{number}", address=space.address, prefix=space.inside, port=2222, extra=ALIVE)
