@@ -81,9 +81,7 @@ def slim(source: str) -> str:
     for (first, start), (last, end), text in reversed(spans):
         line = lines[first - 1][:start] + text + lines[last - 1][end:]
         lines[first - 1 : last] = [line, *[""] * (last - first)]
-    return "".join(
-        (line if number in within else _narrow(line)) + "\n" for number, line in enumerate(lines, start=1)
-    )
+    return "".join((line if number in within else _narrow(line)) + "\n" for number, line in enumerate(lines, start=1))
 
 
 def _narrow(line: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
-    from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.device_report import DeviceReport
     from jetlane.remote.inventory import Device
     from jetlane.remote.transfer import Uploads
 
