@@ -44,14 +44,3 @@ def _close(path: Path) -> None:
 def opener(path: str, flags: int) -> int:
     """For ``open``: a file that it makes is its owner's alone from the first moment."""
     return os.open(path, flags, 0o600)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file of mode 0600 so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8", opener=opener) as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Optional
 
-from jetlane.flows import owner_only
 from jetlane.flows.processes import Started, noted, started_at
+from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
 
 #: The folder of ``jetlane up`` in the current folder.
 UP = Path(".jetlane") / "up"
@@ -56,24 +56,21 @@ class UpState:
         return known if known is not None and known.runs else None
 
     def renew_login(self) -> None:
-        owner_only.write(self.login_file, new_login() + "\n")
+        write_atomic(self.login_file, new_login() + "\n", PRIVATE)
 
     def note(self, url: str, name: str, pid: int) -> None:
         """Note down a process that was just started."""
         known = self._read().get("processes")
         processes = dict(known) if isinstance(known, dict) else {}
         processes[name] = asdict(Started(pid, started_at(pid) or ""))
-        owner_only.write(self._file, json.dumps({"url": url, "processes": processes}, indent=1))
+        write_atomic(self._file, json.dumps({"url": url, "processes": processes}, indent=1), PRIVATE)
 
     def clear(self) -> None:
         for file in (self._file, self.login_file):
             file.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, object]:
-        try:
-            state = json.loads(self._file.read_text())
-        except (OSError, ValueError):
-            return {}
+        state = read_json(self._file)
         return state if isinstance(state, dict) else {}
 
 

@@ -35,6 +35,7 @@ from jetlane.flows.ports import answers, reserve
 from jetlane.flows.server import QUIET, PrefectApi, ask, wait_until_healthy
 from jetlane.flows.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
+from jetlane.specs.local_files import PRIVATE, write_atomic
 
 HERE = Path(__file__).parent
 SECRET = "parameter-of-the-owner"
@@ -495,7 +496,7 @@ def test_what_an_older_jetlane_left_open_is_closed_and_links_are_not_followed(tm
     assert oct((folder / "deep" / "program").stat().st_mode)[-3:] == "700"
     assert oct((folder / "deep").stat().st_mode)[-3:] == oct(folder.stat().st_mode)[-3:] == "700"
     assert oct(elsewhere.stat().st_mode)[-3:] == "644"
-    owner_only.write(folder / "login", "secret")
+    write_atomic(folder / "login", "secret", PRIVATE)
     assert oct((folder / "login").stat().st_mode)[-3:] == "600"
 
 
