@@ -15,7 +15,7 @@ from jetlane.specs.errors import JetlaneError
 
 HOST = "127.0.0.1"
 #: How long the kernel keeps a port from others after the last connection of its former owner.
-_TIME_WAIT_SECONDS = 65.0
+_TIME_WAIT_SECONDS = 90.0
 
 
 def reserve(port: int = 0) -> socket.socket:
