@@ -35,6 +35,7 @@ QUIET = {
     "PREFECT_LOGGING_LEVEL": "WARNING",
 }
 _STARTUP_SECONDS = 120
+_BUSY_SECONDS = 30
 
 
 def healthy(url: str, timeout: float = 1.0) -> bool:
@@ -53,14 +54,21 @@ def ask(url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str]
         login: The server's authentication string.
 
     Raises:
-        OSError: It refuses (``HTTPError``), or does not answer.
+        OSError: It refuses (``HTTPError``), is too busy for half a minute, or does not answer.
     """
     headers = {"Content-Type": "application/json"}
     if login is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     data = None if body is None else json.dumps(dict(body)).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
-        return json.load(answer)
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:  # its database is locked, and nothing was done
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def server_settings(port: int, login: str) -> Mapping[str, str]:

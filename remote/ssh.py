@@ -16,6 +16,7 @@ from jetlane.remote.protocol.dialogue import Dialogue, LineReader
 from jetlane.remote.protocol.events import Failure, Need, Sample
 from jetlane.remote.protocol.results import Said, plain
 from jetlane.remote.ssh_config import resolve
+from jetlane.remote.ssh_sender import Sender
 from jetlane.remote.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.text import TEXT, harmless
@@ -35,11 +36,6 @@ _POLL = 1.0
 _COMPLAINT = 1 << 16
 KEEPALIVE = 10
 _CHUNK = 1 << 17
-#: Bytes that may be sent and not yet taken in: enough for any path of some milliseconds, and what 75 MB/s need on a
-#: longer one.
-_UNDER_WAY, _FAST = 512 << 10, 75e6
-#: Seconds after which more is sent all the same.
-_PATIENCE = 5.0
 #: Takes a file in where there is no agent yet. It needs the agent's Python alone: not every board has SFTP.
 _PLACE = """\
 import json, os, sys
@@ -131,7 +127,7 @@ class Connection:
         feed: Optional[Feed],
         complaint: bytearray,
     ) -> dict[str, Any]:
-        send = _Sender(channel, self._round_trip, self.watchdog)
+        send = Sender(channel, self._round_trip, self.watchdog)
         with suppress(EOFError):
             send(json.dumps(dict(request)).encode() + b"\n" + payload)
             if feed is None:
@@ -278,47 +274,3 @@ def _lost(device: Device, why: str) -> AgentFailure:
         "run again: what arrived is kept, and a build that was running goes on",
         "cut",
     )
-
-
-class _Sender:
-    """Writes to a program's standard input, without letting more get under way than the path is worth.
-
-    OpenSSH's window is 2 MiB. On a short path it fills with bytes that gain nothing, and that are lost when the
-    connection is cut; on a long one they are what keeps it busy. Of other servers the whole window is used, as some say
-    only when half of it has been emptied that there is room again; OpenSSH says so every three packets.
-    """
-
-    def __init__(self, channel: paramiko.Channel, round_trip: float, watchdog: Watchdog) -> None:
-        self._channel, self._watchdog = channel, watchdog
-        self._window = channel.out_window_size
-        short = "OpenSSH" in channel.get_transport().remote_version and round_trip < 1.0
-        self._under_way = max(_UNDER_WAY, int(round_trip * _FAST)) if short else self._window
-
-    def __call__(self, data: bytes) -> None:
-        """Send all of it; EOFError when the other side has ended."""
-        channel, rest = self._channel, data
-        with channel.out_buffer_cv:
-            channel.out_buffer_cv.wait_for(self._has_room, _PATIENCE)
-        while rest:
-            try:
-                sent = channel.send(rest)
-            except socket.timeout:
-                self._watchdog.check()
-                continue
-            except Exception as error:  # paramiko passes on whatever ended the connection
-                raise EOFError from error
-            if not sent:
-                raise EOFError
-            rest = rest[sent:]
-            self._watchdog.heard()  # it took some
-
-    def end(self) -> None:
-        """Say that there is no more; EOFError when the other side has ended."""
-        try:
-            self._channel.shutdown_write()
-        except Exception as error:
-            raise EOFError from error
-
-    def _has_room(self) -> bool:
-        channel = self._channel
-        return bool(channel.closed or self._window - channel.out_window_size <= self._under_way)

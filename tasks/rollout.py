@@ -19,7 +19,7 @@ from jetlane.tasks.run_facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
 from jetlane.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.device_report import DeviceReport
     from jetlane.remote.fleet.boards import Boards
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.observer import Observer

@@ -96,7 +96,7 @@ def _named(given: Optional[str], workspace: Path, new: bool = False) -> tuple[st
     from jetlane.specs import secrets
     from jetlane.specs.errors import WorkspaceError
 
-    url = database.location(workspace.resolve(), given)
+    url = database.named(given) if given else database.location(workspace.resolve())
     path = database.file_of(url)
     if path is not None and not new and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its file")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
+from jetlane.specs.errors import DeviceError
+
 if TYPE_CHECKING:
-    from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.device_report import DeviceReport
     from jetlane.remote.inventory import Device
     from jetlane.remote.transfer import Uploads
 
@@ -98,7 +100,13 @@ class SshBoards:
         from jetlane.remote.device import health
 
         tell({"event": "phase", "phase": "check", "device": name})
-        health(self._devices[name], tell.given_up)
+        runs = health(self._devices[name], tell.given_up)["release"]
+        if self._release is not None and runs != self._release.name:
+            raise DeviceError(
+                f"{name}: it is well, but runs {runs}",
+                f"{self._release.name} was brought to it, and somebody has switched it since",
+                "see who works on it: `jetlane fleet history`; then roll out again",
+            )
 
     def put_back(self, name: str, release: str, tell: Tell) -> None:
         from jetlane.remote.delivery import rollback

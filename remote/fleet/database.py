@@ -37,18 +37,29 @@ ADVISORY = 0x6A65746C
 
 
 def location(workspace: Path, given: Optional[str] = None) -> str:
-    """The ledger's URL: of the environment, else as given, else ``fleet.db`` in the workspace. A path is one, too.
+    """The ledger's URL: of the environment, else as given, else ``fleet.db`` in the workspace.
 
     Raises:
         SpecError: The given URL holds a password or another secret: it would be shown with the spec.
     """
-    named = os.environ.get(VARIABLE)
-    if not named and given:
-        what = secrets.secret_in(given)
-        if what:
-            raise SpecError(f"fleet.ledger {secrets.message('ledger', what)}")
-    address = named or given or str(Path(workspace) / "fleet.db")
-    return address if "://" in address else f"sqlite:///{Path(address).absolute()}"
+    hidden = os.environ.get(VARIABLE)
+    return _url(hidden) if hidden else named(given or str(Path(workspace) / "fleet.db"))
+
+
+def named(given: str) -> str:
+    """The URL of a ledger that is named by its file or its URL, whatever the environment says.
+
+    Raises:
+        SpecError: As of ``location``.
+    """
+    what = secrets.secret_in(given)
+    if what:
+        raise SpecError(f"fleet.ledger {secrets.message('ledger', what)}")
+    return _url(given)
+
+
+def _url(given: str) -> str:
+    return given if "://" in given else f"sqlite:///{Path(given).absolute()}"
 
 
 def file_of(url: str) -> Optional[Path]:
@@ -57,11 +68,11 @@ def file_of(url: str) -> Optional[Path]:
         address = make_url(url)
     except (ArgumentError, ValueError):
         return None
-    named = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
-    return Path(str(address.database)).absolute() if named else None
+    in_file = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
+    return Path(str(address.database)).absolute() if in_file else None
 
 
-def shown(engine: Engine) -> str:
+def name_of(engine: Engine) -> str:
     """A ledger's file, or its URL without secrets, for people."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     return path or secrets.hide(engine.url.render_as_string(hide_password=True))
@@ -73,23 +84,11 @@ def open_engine(url: str) -> Engine:
     Raises:
         LedgerError: It cannot be opened, is damaged, was made by a later version, or is another program's.
     """
-    shown = secrets.hide(url)
+    shown, address = secrets.hide(url), _parsed(url)
     try:
-        address = make_url(url)
-        if address.get_backend_name() == "sqlite":
-            engine = _sqlite(address, shown)
-        elif address.get_backend_name() == "postgresql" and "@" not in (address.host or ""):
-            engine = _postgresql(address, shown)
-        else:
-            raise NoSuchModuleError(address.drivername)
+        engine = (_sqlite if address.get_backend_name() == "sqlite" else _postgresql)(address, shown)
         _migrate(engine, shown)
         return engine
-    except (ArgumentError, NoSuchModuleError, ValueError):  # what they say may quote the URL, and a password in it
-        raise LedgerError(
-            f"the ledger cannot be kept in {shown.partition('://')[0]}://...",
-            "it is no URL of SQLite or PostgreSQL; in a password, @ is written %40, : %3A, / %2F",
-            "use SQLite or PostgreSQL; see docs/fleet.md",
-        ) from None
     except ModuleNotFoundError as error:
         raise LedgerError(
             f"a ledger in PostgreSQL needs {error.name}", "it is not installed", "pip install 'jetlane[postgres]'"
@@ -100,6 +99,19 @@ def open_engine(url: str) -> Engine:
             str(error.strerror or error),
             "see that the folder is there and may be written",
         ) from None
+
+
+def _parsed(url: str) -> sa.URL:
+    with suppress(ArgumentError, NoSuchModuleError, ValueError):  # what they say may quote it, and a password in it
+        address = make_url(url)
+        if address.get_backend_name() in ("sqlite", "postgresql") and "@" not in (address.host or ""):
+            address.get_dialect()
+            return address
+    raise LedgerError(
+        f"the ledger cannot be kept in {secrets.hide(url).partition('://')[0]}://...",
+        "it is no URL of SQLite or PostgreSQL; in a password, @ is written %40, : %3A, / %2F",
+        "use SQLite or PostgreSQL; see docs/fleet.md",
+    )
 
 
 def _tells(engine: Engine, shown: str, path: Optional[Path] = None) -> Engine:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.fan_out import on_each
 from jetlane.remote.fleet.policy import Policy, split
-from jetlane.specs.errors import DeviceError
+from jetlane.remote.watchdog import GivenUp
+from jetlane.specs.errors import DeviceError, JetlaneError
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -33,17 +34,23 @@ def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapp
     waves = split([device.name for device in devices], policy.waves)
     numbers = {name: number + 1 for number, wave in enumerate(waves) for name in wave}
     chosen = engines.options_of({"options": dict(options)})
-    with ThreadPoolExecutor(policy.concurrency) as pool:
-        found = pool.map(lambda device: _device(device, whole, chosen), devices)
-        return [{"device": device.name, "wave": numbers.get(device.name), **row} for device, row in zip(devices, found)]
+    found = dict(
+        on_each(devices, lambda device, given_up: _device(device, whole, chosen, given_up), policy.concurrency)
+    )
+    rows = {device.name: _unknown(row) if isinstance(row, JetlaneError) else row for device, row in found.items()}
+    return [{"device": device.name, "wave": numbers.get(device.name), **rows[device.name]} for device in devices]
 
 
-def _device(device: Device, release: Release, options: dict[str, Any]) -> Row:
+def _unknown(error: JetlaneError) -> Row:
+    return _row(None, "?", "?", "?", error.what)
+
+
+def _device(device: Device, release: Release, options: dict[str, Any], given_up: GivenUp) -> Row:
     try:
-        facts, status = _look(device)
+        facts, status = _look(device, given_up)
     except DeviceError as error:
         if error.kind != "agent":
-            return _row(None, "?", "?", "?", error.what)
+            return _unknown(error)
         return _row(None, _megabytes(release.size), "yes", "yes", "has not this version's agent: it would be sent too")
     current = status["current"]
     try:
@@ -67,7 +74,7 @@ def _row(runs: Any, send: str, build: str, switch: str, note: str) -> Row:
     return {"runs": runs, "send": send, "build": build, "switch": switch, "note": note}
 
 
-def _look(device: Device) -> tuple[dict[str, Any], dict[str, Any]]:
+def _look(device: Device, given_up: GivenUp) -> tuple[dict[str, Any], dict[str, Any]]:
     """Facts and status, from an agent that is there already.
 
     Raises:
@@ -76,7 +83,7 @@ def _look(device: Device) -> tuple[dict[str, Any], dict[str, Any]]:
     from jetlane.remote.device import Agent
     from jetlane.remote.ssh import connect
 
-    with connect(device) as connection:
+    with connect(device, given_up) as connection:
         agent = Agent(connection, None, place=False)
         return agent.facts, agent.call("status")
 

@@ -76,7 +76,7 @@ class Ledger:
             self._queue(connection)
             if connection.execute(sa.select(sa.func.count()).select_from(_TABLE)).scalar_one():
                 raise LedgerError(
-                    f"the ledger {database.shown(self._engine)} has events already",
+                    f"the ledger {database.name_of(self._engine)} has events already",
                     "an export becomes a new ledger",
                     "move that one away, or name another file",
                 )

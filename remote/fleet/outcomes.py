@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from jetlane.remote.delivery import DeviceReport
+from jetlane.remote.device_report import DeviceReport
 from jetlane.remote.fleet.boards import Seen
 from jetlane.remote.judgement import judged, sample_names
 from jetlane.remote.protocol.events import Kind

@@ -22,7 +22,7 @@ from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
-    from jetlane.remote.delivery import DeviceReport
+    from jetlane.remote.device_report import DeviceReport
     from jetlane.remote.inventory import Device
     from jetlane.remote.release import Release
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.remote.inventory.ansible_read import AnsibleGroup, AnsibleInventory
-from jetlane.remote.inventory.ansible_text import Vault
+from jetlane.remote.inventory.ansible_words import Vault
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import MIB, FileKind, read_text
 from jetlane.specs.text import harmless

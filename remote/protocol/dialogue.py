@@ -16,8 +16,8 @@ from jetlane.specs.text import harmless
 
 #: Bytes of one line. The longest of the agent's is a sample's: 100 detections are 10 KiB.
 LONGEST_LINE = 1 << 20
-#: Bytes of one command altogether.
-MOST_BYTES = 64 << 20
+#: Bytes of one command altogether: a hundred detections in each of a thousand samples are 11 MiB.
+MOST_BYTES = 16 << 20
 #: Lines that may come at once beyond those whose number is known, and that may come in a second after that.
 BURST, RATE = 256, 20.0
 #: Samples of one release (``verify.samples`` in a spec).

@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
-from jetlane.remote.delivery import DeviceReport
+from jetlane.remote.device_report import DeviceReport
 from jetlane.remote.fleet.boards import Seen, Tell
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.specs.errors import DeviceError

@@ -265,7 +265,7 @@ def test_side_files_that_are_damaged(suffix: str, original: Any, tmp_path: Path,
         rescue.check(f"sqlite:///{folder}/fleet.db")
 
 
-def test_the_commands_check_export_and_import(original: Any, tmp_path: Path) -> None:
+def test_the_commands_check_export_and_import(original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, events = original
     path = place(tmp_path, data)
     where, out = ["--workspace", str(tmp_path / "ws")], tmp_path / "events.jsonl"
@@ -280,6 +280,7 @@ def test_the_commands_check_export_and_import(original: Any, tmp_path: Path) -> 
     full = CliRunner().invoke(fleet, ["ledger", "import", str(out), *where])
     assert isinstance(full.exception, LedgerError), "not into a damaged one"
     new = str(tmp_path / "new.db")
+    monkeypatch.setenv("JETLANE_LEDGER", str(tmp_path / "another.db"))  # a ledger that is named goes before it
     cut = tmp_path / "cut.jsonl"
     cut.write_text("".join(out.read_text().splitlines(keepends=True)[:50]))
     refused = CliRunner().invoke(fleet, ["ledger", "import", str(cut), new])
