@@ -169,7 +169,7 @@ class Connection:
                 channel.exec_command(command)
             return channel
         except Exception as error:  # paramiko passes on whatever a wrong packet led to
-            raise _lost(self.device, str(error)) from error
+            raise self._cut(str(error)) from error
 
     def _words(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Said]:
         """What the program says, as it says it; until it ends."""
@@ -200,7 +200,13 @@ class Connection:
         except DeviceError:
             raise
         except Exception as error:  # to read is to say that there is room again, and that was not possible
-            raise _lost(self.device, str(error)) from error
+            raise self._cut(str(error)) from error
+
+    def _cut(self, why: str) -> AgentFailure:
+        """The connection has ended; paramiko keeps for itself what ended it."""
+        transport = self._client.get_transport()
+        cause = str(transport.get_exception() or "") if transport is not None else ""
+        return _lost(self.device, ": ".join(dict.fromkeys(filter(None, (why, cause)))))
 
     def _silent(self, channel: paramiko.Channel, complaint: bytearray) -> DeviceError:
         """The program ended without a result: say what is known."""
@@ -208,9 +214,7 @@ class Connection:
         while not channel.exit_status_ready() and time.monotonic() < deadline:
             time.sleep(0.02)
         if not channel.exit_status_ready() or channel.exit_status < 0:
-            transport = self._client.get_transport()
-            cause = transport.get_exception() if transport is not None else None
-            return _lost(self.device, f"it ended in the middle of a command{f': {cause}' if str(cause or '') else ''}")
+            return self._cut("it ended in the middle of a command")
         while channel.recv_stderr_ready() and len(complaint) < 2 * _COMPLAINT:
             complaint += channel.recv_stderr(_CHUNK)
         words = harmless(complaint[-2000:].decode("utf-8", "replace").strip(), TEXT, lines=True)
