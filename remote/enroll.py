@@ -34,7 +34,7 @@ def fetch_host_key(device: Device, given_up: Optional[GivenUp] = None) -> parami
 
 
 def _fetch(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
-    import paramiko
+    from jetlane.remote.bounded import BoundedTransport
 
     limit = LOGIN * (1 + len(device.jump or ()))
     with (
@@ -43,14 +43,14 @@ def _fetch(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
         road(device, watchdog) as link,
     ):
         try:
-            transport = paramiko.Transport(link)
+            transport = BoundedTransport(link)
             try:
                 transport.banner_timeout = CONNECT
                 transport.start_client(timeout=CONNECT)
                 return transport.get_remote_server_key()
             finally:
                 transport.close()
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except Exception as error:  # what a wrong packet led to in paramiko is passed on as it is: IndexError, KeyError
             raise DeviceError(
                 f"{device.name}: no SSH server answers at {device.address}",
                 harmless(str(error) or type(error).__name__),
@@ -120,7 +120,14 @@ def install_key(
                 f"{device.name}: the project's key was not installed", "it was declined", "its keys were not changed"
             )
         request = {"action": "install", "public": public.hex(), "replace": change == "replace"}
-        return tuple(fingerprints(agent.call("keys", request)).values())
+        installed = fingerprints(agent.call("keys", request))
+        if installed.keys() != {public.hex()} | (set() if request["replace"] else known.keys()):
+            raise DeviceError(
+                f"{device.name}: it does not have the keys that it was to have",
+                f"it says that it has {' and '.join(installed.values()) or 'none'}",
+                "see who else enrols it; if nobody does, what it says cannot be trusted: look at the board itself",
+            )
+        return tuple(installed.values())
 
 
 def _keys_of(agent: Agent, change: Optional[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from jetlane.remote import host_keys
@@ -55,9 +55,7 @@ def road(device: Device, watchdog: Watchdog) -> Iterator[Any]:
     """
     with ExitStack() as stack:
         hops = [*(device.jump or ()), device]
-        link = _direct(hops[0])
-        stack.callback(link.close)
-        watchdog.guard(link)
+        link = stack.enter_context(closing(_direct(hops[0], watchdog)))
         for hop, beyond in zip(hops, hops[1:]):
             client = _client()
             stack.callback(client.close)
@@ -135,15 +133,28 @@ def _prefer(transport: paramiko.Transport, known: host_keys.Pinned) -> paramiko.
     return transport
 
 
-def _direct(device: Device) -> socket.socket:
+def _direct(device: Device, watchdog: Watchdog) -> socket.socket:
+    """A connection to the first of a device's addresses that answers."""
     try:
-        link = socket.create_connection((device.host, device.port or SSH_PORT), CONNECT)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # else a write waits a quarter of an hour for a cable to come back
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE))
-        return link
-    except OSError as error:
+        addresses = socket.getaddrinfo(device.host, device.port or SSH_PORT, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that can be none, such as `a..b`
         raise _unreachable(device, error) from error
+    failed = OSError("it has no address")
+    for family, kind, protocol, _, address in addresses:
+        watchdog.check()
+        link = socket.socket(family, kind, protocol)
+        watchdog.guard(link)  # before it is connected: nobody else ends that wait
+        try:
+            link.settimeout(CONNECT)
+            link.connect(address)
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # else a write waits a quarter of an hour for a cable to come back
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE))
+            return link
+        except OSError as error:
+            link.close()
+            failed = error
+    raise _unreachable(device, failed) from failed
 
 
 def _through(client: paramiko.SSHClient, hop: Device, beyond: Device) -> Any:

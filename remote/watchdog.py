@@ -120,13 +120,12 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._ended.wait(min(_TICK, max(0.01, self._end - time.monotonic()))):
-            reason = self._given_up() or self._late()
+            reason = self.reason or self._given_up() or self._late()
             if reason is not None:
                 with self._lock:
                     self.reason, link = reason, self._link
                 if link is not None:
-                    _shut(link)
-                return
+                    _shut(link)  # again and again: one that was not yet connecting is not shut by it
 
     def _late(self) -> Optional[Exception]:
         with self._lock:

@@ -138,7 +138,7 @@ def roll_out(
     rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
-    near = SshBoards(named, release, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
+    near = SshBoards(named, whole.path, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
     boards = _with_sites(near, devices, fleet, listeners, whole, options)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)

@@ -77,10 +77,7 @@ def match(
         # one float32 step of slack: 0.305 and 0.300 differ by 0.005 for a person, by 0.00500003 in float32
         & (np.abs(difference) <= max_score_difference + 1e-7)
     )
-    candidates = [
-        sorted(np.flatnonzero(row).tolist(), key=lambda j: (-near[j], abs(apart[j]), j))
-        for row, near, apart in zip(fits, iou, difference)
-    ]
+    candidates = [_ranked(*row) for row in zip(fits, iou, np.abs(difference))]
     partner_of_got: Dict[int, int] = {}
     for i in _best_first(candidates, iou):
         _augment(i, candidates, partner_of_got)
@@ -92,6 +89,13 @@ def match(
     missing = [i for i in lone if expected.scores[i] >= limit]
     surplus = [j for j in lone_got if got.scores[j] >= limit]
     return MatchReport(pairs, missing, surplus, len(lone) + len(lone_got) - len(missing) - len(surplus))
+
+
+def _ranked(fits: np.ndarray, iou: np.ndarray, apart: np.ndarray) -> List[int]:
+    """The partners that one detection may have, best first; sorted by numpy, as a board may show thousands."""
+    partners = np.flatnonzero(fits)
+    ranked: List[int] = partners[np.lexsort((partners, apart[partners], -iou[partners]))].tolist()
+    return ranked
 
 
 def _best_first(candidates: List[List[int]], iou: np.ndarray) -> List[int]:

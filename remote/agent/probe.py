@@ -13,6 +13,9 @@ from .conditions import conditions
 from .files import sha256_file
 from .store import Store
 
+#: Characters of a text.
+LONGEST = 500
+
 
 def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
     """Facts about the board, as JSON values; None where a thing is absent or unknown."""
@@ -20,7 +23,7 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
     cuda = _cuda() if tensorrt else None
     if tensorrt and tensorrt["version"]:
         tensorrt.update(_platform(store, cuda))
-    return {
+    facts = {
         "agent": agent_digest(),
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -38,6 +41,16 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
         "cuda": cuda,
         "conditions": conditions(),
     }
+    return _printable(facts)
+
+
+def _printable(value: Any) -> Any:
+    """Texts as the workstation takes them: it reckons an engine's key from these facts, as this board does."""
+    if isinstance(value, dict):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else " " for letter in value[:LONGEST])
+    return value
 
 
 def agent_digest() -> Optional[str]:

@@ -97,16 +97,16 @@ class SshBoards:
         return deliver(self._release, device, tell, self._options, uploads, self._keep, tell.given_up)
 
     def check(self, name: str, tell: Tell) -> None:
+        runs = self.well(name, tell)
+        if self._release is not None:
+            refuse_another(name, runs, self._release.name)
+
+    def well(self, name: str, tell: Tell) -> str:
+        """``check``, whatever it is that runs there and is well; returns its id."""
         from jetlane.remote.device import health
 
         tell({"event": "phase", "phase": "check", "device": name})
-        runs = health(self._devices[name], tell.given_up)["release"]
-        if self._release is not None and runs != self._release.name:
-            raise DeviceError(
-                f"{name}: it is well, but runs {runs}",
-                f"{self._release.name} was brought to it, and somebody has switched it since",
-                "see who works on it: `jetlane fleet history`; then roll out again",
-            )
+        return str(health(self._devices[name], tell.given_up)["release"])
 
     def put_back(self, name: str, release: str, tell: Tell) -> None:
         from jetlane.remote.delivery import rollback
@@ -114,3 +114,17 @@ class SshBoards:
         tell({"event": "phase", "phase": "rollback", "device": name})
         if self.look(name, tell).current != release:
             rollback(self._devices[name], tell, release=release, given_up=tell.given_up)
+
+
+def refuse_another(name: str, runs: str, brought: str) -> None:
+    """See that what runs on a board, and is well, is what was brought to it.
+
+    Raises:
+        DeviceError: It is not.
+    """
+    if runs != brought:
+        raise DeviceError(
+            f"{name}: it is well, but runs {runs}",
+            f"{brought} was brought to it, and somebody has switched it since",
+            "see who works on it: `jetlane fleet history`; then roll out again",
+        )

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from jetlane.remote.device_report import DeviceReport
 from jetlane.remote.fleet.boards import Seen
 from jetlane.remote.judgement import judged, sample_names
-from jetlane.remote.protocol.events import Kind
+from jetlane.remote.protocol.events import Kind, Shown
 from jetlane.remote.protocol.fields import (
     Count,
     EngineKey,
@@ -52,6 +52,10 @@ class _Looked(Said):
     previous: Optional[ReleaseId]
 
 
+class _Well(Said):
+    release: ReleaseId
+
+
 class _Agreement(BaseModel):
     """Of a report's agreement, what the device alone can know; the rest is judged here."""
 
@@ -62,13 +66,6 @@ class _Agreement(BaseModel):
     latency: Annotated[dict[Word, Number], Field(max_length=32)]
     conditions: Conditions
     peak_memory: Count
-
-
-class _Sample(Said):
-    file: Text
-    boxes: list[Annotated[list[Number], Field(min_length=4, max_length=4)]]
-    labels: list[Count]
-    scores: list[Number]
 
 
 class _Report(Said):
@@ -87,7 +84,7 @@ class _Report(Said):
     removed: Annotated[list[ReleaseId], Field(max_length=1000)]
     notes: Annotated[list[Text], Field(max_length=32)]
     agreement: _Agreement
-    detections: Annotated[list[_Sample], Field(max_length=1000)]
+    detections: Annotated[list[Shown], Field(max_length=1000)]
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -115,6 +112,11 @@ def looked(result: Mapping[str, Any], device: str) -> Seen:
     return Seen(found.current, found.previous)
 
 
+def well(result: Mapping[str, Any], device: str) -> str:
+    """What runs on a device, and is well by a worker's word."""
+    return _read(_Well, result, device).release
+
+
 def delivered(result: Mapping[str, Any], device: str, release: Release, precision: str) -> DeviceReport:
     """A delivery at a site; its detections are compared here.
 
@@ -128,9 +130,6 @@ def delivered(result: Mapping[str, Any], device: str, release: Release, precisio
     if report.signed not in (None, release.signed_by):
         raise _wrong(device, f"{release.id} is signed by {release.signed_by}, not {report.signed}")
     samples = [sample.model_dump() for sample in report.detections]
-    for sample in samples:
-        if not len(sample["boxes"]) == len(sample["labels"]) == len(sample["scores"]):
-            raise _wrong(device, "boxes, labels and scores differ in number")
     found = judged(release, samples, precision)
     if not found["agreed"]:
         raise AgentFailure(

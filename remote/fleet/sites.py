@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from jetlane.remote.device import LIMITS
 from jetlane.remote.fleet import outcomes
-from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell
+from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell, refuse_another
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ class SiteBoards:
         if name not in self._pools:
             self._near.check(name, tell)
         else:
-            self._ask(name, CHECK, "", tell)
+            runs = outcomes.well(self._ask(name, CHECK, "", tell), name)
+            if self._release is not None:
+                refuse_another(name, runs, self._release.id)
 
     def put_back(self, name: str, release: str, tell: Tell) -> None:
         if name not in self._pools:
@@ -243,7 +245,6 @@ def _done(boards: SshBoards, job: SiteJob, name: str, tell: Tell) -> dict[str, A
     if job.operation == DELIVER:
         return asdict(boards.deliver(name, tell))
     if job.operation == CHECK:
-        boards.check(name, tell)
-    else:
-        boards.put_back(name, job.release, tell)
+        return {"release": boards.well(name, tell)}
+    boards.put_back(name, job.release, tell)
     return {}

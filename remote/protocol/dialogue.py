@@ -18,6 +18,8 @@ from jetlane.specs.text import harmless
 LONGEST_LINE = 1 << 20
 #: Bytes of one command altogether: a hundred detections in each of a thousand samples are 11 MiB.
 MOST_BYTES = 16 << 20
+#: Members of one JSON object: no table of a board is longer (``results``). pydantic would look at each of a million.
+MOST_MEMBERS = 1000
 #: Lines that may come at once beyond those whose number is known, and that may come in a second after that.
 BURST, RATE = 256, 20.0
 #: Samples of one release (``verify.samples`` in a spec).
@@ -56,10 +58,12 @@ class Dialogue:
     ) -> None:
         self.samples: list[Sample] = []
         self.command, self.result = command, RESULTS[command]
-        self._device, self._expected = device, samples
-        self._needed, self._ended, self._shown = False, False, 0
+        self._device, self._expected = device, None if samples is None else list(samples)
+        self._needed, self._ended = False, False
+        self._number, self._shown = 0, 0
         self._clock, self._at = clock, clock()
-        self._room, self._most = float(BURST + files), float(BURST + files)
+        self._most = float(BURST + files + (0 if samples is None else len(samples)))  # `verify` tells of each sample
+        self._room = self._most
 
     @property
     def expects(self) -> Optional[int]:
@@ -78,11 +82,13 @@ class Dialogue:
             self._spend(line)
             return None
         try:
-            said = json.loads(line, parse_constant=_no_number)
+            said = json.loads(line, parse_constant=_no_number, object_pairs_hook=_members)
         except (ValueError, RecursionError) as error:
-            self._refuse(f"it is not JSON: {type(error).__name__}", line)
+            self._refuse(f"it is not JSON as the agent writes it: {error}", line)
         word = self._read(said, line)
-        if isinstance(word, (Heartbeat, Progress)):
+        if word is None:
+            self._count_sample(line)
+        elif isinstance(word, (Heartbeat, Progress)):
             self._spend(line)
         elif isinstance(word, Need):
             self._need(line)
@@ -92,13 +98,16 @@ class Dialogue:
             self._end(word, line)
         return word
 
-    def _read(self, said: dict[str, Any], line: bytes) -> Word:
+    def _read(self, said: dict[str, Any], line: bytes) -> Optional[Word]:
+        """What a line says; None for a sample of a report that was damaged where the board keeps it."""
         try:
             if said.get("event") == "result":
                 fields = {name: value for name, value in said.items() if name != "event"}
                 return self.result.model_validate(fields)
             return EVENT.validate_python(said)
         except ValidationError as error:
+            if self.command == "status" and said.get("event") == "sample":
+                return None  # it then shows fewer than the release has, and is verified anew
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             self._refuse(f"{where}: {first['msg']}" if where else first["msg"], line)
@@ -111,16 +120,18 @@ class Dialogue:
     def _sample(self, sample: Sample, line: bytes) -> None:
         if _MAY_SAY.get(self.command) is not Sample:
             self._refuse("no sample is to be shown here", line)
-        number = len(self.samples)
-        if self._expected is None:
-            if number == _MOST_SAMPLES or any(shown.file == sample.file for shown in self.samples[-1:]):
-                self._refuse("it shows more samples than a release has", line)
-        elif number >= len(self._expected) or sample.file != self._expected[number]:
+        if self._expected is not None and self._expected[self._number : self._number + 1] != [sample.file]:
             self._refuse("that sample is not the next one", line)
+        self._count_sample(line)
         self._shown += len(sample.labels)
         if self._shown > MOST_SHOWN:
             self._refuse("it shows more detections than there can be", line)
         self.samples.append(sample)
+
+    def _count_sample(self, line: bytes) -> None:
+        self._number += 1
+        if self._number > _MOST_SAMPLES:
+            self._refuse("it shows more samples than a release has", line)
 
     def _end(self, word: Word, line: bytes) -> None:
         self._ended = True
@@ -194,6 +205,12 @@ def board_error(device: str, command: str, why: str, said: bytes = b"") -> Board
         "what it says cannot be trusted: look at the board itself (was its SD card, its SSH server or its Python "
         "changed?) before it is used again",
     )
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_MEMBERS:
+        raise ValueError(f"an object of {len(pairs)} members")
+    return dict(pairs)
 
 
 def _no_number(text: str) -> NoReturn:

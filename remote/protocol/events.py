@@ -97,10 +97,9 @@ class Need(Said):
     files: Annotated[list[Needed], Field(max_length=MOST_FILES)]
 
 
-class Sample(Said):
+class Shown(Said):
     """What a board's engine finds in one sample; boxes as in ``Detections``."""
 
-    event: Literal["sample"]
     file: Path
     boxes: Annotated[
         list[Annotated[list[Coordinate], Field(min_length=4, max_length=4)]], Field(max_length=MOST_DETECTIONS)
@@ -109,10 +108,16 @@ class Sample(Said):
     scores: Annotated[list[Score], Field(max_length=MOST_DETECTIONS)]
 
     @model_validator(mode="after")
-    def _of_one_length(self) -> Sample:
+    def _of_one_length(self) -> Shown:
         if not len(self.boxes) == len(self.labels) == len(self.scores):
             raise ValueError("boxes, labels and scores differ in number")
         return self
+
+
+class Sample(Shown):
+    """The same as an event."""
+
+    event: Literal["sample"]
 
 
 class Failure(Said):

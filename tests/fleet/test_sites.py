@@ -102,6 +102,7 @@ def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_
         ({"board": {"machine": {"nested": 1}}}, "protocol"),
         ({"more": 1}, "protocol"),
         ({"detections": []}, "disagreement"),
+        ({"detections": [{"file": "a", "boxes": [[0, 0, 1, 1]], "labels": [1 << 40], "scores": [1]}]}, "protocol"),
     ],
 )
 def test_what_a_worker_says_of_a_device_is_checked_like_a_device(
@@ -112,6 +113,15 @@ def test_what_a_worker_says_of_a_device_is_checked_like_a_device(
     with pytest.raises(DeviceError) as caught:
         boards.deliver("a", Unheard())
     assert caught.value.kind == kind
+
+
+def test_a_device_that_is_well_with_another_release_has_not_kept_this_one(release: Path) -> None:
+    pools = Pools({"a": {"result": {"release": release.name}}, "b": {"result": {"release": "small-" + "0" * 32}}})
+    pools_of = {"a": "x", "b": "x"}
+    boards = sites.SiteBoards(None, pools_of, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    boards.check("a", Unheard())
+    with pytest.raises(DeviceError, match="it is well, but runs small-0000"):
+        boards.check("b", Unheard())
 
 
 def test_a_worker_that_calls_other_detections_agreement_is_not_believed(release: Path) -> None:

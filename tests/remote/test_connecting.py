@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import paramiko
@@ -59,6 +61,39 @@ def test_a_changed_host_key_is_refused_until_it_is_enrolled_again(reached: Devic
     enroll(device, lambda text: not asked.append(text))
     assert "ANOTHER one is pinned" in asked[0]
     assert probe(device)["python"] and len(device.known_hosts.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("packet", "why"),
+    [
+        ((0xFFFFFFF4).to_bytes(4, "big") + bytes(60), "it announces a packet of 4"),
+        (bytes([0, 0, 0, 12, 10, 20]) + bytes(58), ""),  # a KEXINIT of nothing
+        (bytes([0, 0, 0, 12, 255, 20]) + bytes(58), ""),
+    ],
+)
+def test_a_server_that_greets_with_nonsense_has_no_host_key(packet: bytes, why: str, reached_port: Any) -> None:
+    device, server = reached_port
+    threading.Thread(target=_greet, args=(server, b"SSH-2.0-OpenSSH_8.9\r\n" + packet), daemon=True).start()
+    with pytest.raises(DeviceError) as caught:
+        fetch_host_key(device)
+    assert caught.value.kind == "unreachable" and why in caught.value.why
+
+
+def _greet(server: socket.socket, words: bytes) -> None:
+    link, _ = server.accept()
+    with link:
+        link.sendall(words)
+        while link.recv(1 << 16):
+            pass
+
+
+@pytest.fixture
+def reached_port(tmp_path: Path) -> Iterator[tuple[Device, socket.socket]]:
+    """A device whose server is a socket that the test answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listed = tmp_path / "inventory.yaml"
+        listed.write_text("devices: {odd: {host: 127.0.0.1, user: x, ssh_config: false, agent: false}}\n")
+        yield replace(load_inventory(listed).device("odd"), port=server.getsockname()[1]), server
 
 
 def test_a_key_that_the_device_does_not_accept(reached: Device, tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ def test_health(jetlane: Callable[..., str], releases: list[Path]) -> None:
     assert releases[2].name in shown and "it answers" in shown
 
 
+def test_status_fits_on_a_screen(jetlane: Callable[..., str]) -> None:
+    shown = jetlane("status")
+    assert "lowest_iou" in shown and "samples/" not in shown and len(shown) < 4000
+
+
 def test_rollback(jetlane: Callable[..., str], device: Device, releases: list[Path]) -> None:
     assert jetlane("rollback").strip().endswith(f"runs {releases[1].name}, before: {releases[2].name}")
     jetlane("rollback", "--to", releases[0].name)

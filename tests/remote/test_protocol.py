@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import unicodedata
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetlane.remote.agent import probe
+from jetlane.remote.agent.store import Store
 from jetlane.remote.protocol.dialogue import BURST, LONGEST_LINE, MOST_BYTES, MOST_SHOWN, RATE, Dialogue, LineReader
 from jetlane.remote.protocol.events import Failure, Heartbeat, Kind, Need, Progress, Sample
-from jetlane.remote.protocol.results import Built, Healthy
+from jetlane.remote.protocol.results import Built, Facts, Healthy, plain
 from jetlane.specs.errors import BoardError
 
 AGENT = Path(__file__).resolve().parents[2] / "remote" / "agent"
@@ -164,7 +167,7 @@ def test_a_need_is_of_plain_paths_and_whole_sizes(change: dict[str, Any]) -> Non
     ],
 )
 def test_a_sample_is_of_boxes_labels_and_scores_of_one_number(change: dict[str, Any]) -> None:
-    assert "sample" in refused(Dialogue("nano", "status"), line({**SAMPLE, **change}))
+    assert "sample" in refused(Dialogue("nano", "verify", samples=["samples/0.npy"]), line({**SAMPLE, **change}))
 
 
 def test_no_word_comes_twice_or_out_of_its_order() -> None:
@@ -203,6 +206,45 @@ def test_detections_are_bounded_in_all() -> None:
     for number in range(MOST_SHOWN // 5000):
         dialogue.take(line({**SAMPLE, **crowd, "file": f"samples/{number}.npy"}))
     assert "more detections than there can be" in refused(dialogue, line({**SAMPLE, "file": "samples/x.npy"}))
+
+
+def test_a_sample_that_a_board_keeps_damaged_is_none() -> None:
+    """Its report then has too few, and the release is verified anew; nobody has lied."""
+    dialogue = Dialogue("nano", "status")
+    assert dialogue.take(line({**SAMPLE, "scores": [9.9]})) is None
+    assert dialogue.take(line({**SAMPLE, "boxes": None})) is None
+    assert isinstance(dialogue.take(line(SAMPLE)), Sample) and len(dialogue.samples) == 1
+    for _ in range(997):
+        dialogue.take(line({**SAMPLE, "labels": []}))
+    assert "more samples than a release has" in refused(dialogue, line({**SAMPLE, "labels": []}))
+    assert "scores" in refused(Dialogue("nano", "verify", samples=[SAMPLE["file"]]), line({**SAMPLE, "scores": [9.9]}))
+
+
+def test_a_quick_board_may_tell_of_each_sample_it_verifies() -> None:
+    dialogue = Dialogue("nano", "verify", samples=[f"samples/{number}.npy" for number in range(1000)], clock=Turned())
+    for number in range(1000):
+        dialogue.take(line({"event": "progress", "step": "verify", "done": number + 1, "total": 1000}))
+
+
+def test_an_object_of_many_members_is_refused_at_once() -> None:
+    """Checked one after the other, these keys take six seconds and 300 MB; other boards would wait."""
+    releases = ",".join(f'"{number}":0' for number in range(90_000)).encode()
+    began = time.process_time()
+    said = b'{"event":"result","releases":{' + releases + b"}}"
+    assert "an object of 90000 members" in refused(Dialogue("nano", "status"), said)
+    assert time.process_time() - began < 2
+
+
+def test_facts_of_a_board_are_the_same_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both reckon the engine's key from them."""
+    odd = "Cortex\tA78\x1b[2J\u202e\udc80 \u200d" + "x" * 900
+    monkeypatch.setattr(probe, "_cpu", lambda: odd)
+    monkeypatch.setattr(probe, "_cuda", lambda: {"name": odd})
+    monkeypatch.setattr(probe, "_tensorrt", lambda: {"version": odd})
+    monkeypatch.setattr(probe, "_platform", lambda store, cuda: {"dla_cores": 2})
+    facts = probe.probe(Store(str(tmp_path)))
+    assert facts["cpu"].startswith("Cortex A78 [2J") and facts["tensorrt"]["dla_cores"] == 2
+    assert plain(Facts.model_validate(facts)) == facts
 
 
 def test_lines_of_unknown_number_come_at_a_bounded_rate() -> None:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Optional
 
 import pytest
@@ -165,3 +165,26 @@ def test_a_server_that_never_greets_is_given_up(mute: int, tmp_path: Any, monkey
 def test_connecting_hears_that_the_work_is_given_up(mute: int, tmp_path: Any) -> None:
     with within(8), pytest.raises(GivenUp), connect(_device(mute, tmp_path), after(0.3)):
         pass
+
+
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """The port of a server that answers no further connection, as that of a machine that was switched off."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # its queue is full then
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("way", ["given up", "late"])
+def test_connecting_to_what_does_not_answer_ends_as_well(
+    deaf: int, way: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "LOGIN", 0.3 if way == "late" else 60.0)
+    given_up = after(0.3 if way == "given up" else 60.0)
+    with within(5), pytest.raises((GivenUp, DeviceError)) as caught, connect(_device(deaf, tmp_path), given_up):
+        pass
+    assert isinstance(caught.value, GivenUp) or getattr(caught.value, "kind", "") == "deadline"
