@@ -255,7 +255,7 @@ def _all_done(status: Mapping[str, Any], whole: Release, engine: str) -> bool:
         and status["verified"].get(release) == engine
         and engine in status["engines"]
         and bool(status["report"])
-        and status["report"].get("engine") == engine
+        and status["report"]["engine"] == engine
     )
 
 

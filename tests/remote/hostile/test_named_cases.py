@@ -15,7 +15,9 @@ from tests.remote.hostile.departures import KINDS, PATHS, Departure
 from tests.remote.hostile.double import Case
 from tests.remote.hostile.test_hostile_boards import MOST_SECONDS, OPTIONS
 
+from jetlane.remote.enroll import install_key
 from jetlane.remote.fleet.ledger import Ledger
+from jetlane.specs.errors import DeviceError
 
 _WORDS = {kind: number for number, kind in enumerate(KINDS)}
 
@@ -66,6 +68,13 @@ def test_a_board_that_says_it_runs_the_release_is_believed_only_with_its_samples
     (honest, *rest) = become(Case(None, again=True), *(case("status", "samples", v, again=True) for v in altered))
     assert honest[0] == "active" and "already active" in honest[2]
     assert all("already active" not in reason for _, _, reason in rest), "it is verified anew"
+
+
+def test_a_board_that_does_not_take_a_key_is_not_enrolled(doubles: Any, workshop: Any) -> None:
+    device = doubles.set(doubles.names[0], Case(None), workshop.release)  # it says that it has none, whatever is asked
+    with pytest.raises(DeviceError, match="it does not have the keys that it was to have") as caught:
+        install_key(device, bytes(32), lambda text: True)
+    assert "it has none" in caught.value.why
 
 
 def test_what_only_the_workstation_may_find_is_no_word_of_a_board(become: Any) -> None:
