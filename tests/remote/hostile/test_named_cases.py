@@ -98,6 +98,13 @@ def test_a_packet_of_a_kind_that_paramiko_does_not_know_is_that_boards_failure(b
     assert {state for state, _, _ in found} == {"unreachable"}
 
 
+@pytest.mark.parametrize("kind", ["ignore", "debug"])
+def test_packets_that_mean_nothing_do_not_take_the_time_of_others(become: Any, kind: str) -> None:
+    (some,), (flood,) = (become(case("build", "packets", kind, count=count)) for count in (500, 30_000))
+    assert some[0] == "active"
+    assert flood[:2] == ("unreachable", "cut") and "packets that mean nothing" in flood[2]
+
+
 def test_a_board_that_is_silent_or_cut_while_it_is_logged_in_to_was_not_reached(become: Any) -> None:
     """It did not refuse the key: so it is tried again."""
     silent, refused = become(case("connect", "slow_login"), case("connect", "unauthenticated"))
