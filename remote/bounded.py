@@ -1,7 +1,8 @@
 """paramiko's side of a connection, with a bound on all that the other side can make this machine hold.
 
 SSH lets a peer announce packets of 4 GiB, greet without end, send more than its window allows, and send what means
-nothing as fast as it likes; paramiko keeps all of it, or spends this process's time on it. A peer that keeps to the protocol (RFC 4253, RFC 4254) never comes near these bounds.
+nothing as fast as it likes; paramiko keeps all of it, or spends this process's time on it. A peer that keeps to the
+protocol (RFC 4253, RFC 4254) never comes near these bounds.
 """
 
 from __future__ import annotations
