@@ -7,6 +7,7 @@ protocol (RFC 4253, RFC 4254) never comes near these bounds.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -83,4 +84,9 @@ class BoundedTransport(paramiko.Transport):
     }
 
     def __init__(self, link: Any, **options: Any) -> None:
+        # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
+        log = logging.getLogger("paramiko")
+        if not log.handlers:
+            log.addHandler(logging.NullHandler())
+            log.propagate = False
         super().__init__(link, **options, packetizer_class=BoundedPackets)
