@@ -138,10 +138,12 @@ def _explain(error: JetlaneError, debug: bool) -> None:
 
         told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         click.echo(scrub_text(told, environment()), err=True, nl=False)
-    click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True)
-    for title, text in (("why", error.why), ("what to do", error.remedy)):
+    parts = {"error": error.what, "why": error.why, "what to do": error.remedy}
+    for title, text in parts.items():
         if text:
-            click.echo(click.style(f"{title}: ", bold=True) + text, err=True)
+            shown = click.style(f"{title}: ", fg="red" if title == "error" else None, bold=True)
+            # further lines are indented: those that a board wrote do not pass for ours
+            click.echo(shown + text.replace("\n", "\n  "), err=True)
 
 
 def _explain_import(error: ImportError, debug: bool) -> None:

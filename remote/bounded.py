@@ -1,28 +1,54 @@
 """paramiko's side of a connection, with a bound on all that the other side can make this machine hold.
 
-SSH lets a peer announce packets of 4 GiB, greet without end, and send more than its window allows; paramiko keeps all
-of it. A peer that keeps to the protocol (RFC 4253, RFC 4254) never comes near these bounds.
+SSH lets a peer announce packets of 4 GiB, greet without end, send more than its window allows, and send what means
+nothing as fast as it likes; paramiko keeps all of it, or spends this process's time on it. A peer that keeps to the
+protocol (RFC 4253, RFC 4254) never comes near these bounds.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
+from paramiko.common import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_REQUEST,
+    MSG_DEBUG,
+    MSG_GLOBAL_REQUEST,
+    MSG_IGNORE,
+    MSG_UNIMPLEMENTED,
+)
 from paramiko.packet import Packetizer
 
 #: Bytes of one packet: OpenSSH's own bound. paramiko asks for packets of 32 KiB.
 LONGEST_PACKET = 256 << 10
 #: Bytes before the first packet: lines that a server may send before its version (RFC 4253, 4.2), and that one.
 LONGEST_GREETING = 32 << 10
+#: Packets that bring the work no further, and how many of them may come at once and in every second: keepalives do.
+_ASIDE = (MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG, MSG_GLOBAL_REQUEST, MSG_CHANNEL_OPEN, MSG_CHANNEL_REQUEST)
+MOST_ASIDE, ASIDE_RATE = 2_000, 10.0
 
 
 class BoundedPackets(Packetizer):
     """Refuses a packet by the length that it announces."""
 
-    _greeted = 0
+    def __init__(self, link: Any) -> None:
+        super().__init__(link)
+        self._greeted, self._aside, self._began = 0, 0, time.monotonic()
+
+    def read_message(self) -> tuple[int, Any]:
+        """See paramiko; SSHException where too many come that mean nothing."""
+        kind, message = super().read_message()
+        if kind in _ASIDE:
+            self._aside += 1
+            if self._aside > MOST_ASIDE + ASIDE_RATE * (time.monotonic() - self._began):
+                raise paramiko.SSHException("it sends packets that mean nothing, without end")
+        return kind, message
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         """See paramiko; SSHException for a longer packet than any server sends."""
@@ -58,4 +84,9 @@ class BoundedTransport(paramiko.Transport):
     }
 
     def __init__(self, link: Any, **options: Any) -> None:
+        # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
+        log = logging.getLogger("paramiko")
+        if not log.handlers:
+            log.addHandler(logging.NullHandler())
+            log.propagate = False
         super().__init__(link, **options, packetizer_class=BoundedPackets)

@@ -183,7 +183,8 @@ def switching_limit(manifest: Mapping[str, Any]) -> float:
 def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport) -> bool:
     """Whether the device runs the release already, with an engine that is verified; the report then says so."""
     status = agent.call("status")
-    if not _all_done(status, whole, report.engine):
+    said = (report.engine, report.road, precision)
+    if not _all_done(status, whole, said):
         return False
     found = judged(whole, status.get("samples", ()), precision)
     if not found["agreed"]:
@@ -245,8 +246,9 @@ def _trusted(report: DeviceReport, release: Release, signed: Optional[str]) -> N
         report.notes.append("the release was made for another version of the agent than the one that took it in")
 
 
-def _all_done(status: Mapping[str, Any], whole: Release, engine: str) -> bool:
-    release = whole.id
+def _all_done(status: Mapping[str, Any], whole: Release, built: tuple[str, str, str]) -> bool:
+    """Whether a device says that it runs a release, verified with an engine: (key, road, precision)."""
+    release, engine, kept = whole.id, built[0], status["report"]
     return (
         status["current"] == release
         and status["unconfirmed"] is None
@@ -254,8 +256,8 @@ def _all_done(status: Mapping[str, Any], whole: Release, engine: str) -> bool:
         and status["signed"].get(release) in (None, whole.signed_by)
         and status["verified"].get(release) == engine
         and engine in status["engines"]
-        and bool(status["report"])
-        and status["report"].get("engine") == engine
+        and kept is not None
+        and (kept["release"], kept["engine"], kept["road"], kept["precision"]) == (release, *built)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -37,8 +36,10 @@ def logged_in(device: Device, watchdog: Watchdog) -> Iterator[paramiko.SSHClient
         DeviceError: It or a host on the way is off (kind ``unreachable``), has an unknown, changed or revoked host key
             (``host_key``), or does not accept the key (``auth``).
     """
+    import paramiko
+
     with road(device, watchdog) as link:
-        client = _client()
+        client = paramiko.SSHClient()
         try:
             log_in(client, device, link)
             yield client
@@ -53,11 +54,13 @@ def road(device: Device, watchdog: Watchdog) -> Iterator[Any]:
     Raises:
         DeviceError: As ``logged_in``.
     """
+    import paramiko
+
     with ExitStack() as stack:
         hops = [*(device.jump or ()), device]
         link = stack.enter_context(closing(_direct(hops[0], watchdog)))
         for hop, beyond in zip(hops, hops[1:]):
-            client = _client()
+            client = paramiko.SSHClient()
             stack.callback(client.close)
             log_in(client, hop, link)
             link = _through(client, hop, beyond)
@@ -109,17 +112,6 @@ def _answered(client: paramiko.SSHClient, error: Exception) -> bool:
     """Whether a server did refuse a key; of one that is cut or silent meanwhile, paramiko says much the same."""
     transport = client.get_transport()
     return transport is not None and transport.is_active() and "timeout" not in str(error).lower()
-
-
-def _client() -> paramiko.SSHClient:
-    import paramiko
-
-    # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
-    log = logging.getLogger("paramiko")
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
-        log.propagate = False
-    return paramiko.SSHClient()
 
 
 def _prefer(transport: paramiko.Transport, known: host_keys.Pinned) -> paramiko.Transport:

@@ -31,9 +31,11 @@ _PIECE = 4 * ((1 << 15) - 64)
 _SAYS = 0.5
 #: Seconds between two looks, while waiting for a turn, at whether the work was given up.
 _LOOK = 0.25
-#: Bytes a second below which an upload is too slow to go on with, and seconds for all that is not sending: the board
-#: hashes what it has, and what came.
-_SLOWEST, _AROUND = 16384, 300.0
+#: Bytes a second below which an upload is too slow to go on with: what a board takes earns it the time for it, so that
+#: one that takes nearly nothing does not keep others from their turn for as long as the whole upload might last.
+_SLOWEST = 16384
+#: Bytes a second that a board at least hashes, of what it has and of what came; and seconds for all else.
+_HASHED, _AROUND = 1e6, 300.0
 
 
 class Uploads:
@@ -114,11 +116,12 @@ def ship(agent: Agent, release: Release, uploads: Uploads, tell: OnEvent) -> dic
             for piece in _pieces(release, entry, uploads.piece):
                 uploads.spend(len(piece), agent.watchdog.pause)
                 send(piece)
+                agent.watchdog.earn(len(piece) / _SLOWEST)
                 says.sent(len(piece))
 
     files = len(release.manifest["files"])
     with uploads.turn(tell, agent.watchdog):
-        limit = _AROUND + release.size / _SLOWEST
+        limit = _AROUND + 2 * release.size / _HASHED
         result = agent.call("receive", request, release.raw, feed, files=files, limit=limit)
     counted = (result["release"], result["received"], result["bytes"], result["kept"])
     if counted != (release.id, len(sent), sum(sent), files - len(sent)):

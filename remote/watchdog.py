@@ -89,6 +89,11 @@ class Watchdog:
             self._end += seconds
             self._heard += seconds
 
+    def earn(self, seconds: float) -> None:
+        """The stage may take longer: the device did something that is worth so long."""
+        with self._lock:
+            self._end += seconds
+
     def pause(self, seconds: float) -> None:
         """Sleep, unless the work is given up; it is not taken from the stage's time.
 

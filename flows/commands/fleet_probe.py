@@ -47,7 +47,8 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
         _table([_HEADER, *(_row(device, result) for device, result in rows if not isinstance(result, JetlaneError))])
         for _, result in rows:
             if isinstance(result, JetlaneError):
-                why = f": {result.why}" if result.why else ""
+                first = result.why.partition("\n")[0]  # further lines are of a log, or pass for those of other devices
+                why = f": {first}" if first else ""
                 click.echo(click.style("not reached  ", fg="red") + result.what + why, err=True)
     if any(isinstance(result, JetlaneError) for _, result in rows):
         sys.exit(1)

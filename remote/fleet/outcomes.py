@@ -41,7 +41,7 @@ def _kind(given: str) -> str:
 
 
 class _Failure(Said):
-    what: Lines
+    what: Text
     why: Lines
     remedy: Lines
     kind: Annotated[str, AfterValidator(_kind)]

@@ -124,7 +124,7 @@ class Failure(Said):
     """How a command ended that did not succeed."""
 
     event: Literal["error"]
-    what: Lines
+    what: Text  # one line: else a board could show the line of another
     why: Lines = ""
     remedy: Lines = ""
     kind: Kind = "failed"

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from jetlane.flows.cli import _explain
+from jetlane.specs.errors import JetlaneError
+
 
 def jetlane(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -188,3 +191,10 @@ def test_convert_takes_a_saved_model_and_all_choices(tmp_path: Path, golden_mode
     lost = jetlane(*command, "--nvidia-python", "no-such-python", cwd=tmp_path, TMPDIR=str(tmp_path))
     assert lost.returncode == 1 and "cannot be started: no-such-python" in lost.stderr
     assert "Traceback" not in lost.stderr + refused.stderr
+
+
+def test_what_a_board_writes_does_not_pass_for_jetlanes_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+    _explain(JetlaneError("nano: it failed", "a log\nwhat to do: run this", "run again"), debug=False)
+    assert (
+        capsys.readouterr().err == "error: nano: it failed\nwhy: a log\n  what to do: run this\nwhat to do: run again\n"
+    )

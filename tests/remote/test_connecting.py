@@ -70,6 +70,7 @@ def test_a_changed_host_key_is_refused_until_it_is_enrolled_again(reached: Devic
         (bytes([0, 0, 0, 12, 10, 20]) + bytes(58), ""),  # a KEXINIT of nothing
         (bytes([0, 0, 0, 12, 255, 20]) + bytes(58), ""),
     ],
+    ids=["endless", "empty", "padded"],
 )
 def test_a_server_that_greets_with_nonsense_has_no_host_key(packet: bytes, why: str, reached_port: Any) -> None:
     device, server = reached_port

@@ -222,3 +222,20 @@ def test_a_board_without_a_runtime_is_refused_before_any_transfer(
         assert not list((fleet.device(NAME).home / "jetlane" / "releases").iterdir())
     finally:
         virtual.stop(fleet.folder)
+
+
+@pytest.mark.parametrize("damage", ["a score", "the road"])
+def test_a_report_that_cannot_be_is_made_anew(
+    board: virtual.VirtualFleet, device: Device, release: Path, damage: str
+) -> None:
+    """A flipped bit in a file on the board's card is nobody's lie, and nothing to believe."""
+    deliver(release, device)
+    path = agent_root(board) / "reports" / f"{release.name}.json"
+    report = json.loads(path.read_text())
+    if damage == "a score":
+        report["samples"][0]["scores"][0] = 9.9
+    else:
+        report["road"] = "uff"
+    path.write_text(json.dumps(report))
+    assert deliver(release, device).state == "active"
+    assert deliver(release, device).state == "unchanged"

@@ -265,10 +265,11 @@ def test_lines_of_unknown_number_come_at_a_bounded_rate() -> None:
 
 def test_texts_of_a_board_cannot_move_a_cursor() -> None:
     words = "\x1b]52;c;aGk=\x07\r\x9b2J\u202e\ud800" + "x" * 20_000
-    event = {"event": "error", "what": words, "why": words + "\nend", "kind": "bug"}
+    event = {"event": "error", "what": f"\nother: {words}", "why": words + "\nend", "kind": "bug"}
     failure = Dialogue("nano", "build").take(json.dumps(event).encode())
     assert isinstance(failure, Failure)
-    for text in (failure.what, failure.why):
+    assert failure.what.startswith(r"\nother: ") and "\n" not in failure.what
+    for text in (failure.what.removeprefix(r"\nother: "), failure.why):
         assert text.startswith(r"\x1b]52;c;aGk=\x07\r\x9b2J\u202e\ud800") and len(text) <= 8000
         assert not harmful(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from jetlane.remote import login, ssh, transfer, virtual
 from jetlane.remote.delivery import deliver
 from jetlane.remote.device import status
 from jetlane.remote.inventory import Device, load_inventory
+from jetlane.remote.protocol.events import Need
+from jetlane.remote.release import read_release
 from jetlane.remote.transfer import Uploads
+from jetlane.remote.watchdog import Watchdog
 from jetlane.specs.errors import DeviceError
 
 MODEL = 4_000_000
@@ -72,6 +76,39 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+class Dripping:
+    """An agent that lacks the model, takes no byte of it, and shows signs of life all the time."""
+
+    def __init__(self, device: Device, watchdog: Watchdog) -> None:
+        self.device, self.watchdog = device, watchdog
+
+    def call(self, command: str, request: Any, payload: bytes, feed: Any, files: int, limit: float) -> None:
+        file = json.loads(payload)["files"]["model.onnx"]
+        need = {"event": "need", "files": [{**file, "path": "model.onnx", "offset": 0}]}
+        with self.watchdog.stage(command, limit, ssh.SILENCE):
+            feed(Need.model_validate(need), self._take)
+
+    def _take(self, data: bytes) -> None:
+        while not data.startswith(b"{"):
+            self.watchdog.heard()
+            self.watchdog.check()
+            time.sleep(0.02)
+
+
+def test_a_board_that_takes_nothing_gives_its_turn_back(
+    release: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large the release is: time for sending is earned by taking."""
+    monkeypatch.setattr(transfer, "_AROUND", 0.5)
+    monkeypatch.setattr(transfer, "_SLOWEST", 100)
+    uploads, began = Uploads(transfers=1), time.monotonic()
+    with Watchdog(device.name) as watchdog, pytest.raises(DeviceError) as caught:
+        transfer.ship(Dripping(device, watchdog), read_release(release), uploads, print)  # type: ignore[arg-type]
+    assert caught.value.kind == "deadline" and time.monotonic() - began < 20
+    with Watchdog(device.name) as watchdog, uploads.turn(print, watchdog):
+        pass
 
 
 @pytest.mark.parametrize("rate", [5_000, 2_000_000, 400_000_000])

@@ -15,7 +15,9 @@ from tests.remote.hostile.departures import KINDS, PATHS, Departure
 from tests.remote.hostile.double import Case
 from tests.remote.hostile.test_hostile_boards import MOST_SECONDS, OPTIONS
 
+from jetlane.remote.enroll import install_key
 from jetlane.remote.fleet.ledger import Ledger
+from jetlane.specs.errors import DeviceError
 
 _WORDS = {kind: number for number, kind in enumerate(KINDS)}
 
@@ -68,6 +70,13 @@ def test_a_board_that_says_it_runs_the_release_is_believed_only_with_its_samples
     assert all("already active" not in reason for _, _, reason in rest), "it is verified anew"
 
 
+def test_a_board_that_does_not_take_a_key_is_not_enrolled(doubles: Any, workshop: Any) -> None:
+    device = doubles.set(doubles.names[0], Case(None), workshop.release)  # it says that it has none, whatever is asked
+    with pytest.raises(DeviceError, match="it does not have the keys that it was to have") as caught:
+        install_key(device, bytes(32), lambda text: True)
+    assert "it has none" in caught.value.why
+
+
 def test_what_only_the_workstation_may_find_is_no_word_of_a_board(become: Any) -> None:
     """A board cannot pass as one that was not reached, and is not asked again for days."""
     own = ("unreachable", "host_key", "auth", "protocol", "deadline", "python", "\x1b[2J", "")
@@ -87,6 +96,13 @@ def test_a_packet_of_a_kind_that_paramiko_does_not_know_is_that_boards_failure(b
     greetings = [case("connect", "greets", "words", "raw", place=place) for place in range(10)]
     found = become(*packets, *greetings)
     assert {state for state, _, _ in found} == {"unreachable"}
+
+
+@pytest.mark.parametrize("kind", ["ignore", "debug"])
+def test_packets_that_mean_nothing_do_not_take_the_time_of_others(become: Any, kind: str) -> None:
+    (some,), (flood,) = (become(case("build", "packets", kind, count=count)) for count in (500, 30_000))
+    assert some[0] == "active"
+    assert flood[:2] == ("unreachable", "cut") and "packets that mean nothing" in flood[2]
 
 
 def test_a_board_that_is_silent_or_cut_while_it_is_logged_in_to_was_not_reached(become: Any) -> None:

@@ -179,6 +179,14 @@ def test_looking_at_one_hostile_board_ends_in_words(site: Site, usual: tuple[set
     refuse_control(text, usual[0])
 
 
+def test_enrolling_a_board_that_greets_with_anything_ends_in_words(site: Site, usual: tuple[set[str], float]) -> None:
+    for place in (1, 3):  # paramiko puts both into its own log, with a traceback
+        (name,) = site.inventory(hostile("connect", "greets", "words", "raw", place=place))
+        code, text = site.run("device", "enroll", name, "--yes", "--inventory", "inventory.yaml").end(SOON)
+        assert code == 1 and "no SSH server answers" in text and "Traceback" not in text and "Exception" not in text
+        refuse_control(text, usual[0])
+
+
 #: Boards that never come to an end, and where that is: what the ledger or the board must have seen before.
 ENDLESS = {
     "an exec request that is never answered": (hostile("build", "exec_unanswered"), "building"),
