@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import sys
@@ -55,6 +56,10 @@ _EXTRAS = {
     **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
 }
+
+
+#: What is wrong with a place that a person named, not with the program.
+_OF_PLACES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class LazyGroup(click.Group):
@@ -112,9 +117,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         _explain(error, debug)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno in NO_ROOM:
+            _explain(unwritable(Path(str(error.filename or Path.cwd())), error), debug)
+        elif error.errno in _OF_PLACES and error.filename is not None:
+            remedy = "see what is there, and who may read and write it"
+            _explain(JetlaneError(f"{error.filename} cannot be used", str(error.strerror), remedy), debug)
+        else:
             raise
-        _explain(unwritable(Path(str(error.filename or Path.cwd())), error), debug)
         sys.exit(1)
     except ImportError as error:
         _explain_import(error, debug)

@@ -9,6 +9,7 @@ from jetlane.flows.fleet_dispatch import PrefectSites
 from jetlane.flows.fleet_lines import Lines
 from jetlane.flows.fleet_prefect import Artifacts, PrefectApprover, Tasks, threads
 from jetlane.remote.fleet.observer import Several
+from jetlane.specs.files import real
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.live import remember_live
@@ -42,7 +43,7 @@ def fleet_rollout(
         DeviceError: The rollout was stopped, or another one is at work on a device.
     """
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
-    folder, store = Path(release).resolve(), Workspace(Path(workspace))
+    folder, store = real(Path(release)), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
         listeners = Listeners(Several([artifacts, Lines()]), PrefectApprover(), Tasks(), PrefectSites)
         rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)

@@ -23,6 +23,7 @@ from jetlane.flows.ports import HOST, answers, reserve
 from jetlane.flows.server import QUIET, ask, server_settings, wait_until_healthy
 from jetlane.flows.up_state import UpState
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.files import real
 from jetlane.tasks.workspace import Workspace
 
 POOL = "jetlane"
@@ -52,7 +53,7 @@ def up(workspace: Path, project: Path, port: int) -> Up:
     """
     if not (project / "prefect.yaml").is_file():
         raise JetlaneError(f"{project} has no prefect.yaml", "", "run `jetlane up` in the project's root")
-    place = Workspace(Path(workspace).resolve())
+    place = Workspace(real(Path(workspace)))
     folder = place.folder("up")
     owner_only.close_to_others(folder)
     state = UpState(folder)
@@ -98,7 +99,7 @@ def _start_all(state: UpState, folder: Path, project: Path, url: str, held: int)
 
 def down(workspace: Path) -> list[str]:
     """Stop what ``up`` started, the worker first; returns the names of what ran. Runs under way are ended too."""
-    state = UpState(Path(workspace).resolve() / "up")
+    state = UpState(real(Path(workspace)) / "up")
     stopped = _stop_both(state)
     state.clear()
     return stopped

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from jetlane.specs.files import real
+
 #: Options of ``prefect deployment run`` that take no value.
 _SWITCHES = ("--watch", "--no-watch", "--prompt", "--no-prompt")
 
@@ -46,7 +48,7 @@ def _as_json(deployment: str, path: Path) -> str:
         from jetlane.specs.load import load_spec
 
         load_spec(path)
-        return json.dumps({"spec": str(path.resolve())})
+        return json.dumps({"spec": str(real(path))})
     from jetlane.specs import secrets
     from jetlane.specs.yaml_marks import read
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
+
+_T = TypeVar("_T")
 
 #: L4T release -> JetPack, by the first numbers that fit. For people and for choosing devices; nothing is built by it.
 _JETPACK = {
@@ -62,17 +64,23 @@ class BoardFacts:
 
 def board_facts(probe: Mapping[str, Any]) -> BoardFacts:
     """Read what the agent's ``probe`` returned."""
-    tensorrt, cuda = probe.get("tensorrt") or {}, probe.get("cuda") or {}
     return BoardFacts(
-        model=probe.get("model"),
-        jetpack=jetpack_of(probe.get("l4t")),
-        tensorrt=tensorrt.get("version"),
-        cuda=_cuda_version(cuda.get("runtime")),
-        power_mode=((probe.get("conditions") or {}).get("power_mode") or {}).get("name"),
-        disk_free=probe.get("disk_free"),
-        memory_total=probe.get("memory_total"),
-        memory_available=probe.get("memory_available"),
+        model=_said(probe, str, "model"),
+        jetpack=jetpack_of(_said(probe, str, "l4t")),
+        tensorrt=_said(probe, str, "tensorrt", "version"),
+        cuda=_cuda_version(_said(probe, int, "cuda", "runtime")),
+        power_mode=_said(probe, str, "conditions", "power_mode", "name"),
+        disk_free=_said(probe, int, "disk_free"),
+        memory_total=_said(probe, int, "memory_total"),
+        memory_available=_said(probe, int, "memory_available"),
     )
+
+
+def _said(probe: Any, kind: type[_T], *names: str) -> Optional[_T]:
+    """A value of a probe; None where there is none of that type: what was recorded long ago nobody looked at."""
+    for name in names:
+        probe = probe.get(name) if isinstance(probe, Mapping) else None
+    return probe if isinstance(probe, kind) else None
 
 
 def jetpack_of(l4t: Optional[str]) -> Optional[str]:

@@ -185,8 +185,10 @@ def pin(device: Device, key: paramiko.PKey) -> None:
 
 def _without(line: str, entry: str) -> Optional[str]:
     """A line without a host's name; None when it had no other."""
-    field, space, rest = line.partition(" ")
+    if not line.strip():
+        return line
+    field, *rest = line.split(None, 1)  # as `_entries` reads it: by tabs too, and behind spaces
     if field.startswith(("@", "#")):
         return line
     names = [name for name in field.split(",") if not _is(entry, name)]
-    return ",".join(names) + space + rest if names else None
+    return " ".join([",".join(names), *rest]) if names else None

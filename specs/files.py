@@ -102,6 +102,11 @@ def position(before: str) -> str:
     return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
+def real(path: Path) -> Path:
+    """A path, absolute and without links; a circle of links stays as it is, for whoever opens it to tell."""
+    return Path(os.path.realpath(path))
+
+
 def odd(path: Path, most: Optional[int] = None) -> Optional[str]:
     """What stands in a path's place that is no regular file of that size (``a FIFO``); None for a file or nothing."""
     try:

@@ -24,9 +24,11 @@ _SCHEMES, _LONGEST = 20, 20_000
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _WEB = ("http", "https", "ws", "wss")
 #: ``user:password@`` as SQLAlchemy reads it: the user ends at the first colon, the password may hold anything.
-_USER = re.compile(r"[^:/]*:")
+_USER = re.compile(r"[^:/]*?(?::|%3A)", re.IGNORECASE)
 #: What code hosts and registries hand out; it stands where a user's name would.
 _TOKEN = re.compile(r"(?:gh[a-z]_|github_pat_|glpat-|xox[a-z]-|hf_|dckr_pat_|npm_|pypi-)[^@:/\s]+(?=[@:])")
+#: On the web nobody has such a name: long, of letters and digits alone, or in front of what stands for no password.
+_RANDOM = re.compile(r"(?=\D*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}(?=[@:])|[^@:/\s]+(?=:(?:x-oauth-basic)?@)")
 _PORT = re.compile(r"\d{1,5}(?=[/?#])")
 _PAIR = re.compile(r"(?:^|[?&;#\s])([A-Za-z0-9_.%-]+)\s*=\s*('[^']*'|\"[^\"]*\"|[^&;#\s]+)")
 #: Looked for in a name without its punctuation, in lower case.
@@ -73,10 +75,11 @@ def hide(text: str) -> str:
     """Any text, without the secrets of the addresses in it; an address ends at white space."""
     if "://" not in text:
         return text
-    return re.sub(r"\S+", lambda word: _hidden(word.group()), text)
+    return re.sub(r"\S+", lambda word: shown(word.group()), text)
 
 
-def _hidden(address: str) -> str:
+def shown(address: str) -> str:
+    """One whole address without its secrets, which may have white space in them."""
     kept, last = [], 0
     for start, end, _ in sorted(_spans(address) if "://" in address else ()):
         if end > last:
@@ -144,7 +147,7 @@ def _spans(address: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _password(text: str, start: int, web: bool) -> Iterator[tuple[int, int, str]]:
-    token = _TOKEN.match(text, start)
+    token = _TOKEN.match(text, start) or (_RANDOM.match(text, start) if web else None)
     if token is not None:
         yield token.start(), token.end(), "a token"
     user = _USER.match(text, start)

@@ -19,7 +19,7 @@ from jetlane.specs.text import harmless
 #: Levels of mappings and lists in each other.
 DEEPEST = 64
 #: Keys and values, aliases replaced by what they name; and characters of texts among them.
-MOST_VALUES = 100_000
+MOST_VALUES = 250_000
 MOST_CHARACTERS = 16 << 20
 
 _CORE = "tag:yaml.org,2002:"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from jetlane.specs.files import real
+
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
 
@@ -62,7 +64,7 @@ def enroll(
     fingerprint = pin(chosen, ask("is that the device's own key?"))
     click.echo(f"{name}: pinned {fingerprint}")
     if not host_key_only:
-        key = project_key(workspace.resolve(), signing_key)
+        key = project_key(real(workspace), signing_key)
         installed = install_key(chosen, key.public, ask("is that this project's key?"), change)
         click.echo(f"{name}: takes the releases signed by {' or '.join(installed)}, and no others")
 
@@ -182,9 +184,9 @@ def start(count: int, workspace: Path) -> None:
     from jetlane.remote.signing import project_key
     from jetlane.tasks.workspace import Workspace
 
-    folder = Workspace(workspace.resolve()).folder("virtual")
+    folder = Workspace(real(workspace)).folder("virtual")
     (folder / virtual.STAYS).touch()
-    key = project_key(workspace.resolve()).public
+    key = project_key(real(workspace)).public
     fleet = virtual.start(folder, virtual.numbered(count), key=key)
     click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
     click.echo(f"inventory: {fleet.inventory}")
@@ -196,7 +198,7 @@ def stop(workspace: Path) -> None:
     """Stop them; what is on them stays."""
     from jetlane.remote import virtual
 
-    folder = workspace.resolve() / "virtual"
+    folder = real(workspace) / "virtual"
     (folder / virtual.STAYS).unlink(missing_ok=True)
     click.echo("stopped" if virtual.stop(folder) else "none was running")
 

@@ -17,6 +17,7 @@ import click
 
 from jetlane.flows.commands.fleet_ledger import ledger as kept
 from jetlane.flows.commands.fleet_probe import probe
+from jetlane.specs.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger import Ledger
@@ -318,7 +319,7 @@ def page(rollout: Optional[str], out: Path, workspace: Path, ledger: Optional[st
             rollout=views.overview(shown) if shown is not None else None,
             at=views.when(time.time()),
         )
-    write_fleet_page(out.resolve(), drawn)
+    write_fleet_page(real(out), drawn)
     click.echo(out)
 
 
@@ -394,7 +395,7 @@ def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], nam
 
 def _release(given: str, workspace: Path) -> Path:
     folder = Path(given)
-    return folder.resolve() if folder.is_dir() else workspace / "releases" / _id(given, workspace)
+    return real(folder) if folder.is_dir() else workspace / "releases" / _id(given, workspace)
 
 
 def _id(given: str, workspace: Path) -> str:
@@ -422,7 +423,7 @@ def _open(workspace: Path, given: Optional[str]) -> Iterator[Ledger]:
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.specs.errors import WorkspaceError
 
-    url = database.location(workspace.resolve(), given)
+    url = database.location(real(workspace), given)
     path = database.file_of(url)
     if path is not None and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its workspace")

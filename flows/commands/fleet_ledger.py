@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.specs.files import real
+
 if TYPE_CHECKING:
     from jetlane.remote.fleet.rescue import Found
 
 _WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 _LEDGER = click.argument("ledger", required=False)
 _SHOWN = 5
+#: Characters of a line; the plan of a rollout over ten thousand devices has a few million.
+_LONGEST = 64 << 20
 
 
 @click.group("ledger")
@@ -47,26 +51,19 @@ def check(ledger: Optional[str], workspace: Path) -> None:
 @_WORKSPACE
 def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
     """Write every event of LEDGER that can be read as JSON lines, of a damaged one too; docs/fleet.md has the form."""
-    import os
+    import io
 
     from jetlane.remote.fleet import rescue
-    from jetlane.specs.errors import WorkspaceError
+    from jetlane.specs.local_files import PRIVATE, atomic_file, in_words
 
     url, _ = _named(ledger, workspace)
     if out is None:
         found = rescue.export(url, sys.stdout)
     else:
-        part = out.with_name(out.name + ".part")
-        try:
-            with open(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-                found = rescue.export(url, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, out)
-        except OSError as error:
-            raise WorkspaceError(f"{out} cannot be written", str(error.strerror), "free some space there") from None
-        finally:
-            part.unlink(missing_ok=True)
+        with in_words(out), atomic_file(out, PRIVATE) as file:
+            lines = io.TextIOWrapper(file, encoding="ascii")
+            found = rescue.export(url, lines)
+            lines.detach()
     damage = f"; the ledger is damaged: {_why(found)}" if found.damage else ""
     click.echo(f"{found.events} events{_lost(found.lost)}{damage}", err=True)
 
@@ -80,11 +77,15 @@ def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -
     """Make FILE, written by `export`, into LEDGER, which is not there yet or has no events."""
     from jetlane.remote.fleet import rescue
     from jetlane.specs.errors import WorkspaceError
+    from jetlane.specs.files import odd
 
     url, shown = _named(ledger, workspace, new=True)
+    other = odd(file)
+    if other is not None:
+        raise WorkspaceError(f"{file} is {other}", "an export is a regular file", "name a file of `export`")
     try:
         with open(file, encoding="utf-8", errors="replace") as lines:
-            count = rescue.restore(lines, str(file), url, cut_off)
+            count = rescue.restore(iter(lambda: lines.readline(_LONGEST), ""), str(file), url, cut_off)
     except OSError as error:
         raise WorkspaceError(f"{file} cannot be read", str(error.strerror), "name a file of `export`") from None
     click.echo(f"{count} events are in {shown}")
@@ -96,11 +97,11 @@ def _named(given: Optional[str], workspace: Path, new: bool = False) -> tuple[st
     from jetlane.specs import secrets
     from jetlane.specs.errors import WorkspaceError
 
-    url = database.named(given) if given else database.location(workspace.resolve())
+    url = database.named(given) if given else database.location(real(workspace))
     path = database.file_of(url)
     if path is not None and not new and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its file")
-    return url, str(path) if path is not None else secrets.hide(url)
+    return url, str(path) if path is not None else secrets.shown(url)
 
 
 def _lost(lost: Sequence[tuple[int, int]]) -> str:

@@ -31,13 +31,16 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.ansible import from_ansible
     from jetlane.specs.errors import SpecError
+    from jetlane.specs.files import real
+    from jetlane.specs.local_files import atomic_file
 
     text, notes = from_ansible(file, groups, shutil.which("ansible-inventory"), dynamic)
     if out.exists() and not force:
         raise SpecError(f"{out} is there already", "", "name another file (--out), or write over it (--force)")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
+        with atomic_file(real(out)) as written:
+            written.write(text.encode())
     except (OSError, ValueError) as error:
         raise SpecError(f"{out} cannot be written", str(error), "name another file (--out)") from None
     for note in notes:

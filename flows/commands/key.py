@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Optional
 
 import click
+
+from jetlane.specs.files import real
 
 _WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 
@@ -25,7 +28,7 @@ def show(workspace: Path, signing_key: Optional[Path]) -> None:
     """
     from jetlane.remote.signing import project_key
 
-    found = project_key(workspace.resolve(), signing_key)
+    found = project_key(real(workspace), signing_key)
     click.echo(f"{found.fingerprint}  {found.path}")
 
 
@@ -38,7 +41,7 @@ def new(workspace: Path) -> None:
     """
     from jetlane.remote.signing import new_key
 
-    before, now = new_key(workspace.resolve())
+    before, now = new_key(real(workspace))
     if before is not None:
         click.echo(f"before  {before.fingerprint}  {before.path}")
     click.echo(f"now     {now.fingerprint}  {now.path}")
@@ -58,7 +61,9 @@ def renew(name: str, above: int, workspace: Path) -> None:
     from jetlane.tasks.serials import Serials
     from jetlane.tasks.workspace import Workspace
 
-    root = workspace.resolve()
+    root = real(workspace)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+        raise SpecError(f"{name!r} is no project's name", "", "give the `name` that stands in its spec")
     if not (root / "steps").is_dir():
         raise SpecError(f"{root} is not a workspace", "", "name the spec's workspace: --workspace")
     Serials(Workspace(root), name).renew(above)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from jetlane.flows.commands import choices
+from jetlane.specs.files import real
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -71,7 +72,7 @@ def deploy(
 
     from jetlane.specs.load import spec_from_data
 
-    default = re.sub(r"[^a-z0-9_-]+", "-", frozen.resolve().parent.name.lower()).strip("-_") or "model"
+    default = re.sub(r"[^a-z0-9_-]+", "-", real(frozen).parent.name.lower()).strip("-_") or "model"
     convert: dict[str, Any] = {"anchors": anchors, "normalize": normalize, "allow_unproven": allow_unproven}
     if nvidia_python is not None:
         convert |= {"backend": "nvidia", "nvidia_python": nvidia_python}

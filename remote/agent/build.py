@@ -54,7 +54,7 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 if attempts == ATTEMPTS:
                     raise _gave_up(store)
                 attempts += 1
-                damage = engines.make_room(store, job["key"])
+                damage = engines.make_room(store, wanted)
                 if damage is not None:
                     note = "the engine that was here cannot be used (%s): it is built anew" % damage
                     emit("progress", step="build", note=note)

@@ -10,7 +10,7 @@ from .files import read_bytes, remove, write_bytes
 
 #: Of what an engine is made of: what a timing cache depends on; a calibration depends on the model and images instead.
 _TIMING = ("runtime", "precision", "dla_core")
-_CALIBRATION = ("model", "calibration", "runtime", "road")
+_CALIBRATION = ("model", "calibration", "input", "runtime", "road")
 #: Bytes of the longest; a timing cache has a few million.
 _LONGEST = 256 << 20
 

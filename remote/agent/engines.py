@@ -88,6 +88,7 @@ def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: 
     if options["precision"] == "int8":
         used = list(manifest.get("calibration") or []) + list(filter(None, [manifest.get("calibration_cache")]))
         wanted["calibration"] = [files[path]["sha256"] for path in used]
+        wanted["input"] = manifest["input"]  # how the images are prepared
     return wanted
 
 
@@ -188,14 +189,17 @@ def set_aside(store: Store, key: str, entry: Dict[str, Any], why: str) -> str:
     return "the engine is kept in aside/%s in the agent's folder, and is built anew by the next delivery" % key
 
 
-def make_room(store: Store, key: str) -> Optional[str]:
-    """Set aside what is under a key and cannot be used. To be called with the build lock held.
+def make_room(store: Store, wanted: Dict[str, Any]) -> Optional[str]:
+    """Set aside what is under a recipe's key and cannot be used, and what helped to make it. To be called with the
+    build lock held.
 
     Returns:
         Why it cannot be used; None where nothing was there.
     """
+    key = key_of(wanted)
     if not os.path.lexists(store.path("engines", key)):
         return None
+    caches(store, wanted).forget()
     entry = whole(store, key)
     why = _trouble(store, key, entry) or "it is not known what it was made of"
     _mark(store, key, entry["sha256"] if entry else None, why)
@@ -260,8 +264,9 @@ def _trials(store: Store, key: str, entry: Dict[str, Any]) -> int:
 
 
 def _users(store: Store, key: str) -> List[str]:
-    """Releases in use that were verified with an engine."""
-    return [release for release in store.in_use() if store.verified_engine(release) == key]
+    """Releases in use that were verified with the engine that is under a key now."""
+    known = [release for release in store.in_use() if store.verified_engine(release) == key]
+    return [release for release in known if is_verified(store, release, key)]
 
 
 def _mark(store: Store, key: str, digest: Optional[str], why: str) -> None:

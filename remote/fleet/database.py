@@ -43,6 +43,9 @@ def location(workspace: Path, given: Optional[str] = None) -> str:
         SpecError: The given URL holds a password or another secret: it would be shown with the spec.
     """
     hidden = os.environ.get(VARIABLE)
+    if hidden and "://" not in hidden and secrets.secret_in(hidden):  # it would become the name of a file
+        what = f"{VARIABLE} holds {secrets.secret_in(hidden)}, and is neither a URL nor a file's name"
+        raise SpecError(what, "", "write it as postgresql://USER:PASSWORD@HOST/DATABASE")
     return _url(hidden) if hidden else named(given or str(Path(workspace) / "fleet.db"))
 
 
@@ -75,7 +78,7 @@ def file_of(url: str) -> Optional[Path]:
 def name_of(engine: Engine) -> str:
     """A ledger's file, or its URL without secrets, for people."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
-    return path or secrets.hide(engine.url.render_as_string(hide_password=True))
+    return path or secrets.shown(engine.url.render_as_string(hide_password=True))
 
 
 def open_engine(url: str) -> Engine:
@@ -84,7 +87,7 @@ def open_engine(url: str) -> Engine:
     Raises:
         LedgerError: It cannot be opened, is damaged, was made by a later version, or is another program's.
     """
-    shown, address = secrets.hide(url), _parsed(url)
+    shown, address = secrets.shown(url), _parsed(url)
     try:
         engine = (_sqlite if address.get_backend_name() == "sqlite" else _postgresql)(address, shown)
         _migrate(engine, shown)
@@ -108,7 +111,7 @@ def _parsed(url: str) -> sa.URL:
             address.get_dialect()
             return address
     raise LedgerError(
-        f"the ledger cannot be kept in {secrets.hide(url).partition('://')[0]}://...",
+        f"the ledger cannot be kept in {secrets.shown(url).partition('://')[0]}://...",
         "it is no URL of SQLite or PostgreSQL; in a password, @ is written %40, : %3A, / %2F",
         "use SQLite or PostgreSQL; see docs/fleet.md",
     )

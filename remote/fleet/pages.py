@@ -7,9 +7,11 @@ file and of the committed part of its write-ahead log. The format: https://www.s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, BinaryIO, NamedTuple, Optional
 
 _LEAF = 0x0D
 _WAL_HEADER, _FRAME_HEADER = 32, 24
@@ -33,48 +35,59 @@ def rows(path: Path, columns: int) -> Iterator[Row]:
     Raises:
         OSError: The file cannot be read.
     """
-    data = path.read_bytes()
-    size = _page_size(data)
-    log = path.with_name(path.name + "-wal")
-    pages = _Pages(data, size, _logged(log.read_bytes(), size) if log.is_file() else {})
-    for number in range(1, len(data) // size + 2):
-        yield from _leaf(pages.old(number), 100 if number == 1 else 0, pages, columns)
-    for number, page in pages.newer.items():
-        yield from _leaf(page, 100 if number == 1 else 0, pages, columns)
+    log_path = path.with_name(path.name + "-wal")
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        log = stack.enter_context(log_path.open("rb")) if log_path.is_file() else None
+        size = _page_size(file.read(18))
+        pages = _Pages(file, size, log, _logged(log, size) if log is not None else {})
+        for number in range(1, os.fstat(file.fileno()).st_size // size + 2):
+            yield from _leaf(pages.old(number), 100 if number == 1 else 0, pages, columns)
+        for number in pages.newer:
+            yield from _leaf(pages.now(number), 100 if number == 1 else 0, pages, columns)
 
 
 class _Pages(NamedTuple):
-    """A file's pages, counted from 1, and those that its log has in newer forms."""
+    """A file's pages, counted from 1, and those that its log has in newer forms.
 
-    data: bytes
+    They are read one by one: a file that is damaged may be of any size.
+    """
+
+    file: BinaryIO
     size: int
-    newer: dict[int, bytes]
+    log: Optional[BinaryIO]
+    newer: dict[int, int]
 
     def old(self, number: int) -> bytes:
-        return self.data[(number - 1) * self.size : number * self.size] if number > 0 else b""
+        return os.pread(self.file.fileno(), self.size, (number - 1) * self.size) if number > 0 else b""
 
     def now(self, number: int) -> bytes:
-        return self.newer.get(number) or self.old(number)
+        if self.log is None or number not in self.newer:
+            return self.old(number)
+        return os.pread(self.log.fileno(), self.size, self.newer[number])
 
 
-def _page_size(data: bytes) -> int:
-    size = int.from_bytes(data[16:18], "big")
+def _page_size(start: bytes) -> int:
+    size = int.from_bytes(start[16:18], "big")
     size = 65536 if size == 1 else size
-    return size if data[:6] == b"SQLite" and size in _SIZES else _USUAL
+    return size if start[:6] == b"SQLite" and size in _SIZES else _USUAL
 
 
-def _logged(log: bytes, size: int) -> dict[int, bytes]:
-    """{number: page} of a write-ahead log, up to the last frame that committed something."""
-    if log[:4] not in _WAL_MAGIC or int.from_bytes(log[8:12], "big") != size:
+def _logged(log: BinaryIO, size: int) -> dict[int, int]:
+    """{number: where the page begins} in a write-ahead log, up to the last frame that committed something."""
+    head = log.read(_WAL_HEADER)
+    if head[:4] not in _WAL_MAGIC or int.from_bytes(head[8:12], "big") != size:
         return {}
-    salts, found, committed = log[16:24], {}, {}
-    for start in range(_WAL_HEADER, len(log) - _FRAME_HEADER - size + 1, _FRAME_HEADER + size):
-        header = log[start : start + _FRAME_HEADER]
+    salts, found, committed = head[16:24], {}, {}
+    whole = os.fstat(log.fileno()).st_size
+    for start in range(_WAL_HEADER, whole - _FRAME_HEADER - size + 1, _FRAME_HEADER + size):
+        header = os.pread(log.fileno(), _FRAME_HEADER, start)
         if header[8:16] != salts:  # of an earlier round
             break
-        found[int.from_bytes(header[:4], "big")] = log[start + _FRAME_HEADER : start + _FRAME_HEADER + size]
+        found[int.from_bytes(header[:4], "big")] = start + _FRAME_HEADER
         if int.from_bytes(header[4:8], "big"):
-            committed = dict(found)
+            committed.update(found)
+            found = {}
     return committed
 
 
@@ -108,11 +121,13 @@ def _payload(page: bytes, at: int, length: int, pages: _Pages) -> bytes:
     here = least + (length - least) % (size - 4)
     here = here if here <= most else least
     found, more = [page[at : at + here]], page[at + here : at + here + 4]
-    left = length - here
+    left, seen = length - here, set()
     while left > 0:
-        next_page = pages.now(int.from_bytes(_exactly(more, 4), "big"))
+        number = int.from_bytes(_exactly(more, 4), "big")
+        next_page = b"" if number in seen else pages.now(number)
         if not next_page:
-            raise ValueError("the chain is broken")
+            raise ValueError("the chain is broken, or a circle")
+        seen.add(number)
         found.append(next_page[4 : 4 + min(left, size - 4)])
         more, left = next_page[:4], left - (size - 4)
     return _exactly(b"".join(found), length)

@@ -118,7 +118,7 @@ def export(url: str, out: TextIO) -> Found:
     """
     with reading(url) as read:
         found, gaps = Found(read.damage), _Gaps()
-        print(json.dumps({"jetlane-ledger": FORMAT, "from": secrets.hide(url)}), file=out)
+        print(json.dumps({"jetlane-ledger": FORMAT, "from": secrets.shown(url)}), file=out)
         for row in read.rows:
             print(json.dumps(dict(zip(_COLUMNS, row[:-1]), data=_data(row.data)), default=str), file=out)
             found.events += 1

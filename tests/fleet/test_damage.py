@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,14 +19,14 @@ import pytest
 from click.testing import CliRunner
 
 from jetlane.flows.commands.fleet import fleet
-from jetlane.remote.fleet import rescue
+from jetlane.remote.fleet import pages, rescue
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.faults import LedgerError
 from jetlane.remote.fleet.leases import Holder
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
-from jetlane.specs.errors import JetlaneError
+from jetlane.specs.errors import JetlaneError, WorkspaceError
 
 PAGE = 4096
 #: Every command that reads a ledger, and one that writes.
@@ -128,6 +129,43 @@ def test_a_bad_page_costs_what_stood_in_it(kind: str, original: Any, tmp_path: P
         for left in path.parent.iterdir():
             left.unlink()
     assert quiet < 15
+
+
+def test_a_row_whose_pages_go_in_a_circle_ends(tmp_path: Path) -> None:
+    """A few bad bytes: the row claims terabytes, and its chain of pages leads back into itself."""
+    here, head = 489, b"SQLite format 3\0" + PAGE.to_bytes(2, "big")
+    length = here + (PAGE - 4) * 10**9
+    groups = [length >> 7 * n & 0x7F for n in reversed(range(6))]
+    cell = bytes([group | 0x80 for group in groups[:-1]] + groups[-1:]) + b"\1" + bytes(here) + (2).to_bytes(4, "big")
+    circle = (2).to_bytes(4, "big")
+    leaf = bytes([0x0D, 0, 0, 0, 1, 0, 0, 0, 0, 100]).ljust(100, b"\0") + cell
+    path = place(tmp_path, b"".join(page.ljust(PAGE, b"\0") for page in (head, circle, leaf)))
+    assert list(pages.rows(path, 7)) == []
+
+
+def test_a_large_damaged_file_takes_no_memory_of_its_size(tmp_path: Path) -> None:
+    path = place(tmp_path, b"SQLite format 3\0")
+    os.truncate(path, 300_000_000)
+    tracemalloc.start()
+    try:
+        assert rescue.check(f"sqlite:///{path}").events == 0
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_only_a_plain_file_is_imported_and_only_what_is_named_is_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for odd in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path)):
+        done = CliRunner().invoke(fleet, ["ledger", "import", odd, str(tmp_path / "new.db")])
+        assert isinstance(done.exception, WorkspaceError) and odd in done.exception.what
+    path, other = place(tmp_path, b""), tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / "out.part").symlink_to(other)  # in a folder that others may write in
+    done = CliRunner().invoke(fleet, ["ledger", "export", str(path), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0 and other.read_text() == "kept"
+    refused = CliRunner().invoke(fleet, ["ledger", "export", str(path), "-o", "."])
+    assert isinstance(refused.exception, WorkspaceError)
 
 
 def test_noise_within_rows_is_told_in_words(original: Any, tmp_path: Path) -> None:

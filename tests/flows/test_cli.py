@@ -69,6 +69,22 @@ def test_a_workspace_that_cannot_be_made_is_no_traceback(tmp_path: Path, command
     assert "what to do: " in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", ["key show", "key new", "renew a", "fleet status", "fleet ledger check", "virtual-device list", "down"]
+)
+def test_a_workspace_that_is_a_circle_of_links_is_no_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    done = jetlane(*command.split(), "--workspace", "loop", cwd=tmp_path)
+    assert "Traceback" not in done.stderr and (tmp_path / "loop").is_symlink(), done.stderr
+
+
+def test_renew_takes_a_projects_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "ws" / "steps").mkdir(parents=True)
+    done = jetlane("renew", "../../outside", "--workspace", "ws", cwd=tmp_path)
+    assert done.returncode == 2 and "no project's name" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ws"]
+
+
 def test_spec_check_prints_the_whole_spec_and_checks_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {hosst: 10.0.0.1}\n")
     (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\nfleet: {inventory: inventory.yaml}\n")

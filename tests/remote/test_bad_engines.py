@@ -128,7 +128,10 @@ def test_an_engine_that_ends_the_agent_is_not_tried_for_ever(board: Board, capsy
         done = subprocess.run([sys.executable, "-c", code, board.root, board.release], capture_output=True)
         assert done.returncode == -signal.SIGSEGV, done.stderr.decode()
     capsys.readouterr()
+    caches = Caches(board.store.path("caches"), board.recipe())
+    caches.keep_timing(b"made with it")
     assert not board.build()["cached"] and "3 verifications of it were cut off" in capsys.readouterr().out
+    assert caches.timing() is None, "it may be what the engine is like for"
     assert board.aside.is_dir() and board.verify()["agreed"]
     assert not (board.root / "engines" / board.key() / "trial.json").exists() and board.build()["cached"]
 
@@ -352,6 +355,21 @@ def test_the_release_that_runs_keeps_its_engine_until_another_is_there(
     assert not board.activate()["changed"], "it is verified with this very engine"
     assert not board.build(twin.name)["cached"], "the next try builds anew"
     assert board.aside.is_dir() and activate.health(board.store, {})["healthy"]
+
+
+def test_an_engine_that_took_the_place_of_the_verified_one_does_not_stay_for_its_sake(
+    board: Board, other_engine: bytes, make_release: Any, tmp_path: Path
+) -> None:
+    board.build()
+    board.verify()
+    board.activate()
+    board.put(other_engine)
+    twin = make_release(tmp_path, wrong=0.2)
+    board.bring(twin)
+    with pytest.raises(AgentError) as failure:
+        board.verify(twin.name)
+    assert "is kept in aside/" in failure.value.why
+    assert board.aside.is_dir() and not (board.root / "engines" / board.key()).exists()
 
 
 # A power cut at every moment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.remote.board import jetpack_of
+from jetlane.remote.board import BoardFacts, board_facts, jetpack_of
 from jetlane.remote.inventory import Inventory, load_inventory
 from jetlane.specs.errors import SpecError
 
@@ -239,3 +239,13 @@ def test_jetpack_is_known_by_its_l4t(l4t: str, jetpack: str | None) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"fleet\.yaml: no such file"):
         load_inventory(tmp_path / "fleet.yaml")
+
+
+@pytest.mark.parametrize("odd", [7, "x", [], [{}], {"version": {}, "runtime": "x", "power_mode": 3}, True])
+def test_facts_that_were_recorded_wrongly_choose_no_device(odd: object) -> None:
+    """An earlier version kept whatever a board had said."""
+    names = ("tensorrt", "cuda", "conditions", "model", "l4t", "memory_total")
+    facts = {name: odd for name in names if not (name in ("model", "l4t") and odd == "x")}
+    found = board_facts(facts)
+    assert (found.jetpack, found.tensorrt, found.cuda, found.power_mode) == (None,) * 4
+    assert board_facts({}) == BoardFacts(*[None] * 8)

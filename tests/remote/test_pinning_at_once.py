@@ -95,6 +95,7 @@ def test_a_kill_while_pinning_leaves_every_line_whole(place: Path) -> None:
         lines = [line.split() for line in (place / "known_hosts").read_text().splitlines()]
         assert lines[0][0] == "first" and all(len(line) == 3 and base64.b64decode(line[2]) for line in lines)
     host_keys.pin(replace(device, host="last"), paramiko.ECDSAKey.generate())
+    probes.record(place / "probes.json", {})
     assert len((place / "known_hosts").read_text().splitlines()) == len(lines) + 1
     assert not [path.name for path in place.iterdir() if path.suffix == ".tmp"]
 
@@ -114,6 +115,20 @@ def test_a_full_disk_loses_no_pin(place: Path, disks: ModuleType, monkeypatch: p
         if not writer.reached:
             break
     assert 3 < call < 20 and len(host_keys.pinned(replace(device, host="second")).keys) == 1
+
+
+@pytest.mark.parametrize("line", ["nano\t{}", "  nano {}", "nano \t {}", "nano,other\t{}"])
+def test_an_old_key_is_replaced_however_its_line_is_spaced(line: str, place: Path) -> None:
+    device = replace(load_inventory(place / "inventory.yaml").devices[0], known_hosts=place / "known_hosts")
+    old, new = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
+    words = f"{old.get_name()} {old.get_base64()}"
+    device.known_hosts.write_text(f"# kept\n\n{line.format(words)}\n")
+    assert host_keys.pinned(device).trusts(old)
+    host_keys.pin(device, new)
+    assert host_keys.pinned(device).trusts(new) and not host_keys.pinned(device).trusts(old)
+    assert device.known_hosts.read_text().startswith("# kept\n\n")
+    if "other" in line:
+        assert host_keys.pinned(replace(device, host="other")).trusts(old)
 
 
 def test_a_file_with_bytes_that_are_no_text_keeps_them(place: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_calibration_that_came_along_is_used_by_boards_of_its_tensorrt(era: st
         assert len(third.board.calibrated) == 5, "another TensorRT's, or none: the board calibrates itself"
 
 
-def test_other_calibration_images_are_another_engine(site: Any, models: Any) -> None:
+def test_other_calibration_images_or_another_way_to_prepare_them_are_another_engine(site: Any, models: Any) -> None:
     here = site("8.6")
     first = here.build()
     options = engines.options_of({"options": {"precision": "int8"}})
@@ -168,7 +168,10 @@ def test_other_calibration_images_are_another_engine(site: Any, models: Any) -> 
     assert engines.key_of(engines.recipe(here.manifest, "uff", facts, options)) == first
     changed = dict(here.manifest, files=files)
     assert engines.key_of(engines.recipe(changed, "uff", facts, options)) != first
+    prepared = dict(here.manifest, input=dict(here.manifest["input"], order="BGR"))
+    assert engines.key_of(engines.recipe(prepared, "uff", facts, options)) != first
     plain = engines.options_of({"options": {"precision": "fp16"}})
+    assert engines.recipe(prepared, "uff", facts, plain) == engines.recipe(here.manifest, "uff", facts, plain)
     assert engines.recipe(changed, "uff", facts, plain) == engines.recipe(here.manifest, "uff", facts, plain)
 
 

@@ -55,6 +55,7 @@ FINE = [
     "file:///srv/key=a/token",
     "http://host.example:8080/package@1.2",
     "gs://bucket/x?tokenizer=4",
+    "https://build-server-of-site-2024@code.example/x",
 ]
 CHARACTERS = string.ascii_letters + string.digits + "!$*+,-.:=@^_`{|}~/?#[]()"
 SECRETS = st.text(CHARACTERS, min_size=8, max_size=30).filter(lambda text: text.strip("@/:?#[]") == text)
@@ -165,6 +166,38 @@ def test_an_address_without_a_secret_is_taken(address: str, tmp_path: Path) -> N
         f"name: a\ndataset: {{shapes: {{}}}}\nfleet: {{ledger: {json.dumps(address)}, store: 's3://b/x'}}\n"
     )
     assert load_spec(spec).fleet.ledger == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://{}@code.example/x",
+        "https://{}:x-oauth-basic@code.example/x",
+        "https://{}:@code.example/x",
+        "simplecache::https://{}@code.example/x",
+        "postgresql://me%3A{}@db.example/x",
+    ],
+)
+def test_a_secret_may_stand_where_a_users_name_would(address: str) -> None:
+    secret = "0a1b2c3d4e5f60718293a4b5"
+    given = address.format(secret)
+    assert secret_in(given) and secret not in hide(f"no answer of {given}, sorry")
+
+
+def test_white_space_in_a_password_hides_all_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JETLANE_LEDGER", "postgresql://me:hush hush@127.0.0.1:1/x")
+    for debug in ([], ["--debug"]):
+        assert "hush" not in said(lambda debug=debug: main(["fleet", "status", "--workspace", str(tmp_path), *debug]))
+
+
+def test_a_database_named_by_pairs_in_the_environment_is_no_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JETLANE_LEDGER", "host=db user=me password=hush")
+    with pytest.raises(SpecError, match="neither a URL nor a file") as caught:
+        Ledger.of(tmp_path)
+    assert "hush" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def test_pairs_without_a_scheme_are_an_address_too(tmp_path: Path) -> None:
