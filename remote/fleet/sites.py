@@ -206,8 +206,10 @@ def travelling(inventory: Path, devices: Iterable[Device]) -> tuple[str, dict[st
     for device in devices:
         for host in (device, *(device.jump or ())):
             if host.known_hosts.is_file() and folder in host.known_hosts.parents:
-                pinned[host.known_hosts.relative_to(folder).as_posix()] = host.known_hosts.read_text()
-    return inventory.read_text(), pinned
+                # a comment in another encoding may stand in it; a key is ASCII
+                text = host.known_hosts.read_text(encoding="utf-8", errors="replace")
+                pinned[host.known_hosts.relative_to(folder).as_posix()] = text
+    return inventory.read_text(encoding="utf-8"), pinned
 
 
 def unpack(job: SiteJob, folder: Path) -> list[Device]:
@@ -218,9 +220,9 @@ def unpack(job: SiteJob, folder: Path) -> list[Device]:
         place = (folder / name).resolve()
         if folder.resolve() in place.parents:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
+            place.write_text(text, encoding="utf-8")
     path = folder / "inventory.yaml"
-    path.write_text(job.inventory)
+    path.write_text(job.inventory, encoding="utf-8")
     inventory = load_inventory(path)
     return [inventory.device(name) for name in job.devices]
 

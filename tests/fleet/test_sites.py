@@ -19,6 +19,7 @@ import pytest
 from jetlane.remote import virtual
 from jetlane.remote.fleet import sites
 from jetlane.remote.fleet.boards import Unheard
+from jetlane.remote.inventory import load_inventory
 from jetlane.remote.release import read_release
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
@@ -166,6 +167,14 @@ def test_host_keys_travel_and_stay_in_their_folder(tmp_path: Path) -> None:
     assert device.known_hosts.read_text() == "pinned\n"
     assert tmp_path / "site" in device.known_hosts.parents
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_comment_in_another_encoding_keeps_no_host_key_from_travelling(tmp_path: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: nano, known_hosts: kh}\n", encoding="utf-8")
+    (tmp_path / "kh").write_bytes(b"# B\xfcro\nnano ssh-ed25519 AAAA\n")
+    device = load_inventory(tmp_path / "inventory.yaml").devices[0]
+    _, pinned = sites.travelling(tmp_path / "inventory.yaml", [device])
+    assert json.dumps(pinned).encode() and pinned["kh"].splitlines()[1] == "nano ssh-ed25519 AAAA"
 
 
 # with a real Prefect server, two pools and a worker of each
