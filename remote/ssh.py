@@ -134,7 +134,9 @@ class Connection:
                 send.end()
         for word in self._words(channel, dialogue, complaint):
             if isinstance(word, Failure):
-                raise AgentFailure(f"{self.device.name}: {word.what}", word.why, word.remedy, word.kind)
+                # its advice is marked as the board's own: whoever holds the board could have put a command there
+                remedy = f"{self.device.name} says: {word.remedy}" if word.remedy else ""
+                raise AgentFailure(f"{self.device.name}: {word.what}", word.why, remedy, word.kind)
             if isinstance(word, dialogue.result):
                 shown = {"samples": [sample.model_dump() for sample in dialogue.samples]} if dialogue.samples else {}
                 return {**plain(word), **shown}
