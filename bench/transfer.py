@@ -80,8 +80,29 @@ def make_release(folder: Path, size: int) -> Release:
     """A release of one file of random bytes."""
     content = os.urandom(size)
     entry = {"sha256": hashlib.sha256(content).hexdigest(), "size": size}
-    empty: dict[str, Any] = {name: {} for name in ("input", "nms", "thresholds", "tolerances")}
-    manifest = {"format": 1, "name": "bench", "files": {"model.onnx": entry}, "labels": [], "roads": {}, **empty}
+    manifest: dict[str, Any] = {
+        "format": 1,
+        "name": "bench",
+        "files": {"model.onnx": entry},
+        "labels": [],
+        "roads": {},
+        "input": {
+            "height": 1,
+            "width": 1,
+            "order": "rgb",
+            "resize": {"kind": "fixed_shape"},
+            "normalize": {"scale": [1.0, 1.0, 1.0], "offset": [0.0, 0.0, 0.0]},
+        },
+        "nms": {
+            "confidence_threshold": 0.3,
+            "nms_threshold": 0.6,
+            "top_k": 1,
+            "keep_top_k": 1,
+            "background_label_id": 0,
+        },
+        "thresholds": {"score": 0.3},
+        "tolerances": {},
+    }
     raw = json.dumps(manifest).encode()
     release = Release(manifests.release_id("bench", raw), folder / manifests.release_id("bench", raw), manifest, raw)
     release.path.mkdir(parents=True)

@@ -64,7 +64,7 @@ def read_uff_after(frozen: Path, *words: str) -> Any:
         (("-O", "nothing"), "'nothing' was not found in the graph"),
         (("-I", "policy/output"), "does not say which node becomes which input"),
         (("-I", "nothing,x,float32,1"), "'nothing' was not found in the graph"),
-        (("-p", "absent.py"), "absent.py cannot be read"),
+        (("-p", "absent.py"), "cannot read absent.py: no such file"),
         (("-o", "no/such/folder/model.uff", "-O", "policy/output"), "cannot write no/such/folder/model.uff"),
     ],
 )

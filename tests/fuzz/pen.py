@@ -52,7 +52,7 @@ class Pen:
         line = process.stdout.readline()
         if line:
             return dict(json.loads(line))
-        return {"outcome": "wrong", "text": self._death(), "seconds": 0.0, "peak": 0}
+        return {"outcome": "wrong", "text": self._death(), "seconds": 0.0, "peak": 0, "grown": 0}
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(self._repository)}
