@@ -91,9 +91,9 @@ def test_a_precision_that_nobody_knows_about_is_not_refused_here() -> None:
 
 def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     files = {file: {"sha256": file} for file in [*EVERY.values(), "calibration/000.npy"]}
-    whole = dict(manifest(EVERY), files=files)
+    whole = dict(manifest(EVERY), files=files, input={"height": 300, "width": 300})
 
-    def key(facts: Any = ORIN, road: str = "onnx", **options: Any) -> str:
+    def key(facts: Any = ORIN, road: str = "onnx", whole: Any = whole, **options: Any) -> str:
         return engines.key_of(engines.recipe(whole, road, facts, engines.options_of({"options": options})))
 
     other = {**ORIN, "tensorrt": {**ORIN["tensorrt"], "version": "10.7"}}
@@ -104,3 +104,5 @@ def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     ]  # fmt: skip
     assert len(set(changed)) == len(changed)
     assert key() == key(timing_cache=False) == key(dla_core=None)
+    prepared = dict(whole, input={"height": 320, "width": 300})  # calibration sees images as they are prepared
+    assert key(whole=prepared) == key() and key(whole=prepared, precision="int8") != key(precision="int8")
