@@ -113,7 +113,7 @@ class Dialogue:
             self._refuse(f"{where}: {first['msg']}" if where else first["msg"], line)
 
     def _need(self, line: bytes) -> None:
-        if self.command != "receive" or self._needed:
+        if _MAY_SAY.get(self.command) is not Need or self._needed:
             self._refuse("nothing is to be needed here", line)
         self._needed = True
 
