@@ -21,9 +21,9 @@ def cut(graph: Path) -> bytes:
         GraphError: The graph cannot be read, or is no SSD.
         ValueError: Something else still needs the image.
     """
-    from jetlane.tasks.graph.graph import node_of
-    from jetlane.tasks.graph.load import graph_from_message, read_graph_def
-    from jetlane.tasks.graph.ssd import read_ssd
+    from jetlane.tasks.converter.graph.graph import node_of
+    from jetlane.tasks.converter.graph.load import graph_from_message, read_graph_def
+    from jetlane.tasks.converter.graph.ssd import read_ssd
 
     message = read_graph_def(graph)
     ssd = read_ssd(graph_from_message(message))

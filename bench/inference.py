@@ -94,7 +94,7 @@ def sides(model: Model, folder: Path) -> list[Side]:
             if done.returncode:
                 sys.exit(f"{command} failed:\n{done.stderr[-4000:]}")
         (kept / "complete").touch()
-    from jetlane.tasks.conversion import convert_model
+    from jetlane.tasks.converter.convert import convert_model
 
     convert_model(model.graph, model.config, folder)
     ours, theirs = Path(sys.executable), rivals.environment() / "python"
@@ -112,7 +112,7 @@ def inputs_of(model: Model) -> np.ndarray[Any, Any]:
 
     The first of those stored beside the graph, where there are any; noise otherwise.
     """
-    from jetlane.tasks.conversion import derive_plugins
+    from jetlane.tasks.converter.convert import derive_plugins
 
     size = derive_plugins(model.config, model.graph).input
     shape = (1, size.height, size.width, 3)
@@ -144,7 +144,7 @@ def measure(workers: Sequence[Worker], rounds: int) -> dict[str, list[float]]:
 
 def bench(model: Model, rounds: int) -> dict[str, Any]:
     """Measure one model, print it, and return the figures."""
-    from jetlane.tasks.conversion import derive_plugins
+    from jetlane.tasks.converter.convert import derive_plugins
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -96,7 +96,7 @@ def write_small_release(out: Path, **more: Any) -> Path:
     from jetlane.remote.agent.detections import Detections, output_count
     from jetlane.remote.agent.image import to_input
     from jetlane.tasks.bundle.release import write_release
-    from jetlane.tasks.ssd.params import InputSpec, Nms, Normalization, PluginParams
+    from jetlane.tasks.converter.ssd.params import InputSpec, Nms, Normalization, PluginParams
 
     brightness = Normalization((1 / 255,) * 3, (0.0,) * 3)
     params = PluginParams(InputSpec(SIZE, SIZE, normalize=brightness), Nms(4, 8, KEEP, 0.6), 16, ((4, 4),), None)

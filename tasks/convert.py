@@ -13,11 +13,11 @@ from jetlane.tasks.workspace import StepResult
 
 CODE = (
     "jetlane.tasks.convert",
-    "jetlane.tasks.conversion",
-    "jetlane.tasks.ssd",
-    "jetlane.tasks.graph",
-    "jetlane.tasks.uff",
-    "jetlane.tasks.lowering",
+    "jetlane.tasks.converter.convert",
+    "jetlane.tasks.converter.ssd",
+    "jetlane.tasks.converter.graph",
+    "jetlane.tasks.converter.uff",
+    "jetlane.tasks.converter.lowering",
 )
 
 
@@ -29,7 +29,7 @@ def convert(run: Run, model: FrozenModel, parameters: StepResult) -> StepResult:
         GraphError, ConversionError: What cannot be read, expressed or written, and why; NVIDIA's converter, where the
             spec asks for it, is missing or fails.
     """
-    from jetlane.tasks.conversion import convert_derived
+    from jetlane.tasks.converter.convert import convert_derived
 
     backend, python = run.spec.convert.backend, run.spec.convert.nvidia_python
     return run.step(
@@ -49,7 +49,7 @@ def nvidia_versions(run: Run) -> Mapping[str, str]:
     Raises:
         ConversionError: The interpreter that the spec names is missing, or has no such converter.
     """
-    from jetlane.tasks.conversion import nvidia_tools
+    from jetlane.tasks.converter.convert import nvidia_tools
 
     python = run.spec.convert.nvidia_python
     return {f"nvidia {name}": version for name, version in nvidia_tools(python).items()} if python else {}

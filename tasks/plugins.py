@@ -8,17 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.tasks.converter.ssd.options import ConvertOptions
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
-from jetlane.tasks.ssd.options import ConvertOptions
 from jetlane.tasks.tools import CONVERSION, versions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
 if TYPE_CHECKING:
-    from jetlane.tasks.ssd.params import PluginParams
+    from jetlane.tasks.converter.ssd.params import PluginParams
 
-CODE = ("jetlane.tasks.plugins", "jetlane.tasks.conversion", "jetlane.tasks.ssd", "jetlane.tasks.graph")
+CODE = (
+    "jetlane.tasks.plugins",
+    "jetlane.tasks.converter.convert",
+    "jetlane.tasks.converter.ssd",
+    "jetlane.tasks.converter.graph",
+)
 
 
 @step("plugins")
@@ -42,7 +47,7 @@ def plugins(run: Run, model: FrozenModel, top_k: Optional[int] = None) -> StepRe
 
 
 def _derive(model: FrozenModel, options: ConvertOptions, out: Path) -> Mapping[str, Any]:
-    from jetlane.tasks.conversion import derive_plugins
+    from jetlane.tasks.converter.convert import derive_plugins
 
     facts = derive_plugins(model.config, model.graph, options).to_json()
     write_atomic(out / "plugins.json", json.dumps(facts, indent=1))
@@ -51,7 +56,7 @@ def _derive(model: FrozenModel, options: ConvertOptions, out: Path) -> Mapping[s
 
 def params_of(result: StepResult) -> PluginParams:
     """The parameters a step recorded."""
-    from jetlane.tasks.ssd.params import PluginParams
+    from jetlane.tasks.converter.ssd.params import PluginParams
 
     return PluginParams.from_json(result.facts)
 

@@ -14,13 +14,13 @@ import numpy as np
 from jetlane.remote.agent.detections import Detections
 from jetlane.tasks import images
 from jetlane.tasks.baseline import Measured, class_names
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.dataset import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.images import Images, image_source, load_images
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.prefect_task import step
 from jetlane.tasks.run import Run
-from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.tools import BUILDER, INFERENCE, TRAINING, versions
 from jetlane.tasks.workspace import StepResult, write_atomic
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 CODE = (
     "jetlane.tasks.preflight",
     "jetlane.tasks.proof",
-    "jetlane.tasks.lowering",
-    "jetlane.tasks.uff",
+    "jetlane.tasks.converter.lowering",
+    "jetlane.tasks.converter.uff",
     "jetlane.tasks.odapi.child.infer",
     "jetlane.tasks.odapi.child.healing",
     "jetlane.remote.agent.detections",
@@ -186,8 +186,8 @@ def _compile(run: Run, converted: StepResult, files: Sequence[str]) -> Mapping[s
 
 def _evaluation_model(converted: StepResult, params: PluginParams) -> Callable[[int], bytes]:
     """model.eval.onnx, with another topK."""
-    from jetlane.tasks.lowering.lower import lower
-    from jetlane.tasks.uff import read_uff
+    from jetlane.tasks.converter.lowering.lower import lower
+    from jetlane.tasks.converter.uff import read_uff
 
     uff = read_uff(converted.file("model.uff"))
 

@@ -185,7 +185,7 @@ def _write(
 
 def network_of(model: FrozenModel) -> str:
     """What the Object Detection API calls the network, such as ``ssd_mobilenet_v2``."""
-    from jetlane.tasks.ssd.config import read
+    from jetlane.tasks.converter.ssd.config import read
 
     return str(read(model.config).ssd.feature_extractor.type)
 

@@ -13,8 +13,8 @@ import click
 from jetlane.flows.commands import choices
 
 if TYPE_CHECKING:
-    from jetlane.tasks.ssd.options import ConvertOptions
-    from jetlane.tasks.ssd.params import PluginParams
+    from jetlane.tasks.converter.ssd.options import ConvertOptions
+    from jetlane.tasks.converter.ssd.params import PluginParams
 
 
 @click.command()
@@ -46,8 +46,8 @@ def convert(
     options = _options(anchors, normalize, top_k)
     with _frozen(frozen, python) as graph:
         if explain:
-            from jetlane.tasks.conversion import explain_model
-            from jetlane.tasks.explain import as_text
+            from jetlane.tasks.converter.convert import explain_model
+            from jetlane.tasks.converter.explain import as_text
 
             click.echo(as_text(explain_model(graph, config, options)))
         if output is not None:
@@ -55,7 +55,7 @@ def convert(
 
 
 def _convert(frozen: Path, config: Path, output: Path, options: ConvertOptions, nvidia_python: Optional[str]) -> None:
-    from jetlane.tasks.conversion import convert_model
+    from jetlane.tasks.converter.convert import convert_model
 
     facts = convert_model(frozen, config, output, options, nvidia_python)
     for name, size in facts["files"].items():
@@ -103,14 +103,14 @@ def plugins(
     config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str, top_k: Optional[int]
 ) -> None:
     """Show the TensorRT plugin parameters of a pipeline CONFIG, held against the FROZEN graph where one is given."""
-    from jetlane.tasks.conversion import derive_plugins
+    from jetlane.tasks.converter.convert import derive_plugins
 
     params = derive_plugins(config, frozen, _options(anchors, normalize, top_k))
     click.echo(json.dumps(params.to_json(), indent=2) if as_json else _table(params))
 
 
 def _options(anchors: str, normalize: str, top_k: Optional[int]) -> ConvertOptions:
-    from jetlane.tasks.ssd.options import ConvertOptions
+    from jetlane.tasks.converter.ssd.options import ConvertOptions
 
     return ConvertOptions(anchors, normalize, top_k)
 

@@ -22,8 +22,8 @@ from jetlane.remote.agent.roads import HALF, PRECISIONS
 from jetlane.remote.release import Release, read_release
 from jetlane.remote.runtime_file import runtime_files
 from jetlane.specs.errors import ReleaseError
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files
-from jetlane.tasks.ssd.params import PluginParams
 from jetlane.tasks.workspace import sha256_file, sync_folder
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
 FOLDER = "deepstream"
 PARSER = "NvDsInferParseCustomJetlane"

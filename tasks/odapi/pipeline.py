@@ -94,7 +94,7 @@ def overlay(path: Path, num_classes: int, *, steps: Optional[int] = None, batch_
     """
     from google.protobuf import text_format
 
-    from jetlane.tasks.ssd import config
+    from jetlane.tasks.converter.ssd import config
 
     read = config.read(path)
     ssd, train = read.ssd, read.message.train_config

@@ -16,8 +16,8 @@ from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.image import to_input
 from jetlane.remote.agent.nms import suppress
 from jetlane.specs.errors import PreflightError
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
-from jetlane.tasks.ssd.params import PluginParams
 
 
 def compare_half(

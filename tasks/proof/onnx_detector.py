@@ -10,7 +10,7 @@ import numpy as np
 from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.image import to_input
 from jetlane.specs.errors import PreflightError
-from jetlane.tasks.ssd.params import InputSpec
+from jetlane.tasks.converter.ssd.params import InputSpec
 
 Array = np.ndarray[Any, Any]
 

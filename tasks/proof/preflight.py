@@ -10,11 +10,11 @@ import numpy as np
 
 from jetlane.remote.agent.detections import Detections
 from jetlane.specs.errors import PreflightError
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
 from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 from jetlane.tasks.proof.top_k import TopK, WithTopK, try_larger
-from jetlane.tasks.ssd.params import PluginParams
 
 #: exp overflows float32 above 88.72: NMS_TRT's score is NaN then, and the surest detections are dropped.
 LARGEST_SOUND_LOGIT = 88.0

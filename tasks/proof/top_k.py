@@ -9,10 +9,10 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detections import Detections
+from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
-from jetlane.tasks.ssd.derive import MOST_TOP_K
-from jetlane.tasks.ssd.params import PluginParams
 
 #: How many times as many candidates are tried; more would be slow on a small board, and find less and less.
 _TIMES = 4

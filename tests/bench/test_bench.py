@@ -20,8 +20,8 @@ def importable(monkeypatch):
 def test_the_cut_graph_needs_nothing_of_the_image(shared_data):
     from bench.cut import OUTPUTS, cut
 
-    from jetlane.tasks.graph.graph import node_of
-    from jetlane.tasks.graph.protos import graph_def_class
+    from jetlane.tasks.converter.graph.graph import node_of
+    from jetlane.tasks.converter.graph.protos import graph_def_class
 
     graph = graph_def_class().FromString(cut(shared_data / "graphs" / CASE / "frozen_inference_graph.pb"))
     names = {node.name for node in graph.node}
@@ -68,7 +68,7 @@ def test_workers_find_the_same(shared_data, tmp_path, monkeypatch):
     from bench.inference import Side, Worker, inputs_of
     from bench.models import model_at
 
-    from jetlane.tasks.conversion import convert_model
+    from jetlane.tasks.converter.convert import convert_model
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     model = model_at(shared_data / "graphs" / CASE)

@@ -12,7 +12,7 @@ import pytest
 from jetlane.remote.agent.detections import Detections
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.bundle.release import Tolerance, read_release, write_release
-from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
 PARAMS = PluginParams(InputSpec(160, 160), Nms(3, 100, 100, 0.6), 540, ((10, 10),), None)
 FOUND = Detections([[0.1, 0.2, 0.3, 0.4], [0.1, 0.1, 0.9, 0.9]], [2, 1], [0.25, 0.9])

@@ -17,8 +17,8 @@ import pytest
 from jetlane.remote.agent.detections import Detections
 from jetlane.remote.agent.image import to_input
 from jetlane.remote.agent.nms import suppress
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, Normalization, PluginParams, Resize
 from jetlane.tasks.deepstream.folder import deepstream_files
-from jetlane.tasks.ssd.params import InputSpec, Nms, Normalization, PluginParams, Resize
 
 HERE = Path(__file__).parent
 PARAMS = PluginParams(InputSpec(160, 300), Nms(4, 100, 50, 0.6), 540, ((10, 10),), None)
@@ -243,7 +243,7 @@ def test_finds_in_a_real_model_what_the_agent_finds(driver: Any, shared_data: Pa
     import onnxruntime
     from PIL import Image
 
-    from jetlane.tasks.conversion import convert_model
+    from jetlane.tasks.converter.convert import convert_model
 
     graph = shared_data / "graphs" / case
     facts = convert_model(graph / "frozen_inference_graph.pb", graph / "pipeline.config", tmp_path / "out")

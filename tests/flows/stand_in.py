@@ -52,7 +52,7 @@ def freeze(job, emit):
 def infer(job, emit):
     import numpy as np
 
-    from jetlane.tasks.conversion import convert_model, derive_plugins
+    from jetlane.tasks.converter.convert import convert_model, derive_plugins
     from jetlane.tasks.proof.onnx_detector import OnnxDetector
 
     hang("infer")

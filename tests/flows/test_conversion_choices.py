@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from jetlane.remote.agent.matching import match
-from jetlane.tasks.conversion import convert_model
-from jetlane.tasks.graph.load import read_graph_def
-from jetlane.tasks.graph.tensors import to_numpy
+from jetlane.tasks.converter.convert import convert_model
+from jetlane.tasks.converter.graph.load import read_graph_def
+from jetlane.tasks.converter.graph.tensors import to_numpy
+from jetlane.tasks.converter.ssd.params import InputSpec, PluginParams
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
-from jetlane.tasks.ssd.params import InputSpec, PluginParams
 
 pytestmark = pytest.mark.prefect
 
@@ -113,7 +113,7 @@ def test_a_uff_of_nvidias_converter_is_proven_and_named(spec: Any, flows: Any, s
     assert steps == {"report"}, "it is known before any work is done"
     for name in ("uff", "graphsurgeon"):
         (tmp_path / "site" / name).mkdir(parents=True)
-        (tmp_path / "site" / name / "__init__.py").write_text(f"from jetlane.tasks.dropin.{name} import *\n")
+        (tmp_path / "site" / name / "__init__.py").write_text(f"from jetlane.tasks.converter.dropin.{name} import *\n")
     outcome = flows.run(spec(**chosen))
     assert outcome.get("steps", {}).get("preflight") == "made", outcome
     tools = json.loads((Path(outcome["release_path"]) / "manifest.json").read_text())["tools"]

@@ -15,7 +15,7 @@ import pytest
 
 from jetlane.flows.cli import main
 from jetlane.specs.errors import JetlaneError
-from jetlane.tasks.dropin.command import main as convert_to_uff
+from jetlane.tasks.converter.dropin.command import main as convert_to_uff
 
 #: Commands that read FILE before they do anything else.
 COMMANDS = [
@@ -125,8 +125,8 @@ def test_convert_to_uff_tells_it_too(command: str, what: str, capsys: pytest.Cap
 @pytest.mark.parametrize("what", [*OTHER_KINDS, *CONTENTS])
 def test_releases_label_maps_and_uff_files_are_told_too(what: str) -> None:
     from jetlane.remote.release import read_release
+    from jetlane.tasks.converter.uff.files import read_uff
     from jetlane.tasks.data.labels import read_label_map
-    from jetlane.tasks.uff.files import read_uff
 
     make(what)
     Path("release").mkdir()

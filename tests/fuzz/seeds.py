@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.damage_bytes import skeleton
-from tests.graph.sketches import small_ssd
-from tests.ssd.conftest import CONFIG
-from tests.uff.by_hand import parameters
+from tests.tasks.converter.graph.sketches import small_ssd
+from tests.tasks.converter.ssd.conftest import CONFIG
+from tests.tasks.converter.uff.by_hand import parameters
 
-from jetlane.tasks.graph.graph import Graph, TfShape, TfType
-from jetlane.tasks.graph.load import graph_from_message
-from jetlane.tasks.graph.protos import graph_def_class
-from jetlane.tasks.graph.ssd import SsdGraph, read_ssd
-from jetlane.tasks.ssd.params import PluginParams
-from jetlane.tasks.uff.convert import convert
-from jetlane.tasks.uff.files import uff_from_bytes, uff_to_bytes
+from jetlane.tasks.converter.graph.graph import Graph, TfShape, TfType
+from jetlane.tasks.converter.graph.load import graph_from_message
+from jetlane.tasks.converter.graph.protos import graph_def_class
+from jetlane.tasks.converter.graph.ssd import SsdGraph, read_ssd
+from jetlane.tasks.converter.ssd.params import PluginParams
+from jetlane.tasks.converter.uff.convert import convert
+from jetlane.tasks.converter.uff.files import uff_from_bytes, uff_to_bytes
 
 SKETCHES: dict[str, dict[str, Any]] = {
     "sigmoid": {},
@@ -113,7 +113,7 @@ def pipeline_config(name: str, folder: str) -> str:
 
 
 def _serialised(graph: Graph) -> bytes:
-    from jetlane.tasks.dropin.messages import tensor_proto
+    from jetlane.tasks.converter.dropin.messages import tensor_proto
 
     message = graph_def_class()()
     for node in graph:

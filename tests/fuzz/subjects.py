@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff, seeds
-from tests.uff.by_hand import parameters
+from tests.tasks.converter.uff.by_hand import parameters
 
 Case = dict[str, Any]
 
 
 def graph(case: Case, folder: str) -> None:
     """A frozen graph: conversion with its pipeline.config, conversion whatever it says, or NVIDIA's command."""
-    from jetlane.tasks.graph.load import load_frozen_graph
-    from jetlane.tasks.graph.protos import graph_def_class
+    from jetlane.tasks.converter.graph.load import load_frozen_graph
+    from jetlane.tasks.converter.graph.protos import graph_def_class
 
     name, data = case["seed"], seeds.frozen_graph(case["seed"], folder)
     if case["bytes"]:
@@ -41,15 +41,15 @@ def graph(case: Case, folder: str) -> None:
 
 
 def _command(path: Path) -> None:
-    from jetlane.tasks.dropin.conversion import from_tensorflow_frozen_model
+    from jetlane.tasks.converter.dropin.conversion import from_tensorflow_frozen_model
 
     out = path.with_suffix(".uff")
     from_tensorflow_frozen_model(path, quiet=True, text=True, output_filename=out, debug_mode=True)
 
 
 def _convert_model(frozen_graph: Path, pipeline_config: Path) -> None:
-    from jetlane.tasks.conversion import convert_model, explain_model
-    from jetlane.tasks.explain import as_text
+    from jetlane.tasks.converter.convert import convert_model, explain_model
+    from jetlane.tasks.converter.explain import as_text
 
     as_text(explain_model(frozen_graph, pipeline_config))
     convert_model(frozen_graph, pipeline_config, frozen_graph.parent / "out")
@@ -57,12 +57,12 @@ def _convert_model(frozen_graph: Path, pipeline_config: Path) -> None:
 
 def _convert(damaged: Any) -> None:
     """As far as it goes: with parameters that fit the graph, so that nothing is refused for contradicting them."""
-    from jetlane.tasks.explain import as_text, explain
-    from jetlane.tasks.graph.ssd import read_ssd
-    from jetlane.tasks.lowering.lower import lower
-    from jetlane.tasks.uff.convert import convert
-    from jetlane.tasks.uff.files import uff_from_bytes, uff_to_bytes
-    from jetlane.tasks.uff.text import dump_text
+    from jetlane.tasks.converter.explain import as_text, explain
+    from jetlane.tasks.converter.graph.ssd import read_ssd
+    from jetlane.tasks.converter.lowering.lower import lower
+    from jetlane.tasks.converter.uff.convert import convert
+    from jetlane.tasks.converter.uff.files import uff_from_bytes, uff_to_bytes
+    from jetlane.tasks.converter.uff.text import dump_text
 
     ssd = read_ssd(damaged)
     params = parameters(ssd, constant=True)
@@ -76,9 +76,9 @@ def _convert(damaged: Any) -> None:
 
 def uff(case: Case, folder: str) -> None:
     """A UFF file: nodes, text dump and back, lowering to ONNX; or a text dump."""
-    from jetlane.tasks.lowering.lower import lower
-    from jetlane.tasks.uff.files import read_uff, uff_from_bytes, uff_to_bytes
-    from jetlane.tasks.uff.text import dump_text, parse_text
+    from jetlane.tasks.converter.lowering.lower import lower
+    from jetlane.tasks.converter.uff.files import read_uff, uff_from_bytes, uff_to_bytes
+    from jetlane.tasks.converter.uff.text import dump_text, parse_text
 
     name, data = case["seed"], seeds.uff_file(case["seed"], folder)
     whole = uff_from_bytes(data)
@@ -103,11 +103,11 @@ def uff(case: Case, folder: str) -> None:
 
 def config(case: Case, folder: str) -> None:
     """A pipeline.config: the plugins' parameters, alone or held against the graph; what a training makes of it."""
+    from jetlane.tasks.converter.ssd import config as pipeline_config
+    from jetlane.tasks.converter.ssd.crosscheck import crosscheck, graph_anchors
+    from jetlane.tasks.converter.ssd.derive import derive
+    from jetlane.tasks.converter.ssd.options import ConvertOptions, apply_options
     from jetlane.tasks.odapi.pipeline import overlay
-    from jetlane.tasks.ssd import config as pipeline_config
-    from jetlane.tasks.ssd.crosscheck import crosscheck, graph_anchors
-    from jetlane.tasks.ssd.derive import derive
-    from jetlane.tasks.ssd.options import ConvertOptions, apply_options
 
     text = seeds.pipeline_config(case["seed"], folder)
     if case["bytes"]:

@@ -18,7 +18,7 @@ from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, d
 from tests.fuzz.numbers import NUMBERS
 from tests.fuzz.pen import Pen
 from tests.fuzz.seeds import CONFIGS, SKETCHES, TEXTS
-from tests.graph.sketches import case_folder, case_names
+from tests.tasks.converter.graph.sketches import case_folder, case_names
 
 SEED = 3
 _KINDS = {"graph": damage_graph.KINDS, "uff": damage_uff.KINDS, "config": damage_config.KINDS}

@@ -17,7 +17,10 @@ from tests.odapi.test_jobs import pycocotools_numbers
 from jetlane.remote.agent.detections import Detections, iou_matrix
 from jetlane.remote.agent.image import to_input
 from jetlane.remote.agent.matching import match
-from jetlane.tasks.conversion import ConvertOptions, convert_model
+from jetlane.tasks.converter.convert import ConvertOptions, convert_model
+from jetlane.tasks.converter.ssd import config
+from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import Shapes
@@ -25,9 +28,6 @@ from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild, Train
 from jetlane.tasks.odapi.pipeline import ModelSettings, architectures, overlay, render
 from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
-from jetlane.tasks.ssd import config
-from jetlane.tasks.ssd.derive import MOST_TOP_K
-from jetlane.tasks.ssd.params import PluginParams
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ import pytest
 
 from jetlane.remote.agent.image import to_input
 from jetlane.specs.errors import TrainingError
-from jetlane.tasks.conversion import convert_model
+from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.odapi import client
 from jetlane.tasks.odapi.client import OdapiChild
 

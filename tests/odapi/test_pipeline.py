@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jetlane.specs.errors import SpecError
+from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.odapi.pipeline import ModelSettings, architectures, overlay, render
-from jetlane.tasks.ssd import config
 
 
 def test_the_first_architecture_is_bundled() -> None:

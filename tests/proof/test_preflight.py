@@ -9,12 +9,12 @@ import pytest
 
 from jetlane.remote.agent.detections import Detections
 from jetlane.specs.errors import PreflightError
-from jetlane.tasks.conversion import convert_model
+from jetlane.tasks.converter.convert import convert_model
+from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
 from jetlane.tasks.proof.preflight import Disagreement, preflight
 from jetlane.tasks.proof.top_k import larger_top_k
-from jetlane.tasks.ssd.params import PluginParams
 
 NAMES = {1: "circle", 2: "square", 3: "triangle"}
 
@@ -102,11 +102,11 @@ def test_a_wrong_preprocessing_is_noticed(trained):
 @pytest.fixture(scope="module")
 def crowded(shared_data, tmp_path_factory):
     """(lower with a topK, parameters, images, what is found with 100) of a model that finds many objects."""
-    from tests.lowering.golden import Case
+    from tests.tasks.converter.lowering.golden import Case
 
-    from jetlane.tasks.lowering.lower import lower
+    from jetlane.tasks.converter.lowering.lower import lower
+    from jetlane.tasks.converter.uff import read_uff
     from jetlane.tasks.proof.onnx_detector import OnnxDetector
-    from jetlane.tasks.uff import read_uff
 
     case = Case(shared_data / "graphs" / "E_t15_lite_v2_300_c90", tmp_path_factory.mktemp("crowded"))
     uff = read_uff(case.out / "model.uff")

@@ -20,7 +20,7 @@ from jetlane.remote.agent.trt_eras import era_of
 from jetlane.remote.agent.trt_strongly_typed import StronglyTyped
 from jetlane.specs.errors import PreflightError
 from jetlane.specs.schema import Preflight
-from jetlane.tasks.conversion import convert_model
+from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.preflight import refuse_missing_builder
 from jetlane.tasks.proof.tensorrt_rtx import MODULE, compile_here, compile_model, main, refuse_missing
 

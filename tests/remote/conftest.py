@@ -21,7 +21,7 @@ from jetlane.remote.agent.detections import Detections, output_count
 from jetlane.remote.agent.image import to_input
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.tasks.bundle.release import write_release
-from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
 
 def _beside(name: str) -> ModuleType:

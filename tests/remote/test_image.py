@@ -15,7 +15,7 @@ import pytest
 
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.image import to_input
-from jetlane.tasks.ssd.params import InputSpec, Normalization, Resize
+from jetlane.tasks.converter.ssd.params import InputSpec, Normalization, Resize
 
 RESNET = Normalization((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939))
 

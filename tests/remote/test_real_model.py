@@ -13,8 +13,8 @@ from jetlane.remote.agent.detections import Detections
 from jetlane.remote.delivery import deliver
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.tasks.bundle.release import write_release
-from jetlane.tasks.conversion import convert_model
-from jetlane.tasks.ssd.params import PluginParams
+from jetlane.tasks.converter.convert import convert_model
+from jetlane.tasks.converter.ssd.params import PluginParams
 
 CASE = "trained_F_t215_v2_160_c3"
 

@@ -26,7 +26,7 @@ from jetlane.remote.delivery import deliver
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.runtime_file import NAME, runtime_file
 from jetlane.tasks.bundle.release import write_release
-from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
 _ASK = """
 import json, sys

@@ -22,9 +22,9 @@ from jetlane.remote.agent.probe import probe
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.verify import verify
 from jetlane.tasks.bundle.release import write_release
-from jetlane.tasks.lowering.half import to_half
+from jetlane.tasks.converter.lowering.half import to_half
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 from jetlane.tasks.proof.coco_map import GroundTruth
-from jetlane.tasks.ssd.params import InputSpec, Nms, PluginParams
 
 PARAMS = PluginParams(
     InputSpec(32, 32), Nms(4, 10, 8, nms_threshold=0.6, confidence_threshold=0.3), 10, ((4, 4),), None

@@ -19,7 +19,7 @@ from jetlane.remote.agent import cuda, trt, trt_onnx, trt_progress, trt_uff
 from jetlane.remote.agent.caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt_eras import era_of
-from jetlane.tasks.ssd.params import InputSpec
+from jetlane.tasks.converter.ssd.params import InputSpec
 
 OPTIONS: dict[str, Any] = {
     "precision": "fp16", "batch": 1, "workspace_mb": 64, "dla_core": None, "timing_cache": True,

@@ -10,11 +10,11 @@ import pytest
 
 from jetlane.specs.schema import Convert, Model, RunSpec
 from jetlane.tasks.convert import convert
+from jetlane.tasks.converter.uff import nvidia
 from jetlane.tasks.export import FrozenModel, given_model
 from jetlane.tasks.plugins import params_of, plugins
 from jetlane.tasks.preflight import needed_top_k
 from jetlane.tasks.run import Run
-from jetlane.tasks.uff import nvidia
 from jetlane.tasks.workspace import StepResult
 
 
@@ -61,7 +61,7 @@ def test_who_converts_is_part_of_the_key(steps, tmp_path: Path):
     site, python = tmp_path / "site", tmp_path / "python"
     for name in ("uff", "graphsurgeon"):
         (site / name).mkdir(parents=True)
-        (site / name / "__init__.py").write_text(f"from jetlane.tasks.dropin.{name} import *\n")
+        (site / name / "__init__.py").write_text(f"from jetlane.tasks.converter.dropin.{name} import *\n")
     python.write_text(f'#!/bin/sh\nPYTHONPATH={site}:"$PYTHONPATH" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     chosen = {"backend": "nvidia", "nvidia_python": str(python)}
@@ -71,7 +71,7 @@ def test_who_converts_is_part_of_the_key(steps, tmp_path: Path):
     assert theirs[1].facts["nvidia"]["uff"] and ours[1].facts["nvidia"] is None
     assert ours[1].digest("model.uff") != theirs[1].digest("model.uff")
     assert all(result.cached for result in steps(**chosen))
-    (site / "uff" / "__init__.py").write_text("from jetlane.tasks.dropin.uff import *\n# patched\n")
+    (site / "uff" / "__init__.py").write_text("from jetlane.tasks.converter.dropin.uff import *\n# patched\n")
     nvidia.tools.cache_clear()
     assert not steps(**chosen)[1].cached
 

@@ -1,0 +1,104 @@
+"""NMS_TRT's own assertions, worked out before the conversion: do boxes, scores and priors fit each other?"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from jetlane.specs.catalogue import entry
+from jetlane.specs.errors import ConversionError, GraphError
+from jetlane.tasks.converter.dropin.rewrites import input_shapes
+from jetlane.tasks.converter.graph.evaluate import Evaluator
+from jetlane.tasks.converter.graph.graph import Graph, Node
+
+#: Nodes that hand the elements of their first input on.
+_FORWARDING = ("Identity", "Squeeze", "Reshape", "ConcatV2")
+
+
+def check_counts(graph: Graph, nms: Node) -> None:
+    """Hold the numbers of an NMS_TRT node with three inputs against each other, as far as they can be worked out.
+
+    Raises:
+        ConversionError: What NMS_TRT would assert on the board, with the numbers that would be right.
+    """
+    order = [int(position) for position in nms.attr("inputOrder_u_ilist", [0, 2, 1])]
+    if sorted(order) != [0, 1, 2]:
+        raise _error("class-count", f"NMS_TRT {nms.name!r} has the inputOrder {order}, no order of three inputs")
+    priors = [_priors(graph, ref) for ref in nms.inputs]
+    where = [position for position, count in enumerate(priors) if count is not None]
+    if len(where) != 1:
+        return
+    if where[0] != order[2]:
+        raise _error(
+            "class-count",
+            f"inputOrder of {nms.name!r} takes {nms.inputs[order[2]]!r} for the priors, but they are input {where[0]}, "
+            f"{nms.inputs[where[0]]!r}",
+        )
+    evaluator = Evaluator(graph, input_shapes(graph))
+    boxes, scores = (_elements(graph, evaluator, nms.inputs[position]) for position in order[:2])
+    wanted = priors[where[0]]
+    if boxes is None or scores is None or wanted is None:
+        return
+    classes = int(nms.attr("numClasses_u_int", 0))
+    if boxes == wanted * classes and scores == wanted * 4 and boxes != scores:
+        raise _error("class-count", f"inputOrder of {nms.name!r} takes the scores for the boxes")
+    if boxes != wanted * 4:
+        maps = _feature_maps(graph, evaluator, nms.inputs[order[0]])
+        hint = f"; the network's feature maps are {maps}" if maps else ""
+        raise _error("prior-count", f"the network predicts {boxes // 4} boxes, the priors are {wanted}{hint}")
+    if scores != wanted * classes:
+        found = f"{scores // wanted}" if scores % wanted == 0 else f"{scores / wanted:.2f}"
+        what = f"the network predicts {found} scores for each box (background included), numClasses is {classes}"
+        raise _error("class-count", what)
+
+
+def _error(name: str, what: str) -> ConversionError:
+    found = entry(name)
+    return ConversionError(what, found.cause, found.remedy)
+
+
+def _priors(graph: Graph, ref: str) -> Optional[int]:
+    """How many priors a node brings; None where it brings something else."""
+    node = graph[ref]
+    if node.op in ("GridAnchor_TRT", "GridAnchorRect_TRT"):
+        return _anchors(node)
+    if node.op == "Const":
+        shape = node.value.shape
+        return shape[1] // 4 if len(shape) >= 2 and shape[0] == 2 else None
+    return _priors(graph, node.inputs[0]) if node.op in _FORWARDING and node.inputs else None
+
+
+def _anchors(node: Node) -> int:
+    sizes = [int(size) for size in node.attr("featureMapShapes_u_ilist", [])]
+    cells = [size * size for size in sizes]
+    if node.op == "GridAnchorRect_TRT":
+        cells = [height * width for height, width in zip(sizes[::2], sizes[1::2])]
+    ratios = len(node.attr("aspectRatios_u_flist", node.attr("aspectRatios_u_ilist", [])))
+    # The lowest layer takes three boxes whatever the list says; the others one more than it has ratios.
+    return sum(count * (3 if layer == 0 else ratios + 1) for layer, count in enumerate(cells))
+
+
+def _elements(graph: Graph, evaluator: Evaluator, ref: str) -> Optional[int]:
+    """Elements of one image's tensor."""
+    node = graph[ref]
+    if node.op == "FlattenConcat_TRT":
+        parts = [_elements(graph, evaluator, name) for name in node.inputs]
+        return None if None in parts else sum(part for part in parts if part is not None)
+    if node.op == "Squeeze" and graph[node.inputs[0]].op == "FlattenConcat_TRT":
+        return _elements(graph, evaluator, node.inputs[0])
+    try:
+        shape = evaluator.fact(ref).shape
+    except GraphError:
+        return None
+    count = 1
+    for size in shape or ():
+        count *= size
+    return count if shape else None
+
+
+def _feature_maps(graph: Graph, evaluator: Evaluator, ref: str) -> list[int]:
+    """Heights of the maps that the predictors behind a FlattenConcat_TRT see."""
+    node = graph[ref]
+    if node.op != "FlattenConcat_TRT":
+        return []
+    shapes = [evaluator.fact(graph[name].inputs[0]).shape for name in node.inputs if graph[name].op in _FORWARDING]
+    return [shape[1] for shape in shapes if shape is not None and len(shape) == 4]

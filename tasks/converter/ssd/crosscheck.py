@@ -1,0 +1,177 @@
+"""The same numbers, read from pipeline.config and from the frozen graph alone, must agree.
+
+What only the graph knows (the order of resizing and normalising, which changed over the years; whether its anchors are
+exactly the plugin's) is taken over from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jetlane.specs.errors import DerivationError
+from jetlane.tasks.converter.ssd.config import PipelineConfig
+from jetlane.tasks.converter.ssd.derive import (
+    ANCHOR_TOLERANCE,
+    CONSTANT_NOTE,
+    check_nms_arithmetic,
+    distance_reason,
+    reference_anchors,
+)
+from jetlane.tasks.converter.ssd.params import InputSpec, PluginParams
+
+if TYPE_CHECKING:
+    from jetlane.tasks.converter.graph.ssd import SsdGraph
+
+#: (field below model.ssd, what it is called, in pipeline.config, in the graph)
+Pair = tuple[str, str, Any, Any]
+
+
+def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> PluginParams:
+    """Compare derived parameters with what the graph says.
+
+    Returns:
+        ``params`` with the graph's order of preprocessing, and with the constant-prior route where the plugin's formula
+        is not within 1e-6 of the graph's own anchors.
+
+    Raises:
+        DerivationError: They differ (naming both values), or the NMS_TRT arithmetic does not hold.
+    """
+    _require_plain_nms(config, graph)
+    for field, name, said, found in _pairs(config, params, graph):
+        if not _same(said, found):
+            raise DerivationError(
+                f"{config.where('model.ssd.' + field)}: pipeline.config says {_shown(said)} {name}, "
+                f"the graph has {_shown(found)}",
+                "they belong to different models",
+                "use the pipeline.config that was exported with this graph",
+            )
+    checked = replace(params, input=_input(params.input, graph))
+    checked = _clipping(_anchors(config, checked, graph), graph)
+    heads = [(head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell) for head in graph.heads]
+    check_nms_arithmetic(checked, sum(heads) * 4, sum(heads) * graph.num_classes)
+    return checked
+
+
+def graph_anchors(graph: SsdGraph) -> np.ndarray[Any, Any]:
+    """The graph's anchors in the plugin's form: float32 [N, 4] xmin, ymin, xmax, ymax."""
+    return np.ascontiguousarray(graph.anchors[:, [1, 0, 3, 2]], np.float32)
+
+
+def _require_plain_nms(config: PipelineConfig, graph: SsdGraph) -> None:
+    wrong = ""
+    if graph.nms.soft_sigma > 0:
+        wrong = f"soft suppression (sigma {graph.nms.soft_sigma:g})"
+    elif graph.nms.class_agnostic:
+        wrong = "one suppression over all classes"
+    if wrong:
+        raise DerivationError(
+            f"{config.where('model.ssd.post_processing.batch_non_max_suppression')}: the graph has {wrong}",
+            "NMS_TRT suppresses class by class, hard; pipeline.config does not ask for anything else",
+            "export the model again with this pipeline.config",
+        )
+
+
+def _pairs(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Iterable[Pair]:
+    image, preparation = params.input, graph.preprocessing
+    resizer = f"image_resizer.{config.ssd.image_resizer.WhichOneof('image_resizer_oneof')}"
+    yield "num_classes", "classes", params.nms.num_classes - 1, graph.num_classes - 1
+    yield resizer, "pixels (height, width)", (image.height, image.width), tuple(graph.input_size)
+    yield resizer, "as the way of resizing", image.resize.kind, preparation.kind
+    yield f"{resizer}.resize_method", "as the resize method", "bilinear", preparation.method
+    if image.resize.kind == "keep_aspect_ratio":
+        yield f"{resizer}.min_dimension", "as min_dimension", image.resize.min_dimension, preparation.min_dimension
+        yield f"{resizer}.per_channel_pad_value", "as the margin's value", image.resize.pad_value, preparation.pad_value
+    extractor = "feature_extractor.type"
+    yield extractor, "as the normalisation's factor", image.normalize.scale, preparation.scale
+    yield extractor, "as the normalisation's offset", image.normalize.offset, preparation.offset
+    yield extractor, "as the feature maps", params.feature_map_shapes, graph.feature_map_shapes
+    coder = config.ssd.box_coder.faster_rcnn_box_coder
+    said = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
+    yield "box_coder.faster_rcnn_box_coder", "as the scales y, x, h, w", said, tuple(graph.box_coder_scales)
+    processing = "post_processing"
+    yield f"{processing}.score_converter", "as the score converter", params.score_converter, graph.scores.converter
+    yield (
+        f"{processing}.logit_scale",
+        "as the logit scale",
+        config.ssd.post_processing.logit_scale,
+        graph.scores.logit_scale,
+    )
+    nms, own = config.ssd.post_processing.batch_non_max_suppression, graph.nms
+    prefix = f"{processing}.batch_non_max_suppression"
+    yield f"{prefix}.iou_threshold", "as the IoU threshold", nms.iou_threshold, own.iou_threshold
+    yield f"{prefix}.score_threshold", "as the score threshold", nms.score_threshold, max(own.score_threshold, 0.0)
+    limits = [
+        ("max_detections_per_class", nms.max_detections_per_class, own.max_per_class),
+        ("max_total_detections", nms.max_total_detections, own.max_total),
+    ]
+    for field, said_limit, found in limits:
+        if found:  # 0: the graph's limit was not found
+            yield f"{prefix}.{field}", f"as {field}", said_limit, found
+
+
+def _same(said: Any, found: Any) -> bool:
+    if isinstance(said, str) or isinstance(found, str) or said is None or found is None:
+        return bool(said == found)
+    left, right = np.asarray(said, np.float64), np.asarray(found, np.float64)
+    return left.shape == right.shape and bool(np.allclose(left, right, rtol=1e-6, atol=1e-12))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple) and all(isinstance(item, tuple) for item in value):
+        return " ".join("x".join(map(str, item)) for item in value)
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_shown(item) for item in value) + ")"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _input(image: InputSpec, graph: SsdGraph) -> InputSpec:
+    preparation = graph.preprocessing
+    resize = replace(image.resize, half_pixel_centers=preparation.half_pixel_centers)
+    return replace(image, order=preparation.order, resize=resize)
+
+
+def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> PluginParams:
+    """Hold the graph's anchors against the config's, then against the plugin's formula."""
+    size, own = (params.input.height, params.input.width), graph_anchors(graph)
+    distances = [
+        _distance(reference_anchors(config, params.feature_map_shapes, size, order_of_2017=older), own)
+        for older in (False, True)
+    ]
+    if min(distances) > ANCHOR_TOLERANCE:
+        raise DerivationError(
+            f"{config.where('model.ssd.anchor_generator')}: pipeline.config and graph have different anchors",
+            f"{len(own)} anchors in the graph; they differ by up to {min(distances):.2g} of the image",
+            "use the pipeline.config that was exported with this graph",
+        )
+    if params.grid_anchor is None:
+        return params
+    reason = distance_reason(params.grid_anchor, own)
+    if reason is None:
+        return params
+    why = (
+        "the graph was exported by an API of 2017, with another order of boxes"
+        if distances[0] > distances[1]
+        else reason
+    )
+    return replace(params, grid_anchor=None, notes=(*params.notes, CONSTANT_NOTE + why))
+
+
+def _clipping(params: PluginParams, graph: SsdGraph) -> PluginParams:
+    if not graph.nms.clips_before:
+        return params
+    note = (
+        "the graph clips boxes to the image before suppression, as exports to the spring of 2018 do; NMS_TRT clips "
+        "after it, so boards that take the UFF can find other boxes at the image's edge; "
+        "the ONNX files do as the graph does"
+    )
+    return replace(params.with_nms(clip_before=True), notes=(*params.notes, note))
+
+
+def _distance(reference: Any, own: np.ndarray[Any, Any]) -> float:
+    if reference is None or reference.shape != own.shape:
+        return float("inf")
+    return float(np.abs(reference - own).max())

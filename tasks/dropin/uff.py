@@ -1,9 +1,0 @@
-"""Stands in for ``uff``: its documented names."""
-
-from __future__ import annotations
-
-from jetlane.tasks.dropin.conversion import from_tensorflow, from_tensorflow_frozen_model
-
-__version__ = "0.6.9"
-
-__all__ = ["from_tensorflow", "from_tensorflow_frozen_model"]

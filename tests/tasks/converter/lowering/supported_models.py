@@ -1,0 +1,197 @@
+"""What became of each golden graph, as Markdown.
+
+``python -m tests.tasks.converter.lowering.supported_models > docs/supported-models.md``
+
+Needs the golden data (``JETLANE_SHARED_DATA``) and onnxruntime; TensorFlow's side is stored with the data.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, Reference, far
+
+from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.nms import suppress
+
+HEAD = """# Models that are known to convert
+
+Real frozen graphs of the Object Detection API, of many years and architectures, each with what TensorFlow itself
+found in the same images. Each is converted, and each road's result is held against TensorFlow's. The page is made
+from that run: `python -m tests.lowering.supported_models > docs/supported-models.md` (with the golden data at
+`JETLANE_SHARED_DATA`), and the tests compare it with what they find.
+
+* **anchors**: GridAnchor_TRT where its formula is exact, else a constant in the UFF file ([why](plugins.md)).
+* **UFF**: the weakest evidence among the patterns of the file, and which they are. `seen`: every pattern is in real
+  files that TensorRT reads. `documented`: some are in NVIDIA's public sources alone. `unproven`: in neither; boards
+  with a UFF parser are left out unless `convert.allow_unproven` is set. Nobody can run that parser outside a board.
+* **boxes**, **scores**: the largest difference of any raw box coordinate (fractions of the image) and any class
+  score from TensorFlow's: from the image, through our own resize; and from TensorFlow's stored network input.
+* **ONNX for TensorRT 10**: `model.trt.onnx` (run by onnxruntime here) and the agent's suppression. **CPU**:
+  `model.onnx`. Detections above 0.3 that match TensorFlow's one to one (same class, IoU at least 0.99, score within
+  0.005), of how many in all images; then the lowest IoU and the largest score difference among them. Images with 100
+  detections or more, of untrained networks, are cut off among near-ties and not counted; `-` where that is all of
+  them.
+
+Beyond these, `tests/odapi/test_architectures.py` trains, exports and converts every architecture below with the Object
+Detection API of today, and holds it against TensorFlow: raw boxes and scores within 5e-5, detections one to one.
+ssd_mobilenet_v1 (depth 1, 0.75, 0.5 and 0.25), ssd_mobilenet_v2, its lite form, ssd_inception_v2,
+ssd_mobilenet_v3_small and _large, ssd_mobiledet_cpu, ssd_mobilenet_v1_ppn, ssd_mobilenet_v1_fpn, ssd_resnet50_v1_fpn,
+embedded_ssd_mobilenet_v1.
+
+Exports of 2017 and of early 2018 (here: G17, G18) clip boxes to the image before suppression, and so do both ONNX roads
+of such a graph. NMS_TRT clips after it: boards that take the UFF can find other boxes at the image's edge.
+"""
+COLUMNS = (
+    "graph",
+    "network",
+    "made with",
+    "input",
+    "anchors",
+    "UFF",
+    "boxes",
+    "scores",
+    "ONNX for TensorRT 10",
+    "CPU",
+)
+#: Footnotes by graph, for what is not equal to the tolerances of the tests.
+REMARKS = {
+    **dict.fromkeys(
+        sorted(MAGNIFYING),
+        "An untrained network whose last feature maps, of one or a few pixels, are normalised with next to no "
+        "variance: they magnify rounding. TensorFlow's own result is as far from the same network computed in float64.",
+    ),
+    "C_t15_qat_v2_160_c3": "A quantisation-aware graph: the simulated quantisation of its activations is removed, with "
+    "a warning, and this untrained network's ranges change its outputs entirely. Without the quantisers TensorFlow "
+    "gives what the converted model gives.",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One row; the text of each column."""
+
+    cells: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.cells[0]
+
+
+def measure(name: str, case: Case) -> Outcome:
+    """Run one case on its images, on both roads that run here."""
+    meta, image = case.meta, case.params.input
+    distances = [_distances(case, reference) for reference in case.references()]
+    boxes, scores = (_pair([one[part] for one in distances if one]) for part in (0, 1))
+    roads = [_detections(case, road) for road in (_by_heads, _by_nms)]
+    grid = case.params.grid_anchor
+    cells = (
+        name,
+        meta["arch"].replace("+lite", ", lite"),
+        f"TF {meta['tf']}",
+        f"{image.width}x{image.height}",
+        "constant" if grid is None else "GridAnchor_TRT",
+        _evidence(case.facts["evidence"]),
+        boxes,
+        scores,
+        *roads,
+    )
+    return Outcome(cells)
+
+
+def _evidence(evidence: list[dict[str, str]]) -> str:
+    for status in ("unproven", "documented"):
+        patterns = [item["pattern"].lstrip("_") for item in evidence if item["status"] == status]
+        if patterns:
+            shown = f"**{status}**" if status == "unproven" else status
+            return f"{shown}: {'; '.join(patterns)}"
+    return "seen"
+
+
+def _distances(case: Case, reference: Reference) -> tuple[tuple[float, float | None], ...] | None:
+    """(boxes, scores), each from the image and from the stored input."""
+    if reference.boxes is None or reference.scores is None:
+        return None
+    found = []
+    for pixels in (to_input(reference.image, case.facts["plugins"]["input"])[0], reference.pixels):
+        if pixels is None:
+            found.append((None, None))
+            continue
+        boxes, scores = case.heads(np.ascontiguousarray(pixels))
+        found.append((far(boxes, reference.boxes), far(scores[:, -reference.scores.shape[1] :], reference.scores)))
+    (image_boxes, image_scores), (stored_boxes, stored_scores) = found
+    return (image_boxes, stored_boxes), (image_scores, stored_scores)
+
+
+def _pair(distances: Iterable[tuple[float, float | None]]) -> str:
+    """The largest of each kind."""
+    sides = [[one for one in side if one is not None] for side in zip(*distances)]
+    return ", ".join(f"{max(side):.1e}" for side in sides if side) or "-"
+
+
+def _by_heads(case: Case, pixels: np.ndarray, content: tuple[float, float]) -> Detections:
+    rows, count = suppress(*case.heads(pixels), case.facts["plugins"]["nms"])
+    return Detections.from_nms(rows, count, content)
+
+
+def _by_nms(case: Case, pixels: np.ndarray, content: tuple[float, float]) -> Detections:
+    return case.detect(pixels, content)
+
+
+def _detections(case: Case, road) -> str:
+    matched = expected = surplus = 0
+    ious, differences = [1.0], [0.0]
+    for reference in case.references():
+        wanted = reference.detections.above(0.3)
+        if len(wanted) >= 100:
+            continue
+        report = match(wanted, road(case, *to_input(reference.image, case.facts["plugins"]["input"])), 0.99, 0.005)
+        expected, matched = expected + len(wanted), matched + len(report.pairs)
+        surplus += len(report.surplus)
+        if report.pairs:
+            ious.append(report.lowest_iou)
+            differences.append(report.largest_score_difference)
+    if not expected:
+        return "-"
+    more = f", {surplus} more" if surplus else ""
+    return f"{matched} of {expected}{more}; {min(ious):.6f}, {max(differences):.0e}"
+
+
+def page(outcomes: Iterable[Outcome]) -> str:
+    """The page's text."""
+    outcomes = list(outcomes)
+    lines = [HEAD, f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    remarks: list[str] = []
+    for outcome in outcomes:
+        cells = list(outcome.cells)
+        if outcome.name in REMARKS:
+            remark = REMARKS[outcome.name]
+            if remark not in remarks:
+                remarks.append(remark)
+            cells[0] += f" ({remarks.index(remark) + 1})"
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"{number}. {remark}" for number, remark in enumerate(remarks, 1))]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    root = Path(__file__).resolve().parents[4]
+    graphs = Path(os.environ.get("JETLANE_SHARED_DATA", root.parent / "shared" / "data")) / "graphs"
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in CASES:
+            print(name, file=sys.stderr)
+            outcomes.append(measure(name, Case(graphs / name, Path(folder) / name)))
+    print(page(outcomes), end="")
+
+
+if __name__ == "__main__":
+    main()
