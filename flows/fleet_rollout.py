@@ -12,9 +12,9 @@ from jetlane.remote.fleet.observer import Several
 from jetlane.specs.files import real
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.live import remember_live
-from jetlane.tasks.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
+from jetlane.tasks.run.workspace import Workspace
 
 
 @flow(name="fleet-rollout", task_runner=threads())

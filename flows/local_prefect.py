@@ -24,7 +24,7 @@ from jetlane.flows.server import QUIET, ask, server_settings, wait_until_healthy
 from jetlane.flows.up_state import UpState
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.files import real
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.workspace import Workspace
 
 POOL = "jetlane"
 _WORKER_SECONDS = 60

@@ -36,13 +36,13 @@ from jetlane.tasks.export import export, exported_model, given_model
 from jetlane.tasks.gate import gate, remember_measured
 from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
-from jetlane.tasks.progress import PrefectProgress, Several
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
-from jetlane.tasks.rollout import refuse_failures
-from jetlane.tasks.run import Run
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.progress import PrefectProgress, Several
+from jetlane.tasks.run.rollout import refuse_failures
+from jetlane.tasks.run.workspace import DamagedOutput, StepResult
 from jetlane.tasks.train import train
-from jetlane.tasks.workspace import DamagedOutput, StepResult
 
 
 def story(run: Run) -> dict[str, Any]:

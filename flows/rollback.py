@@ -11,8 +11,8 @@ from jetlane.flows.fleet_prefect import Artifacts, Tasks, threads
 from jetlane.remote.fleet.observer import Several
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Fleet
-from jetlane.tasks.rollout import Listeners, devices_of, ledger_of, put_back
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, put_back
+from jetlane.tasks.run.workspace import Workspace
 
 
 @flow(name="rollback", task_runner=threads())

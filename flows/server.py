@@ -25,7 +25,7 @@ from jetlane.flows import owner_only
 from jetlane.flows.ports import HOST, reserve
 from jetlane.flows.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.workspace import Workspace
 
 QUIET = {
     "DO_NOT_TRACK": "1",

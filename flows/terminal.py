@@ -6,14 +6,14 @@ import sys
 import time
 from typing import Optional
 
-from jetlane.tasks.run_facts import CACHED, DECIDED, FAILED, MADE, SKIPPED, UNCHANGED, StepFacts
+from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, SKIPPED, UNCHANGED, StepFacts
 
 _STYLES = {MADE: "green", CACHED: "cyan", UNCHANGED: "cyan", DECIDED: "green", SKIPPED: "yellow", FAILED: "bold red"}
 _PLAIN_SECONDS = 10.0
 
 
 class Terminal:
-    """A ``jetlane.tasks.progress.Progress`` for people.
+    """A ``jetlane.tasks.run.progress.Progress`` for people.
 
     On a terminal the running step is redrawn in place; into a file or pipe a line is written at most every ten seconds.
     """

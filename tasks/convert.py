@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import CONVERSION, versions
-from jetlane.tasks.workspace import StepResult
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import CONVERSION, versions
+from jetlane.tasks.run.workspace import StepResult
 
 CODE = (
     "jetlane.tasks.convert",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from jetlane.specs.paths import expand
 from jetlane.specs.schema import Dataset
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.workspace import StepResult
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.workspace import StepResult
 
 if TYPE_CHECKING:
     from jetlane.tasks.data.source import Dataset as Source
@@ -55,16 +54,6 @@ def source(given: Dataset) -> Source:
         return Shapes(**given.shapes.model_dump())
     assert given.label_map is not None
     return Records(expand(given.train), expand(given.validation), Path(given.label_map))
-
-
-def split_files(data: StepResult, split: str) -> list[Path]:
-    """The record files of a split."""
-    return [data.file(name) for name in data.facts[split]]
-
-
-def labels_of(facts: Mapping[str, Any]) -> dict[int, str]:
-    """Class names by label, from what the step recorded."""
-    return {int(number): name for number, name in facts["labels"].items()}
 
 
 def _describe(result: StepResult) -> str:

@@ -12,13 +12,13 @@ from typing import Optional
 
 from jetlane.remote.fleet.observer import Progress as DeviceProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
-from jetlane.tasks.live import remember_live
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.progress import Progress
 from jetlane.tasks.release import signing_key_of
-from jetlane.tasks.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out
-from jetlane.tasks.run import Run
-from jetlane.tasks.run_facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
+from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.progress import Progress
+from jetlane.tasks.run.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out
+from jetlane.tasks.run.step import step
 
 
 def deploy(run: Run, release: Path) -> Rolled:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jetlane.tasks.baseline import Measured, class_names
-from jetlane.tasks.dataset import split_files
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import TRAINING, versions
+from jetlane.tasks.data.prepared import class_names, split_files
+from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import TRAINING, versions
+from jetlane.tasks.run.workspace import StepResult, write_atomic
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
-from jetlane.tasks.workspace import StepResult, write_atomic
 
 CODE = (
     "jetlane.tasks.evaluate",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jetlane.specs.errors import SpecError
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import TRAINING, versions
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import TRAINING, versions
+from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file
 from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
-from jetlane.tasks.workspace import StepResult, digest_of, sha256_file
 
 CODE = (
     "jetlane.tasks.export",

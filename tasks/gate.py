@@ -23,12 +23,12 @@ from typing import Any, Optional
 from jetlane.specs.errors import GateError
 from jetlane.specs.local_files import PRIVATE, read_json
 from jetlane.specs.schema import Gate
-from jetlane.tasks.baseline import Measured, measure_again
-from jetlane.tasks.digests import sealed, unsealed
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.run_facts import DECIDED, FAILED, StepFacts
-from jetlane.tasks.workspace import StepResult, Workspace, write_atomic
+from jetlane.tasks.proof.baseline import Measured, measure_again
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.digests import sealed, unsealed
+from jetlane.tasks.run.facts import DECIDED, FAILED, StepFacts
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.workspace import StepResult, Workspace, write_atomic
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.tasks.converter.ssd.options import ConvertOptions
 from jetlane.tasks.export import FrozenModel
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import CONVERSION, versions
-from jetlane.tasks.workspace import StepResult, write_atomic
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import CONVERSION, versions
+from jetlane.tasks.run.workspace import StepResult, write_atomic
 
 if TYPE_CHECKING:
     from jetlane.tasks.converter.ssd.params import PluginParams

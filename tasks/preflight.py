@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detections import Detections
-from jetlane.tasks import images
-from jetlane.tasks.baseline import Measured, class_names
 from jetlane.tasks.converter.ssd.params import PluginParams
-from jetlane.tasks.dataset import labels_of
+from jetlane.tasks.data.prepared import class_names, labels_of
 from jetlane.tasks.export import FrozenModel
-from jetlane.tasks.images import Images, image_source, load_images
 from jetlane.tasks.plugins import params_of
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import BUILDER, INFERENCE, TRAINING, versions
-from jetlane.tasks.workspace import StepResult, write_atomic
+from jetlane.tasks.proof import sample_images as images
+from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.proof.sample_images import Images, image_source, load_images
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import BUILDER, INFERENCE, TRAINING, versions
+from jetlane.tasks.run.workspace import StepResult, write_atomic
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec

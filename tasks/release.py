@@ -13,16 +13,16 @@ from jetlane.remote.agent_zipapp import agent_file
 from jetlane.remote.signing import SigningKey, project_key
 from jetlane.specs.local_files import in_words
 from jetlane.tasks.convert import nvidia_versions
-from jetlane.tasks.dataset import labels_of
+from jetlane.tasks.data.prepared import labels_of
 from jetlane.tasks.export import FrozenModel
-from jetlane.tasks.images import ImageSource, calibration_source, load_calibration
 from jetlane.tasks.plugins import params_of
-from jetlane.tasks.prefect_task import step
 from jetlane.tasks.preflight import HALF, expected_of, half_of, samples_of, tolerances_of, truth_of
-from jetlane.tasks.run import Run
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.tools import CONVERSION, INFERENCE, TRAINING, versions
-from jetlane.tasks.workspace import StepResult, sha256_file, sync_folder
+from jetlane.tasks.proof.sample_images import ImageSource, calibration_source, load_calibration
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import CONVERSION, INFERENCE, TRAINING, versions
+from jetlane.tasks.run.workspace import StepResult, sha256_file, sync_folder
 
 if TYPE_CHECKING:
     pass

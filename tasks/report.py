@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import JetlaneError
-from jetlane.tasks.prefect_task import step
 from jetlane.tasks.release import release_path
-from jetlane.tasks.run import Run
-from jetlane.tasks.run_facts import FAILED, SKIPPED, DeviceFacts, RunFacts
-from jetlane.tasks.workspace import StepResult, digest_of
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.facts import FAILED, SKIPPED, DeviceFacts, RunFacts
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.workspace import StepResult, digest_of
 
-CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run_facts")
+CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run.facts")
 
 
 @step("report")

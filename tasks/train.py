@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.schema import DEFAULT_STEPS, RunSpec
-from jetlane.tasks.dataset import split_files
-from jetlane.tasks.prefect_task import step
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import TRAINING, versions
-from jetlane.tasks.workspace import StepResult, digest_of, sha256_file, write_atomic
+from jetlane.tasks.data.prepared import split_files
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tool_versions import TRAINING, versions
+from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
 
 if TYPE_CHECKING:
     from jetlane.tasks.odapi.client import Progress

@@ -182,7 +182,7 @@ def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
     from jetlane.remote import virtual
     from jetlane.remote.signing import project_key
-    from jetlane.tasks.workspace import Workspace
+    from jetlane.tasks.run.workspace import Workspace
 
     folder = Workspace(real(workspace)).folder("virtual")
     (folder / virtual.STAYS).touch()

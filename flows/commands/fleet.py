@@ -89,9 +89,9 @@ def rollout(
     """
     from jetlane.flows.fleet_dashboard import watching
     from jetlane.flows.fleet_dispatch import known_server
-    from jetlane.tasks import rollout as task
-    from jetlane.tasks.live import remember_live
-    from jetlane.tasks.workspace import Workspace
+    from jetlane.tasks.run import rollout as task
+    from jetlane.tasks.run.live import remember_live
+    from jetlane.tasks.run.workspace import Workspace
 
     asked = _spec(spec, inventory, workspace, ledger, rules)
     store = Workspace(Path(asked.workspace))
@@ -133,8 +133,8 @@ def rollback(
     """Put devices back to their previous release, or to one that they kept."""
     from jetlane.flows.fleet_dashboard import watching
     from jetlane.flows.fleet_dispatch import known_server
-    from jetlane.tasks import rollout as task
-    from jetlane.tasks.workspace import Workspace
+    from jetlane.tasks.run import rollout as task
+    from jetlane.tasks.run.workspace import Workspace
 
     asked = _spec(spec, inventory, workspace, ledger, {})
     store = Workspace(Path(asked.workspace))
@@ -408,7 +408,7 @@ def _id(given: str, workspace: Path) -> str:
 
 def _show_plan(folder: Path, devices: Sequence[Device], asked: RunSpec, book: Ledger) -> None:
     from jetlane.remote.fleet.dry_run import plan
-    from jetlane.tasks.rollout import options_of, policy_of
+    from jetlane.tasks.run.rollout import options_of, policy_of
 
     policy = policy_of(asked.fleet)
     rows = plan(folder, devices, policy, options_of(asked.build))

@@ -58,8 +58,8 @@ def renew(name: str, above: int, workspace: Path) -> None:
     For a release that devices refuse because they have accepted a newer one; run the spec again afterwards.
     """
     from jetlane.specs.errors import SpecError
-    from jetlane.tasks.serials import Serials
-    from jetlane.tasks.workspace import Workspace
+    from jetlane.tasks.run.serials import Serials
+    from jetlane.tasks.run.workspace import Workspace
 
     root = real(workspace)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):

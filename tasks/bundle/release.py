@@ -24,12 +24,12 @@ from jetlane.remote.runtime_file import runtime_files
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files
-from jetlane.tasks.workspace import sha256_file, sync_folder
+from jetlane.tasks.run.workspace import sha256_file, sync_folder
 
 if TYPE_CHECKING:
     from jetlane.remote.signing import SigningKey
     from jetlane.tasks.proof.coco_map import GroundTruth
-    from jetlane.tasks.serials import Serials
+    from jetlane.tasks.run.serials import Serials
 
 __all__ = ["Release", "Tolerance", "read_release", "write_release"]
 

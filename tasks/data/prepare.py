@@ -14,7 +14,7 @@ from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.labels import label_map_text, read_label_map
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.source import Dataset, Shapes
-from jetlane.tasks.workspace import digest_of, sha256_file, write_atomic
+from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 LABEL_MAP = "label_map.pbtxt"
 STATS = "stats.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.tasks.reporting.report import page_environment
-from jetlane.tasks.workspace import write_atomic
+from jetlane.tasks.run.workspace import write_atomic
 
 Row = Mapping[str, Any]
 

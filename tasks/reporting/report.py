@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jetlane.tasks.reporting.chart import loss_curve
 from jetlane.tasks.reporting.pictures import load_pictures
-from jetlane.tasks.run_facts import FAILED, RunFacts
-from jetlane.tasks.workspace import write_atomic
+from jetlane.tasks.run.facts import FAILED, RunFacts
+from jetlane.tasks.run.workspace import write_atomic
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -15,7 +15,7 @@ from jetlane.remote import virtual
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.rollout import Listeners, Rolled, roll_out
+from jetlane.tasks.run.rollout import Listeners, Rolled, roll_out
 
 #: Takes onnxruntime's place on one board: its detections are off while the file ``squints`` is beside it.
 _SQUINT = """

@@ -14,8 +14,8 @@ import pytest
 from jetlane.remote import login, ssh
 from jetlane.remote.inventory import load_inventory
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.rollout import Listeners, ledger_of, roll_out
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.rollout import Listeners, ledger_of, roll_out
+from jetlane.tasks.run.workspace import Workspace
 
 MODEL = 4_000_000
 #: A server that soon notices that nobody is there any more; else the agent does, after a minute.

@@ -23,8 +23,8 @@ from jetlane.remote.inventory import load_inventory
 from jetlane.remote.release import read_release
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.rollout import ledger_of, roll_out
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.rollout import ledger_of, roll_out
+from jetlane.tasks.run.workspace import Workspace
 
 JOB = sites.SiteJob(id="", operation="", release="r-1", devices=(), inventory="")
 

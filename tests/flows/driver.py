@@ -10,7 +10,7 @@ from jetlane.flows.launch import parameters, quiet_prefect
 from jetlane.flows.server import PrefectApi
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
-from jetlane.tasks import workspace
+from jetlane.tasks.run import workspace
 
 
 def main() -> None:

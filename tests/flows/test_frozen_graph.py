@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from jetlane.tasks.baseline import Measured, measure_again
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.proof.baseline import Measured, measure_again
 
 pytestmark = pytest.mark.prefect
 

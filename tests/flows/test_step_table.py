@@ -18,8 +18,8 @@ from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shapes import draw_split
 from jetlane.tasks.data.source import Shapes
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 pytestmark = pytest.mark.prefect
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jetlane.flows.commands.fleet import _table
 from jetlane.flows.terminal import Terminal
-from jetlane.tasks.run_facts import MADE, StepFacts
+from jetlane.tasks.run.facts import MADE, StepFacts
 
 NASTY = "[bold]x[/nope] [link=http://y]z[/link] :boom:"
 

@@ -21,8 +21,8 @@ from jetlane.remote.device import open_agent, status
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.signing import project_key
 from jetlane.specs.errors import DeviceError
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 CONFIG = '{"quota": 1000000000}'
 

@@ -13,8 +13,8 @@ from jetlane.remote import virtual
 from jetlane.remote.inventory import Device
 from jetlane.remote.signing import project_key
 from jetlane.specs.errors import DeviceError, SpecError
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 SHA = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 

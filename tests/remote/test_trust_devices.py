@@ -19,8 +19,8 @@ from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.signing import SigningKey, new_key, project_key
 from jetlane.remote.ssh import AgentFailure
 from jetlane.specs.errors import DeviceError, ReleaseError
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 YES: Callable[[str], bool] = lambda shown: True  # noqa: E731
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from jetlane.specs.schema import Build, Dataset, Model, RunSpec, Shapes, Verify
 from jetlane.tasks.data.examples import read_samples
-from jetlane.tasks.dataset import dataset, split_files
-from jetlane.tasks.images import calibration_source, load_calibration
+from jetlane.tasks.data.prepared import split_files
+from jetlane.tasks.dataset import dataset
+from jetlane.tasks.proof.sample_images import calibration_source, load_calibration
 from jetlane.tasks.release import calibration_of
-from jetlane.tasks.run import Run
+from jetlane.tasks.run.context import Run
 
 
 @pytest.fixture

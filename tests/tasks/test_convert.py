@@ -14,8 +14,8 @@ from jetlane.tasks.converter.uff import nvidia
 from jetlane.tasks.export import FrozenModel, given_model
 from jetlane.tasks.plugins import params_of, plugins
 from jetlane.tasks.preflight import needed_top_k
-from jetlane.tasks.run import Run
-from jetlane.tasks.workspace import StepResult
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.workspace import StepResult
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from jetlane.specs.schema import Gate
-from jetlane.tasks.baseline import Measured
 from jetlane.tasks.gate import Live, decide, read_live, remember_measured
-from jetlane.tasks.live import remember_live
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.workspace import Workspace
 
 NEW = Measured(model="new", map50=0.80, validation="data", labels=("car", "dog"))
 

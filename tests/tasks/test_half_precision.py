@@ -15,7 +15,7 @@ from jetlane.tasks.convert import convert
 from jetlane.tasks.export import given_model
 from jetlane.tasks.plugins import params_of, plugins
 from jetlane.tasks.release import roads_of
-from jetlane.tasks.run import Run
+from jetlane.tasks.run.context import Run
 
 
 @pytest.fixture

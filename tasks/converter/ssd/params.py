@@ -1,7 +1,7 @@
 """What an SSD needs of TensorRT's plugins and of its input: the derived numbers, as data.
 
-These classes are the contract between derivation (``ssd``), the graph (``graph``), the UFF writer, the ONNX lowering, the
-release manifest and the agent. ``to_json``/``from_json`` are the only serialisation.
+These classes are the contract between derivation (``ssd``), the graph (``graph``), the UFF writer, the ONNX lowering,
+the release manifest and the agent. ``to_json``/``from_json`` are the only serialisation.
 """
 
 from __future__ import annotations

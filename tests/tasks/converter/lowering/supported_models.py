@@ -41,8 +41,8 @@ from that run: `python -m tests.lowering.supported_models > docs/supported-model
   detections or more, of untrained networks, are cut off among near-ties and not counted; `-` where that is all of
   them.
 
-Beyond these, `tests/odapi/test_architectures.py` trains, exports and converts every architecture below with the Object
-Detection API of today, and holds it against TensorFlow: raw boxes and scores within 5e-5, detections one to one.
+Beyond these, `tests/tasks/odapi/test_architectures.py` trains, exports and converts every architecture below with the
+Object Detection API of today, and holds it against TensorFlow: raw boxes and scores within 5e-5, detections one to one.
 ssd_mobilenet_v1 (depth 1, 0.75, 0.5 and 0.25), ssd_mobilenet_v2, its lite form, ssd_inception_v2,
 ssd_mobilenet_v3_small and _large, ssd_mobiledet_cpu, ssd_mobilenet_v1_ppn, ssd_mobilenet_v1_fpn, ssd_resnet50_v1_fpn,
 embedded_ssd_mobilenet_v1.

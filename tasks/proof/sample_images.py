@@ -13,13 +13,13 @@ from jetlane.specs.errors import DatasetError
 from jetlane.specs.files import LARGEST, odd
 from jetlane.specs.paths import expand
 from jetlane.specs.schema import RunSpec
-from jetlane.tasks.dataset import split_files
-from jetlane.tasks.workspace import StepResult, digest_of, sha256_file
+from jetlane.tasks.data.prepared import split_files
+from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file
 
 if TYPE_CHECKING:
     from jetlane.tasks.proof.coco_map import GroundTruth
 
-CODE = ("jetlane.tasks.images", "jetlane.tasks.data")
+CODE = ("jetlane.tasks.proof.sample_images", "jetlane.tasks.data")
 #: mAP of both models is measured on so many validation images at most; each is held in memory.
 MOST_IMAGES = 500
 _SYNTHETIC_SEED = 2

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.specs.errors import WorkspaceError
-from jetlane.tasks import digests
-from jetlane.tasks.workspace import DamagedOutput, StepResult, Workspace, digest_of, sha256_file
+from jetlane.tasks.run import digests
+from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace, digest_of, sha256_file
 
 
 def make(workspace: Workspace, text: str = "x", **changes) -> StepResult:

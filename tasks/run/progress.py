@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Optional, Protocol
 
-from jetlane.tasks.run_facts import StepFacts
+from jetlane.tasks.run.facts import StepFacts
 
 
 class Progress(Protocol):

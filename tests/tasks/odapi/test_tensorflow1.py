@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.odapi.conftest import Data
+from tests.tasks.odapi.conftest import Data
 
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild

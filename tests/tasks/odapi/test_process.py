@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.odapi.conftest import TINY, Data
+from tests.tasks.odapi.conftest import TINY, Data
 
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.odapi import client

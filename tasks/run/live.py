@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from jetlane.specs.local_files import PRIVATE
-from jetlane.tasks.digests import sealed
-from jetlane.tasks.workspace import Workspace, write_atomic
+from jetlane.tasks.run.digests import sealed
+from jetlane.tasks.run.workspace import Workspace, write_atomic
 
 
 def remember_live(workspace: Workspace, release: str) -> None:

@@ -15,8 +15,8 @@ from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.policy import Policy, seconds
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.run_facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
+from jetlane.tasks.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.device_report import DeviceReport
@@ -187,7 +187,7 @@ def put_back(
     Raises:
         DeviceError: A device could not be put back; the others were.
     """
-    from jetlane.tasks.live import remember_live
+    from jetlane.tasks.run.live import remember_live
 
     rolled = roll_back(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]

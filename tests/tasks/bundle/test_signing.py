@@ -19,13 +19,13 @@ from jetlane.remote.agent import trust
 from jetlane.remote.signing import FOLDER, NAME, new_key, project_key, read_key
 from jetlane.specs.errors import ReleaseError, WorkspaceError
 from jetlane.tasks.bundle.release import read_release
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
 def releases() -> ModuleType:
-    """tests/bundle/test_release.py: ``write`` writes a small release."""
+    """tests/tasks/bundle/test_release.py: ``write`` writes a small release."""
     spec = importlib.util.spec_from_file_location("bundle_test_release", Path(__file__).with_name("test_release.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

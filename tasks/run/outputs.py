@@ -19,8 +19,8 @@ from typing import Any, Optional
 
 from jetlane.specs.errors import WorkspaceError
 from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
-from jetlane.tasks import digests
-from jetlane.tasks.digests import Digest, Seen, digest_of, sealed, unsealed
+from jetlane.tasks.run import digests
+from jetlane.tasks.run.digests import Digest, Seen, digest_of, sealed, unsealed
 
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"

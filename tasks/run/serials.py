@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.local_files import PRIVATE, read_json
-from jetlane.tasks.digests import sealed, unsealed
-from jetlane.tasks.workspace import Workspace, write_atomic
+from jetlane.tasks.run.digests import sealed, unsealed
+from jetlane.tasks.run.workspace import Workspace, write_atomic
 
 #: Contents whose serials are remembered.
 _KEPT = 1000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jetlane.specs.schema import RunSpec, Shapes
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import CONVERSION, versions
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.tool_versions import CONVERSION, versions
 
 
 def test_versions_are_those_installed() -> None:
@@ -41,7 +41,7 @@ def test_an_upgrade_makes_a_step_again(tmp_path: Path) -> None:
             "convert",
             inputs={},
             params={},
-            code=("jetlane.tasks.tools",),
+            code=("jetlane.tasks.run.tool_versions",),
             make=lambda out: None,
             describe=lambda result: "",
             tools=tools,

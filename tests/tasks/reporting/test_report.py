@@ -12,7 +12,7 @@ import pytest
 
 from jetlane.tasks.reporting.chart import loss_curve
 from jetlane.tasks.reporting.report import MAP50, render, write_report
-from jetlane.tasks.run_facts import FAILED, DeviceFacts, RunFacts, StepFacts
+from jetlane.tasks.run.facts import FAILED, DeviceFacts, RunFacts, StepFacts
 
 DETECTION = {"boxes": [[0.25, 0.5, 0.75, 1.0]], "labels": [2], "scores": [0.875]}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.schema import RunSpec
-from jetlane.tasks.progress import Progress, Silent
-from jetlane.tasks.run_facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
-from jetlane.tasks.workspace import DamagedOutput, StepResult, Workspace
+from jetlane.tasks.run.facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
+from jetlane.tasks.run.progress import Progress, Silent
+from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.sites import Dispatch

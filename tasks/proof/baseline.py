@@ -7,26 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.tasks import images
-from jetlane.tasks.dataset import labels_of
-from jetlane.tasks.images import image_source, load_images
-from jetlane.tasks.run import Run
-from jetlane.tasks.tools import TRAINING, versions
-from jetlane.tasks.workspace import StepResult, sha256_file
+from jetlane.tasks.data.prepared import labels_of
+from jetlane.tasks.proof import sample_images as images
+from jetlane.tasks.proof.sample_images import image_source, load_images
+from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.tool_versions import TRAINING, versions
+from jetlane.tasks.run.workspace import StepResult, sha256_file
 
 CODE = (
-    "jetlane.tasks.baseline",
+    "jetlane.tasks.proof.baseline",
     "jetlane.tasks.proof.coco_map",
     "jetlane.tasks.odapi.child.infer",
     "jetlane.tasks.odapi.child.healing",
     *images.CODE,
 )
-
-
-def class_names(data: StepResult) -> tuple[str, ...]:
-    """Names of a data set's classes, in the order of their numbers."""
-    named = labels_of(data.facts)
-    return tuple(named[number] for number in sorted(named))
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from jetlane.remote.inventory import load_inventory
 from jetlane.remote.signing import new_key, project_key
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import read_json
-from jetlane.tasks.baseline import Measured
 from jetlane.tasks.data.records import read_records, write_records
 from jetlane.tasks.gate import read_live, remember_measured
-from jetlane.tasks.live import remember_live
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 WORTH = Measured("model", 0.5, "data", ("car",))
 KEY = paramiko.ECDSAKey.generate()

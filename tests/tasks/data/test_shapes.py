@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.conftest import SMALL
+from tests.tasks.data.conftest import SMALL
 
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import fingerprint, prepare

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from tests.odapi.conftest import TINY, Data
-from tests.odapi.test_jobs import pycocotools_numbers
+from tests.tasks.odapi.conftest import TINY, Data
+from tests.tasks.odapi.test_jobs import pycocotools_numbers
 
 from jetlane.remote.agent.detections import Detections, iou_matrix
 from jetlane.remote.agent.image import to_input

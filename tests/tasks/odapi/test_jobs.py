@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.odapi.conftest import TINY, Data, Trained
+from tests.tasks.odapi.conftest import TINY, Data, Trained
 
 from jetlane.remote.agent.detections import Detections
 from jetlane.specs.errors import TrainingError

@@ -9,7 +9,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from jetlane.tasks.workspace import StepResult
+from jetlane.tasks.run.workspace import StepResult
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

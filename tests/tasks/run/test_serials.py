@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.tasks.serials import Serials
-from jetlane.tasks.workspace import Workspace
+from jetlane.tasks.run.serials import Serials
+from jetlane.tasks.run.workspace import Workspace
 
 
 @pytest.fixture
