@@ -95,7 +95,7 @@ def measure(folder: Path, size: int, concurrency: int) -> Run:
     boards = virtual.start(folder / "virtual", virtual.numbered(size), key=key.public)
     try:
         load = os.getloadavg()[0]
-        command = [sys.executable, "-m", "jetlane.flows.cli", "fleet", "rollout", release.name]
+        command = [sys.executable, "-m", "jetlane.flows.cli.main", "fleet", "rollout", release.name]
         command += ["--to", str(boards.inventory), "--workspace", str(workspace), "--waves", WAVES]
         wall, cpu, peak = run([*command, "--concurrency", str(concurrency)], folder / "rollout.log")
         after = os.getloadavg()[0]

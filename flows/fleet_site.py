@@ -1,6 +1,6 @@
 """One site's part of a rollout, done by a worker of the site's pool, next to the devices.
 
-``jetlane.flows.fleet_dispatch`` makes its deployments and runs; nobody starts it by hand. JETLANE_TASK_RUNNER in the
+``jetlane.flows.fleet.dispatch`` makes its deployments and runs; nobody starts it by hand. JETLANE_TASK_RUNNER in the
 environment of the worker, or of the pool's jobs, says where the devices are worked on: ``threads`` of the run (unless
 it is set; for SSH the fastest), ``dask`` or ``ray``. Dask's and Ray's own settings name the cluster
 (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS); without one, they start their processes on the worker's machine.
@@ -18,7 +18,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
-from jetlane.flows.fleet_prefect import MOST, threads
+from jetlane.flows.fleet.prefect_view import MOST, threads
 from jetlane.specs.errors import SpecError
 
 RUNNER = "JETLANE_TASK_RUNNER"

@@ -10,8 +10,8 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.fleet_dispatch import PrefectSites
-from jetlane.flows.terminal import Terminal
+from jetlane.flows.cli.terminal import Terminal
+from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (

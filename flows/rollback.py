@@ -5,9 +5,9 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.fleet_dispatch import PrefectSites
-from jetlane.flows.fleet_lines import Lines
-from jetlane.flows.fleet_prefect import Artifacts, Tasks, threads
+from jetlane.flows.cli.lines import Lines
+from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.fleet.prefect_view import Artifacts, Tasks, threads
 from jetlane.remote.fleet.observer import Several
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Fleet

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect import flow
 
-from jetlane.flows.launch import parameters
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
+from jetlane.flows.serving.launch import parameters
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
 

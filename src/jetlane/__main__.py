@@ -1,6 +1,6 @@
 """``python -m jetlane``."""
 
-from jetlane.flows.cli import main
+from jetlane.flows.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -189,7 +189,7 @@ def turned(self, *given):
     off[0] = float(sys.argv[1])
     return again(self, *given)
 devices.Devices._again = turned
-from jetlane.flows.cli import main
+from jetlane.flows.cli.main import main
 main(sys.argv[2:])
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.commands.fleet import _release, fleet
+from jetlane.flows.cli.commands.fleet import _release, fleet
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.policy import Policy

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.commands.fleet import fleet
+from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.remote.fleet import pages, rescue
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.faults import LedgerError
@@ -239,8 +239,8 @@ def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, 
         pytest.skip("needs root to become another user")
     data, _ = original
     program = (
-        "import sys, os; from click.testing import CliRunner; from jetlane.flows.commands.fleet import fleet\n"
-        "from jetlane.remote.fleet import ledger\nimport jetlane.flows.commands.fleet_ledger, alembic.command\n"
+        "import sys, os; from click.testing import CliRunner; from jetlane.flows.cli.commands.fleet import fleet\n"
+        "from jetlane.remote.fleet import ledger\nimport jetlane.flows.cli.commands.fleet_ledger, alembic.command\n"
         "from jetlane.remote.fleet import controls, views, rescue\n"
         "os.setegid(65534); os.seteuid(65534)\n"
         "for words in (['status'], ['pause'], ['ledger', 'export']):\n"

@@ -219,7 +219,7 @@ def test_secrets_stay_out_of_ledger_and_output(
     site: Any, book: Any, make_release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     """A board's words with a token in them, a password in an address, a variable that is called a secret."""
-    from jetlane.flows.fleet_lines import Lines
+    from jetlane.flows.cli.lines import Lines
 
     planted = {"hunter2-hunter2", "s3cr3t-in-url", "AbCdEf0123456789", "from-the-environment"}
     monkeypatch.setenv("DEPLOY_API_TOKEN", "from-the-environment")

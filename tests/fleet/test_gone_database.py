@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.commands.fleet import fleet
+from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.remote.fleet import rescue
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.faults import LedgerError

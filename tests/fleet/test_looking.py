@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from jetlane.flows.commands.fleet import fleet
-from jetlane.flows.fleet_dashboard import Dashboard, watching
-from jetlane.flows.fleet_lines import Lines
+from jetlane.flows.cli.commands.fleet import fleet
+from jetlane.flows.cli.dashboard import Dashboard, watching
+from jetlane.flows.cli.lines import Lines
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.follow import follow
 from jetlane.remote.fleet.observer import Progress

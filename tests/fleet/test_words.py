@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jetlane.flows.commands.fleet import fleet
-from jetlane.flows.fleet_dashboard import Dashboard, watching
+from jetlane.flows.cli.commands.fleet import fleet
+from jetlane.flows.cli.dashboard import Dashboard, watching
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.follow import follow
 from jetlane.remote.fleet.ledger import Ledger

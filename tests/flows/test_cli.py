@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.flows.cli import _explain
+from jetlane.flows.cli.main import _explain
 from jetlane.specs.errors import JetlaneError
 
 
@@ -163,7 +163,7 @@ def test_what_deploy_is_told_is_what_a_spec_would_say(
 ) -> None:
     from click.testing import CliRunner
 
-    from jetlane.flows.commands import run as commands
+    from jetlane.flows.cli.commands import run as commands
 
     specs = []
     monkeypatch.setattr(commands, "_run", lambda spec, force, debug: specs.append(spec))

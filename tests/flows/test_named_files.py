@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.flows.cli import main
+from jetlane.flows.cli.main import main
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.converter.dropin.command import main as convert_to_uff
 

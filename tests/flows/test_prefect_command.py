@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jetlane.flows.ports import reserve
-from jetlane.flows.processes import started_at
-from jetlane.flows.server import ask
-from jetlane.flows.spec_arguments import rewrite
-from jetlane.flows.up_state import UpState, local_server
+from jetlane.flows.plugin.spec_arguments import rewrite
+from jetlane.flows.serving.ports import reserve
+from jetlane.flows.serving.processes import started_at
+from jetlane.flows.serving.server import ask
+from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")

@@ -30,10 +30,10 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from jetlane.flows import local_prefect, owner_only
-from jetlane.flows.ports import answers, reserve
-from jetlane.flows.server import QUIET, PrefectApi, ask, wait_until_healthy
-from jetlane.flows.up_state import UpState
+from jetlane.flows.serving import local_prefect, owner_only
+from jetlane.flows.serving.ports import answers, reserve
+from jetlane.flows.serving.server import QUIET, PrefectApi, ask, wait_until_healthy
+from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import PRIVATE, write_atomic
 

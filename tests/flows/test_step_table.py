@@ -200,7 +200,7 @@ CODE_CHANGES = [
     ("tasks/proof/agreement.py", {"preflight"}),
     ("tasks/bundle/release.py", {"release"}),
     ("tasks/reporting/report.html.j2", {"report"}),
-    ("flows/terminal.py", set()),
+    ("flows/cli/terminal.py", set()),
 ]
 
 

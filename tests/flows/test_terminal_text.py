@@ -8,8 +8,8 @@ import time
 import pytest
 from rich.console import Console
 
-from jetlane.flows.commands.fleet import _table
-from jetlane.flows.terminal import Terminal
+from jetlane.flows.cli.commands.fleet import _table
+from jetlane.flows.cli.terminal import Terminal
 from jetlane.tasks.run.facts import MADE, StepFacts
 
 NASTY = "[bold]x[/nope] [link=http://y]z[/link] :boom:"

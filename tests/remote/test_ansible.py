@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.commands.inventory import inventory
+from jetlane.flows.cli.commands.inventory import inventory
 from jetlane.remote.inventory import Inventory, load_inventory
 from jetlane.remote.inventory.ansible import from_ansible
 from jetlane.specs.errors import SpecError

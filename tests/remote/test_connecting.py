@@ -20,7 +20,7 @@ import paramiko
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.commands.fleet_probe import probe as fleet_probe
+from jetlane.flows.cli.commands.fleet_probe import probe as fleet_probe
 from jetlane.remote import host_keys, virtual
 from jetlane.remote.device import probe
 from jetlane.remote.enroll import enroll, fetch_host_key

@@ -47,7 +47,7 @@ def device(boards: virtual.VirtualFleet, releases: list[Path]) -> Device:
 
 @pytest.fixture
 def jetlane(device: Device) -> Callable[..., str]:
-    from jetlane.flows.commands.device import device as group
+    from jetlane.flows.cli.commands.device import device as group
 
     def run(*words: str) -> str:
         done = CliRunner().invoke(group, [words[0], device.name, "--inventory", str(device.inventory), *words[1:]])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jetlane.flows.cli import cli
+from jetlane.flows.cli.main import cli
 from jetlane.remote import virtual
 from jetlane.remote.inventory import Device
 from jetlane.remote.signing import project_key

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jetlane.flows.cli import main
-from jetlane.flows.spec_arguments import rewrite
+from jetlane.flows.cli.main import main
+from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.store import Store

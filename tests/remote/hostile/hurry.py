@@ -37,7 +37,7 @@ def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) ->
 
 
 if __name__ == "__main__":
-    from jetlane.flows.cli import main
+    from jetlane.flows.cli.main import main
 
     hurry(setattr, float(sys.argv[1]), float(sys.argv[2]))
     main(sys.argv[3:])

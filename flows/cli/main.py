@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module, attribute = COMMANDS[name]
-        return getattr(importlib.import_module(f"jetlane.flows.commands.{module}"), attribute)
+        return getattr(importlib.import_module(f"jetlane.flows.cli.commands.{module}"), attribute)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

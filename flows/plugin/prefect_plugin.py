@@ -21,8 +21,8 @@ PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 @register_hook
 def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
     """Prefect's start-up hook."""
-    from jetlane.flows.spec_arguments import rewrite
-    from jetlane.flows.up_state import local_server
+    from jetlane.flows.plugin.spec_arguments import rewrite
+    from jetlane.flows.serving.up_state import local_server
     from jetlane.specs.errors import JetlaneError
 
     try:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-from jetlane.flows import owner_only
-from jetlane.flows.ports import HOST, answers, reserve
-from jetlane.flows.server import QUIET, ask, server_settings, wait_until_healthy
-from jetlane.flows.up_state import UpState
+from jetlane.flows.serving import owner_only
+from jetlane.flows.serving.ports import HOST, answers, reserve
+from jetlane.flows.serving.server import QUIET, ask, server_settings, wait_until_healthy
+from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.files import real
 from jetlane.tasks.run.workspace import Workspace
@@ -84,7 +84,7 @@ def _start_all(state: UpState, folder: Path, project: Path, url: str, held: int)
         port = urlsplit(url).port or 0
         # the UI's own address, whatever name it was called by; its files, where no other user can change them
         pages = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui")}
-        command = [sys.executable, "-m", "jetlane.flows.server_process", "lasting", str(port)]
+        command = [sys.executable, "-m", "jetlane.flows.serving.server_process", "lasting", str(port)]
         settings = {**environment, **pages, **server_settings(port, login)}
         server = _start(command, settings, project, folder / "server.log")
         state.note(url, "server", server.pid)

@@ -26,7 +26,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
         return
     import prefect  # noqa: F401  (says at once when the extra is not installed)
 
-    from jetlane.flows.local_prefect import up as start
+    from jetlane.flows.serving.local_prefect import up as start
 
     running = start(workspace, Path.cwd(), port)
     if running.replaced:
@@ -41,7 +41,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
 
 
 def _login(workspace: Path) -> str:
-    from jetlane.flows.up_state import UpState
+    from jetlane.flows.serving.up_state import UpState
 
     state = UpState(workspace / "up")
     login = state.login
@@ -54,7 +54,7 @@ def _login(workspace: Path) -> str:
 @_WORKSPACE
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
-    from jetlane.flows.local_prefect import down as stop
+    from jetlane.flows.serving.local_prefect import down as stop
 
     stopped = stop(workspace)
     click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from jetlane.flows.fleet_lines import Lines
+from jetlane.flows.cli.lines import Lines
 from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.observer import Observer, Progress, Several
 from jetlane.remote.fleet.state import (

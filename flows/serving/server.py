@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
-from jetlane.flows import owner_only
-from jetlane.flows.ports import HOST, reserve
-from jetlane.flows.up_state import UP, local_server, new_login
+from jetlane.flows.serving import owner_only
+from jetlane.flows.serving.ports import HOST, reserve
+from jetlane.flows.serving.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.run.workspace import Workspace
 
@@ -72,7 +72,7 @@ def ask(url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str]
 
 
 def server_settings(port: int, login: str) -> Mapping[str, str]:
-    """Environment of a server process that serves its owner alone (``jetlane.flows.server_process``)."""
+    """Environment of a server process that serves its owner alone (``jetlane.flows.serving.server_process``)."""
     return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}"}
 
 
@@ -133,7 +133,7 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
         self._set({"PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": login})
         with open(self._log, "wb", opener=owner_only.opener) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "jetlane.flows.server_process", "private", str(port)],
+                [sys.executable, "-m", "jetlane.flows.serving.server_process", "private", str(port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
-from jetlane.flows.commands import choices
+from jetlane.flows.cli.commands import choices
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def demo(options: dict[str, Any], force: bool, verify: bool) -> None:
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
-    from jetlane.flows.launch import run_spec
+    from jetlane.flows.serving.launch import run_spec
 
     click.echo(f"{spec.name}: workspace {spec.workspace}")
     outcome = run_spec(spec, force=force, verify=verify, debug=debug)

@@ -56,7 +56,7 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 def list_devices(path: Optional[Path], select: Optional[str], workspace: Path) -> None:
     """List devices, by name, without asking them anything."""
-    from jetlane.flows.commands.device import inventory_at
+    from jetlane.flows.cli.commands.device import inventory_at
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.probes import NAME, recorded
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
-from jetlane.flows.commands.fleet_ledger import ledger as kept
-from jetlane.flows.commands.fleet_probe import probe
+from jetlane.flows.cli.commands.fleet_ledger import ledger as kept
+from jetlane.flows.cli.commands.fleet_probe import probe
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def rollout(
     Run it again to take up a rollout that was cut, by Ctrl-C or by a crash: what was done is not done again, and its
     waves and limits stay those it began with.
     """
-    from jetlane.flows.fleet_dashboard import watching
-    from jetlane.flows.fleet_dispatch import known_server
+    from jetlane.flows.cli.dashboard import watching
+    from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
     from jetlane.tasks.run.live import remember_live
     from jetlane.tasks.run.workspace import Workspace
@@ -131,8 +131,8 @@ def rollback(
     release: str,
 ) -> None:
     """Put devices back to their previous release, or to one that they kept."""
-    from jetlane.flows.fleet_dashboard import watching
-    from jetlane.flows.fleet_dispatch import known_server
+    from jetlane.flows.cli.dashboard import watching
+    from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
     from jetlane.tasks.run.workspace import Workspace
 
@@ -289,7 +289,7 @@ def audit(
 @_LEDGER
 def watch(rollout: Optional[str], workspace: Path, ledger: Optional[str]) -> None:
     """Follow ROLLOUT, which another process works on, until it has ended; Ctrl-C ends the watching alone."""
-    from jetlane.flows.fleet_dashboard import watching
+    from jetlane.flows.cli.dashboard import watching
     from jetlane.remote.fleet import controls
     from jetlane.remote.fleet.follow import follow
 

@@ -29,7 +29,7 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
 
     Exits with 1 when a device could not be asked, and says why; the others are shown all the same.
     """
-    from jetlane.flows.commands.device import inventory_at
+    from jetlane.flows.cli.commands.device import inventory_at
     from jetlane.remote.fan_out import on_each
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.probes import NAME, record, recorded

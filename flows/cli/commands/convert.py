@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
-from jetlane.flows.commands import choices
+from jetlane.flows.cli.commands import choices
 
 if TYPE_CHECKING:
     from jetlane.tasks.converter.ssd.options import ConvertOptions

@@ -1,0 +1,1 @@
+"""The jetlane command: its commands, and what it shows in a terminal."""

@@ -1,0 +1,1 @@
+"""What makes `prefect deployment run retrain-and-deploy --params spec.yaml` work as it stands."""

@@ -1,0 +1,1 @@
+"""Prefect servers on this machine, and how a flow is run here."""
