@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    from jetlane.remote.agent_zipapp import agent_file
+    from jetlane.remote.release.agent_file import agent_file
 
     rows = [measure(os.path.abspath(python), given.rounds) for python in given.pythons]
     size = len(agent_file().content)
@@ -44,9 +44,9 @@ def main() -> int:
 
 def measure(python: str, rounds: int) -> dict[str, Any]:
     """Medians, in seconds, of one interpreter."""
-    from jetlane.remote import virtual
-    from jetlane.remote.device import open_agent
+    from jetlane.remote.device.client import open_agent
     from jetlane.remote.inventory import load_inventory
+    from jetlane.remote.virtual import devices as virtual
 
     with tempfile.TemporaryDirectory() as folder:
         fleet = virtual.start(Path(folder) / "board", python=python)
@@ -66,8 +66,8 @@ def measure(python: str, rounds: int) -> dict[str, Any]:
 
 def own_time(python: str, root: Path) -> float:
     """Processor seconds of one ``probe``, started as the workstation starts it."""
-    from jetlane.remote.agent_zipapp import agent_file
-    from jetlane.remote.device import _GUARD
+    from jetlane.remote.device.client import _GUARD
+    from jetlane.remote.release.agent_file import agent_file
 
     command = [python, "-c", _GUARD, str(root / agent_file().name), agent_file().digest, "--root", str(root), "probe"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

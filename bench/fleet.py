@@ -85,8 +85,8 @@ def measure(folder: Path, size: int, concurrency: int) -> Run:
     Raises:
         SystemExit: The rollout failed, or a board does not run the release.
     """
-    from jetlane.remote import virtual
-    from jetlane.remote.signing import project_key
+    from jetlane.remote.release.signing import project_key
+    from jetlane.remote.virtual import devices as virtual
 
     workspace = folder / "workspace"
     key = project_key(workspace)

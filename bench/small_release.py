@@ -93,8 +93,8 @@ def write_small_release(out: Path, **more: Any) -> Path:
     """
     import onnxruntime
 
-    from jetlane.remote.agent.detections import Detections, output_count
-    from jetlane.remote.agent.image import to_input
+    from jetlane.remote.agent.detect.detections import Detections, output_count
+    from jetlane.remote.agent.detect.image import to_input
     from jetlane.tasks.bundle.release import write_release
     from jetlane.tasks.converter.ssd.params import InputSpec, Nms, Normalization, PluginParams
 

@@ -25,11 +25,11 @@ from tests.remote.namespaces import Namespaces, NotPermitted
 
 from bench.report import goal, machine, save, spread, table, within
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.device import Agent
+from jetlane.remote.device.client import Agent
 from jetlane.remote.inventory import Device, load_inventory
-from jetlane.remote.release import Release
-from jetlane.remote.ssh import connect
-from jetlane.remote.transfer import Uploads, ship
+from jetlane.remote.release.folder import Release
+from jetlane.remote.ssh.connection import connect
+from jetlane.remote.ssh.transfer import Uploads, ship
 from jetlane.specs.errors import DeviceError
 
 #: Of each direction; a packet and its answer take twice as long.

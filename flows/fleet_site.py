@@ -59,7 +59,7 @@ def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> An
     """One device: its outcome goes into the store. Runs wherever the task runner has it run."""
     from jetlane.remote.fleet import sites
     from jetlane.remote.fleet.boards import Unheard
-    from jetlane.remote.store import Store
+    from jetlane.remote.release.store import Store
 
     order, shared = sites.SiteJob.from_json({**job, "devices": [device]}), Store(store)
     with tempfile.TemporaryDirectory() as laid_out:
@@ -85,7 +85,7 @@ def fleet_site(store: str, job: dict[str, Any], folder: Optional[str] = None) ->
     place = Path(folder or FOLDER).expanduser()
     get_run_logger().info("%s on %d devices", job["operation"], len(job["devices"]))
     if job["operation"] == "deliver":
-        from jetlane.remote.store import Store
+        from jetlane.remote.release.store import Store
 
         Store(store).fetch(job["release"], place, job.get("digest") or None)  # once, before all devices ask for it
     for _ in _windowed(job["devices"], int(job["concurrency"]), store, job, str(place)):

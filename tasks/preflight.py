@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
 from jetlane.tasks.export import FrozenModel
@@ -36,10 +36,10 @@ CODE = (
     "jetlane.tasks.converter.uff",
     "jetlane.tasks.odapi.child.infer",
     "jetlane.tasks.odapi.child.healing",
-    "jetlane.remote.agent.detections",
-    "jetlane.remote.agent.image",
-    "jetlane.remote.agent.matching",
-    "jetlane.remote.agent.nms",
+    "jetlane.remote.agent.detect.detections",
+    "jetlane.remote.agent.detect.image",
+    "jetlane.remote.agent.detect.matching",
+    "jetlane.remote.agent.detect.nms",
     *images.CODE,
 )
 _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
-from jetlane.remote.agent_zipapp import agent_file
-from jetlane.remote.signing import SigningKey, project_key
+from jetlane.remote.release.agent_file import agent_file
+from jetlane.remote.release.signing import SigningKey, project_key
 from jetlane.specs.local_files import in_words
 from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.data.prepared import labels_of
@@ -31,8 +31,8 @@ CODE = (
     "jetlane.tasks.release",
     "jetlane.tasks.bundle",
     "jetlane.tasks.deepstream",
-    "jetlane.remote.runtime_file",
-    "jetlane.remote.signing",
+    "jetlane.remote.release.runtime_file",
+    "jetlane.remote.release.signing",
     "jetlane.remote.agent.manifest",
 )
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")

@@ -12,7 +12,7 @@ from jetlane.remote.fleet.sites import SiteJob, time_limit
 from jetlane.specs.errors import DeviceError, JetlaneError
 
 if TYPE_CHECKING:
-    from jetlane.remote.store import Store
+    from jetlane.remote.release.store import Store
 
 #: Seconds within which a worker of the pool must have begun a run.
 PATIENCE = 180.0

@@ -8,9 +8,9 @@ import numpy as np
 from . import engines, roads
 from . import manifest as manifests
 from .conditions import conditions
+from .detect.image import decoded, to_input
 from .errors import AgentError
 from .events import heartbeat
-from .image import decoded, to_input
 from .store import Store
 
 WARM_UP = 5

@@ -91,7 +91,7 @@ COMMANDS = {
     "rollback": ("activate", "rollback"),
     "health": ("activate", "health"),
     "status": ("status", "status"),
-    "keys": ("keys", "command"),
+    "keys": ("keys", "keys"),
     "collect-garbage": ("garbage", "collect"),
     "bench": ("bench", "bench"),
 }

@@ -1,54 +1,13 @@
-"""The keys whose releases this board takes: ``<root>/keys.json``. Only ``jetlane device enroll`` has one installed.
+"""The command ``keys``: which keys this board has, and the installing of one, for ``jetlane device enroll``."""
 
-There are two copies, because a board that forgot its keys in a power cut would take anything. Where both are damaged
-nothing is taken until a key is installed again; where neither was ever there, everything is, and that is said.
-"""
+from typing import Any, Dict
 
-import base64
-import hashlib
-import os
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
-
-from . import ed25519
 from .errors import AgentError
-from .files import read_json, write_json
-
-if TYPE_CHECKING:
-    from .store import Store
-
-FILES = ("keys.json", "keys.copy.json")
-FORMAT = 1
-_SSH_NAME = b"ssh-ed25519"
+from .store import Store
+from .trust.keys import enrolled, fingerprint, public_key, write
 
 
-def fingerprint(public: bytes) -> str:
-    """A key's fingerprint, the one that ``ssh-keygen -l`` prints of it."""
-    blob = b"".join(len(part).to_bytes(4, "big") + part for part in (_SSH_NAME, public))
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
-
-
-def enrolled(store: "Store") -> List[bytes]:
-    """Public keys (32 bytes each) in the order in which they came; none on a board that takes any release.
-
-    Raises:
-        AgentError: There were keys, and they cannot be read; kind ``signature``.
-    """
-    there = [path for path in map(store.path, FILES) if os.path.lexists(path)]
-    for path in there:
-        keys = None if os.path.islink(path) else _understood(read_json(path))
-        if keys is not None:
-            return keys
-    if there:
-        raise AgentError(
-            "the keys on this board cannot be read",
-            "%s is damaged or was altered; without it nobody can tell whose releases may run here" % there[0],
-            "install the project's key again: `jetlane device enroll NAME --replace-key`",
-            "signature",
-        )
-    return []
-
-
-def command(store: "Store", request: Dict[str, Any]) -> Dict[str, Any]:
+def keys(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """List the keys, or install one.
 
     Args:
@@ -62,36 +21,10 @@ def command(store: "Store", request: Dict[str, Any]) -> Dict[str, Any]:
         AgentError: The request is not one of these, or not a key; or the keys cannot be read and are not replaced.
     """
     if request.get("action") == "install":
-        public = _public(request.get("public"))
+        public = public_key(request.get("public"))
         with store.lock():
-            known = [] if request.get("replace") else [key for key in enrolled(store) if key != public]
-            _write(store, known + [public])
+            known = [] if request.get("replace") else [key for key in enrolled(store.root) if key != public]
+            write(store.root, known + [public])
     elif request.get("action") != "list":
         raise AgentError("the request for `keys` has no action", "", "`list` or `install`")
-    return {"keys": [{"public": key.hex(), "fingerprint": fingerprint(key)} for key in enrolled(store)]}
-
-
-def _write(store: "Store", keys: List[bytes]) -> None:
-    for name in FILES:
-        write_json(store.path(name), {"format": FORMAT, "keys": [key.hex() for key in keys]})
-
-
-def _understood(content: Any) -> Optional[List[bytes]]:
-    """The keys in a file's JSON; None where it holds none, or anything that is no key."""
-    listed = content.get("keys") if isinstance(content, dict) and content.get("format") == FORMAT else None
-    if not isinstance(listed, list) or not listed:
-        return None
-    try:
-        return [_public(text) for text in listed]
-    except AgentError:
-        return None
-
-
-def _public(text: Any) -> bytes:
-    try:
-        public = bytes.fromhex(text)
-    except (TypeError, ValueError):
-        public = b""
-    if len(public) != 32 or not ed25519.sound(public) or ed25519.decode(public) is None:
-        raise AgentError("%r is no ed25519 public key" % (text,), "", "give its 64 hex digits")
-    return public
+    return {"keys": [{"public": key.hex(), "fingerprint": fingerprint(key)} for key in enrolled(store.root)]}

@@ -80,15 +80,15 @@ def _platform(store: Store, cuda: Optional[Dict[str, Any]]) -> Dict[str, Any]:
     """The API's era, and what the GPU is good for."""
     import tensorrt
 
-    from .trt_eras import era_of
-    from .trt_platform import platform
+    from .trt.eras import era_of
+    from .trt.platform import platform
 
     return dict(platform(store, tensorrt, cuda), era=era_of(tensorrt).name)
 
 
 def _cuda() -> Optional[Dict[str, Any]]:
-    from .cuda import Cuda
     from .errors import AgentError
+    from .trt.cuda import Cuda
 
     try:
         return Cuda().facts()

@@ -12,8 +12,8 @@ import shutil
 from contextlib import contextmanager
 from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
 
-from . import keys, strict, trust
 from . import manifest as manifests
+from . import strict
 from .errors import AgentError
 from .events import emit
 from .files import (
@@ -32,6 +32,8 @@ from .files import (
 )
 from .store import Store
 from .stream import Input
+from .trust import admission as trust
+from .trust import keys
 
 #: Bytes left free beside the release; the engine is about as large as the model.
 SPARE = 16 << 20
@@ -56,13 +58,13 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
     manifest = manifests.parse(raw, release)
     given = request.get("signature")
     signature = None if given is None else str(given).encode("utf-8", "replace")
-    vouched = trust.check(store, release, raw, signature)
+    vouched = trust.check(store.root, release, raw, signature)
     with store.lock():
         folder = store.path("releases", release)
         if not is_folder(folder):
             if os.path.lexists(folder):
                 raise displaced(folder)
-            trust.refuse_older(store, release, manifest)
+            trust.refuse_older(store.root, release, manifest, store.manifests())
             folder += ".part"
         else:
             _refuse_another(folder, release, raw)
@@ -73,7 +75,7 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
         emit("need", files=needed)
         count = sum(_take(stream, folder, entry) for entry in needed)
         _finish(store, folder, release)
-        trust.remember_serial(store, manifest)
+        trust.remember_serial(store.root, manifest)
     kept = len(manifest["files"]) - len(needed)
     return {"release": release, "received": len(needed), "bytes": count, "kept": kept, **_voucher(vouched)}
 

@@ -14,7 +14,12 @@ from .errors import AgentError
 ROADS = ("uff", "onnx", "cpu")
 #: The ONNX road of a TensorRT that takes fp16 from the model alone has a model of its own.
 HALF = "onnx_fp16"
-_MODULES = {"uff": "trt_uff", "onnx": "trt_onnx", HALF: "trt_onnx", "cpu": "cpu"}
+_MODULES = {
+    "uff": "trt.uff_backend",
+    "onnx": "trt.onnx_backend",
+    HALF: "trt.onnx_backend",
+    "cpu": "detect.onnxruntime_backend",
+}
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -109,11 +114,16 @@ def _check_dla(core: int, precision: str, road: str, tensorrt: Dict[str, Any]) -
         raise AgentError("DLA core %d cannot be used on this board" % core, why, remedy, "road")
 
 
-def module(road: str) -> Any:
-    """The module that goes a road; importing it imports its runtime."""
+def module_name(road: str) -> str:
+    """The dotted name, within the agent, of the module that goes a road."""
     if road not in _MODULES:
         raise AgentError("the road %r is not known" % (road,), "", "deliver the release again", "absent")
-    return importlib.import_module("." + _MODULES[road], __package__)
+    return _MODULES[road]
+
+
+def module(road: str) -> Any:
+    """The module that goes a road; importing it imports its runtime."""
+    return importlib.import_module("." + module_name(road), __package__)
 
 
 def _named(roads: List[str]) -> str:

@@ -28,8 +28,8 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from . import keys, owner, trust
 from . import manifest as manifests
+from . import owner
 from .errors import AgentError
 from .files import (
     discard,
@@ -45,6 +45,8 @@ from .files import (
     write_json,
 )
 from .strict import is_number, is_whole
+from .trust import admission as trust
+from .trust import keys
 
 #: Logs that are kept, of each kind: build, activate, rollback, health.
 LOGS = 10
@@ -100,14 +102,22 @@ class Store(object):
         """
         folder = self.release(release)
         raw = manifests.raw_of(folder, release)
-        trust.check(self, release, raw, trust.signature_in(folder))
+        trust.check(self.root, release, raw, trust.signature_in(folder))
         return manifests.parse(raw, release)
+
+    def manifests(self) -> Iterator[Dict[str, Any]]:
+        """The manifests of all releases the board has and takes."""
+        for release in self.releases():
+            try:
+                yield self.manifest(release)
+            except AgentError:
+                continue
 
     def signed_by(self, release: str) -> Optional[str]:
         """Fingerprint of the board's key that signed a release; None where no key of the board did."""
         try:
             folder = self.release(release)
-            public = trust.check(self, release, manifests.raw_of(folder, release), trust.signature_in(folder))
+            public = trust.check(self.root, release, manifests.raw_of(folder, release), trust.signature_in(folder))
         except AgentError:
             return None
         return None if public is None else keys.fingerprint(public)

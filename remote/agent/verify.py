@@ -10,15 +10,15 @@ import numpy as np
 from . import engines, roads, strict
 from . import manifest as manifests
 from .conditions import conditions
-from .detections import Detections
+from .detect.detections import Detections
+from .detect.image import decoded, to_input
+from .detect.runtime import detect
+from .detect.verdict import disagreement, judge
 from .errors import AgentError
 from .events import emit, heartbeat
 from .files import write_json
-from .image import decoded, to_input
 from .probe import probe
-from .runtime import detect
 from .store import Store
-from .verdict import disagreement, judge
 
 WARM_UP = 2
 #: Runs timed at least, over the samples again and again.

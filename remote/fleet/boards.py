@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
-    from jetlane.remote.device_report import DeviceReport
+    from jetlane.remote.device.report import DeviceReport
     from jetlane.remote.inventory import Device
-    from jetlane.remote.transfer import Uploads
+    from jetlane.remote.ssh.transfer import Uploads
 
 
 class Tell(Protocol):
@@ -84,13 +84,13 @@ class SshBoards:
         self._options, self._uploads, self._keep = dict(options or {}), uploads, keep_releases
 
     def look(self, name: str, tell: Tell) -> Seen:
-        from jetlane.remote.device import status
+        from jetlane.remote.device.client import status
 
         found = status(self._devices[name], tell.given_up)
         return Seen(found["current"], found["previous"])
 
     def deliver(self, name: str, tell: Tell) -> DeviceReport:
-        from jetlane.remote.delivery import deliver
+        from jetlane.remote.device.delivery import deliver
 
         assert self._release is not None
         device, uploads = self._devices[name], self._uploads
@@ -103,13 +103,13 @@ class SshBoards:
 
     def well(self, name: str, tell: Tell) -> str:
         """``check``, whatever it is that runs there and is well; returns its id."""
-        from jetlane.remote.device import health
+        from jetlane.remote.device.client import health
 
         tell({"event": "phase", "phase": "check", "device": name})
         return str(health(self._devices[name], tell.given_up)["release"])
 
     def put_back(self, name: str, release: str, tell: Tell) -> None:
-        from jetlane.remote.delivery import rollback
+        from jetlane.remote.device.delivery import rollback
 
         tell({"event": "phase", "phase": "rollback", "device": name})
         if self.look(name, tell).current != release:

@@ -14,7 +14,7 @@ from jetlane.remote.fleet.work import Backoff, Clock
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
-    from jetlane.remote.device_report import DeviceReport
+    from jetlane.remote.device.report import DeviceReport
 
 #: A cut line or a busy board is given so many seconds, whatever the window for boards that are off.
 PATIENCE = 30.0

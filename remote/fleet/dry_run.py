@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.fan_out import on_each
+from jetlane.remote.device.fan_out import on_each
 from jetlane.remote.fleet.policy import Policy, split
-from jetlane.remote.watchdog import GivenUp
+from jetlane.remote.ssh.watchdog import GivenUp
 from jetlane.specs.errors import DeviceError, JetlaneError
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
-    from jetlane.remote.release import Release
+    from jetlane.remote.release.folder import Release
 
 Row = dict[str, Any]
 
@@ -28,7 +28,7 @@ def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapp
     Raises:
         ReleaseError: The folder is not a whole release.
     """
-    from jetlane.remote.release import read_release
+    from jetlane.remote.release.folder import read_release
 
     whole = read_release(release)
     waves = split([device.name for device in devices], policy.waves)
@@ -80,8 +80,8 @@ def _look(device: Device, given_up: GivenUp) -> tuple[dict[str, Any], dict[str, 
     Raises:
         DeviceError: Not reached; or kind ``agent``: there is none, or another one.
     """
-    from jetlane.remote.device import Agent
-    from jetlane.remote.ssh import connect
+    from jetlane.remote.device.client import Agent
+    from jetlane.remote.ssh.connection import connect
 
     with connect(device, given_up) as connection:
         agent = Agent(connection, None, place=False)

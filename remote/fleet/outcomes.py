@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from jetlane.remote.device_report import DeviceReport
+from jetlane.remote.device.judgement import judged, sample_names
+from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.fleet.boards import Seen
-from jetlane.remote.judgement import judged, sample_names
 from jetlane.remote.protocol.events import Kind, Shown
 from jetlane.remote.protocol.fields import (
     Count,
@@ -25,8 +25,8 @@ from jetlane.remote.protocol.fields import (
     Word,
 )
 from jetlane.remote.protocol.results import Conditions, Facts
-from jetlane.remote.release import Release
-from jetlane.remote.ssh import AgentFailure
+from jetlane.remote.release.folder import Release
+from jetlane.remote.ssh.connection import AgentFailure
 from jetlane.specs.errors import BoardError
 from jetlane.specs.text import harmless
 

@@ -22,7 +22,7 @@ from jetlane.remote.fleet.tenure import Tenure
 from jetlane.remote.fleet.work import Backoff, Clock, Executor, Threads
 
 if TYPE_CHECKING:
-    from jetlane.remote.device_report import DeviceReport
+    from jetlane.remote.device.report import DeviceReport
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
-from jetlane.remote.device import LIMITS
+from jetlane.remote.device.client import LIMITS
 from jetlane.remote.fleet import outcomes
 from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell, refuse_another
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
-    from jetlane.remote.device_report import DeviceReport
+    from jetlane.remote.device.report import DeviceReport
     from jetlane.remote.inventory import Device
-    from jetlane.remote.release import Release
+    from jetlane.remote.release.folder import Release
 
 LOOK, DELIVER, CHECK, PUT_BACK = "look", "deliver", "check", "put_back"
 #: Seconds for which a job waits for more devices: starting it takes far longer.

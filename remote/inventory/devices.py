@@ -34,7 +34,7 @@ class Device:
         ssh_config: Whether the SSH configuration of this machine has a say in what the inventory leaves open; or the
             file to read in its place.
         inventory: The file this device was read from.
-        identities: Private key files that the SSH configuration names; filled in by ``jetlane.remote.ssh_config``.
+        identities: Private key files that the SSH configuration names; filled in by ``jetlane.remote.ssh.config``.
         host_key_alias: The name its host keys are pinned by, likewise.
     """
 
@@ -98,18 +98,3 @@ class Inventory:
                 return device
         known = ", ".join(device.name for device in self.devices)
         raise SpecError(f"{self.path}: there is no device {name!r}", f"it lists {known}", "name one of these")
-
-    def select(self, expression: str, facts: Optional[Facts] = None) -> tuple[Device, ...]:
-        """The devices an expression means, in the inventory's order; possibly none.
-
-        Args:
-            expression: See ``jetlane.remote.inventory.select``.
-            facts: What the last probe of each device found; only asked for where the expression speaks of it.
-
-        Raises:
-            SpecError: The expression cannot be read, names a device or group that is not there, or asks for a fact
-                that is not known of a device.
-        """
-        from jetlane.remote.inventory.select import choose
-
-        return choose(self, expression, facts or {})

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Optional
 
-from jetlane.remote.board import BoardFacts, board_facts
 from jetlane.remote.inventory.devices import Device, Facts, Inventory
+from jetlane.remote.inventory.facts import BoardFacts, board_facts
 from jetlane.specs.errors import SpecError
 from jetlane.specs.text import harmless
 
@@ -48,9 +48,17 @@ class _Token:
     quoted: bool = False
 
 
-def choose(inventory: Inventory, expression: str, facts: Facts) -> tuple[Device, ...]:
-    """See ``Inventory.select``."""
-    test = _Parser(inventory, expression, facts).parse()
+def select_devices(inventory: Inventory, expression: str, facts: Optional[Facts] = None) -> tuple[Device, ...]:
+    """The devices an expression means, in the inventory's order; possibly none.
+
+    Args:
+        facts: What the last probe of each device found; only asked for where the expression speaks of it.
+
+    Raises:
+        SpecError: The expression cannot be read, names a device or group that is not there, or asks for a fact
+            that is not known of a device.
+    """
+    test = _Parser(inventory, expression, facts or {}).parse()
     return tuple(device for device in inventory.devices if test(device))
 
 

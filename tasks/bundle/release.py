@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent import trust
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.roads import HALF, PRECISIONS
-from jetlane.remote.release import Release, read_release
-from jetlane.remote.runtime_file import runtime_files
+from jetlane.remote.agent.trust import admission as trust
+from jetlane.remote.release.folder import Release, read_release
+from jetlane.remote.release.runtime_file import runtime_files
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files
 from jetlane.tasks.run.workspace import sha256_file, sync_folder
 
 if TYPE_CHECKING:
-    from jetlane.remote.signing import SigningKey
+    from jetlane.remote.release.signing import SigningKey
     from jetlane.tasks.proof.coco_map import GroundTruth
     from jetlane.tasks.run.serials import Serials
 

@@ -18,7 +18,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import TrainingError
 
 _CHILD = Path(__file__).with_name("child")

@@ -8,8 +8,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
-from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.matching import match
 
 _PERCENTILES = (50, 90, 99, 100)
 

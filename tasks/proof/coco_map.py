@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import PreflightError
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +33,7 @@ class GroundTruth:
     crowd: Optional[Array] = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a board reads it: see ``jetlane.remote.agent.average_precision``."""
+        """As a board reads it: see ``jetlane.remote.agent.detect.average_precision``."""
         crowd = np.zeros(len(self.labels), bool) if self.crowd is None else self.crowd
         columns = {"boxes": self.boxes, "labels": self.labels, "crowd": crowd, "size": np.array(self.size)}
         return {name: np.asarray(column).tolist() for name, column in columns.items()}

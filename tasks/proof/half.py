@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
-from jetlane.remote.agent.image import to_input
-from jetlane.remote.agent.nms import suppress
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.image import to_input
+from jetlane.remote.agent.detect.nms import suppress
 from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
-from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.image import to_input
 from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.ssd.params import InputSpec
 

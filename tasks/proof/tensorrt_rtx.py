@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent import trt as common
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.trt_eras import era_of
+from jetlane.remote.agent.trt import common
+from jetlane.remote.agent.trt.eras import era_of
 from jetlane.specs.errors import PreflightError
 
 MODULE = "tensorrt_rtx"

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare

@@ -17,7 +17,7 @@ from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.sites import Dispatch
-    from jetlane.remote.store import Store
+    from jetlane.remote.release.store import Store
     from jetlane.tasks.odapi.client import OdapiChild
 
 #: Describes a finished step in one line, from what it recorded.

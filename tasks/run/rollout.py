@@ -19,7 +19,7 @@ from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
 from jetlane.tasks.run.workspace import Workspace
 
 if TYPE_CHECKING:
-    from jetlane.remote.device_report import DeviceReport
+    from jetlane.remote.device.report import DeviceReport
     from jetlane.remote.fleet.boards import Boards
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.observer import Observer
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from jetlane.remote.fleet.state import DeviceState, RolloutState
     from jetlane.remote.fleet.work import Executor
     from jetlane.remote.inventory import Device
-    from jetlane.remote.release import Release
-    from jetlane.remote.store import Store
+    from jetlane.remote.release.folder import Release
+    from jetlane.remote.release.store import Store
 
 #: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
 _PICTURED = 1
@@ -126,8 +126,8 @@ def roll_out(
     from jetlane.remote.fleet.begin import Request, addresses_of, begin, failed_before
     from jetlane.remote.fleet.boards import SshBoards
     from jetlane.remote.fleet.rollout import Rollout
-    from jetlane.remote.release import read_release
-    from jetlane.remote.transfer import Uploads
+    from jetlane.remote.release.folder import read_release
+    from jetlane.remote.ssh.transfer import Uploads
 
     whole = read_release(release)
     if retry_failed:
@@ -226,7 +226,7 @@ def _with_sites(
         SpecError: A group names a work pool, and the fleet has no store, or there is no Prefect server.
     """
     from jetlane.remote.fleet.sites import SiteBoards, SiteJob, travelling
-    from jetlane.remote.store import Store
+    from jetlane.remote.release.store import Store
 
     pools = pools_of(devices)
     if not pools:
@@ -303,8 +303,8 @@ def devices_of(
     if fleet.inventory is not None:
         yield chosen(Path(fleet.inventory))
         return
-    from jetlane.remote import virtual
-    from jetlane.remote.signing import project_key
+    from jetlane.remote.release.signing import project_key
+    from jetlane.remote.virtual import devices as virtual
 
     folder = workspace.root / "virtual"
     with workspace.lock("virtual"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.detect.matching import match
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.graph.load import read_graph_def
 from jetlane.tasks.converter.graph.tensors import to_numpy

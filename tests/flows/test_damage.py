@@ -19,7 +19,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jetlane.remote.release import read_release
+from jetlane.remote.release.folder import read_release
 
 pytestmark = pytest.mark.prefect
 

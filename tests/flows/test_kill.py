@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jetlane.remote import virtual
+from jetlane.remote.virtual import devices as virtual
 
 pytestmark = pytest.mark.prefect
 

@@ -124,7 +124,7 @@ def test_convert_to_uff_tells_it_too(command: str, what: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize("what", [*OTHER_KINDS, *CONTENTS])
 def test_releases_label_maps_and_uff_files_are_told_too(what: str) -> None:
-    from jetlane.remote.release import read_release
+    from jetlane.remote.release.folder import read_release
     from jetlane.tasks.converter.uff.files import read_uff
     from jetlane.tasks.data.labels import read_label_map
 

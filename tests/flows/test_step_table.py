@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from jetlane.remote.release import read_release
-from jetlane.remote.signing import project_key
+from jetlane.remote.release.folder import read_release
+from jetlane.remote.release.signing import project_key
 from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shapes import draw_split
@@ -236,7 +236,7 @@ def test_a_renewed_release_counts_as_a_new_one(project: Project, flows) -> None:
 
 def test_the_device(project: Project, flows) -> None:
     """A fleet is asked, not remembered: what is on it needs no doing, what was lost there is done again."""
-    from jetlane.remote import virtual
+    from jetlane.remote.virtual import devices as virtual
 
     project.write_spec("fleet", virtual=1)
     first = flows.run(project.path)

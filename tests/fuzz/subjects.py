@@ -185,10 +185,11 @@ def _label_map(path: Path) -> None:
 
 def _selection(path: Path) -> None:
     from jetlane.remote.inventory import load_inventory
+    from jetlane.remote.inventory.select import select_devices
 
     inventory = path.with_name("inventory.yaml")
     inventory.write_text(seeds.TEXTS["inventory"])
-    load_inventory(inventory).select(path.read_text(errors="surrogateescape"), {})
+    select_devices(load_inventory(inventory), path.read_text(errors="surrogateescape"), {})
 
 
 _READERS: dict[str, Callable[[Path], None]] = {

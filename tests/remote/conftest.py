@@ -16,10 +16,10 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 
-from jetlane.remote import virtual
-from jetlane.remote.agent.detections import Detections, output_count
-from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.detect.detections import Detections, output_count
+from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.inventory import Device, load_inventory
+from jetlane.remote.virtual import devices as virtual
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
@@ -178,7 +178,7 @@ def _cudart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler for the stub of CUDA's runtime library")
     library = tmp_path_factory.mktemp("cuda") / "libcudart.so"
-    source = Path(__file__).with_name("cudart_stub.c")
+    source = Path(__file__).parent / "agent" / "cudart_stub.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     return library
 
@@ -186,7 +186,7 @@ def _cudart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def cudart(_cudart: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A stub in the place of CUDA's runtime library, as a ctypes library; nothing of it may be left at the end."""
-    from jetlane.remote.agent import cuda
+    from jetlane.remote.agent.trt import cuda
 
     monkeypatch.setattr(cuda, "_SONAMES", (str(_cudart),))
     monkeypatch.setattr(cuda, "_mapped", list)
@@ -201,7 +201,7 @@ def cudart(_cudart: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def put_double(cudart: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Put the double of an era in tensorrt's place; gives its board."""
-    from tests.remote import doubles
+    from tests.remote.agent import doubles
 
     def put(era: str) -> Any:
         double = doubles.make(era)

@@ -19,7 +19,7 @@ from jetlane.flows.cli.main import main
 from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.inventory import load_inventory
-from jetlane.remote.store import Store
+from jetlane.remote.release.store import Store
 from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.load import load_spec
 from jetlane.specs.schema import Fleet, RunSpec

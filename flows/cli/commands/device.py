@@ -49,9 +49,9 @@ def enroll(
 
     A person compares both fingerprints first. Nothing else ever pins a host key or installs a project's key.
     """
-    from jetlane.remote.enroll import enroll as pin
-    from jetlane.remote.enroll import install_key
-    from jetlane.remote.signing import project_key
+    from jetlane.remote.device.enroll import enroll as pin
+    from jetlane.remote.device.enroll import install_key
+    from jetlane.remote.release.signing import project_key
 
     def ask(question: str) -> Callable[[str], bool]:
         def asked(shown: str) -> bool:
@@ -74,7 +74,7 @@ def enroll(
 @_INVENTORY
 def probe(name: str, inventory: Optional[Path]) -> None:
     """Show what device NAME is and can do."""
-    from jetlane.remote.device import probe as look
+    from jetlane.remote.device.client import probe as look
 
     _show(look(_device(name, inventory)))
 
@@ -84,7 +84,7 @@ def probe(name: str, inventory: Optional[Path]) -> None:
 @_INVENTORY
 def status(name: str, inventory: Optional[Path]) -> None:
     """Show what is on device NAME: the live release, the one before, engines, a build under way."""
-    from jetlane.remote.device import status as look
+    from jetlane.remote.device.client import status as look
 
     found = look(_device(name, inventory))
     found.pop("samples", None)  # what it found in each takes many screens
@@ -97,7 +97,7 @@ def status(name: str, inventory: Optional[Path]) -> None:
 @_INVENTORY
 def keys(name: str, inventory: Optional[Path]) -> None:
     """Show the fingerprints of the keys whose releases device NAME takes."""
-    from jetlane.remote.device import keys as look
+    from jetlane.remote.device.client import keys as look
 
     found = look(_device(name, inventory))
     click.echo("\n".join(found) if found else "none: it takes anybody's releases; `jetlane device enroll` changes that")
@@ -108,7 +108,7 @@ def keys(name: str, inventory: Optional[Path]) -> None:
 @_INVENTORY
 def health(name: str, inventory: Optional[Path]) -> None:
     """Ask once more whether all is well with what device NAME runs."""
-    from jetlane.remote.device import health as ask
+    from jetlane.remote.device.client import health as ask
 
     _show(ask(_device(name, inventory)))
 
@@ -120,7 +120,7 @@ def health(name: str, inventory: Optional[Path]) -> None:
 @click.option("--release", help="Its id, or the beginning of it; default: the live one.")
 def bench(name: str, inventory: Optional[Path], seconds: float, release: Optional[str]) -> None:
     """Measure how fast a release is on device NAME."""
-    from jetlane.remote.device import bench as measure
+    from jetlane.remote.device.client import bench as measure
 
     found = measure(_device(name, inventory), seconds, release)
     table = found.pop("table")
@@ -135,7 +135,7 @@ def bench(name: str, inventory: Optional[Path], seconds: float, release: Optiona
 @_INVENTORY
 def cancel(name: str, inventory: Optional[Path]) -> None:
     """End the build that runs on device NAME."""
-    from jetlane.remote.device import cancel as end
+    from jetlane.remote.device.client import cancel as end
 
     done = end(_device(name, inventory))
     said = f"the build of {done['release']} was cancelled" if done["cancelled"] else "no build was under way"
@@ -152,7 +152,7 @@ def cancel(name: str, inventory: Optional[Path]) -> None:
 )
 def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> None:
     """Put device NAME back to a release it has; one that the board has outgrown is built and verified again first."""
-    from jetlane.remote.delivery import rollback as put_back
+    from jetlane.remote.device.delivery import rollback as put_back
 
     done = put_back(_device(name, inventory), release=release)
     click.echo(f"{name}: runs {done['release']}, before: {done['previous']}")
@@ -164,7 +164,7 @@ def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> No
 @click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Newest releases that stay.")
 def collect_garbage(name: str, inventory: Optional[Path], keep: int) -> None:
     """Remove old releases from device NAME; the live one and the one before always stay."""
-    from jetlane.remote.device import collect_garbage as collect
+    from jetlane.remote.device.client import collect_garbage as collect
 
     done = collect(_device(name, inventory), keep)
     click.echo(f"{name}: {done['bytes'] / 1e6:.1f} MB freed; removed: {', '.join(done['releases']) or 'no release'}")
@@ -180,8 +180,8 @@ def virtual_device() -> None:
 @_WORKSPACE
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
-    from jetlane.remote import virtual
-    from jetlane.remote.signing import project_key
+    from jetlane.remote.release.signing import project_key
+    from jetlane.remote.virtual import devices as virtual
     from jetlane.tasks.run.workspace import Workspace
 
     folder = Workspace(real(workspace)).folder("virtual")
@@ -196,7 +196,7 @@ def start(count: int, workspace: Path) -> None:
 @_WORKSPACE
 def stop(workspace: Path) -> None:
     """Stop them; what is on them stays."""
-    from jetlane.remote import virtual
+    from jetlane.remote.virtual import devices as virtual
 
     folder = real(workspace) / "virtual"
     (folder / virtual.STAYS).unlink(missing_ok=True)

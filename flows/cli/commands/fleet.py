@@ -384,13 +384,14 @@ def _number(text: str) -> Any:
 def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], names: Sequence[str]) -> Sequence[Device]:
     if select is None and not names:
         return listed
+    from jetlane.remote.device.probes import NAME, recorded
     from jetlane.remote.inventory import load_inventory
-    from jetlane.remote.probes import NAME, recorded
+    from jetlane.remote.inventory.select import select_devices
 
     inventory = load_inventory(listed[0].inventory)
     if names:
         return [inventory.device(name) for name in names]
-    return inventory.select(str(select), recorded(Path(asked.workspace) / NAME))
+    return select_devices(inventory, str(select), recorded(Path(asked.workspace) / NAME))
 
 
 def _release(given: str, workspace: Path) -> Path:
@@ -400,7 +401,7 @@ def _release(given: str, workspace: Path) -> Path:
 
 def _id(given: str, workspace: Path) -> str:
     """The release of this workspace that is meant by the beginning of its id."""
-    from jetlane.remote.release import meant
+    from jetlane.remote.release.folder import meant
 
     folder = workspace / "releases"
     return meant(given, [path.name for path in folder.iterdir()] if folder.is_dir() else ())

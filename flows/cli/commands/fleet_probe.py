@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
-    from jetlane.remote.watchdog import GivenUp
+    from jetlane.remote.ssh.watchdog import GivenUp
     from jetlane.specs.errors import JetlaneError
 
 _HEADER = ("device", "group", "model", "JetPack", "TensorRT", "CUDA", "power", "disk free", "memory free", "runs")
@@ -30,14 +30,15 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
     Exits with 1 when a device could not be asked, and says why; the others are shown all the same.
     """
     from jetlane.flows.cli.commands.device import inventory_at
-    from jetlane.remote.fan_out import on_each
+    from jetlane.remote.device.fan_out import on_each
+    from jetlane.remote.device.probes import NAME, record, recorded
     from jetlane.remote.inventory import load_inventory
-    from jetlane.remote.probes import NAME, record, recorded
+    from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError
 
     listed = load_inventory(inventory_at(inventory))
     kept = workspace / NAME
-    devices = listed.select(select, recorded(kept)) if select else listed.devices
+    devices = select_devices(listed, select, recorded(kept)) if select else listed.devices
     found = {device.name: result for device, result in on_each(devices, _look, at_once)}
     record(kept, {name: result["facts"] for name, result in found.items() if not isinstance(result, JetlaneError)})
     rows = [(device, found[device.name]) for device in devices]
@@ -55,7 +56,7 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
 
 
 def _look(device: Device, given_up: GivenUp) -> dict[str, Any]:
-    from jetlane.remote.device import open_agent
+    from jetlane.remote.device.client import open_agent
 
     with open_agent(device, given_up=given_up) as agent:
         return {"facts": agent.facts, "current": agent.call("status")["current"]}
@@ -64,7 +65,7 @@ def _look(device: Device, given_up: GivenUp) -> dict[str, Any]:
 def _as_json(device: Device, result: Union[dict[str, Any], JetlaneError]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from jetlane.remote.board import board_facts
+    from jetlane.remote.inventory.facts import board_facts
 
     shown = {"address": device.address, "group": device.group or None, "tags": list(device.tags)}
     if not isinstance(result, dict):
@@ -75,7 +76,7 @@ def _as_json(device: Device, result: Union[dict[str, Any], JetlaneError]) -> dic
 
 
 def _row(device: Device, result: Mapping[str, Any]) -> tuple[str, ...]:
-    from jetlane.remote.board import board_facts
+    from jetlane.remote.inventory.facts import board_facts
 
     board = board_facts(result["facts"])
     words = (board.model or result["facts"].get("machine"), board.jetpack, board.tensorrt, board.cuda, board.power_mode)

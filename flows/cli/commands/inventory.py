@@ -57,11 +57,12 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
 def list_devices(path: Optional[Path], select: Optional[str], workspace: Path) -> None:
     """List devices, by name, without asking them anything."""
     from jetlane.flows.cli.commands.device import inventory_at
+    from jetlane.remote.device.probes import NAME, recorded
     from jetlane.remote.inventory import load_inventory
-    from jetlane.remote.probes import NAME, recorded
+    from jetlane.remote.inventory.select import select_devices
 
     listed = load_inventory(inventory_at(path))
-    devices = listed.select(select, recorded(workspace / NAME)) if select else listed.devices
+    devices = select_devices(listed, select, recorded(workspace / NAME)) if select else listed.devices
     for device in devices:
         words = [device.name, device.address, device.group or "-", ",".join(device.tags)]
         click.echo("  ".join(words).rstrip())

@@ -26,7 +26,7 @@ def show(workspace: Path, signing_key: Optional[Path]) -> None:
 
     Compare it with what `jetlane device enroll` shows, and with `jetlane device keys NAME`.
     """
-    from jetlane.remote.signing import project_key
+    from jetlane.remote.release.signing import project_key
 
     found = project_key(real(workspace), signing_key)
     click.echo(f"{found.fingerprint}  {found.path}")
@@ -39,7 +39,7 @@ def new(workspace: Path) -> None:
 
     Devices refuse what the new key signs until `jetlane device enroll NAME --add-key` was run for each.
     """
-    from jetlane.remote.signing import new_key
+    from jetlane.remote.release.signing import new_key
 
     before, now = new_key(real(workspace))
     if before is not None:

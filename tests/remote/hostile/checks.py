@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent_zipapp import agent_file
 from jetlane.remote.fleet import views
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.state import ACTIVE
+from jetlane.remote.release.agent_file import agent_file
 from jetlane.specs.errors import JetlaneError
 
 from .double import Case, Played

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.device_report import DeviceReport
+from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.fleet.begin import Request, addresses_of, begin
 from jetlane.remote.fleet.boards import SshBoards
 from jetlane.remote.fleet.ledger import Ledger

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent import engines, roads, verdict
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent.detect import verdict
+from jetlane.remote.agent.detect.detections import Detections
 
 from .departures import UPLOAD, Event
 

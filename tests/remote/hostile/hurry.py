@@ -18,8 +18,11 @@ def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) ->
         silence: Seconds after which a silent board is given up, and for each step of connecting.
         limit: Seconds of each stage.
     """
-    from jetlane.remote import delivery, device, login, ssh, transfer, watchdog
+    from jetlane.remote.device import client as device
+    from jetlane.remote.device import delivery
     from jetlane.remote.fleet import devices
+    from jetlane.remote.ssh import connection as ssh
+    from jetlane.remote.ssh import login, transfer, watchdog
 
     for module in (ssh, login):
         put(module, "SILENCE", silence)

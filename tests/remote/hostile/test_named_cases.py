@@ -15,7 +15,7 @@ from tests.remote.hostile.departures import KINDS, PATHS, Departure
 from tests.remote.hostile.double import Case
 from tests.remote.hostile.test_hostile_boards import MOST_SECONDS, OPTIONS
 
-from jetlane.remote.enroll import install_key
+from jetlane.remote.device.enroll import install_key
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.specs.errors import DeviceError
 

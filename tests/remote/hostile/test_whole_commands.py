@@ -16,9 +16,9 @@ from tests.remote.hostile.departures import KINDS, Departure
 from tests.remote.hostile.double import Case, Doubles
 from tests.remote.hostile.terminal import Terminal, refuse_control, sequences
 
-from jetlane.remote import virtual
 from jetlane.remote.fleet import controls
 from jetlane.remote.fleet.ledger import Ledger
+from jetlane.remote.virtual import devices as virtual
 
 GOOD = virtual.numbered(3)
 #: Seconds: of a silent board and of a stage, where a test waits for one; and for what takes no time at all.

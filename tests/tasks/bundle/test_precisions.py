@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.bundle.release import TOLERANCES, Tolerance, read_release, write_release
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams

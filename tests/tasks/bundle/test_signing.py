@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from jetlane.remote.agent import trust
-from jetlane.remote.signing import FOLDER, NAME, new_key, project_key, read_key
+from jetlane.remote.agent.trust import admission as trust
+from jetlane.remote.release.signing import FOLDER, NAME, new_key, project_key, read_key
 from jetlane.specs.errors import ReleaseError, WorkspaceError
 from jetlane.tasks.bundle.release import read_release
 from jetlane.tasks.run.serials import Serials

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetlane.remote.agent.detections import Detections
-from jetlane.remote.agent.image import to_input
-from jetlane.remote.agent.nms import suppress
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.image import to_input
+from jetlane.remote.agent.detect.nms import suppress
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, Normalization, PluginParams, Resize
 from jetlane.tasks.deepstream.folder import deepstream_files
 

@@ -14,9 +14,9 @@ from google.protobuf import text_format
 from tests.tasks.odapi.conftest import TINY, Data
 from tests.tasks.odapi.test_jobs import pycocotools_numbers
 
-from jetlane.remote.agent.detections import Detections, iou_matrix
-from jetlane.remote.agent.image import to_input
-from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.detect.detections import Detections, iou_matrix
+from jetlane.remote.agent.detect.image import to_input
+from jetlane.remote.agent.detect.matching import match
 from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.detect.image import to_input
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.odapi import client

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tests.tasks.odapi.conftest import TINY, Data, Trained
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.data.examples import Sample, read_samples
 from jetlane.tasks.odapi.client import ExportJob, OdapiChild

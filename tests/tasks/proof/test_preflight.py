@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd.params import PluginParams

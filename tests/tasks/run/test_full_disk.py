@@ -16,10 +16,12 @@ from typing import Any
 import paramiko
 import pytest
 
-from jetlane.remote import host_keys, probes, virtual
-from jetlane.remote.agent.keys import FILES
+from jetlane.remote.agent.trust.keys import FILES
+from jetlane.remote.device import probes
 from jetlane.remote.inventory import load_inventory
-from jetlane.remote.signing import new_key, project_key
+from jetlane.remote.release.signing import new_key, project_key
+from jetlane.remote.ssh import host_keys
+from jetlane.remote.virtual import devices as virtual
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import read_json
 from jetlane.tasks.data.records import read_records, write_records

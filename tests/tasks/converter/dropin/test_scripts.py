@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.tasks.converter.dropin.scripts import script
 
-from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.detect.matching import match
 from jetlane.tasks.converter.dropin import uff
 from jetlane.tasks.converter.dropin.command import main
 from jetlane.tasks.converter.lowering.lower import lower

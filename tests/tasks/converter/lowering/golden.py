@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jetlane.remote.agent.detections import Detections
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import plugins
 from jetlane.tasks.converter.ssd.params import Nms, PluginParams

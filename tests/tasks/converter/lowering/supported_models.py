@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, Reference, far
 
-from jetlane.remote.agent.detections import Detections
-from jetlane.remote.agent.image import to_input
-from jetlane.remote.agent.matching import match
-from jetlane.remote.agent.nms import suppress
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.image import to_input
+from jetlane.remote.agent.detect.matching import match
+from jetlane.remote.agent.detect.nms import suppress
 
 HEAD = """# Models that are known to convert
 

@@ -18,8 +18,8 @@ import pytest
 from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, far
 from tests.tasks.converter.lowering.supported_models import COLUMNS, measure
 
-from jetlane.remote.agent.image import to_input
-from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.detect.image import to_input
+from jetlane.remote.agent.detect.matching import match
 from jetlane.tasks.converter.convert import ConvertOptions
 
 TOLERANCE = 5e-4

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from jetlane.remote.agent.nms import suppress
+from jetlane.remote.agent.detect.nms import suppress
 from jetlane.tasks.converter.lowering import nms as lowering
 from jetlane.tasks.converter.lowering.builder import Builder
 from jetlane.tasks.converter.ssd import plugins

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jetlane.remote.agent.image import to_input
+from jetlane.remote.agent.detect.image import to_input
 from jetlane.specs.errors import DerivationError
 from jetlane.tasks.converter.convert import derive_plugins
 from jetlane.tasks.converter.ssd import config

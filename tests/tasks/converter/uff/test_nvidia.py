@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetlane.remote.agent.matching import match
+from jetlane.remote.agent.detect.matching import match
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.dropin.graphsurgeon import DynamicGraph

@@ -1,0 +1,96 @@
+"""From a model to an engine in TensorRT, whatever its era."""
+
+import os
+from typing import Any, Callable, Dict, Iterator, Optional
+
+import numpy as np
+
+from ..caches import NOTHING_KEPT, Caches
+from ..detect.image import decoded, to_input
+from ..errors import AgentError
+from ..files import read_bytes
+from . import calibration as trt_calibration
+from . import common
+from .eras import era_of
+
+
+def build(
+    road: str,
+    model: str,
+    manifest: Dict[str, Any],
+    options: Dict[str, Any],
+    progress: Callable[[str], None],
+    caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
+) -> bytes:
+    """Parse a release's model and build its engine.
+
+    Args:
+        road: ``uff``; else the model is ONNX.
+        model: The model's path, in the release's folder.
+        caches: Timing and calibration caches of this board.
+        read: Gives the content of each file of the release that the build reads.
+
+    Raises:
+        AgentError: The parser refuses the file, the board cannot do what is asked, or there is no engine; with
+            TensorRT's log.
+    """
+    trt = common.tensorrt()
+    log = common.make_log(trt)
+    common.start_plugins(trt, log)
+    adapter = era_of(trt)(trt, log)
+    progress("parsing the model with TensorRT %s" % trt.__version__)
+    adapter.parse(read(model), road, manifest["input"])  # on a small board the builder needs the bytes' memory
+    calibrator = None
+    if options["precision"] == "int8" and hasattr(trt, "IInt8EntropyCalibrator"):
+        calibrator = _calibrator(trt, os.path.dirname(model), manifest, caches, progress, read)
+    try:
+        adapter.configure(options, calibrator, caches.timing() if options.get("timing_cache") else None)
+        progress("building the engine: TensorRT times its kernels, minutes on a small board")
+        try:
+            plan = adapter.build(progress)
+        except AgentError:
+            if calibrator is not None:
+                trt_calibration.check(calibrator)  # the cause, where there is one, before its consequence
+            raise
+        if calibrator is not None:
+            trt_calibration.check(calibrator)
+    finally:
+        if calibrator is not None:
+            calibrator.close()
+    if options.get("timing_cache"):
+        caches.keep_timing(adapter.timing_cache())
+    return plan
+
+
+def _calibrator(
+    trt: Any,
+    folder: str,
+    manifest: Dict[str, Any],
+    caches: Caches,
+    progress: Callable[[str], None],
+    read: Callable[[str], bytes],
+) -> Any:
+    files = list(manifest.get("calibration") or [])
+    cache, whose = trt_calibration.shipped(folder, manifest, trt.__version__, read), "that came with the release"
+    if cache is None:
+        cache, whose = caches.calibration(), "of an earlier build"
+    if cache is not None:
+        progress("the calibration %s is used" % whose)
+    return trt_calibration.make_calibrator(
+        trt, _images(folder, files, manifest["input"], read), len(files), cache, caches.keep_calibration, progress
+    )
+
+
+def _images(folder: str, files: list, spec: Dict[str, Any], read: Callable[[str], bytes]) -> Iterator[np.ndarray]:
+    """The calibration images as the network is fed them, one at a time."""
+    for file in files:
+        yield to_input(decoded(file, read(os.path.join(folder, file))), spec)[0]
+
+
+def load(plan: bytes, options: Optional[Dict[str, Any]] = None) -> Any:
+    """The running engine of any era, ``trt_run.Engine``."""
+    trt = common.tensorrt()
+    log = common.make_log(trt)
+    common.start_plugins(trt, log)
+    return era_of(trt)(trt, log).load(plan, (options or {}).get("dla_core"))

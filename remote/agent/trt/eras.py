@@ -1,0 +1,27 @@
+"""Which era of TensorRT's API a module belongs to, told by what it has and never by its version."""
+
+from typing import Any, Type
+
+from .builder_attributes import BuilderAttributes
+from .builder_config import BuilderConfig
+from .explicit_batch import ExplicitBatch
+from .serialized_network import SerializedNetwork
+from .strongly_typed import StronglyTyped
+
+
+def era_of(trt: Any) -> Type[BuilderAttributes]:
+    """The adapter for this module. Each era's adapter holds what changed since the one before.
+
+    Args:
+        trt: ``tensorrt``, or a module with its API.
+    """
+    builder = trt.Builder
+    if not hasattr(builder, "create_builder_config"):
+        return BuilderAttributes
+    if not hasattr(builder, "build_serialized_network"):
+        return BuilderConfig
+    if hasattr(builder, "max_batch_size"):  # gone with implicit batch
+        return SerializedNetwork
+    if hasattr(trt.BuilderFlag, "FP16"):
+        return ExplicitBatch
+    return StronglyTyped

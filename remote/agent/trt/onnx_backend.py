@@ -1,0 +1,55 @@
+"""The ONNX road, TensorRT 8 and later: explicit batch, the network ends at boxes and scores, NMS in numpy.
+
+The road ``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where the model alone decides.
+"""
+
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import numpy as np
+
+from ..caches import NOTHING_KEPT, Caches
+from ..detect.nms import suppress
+from ..files import read_bytes
+from . import build as trt_build
+
+
+def build(
+    model: str,
+    manifest: Dict[str, Any],
+    options: Dict[str, Any],
+    progress: Callable[[str], None],
+    caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
+) -> bytes:
+    """Parse ``model.trt.onnx`` and build an engine.
+
+    Raises:
+        AgentError: The parser refuses the file, or the builder gives no engine; with TensorRT's log.
+    """
+    return trt_build.build("onnx", model, manifest, options, progress, caches, read)
+
+
+def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "OnnxEngine":
+    """Make an engine ready to run."""
+    return OnnxEngine(trt_build.load(engine, options), manifest["nms"])
+
+
+class OnnxEngine(object):
+    """An engine whose outputs are decoded boxes and scores."""
+
+    def __init__(self, engine: Any, nms: Dict[str, Any]) -> None:
+        self._engine = engine
+        self._nms = nms
+
+    def run(self, pixels: np.ndarray) -> Tuple[np.ndarray, int]:
+        """float32 [3, H, W] -> rows as NMS_TRT's [keepTopK, 7], and how many are valid."""
+        outputs = self._engine.run(pixels)
+        return suppress(outputs["boxes"][0], outputs["scores"][0], self._nms)
+
+    @property
+    def times(self) -> Dict[str, float]:
+        """Of the latest run, in milliseconds: ``copy``, ``execute``."""
+        return self._engine.times
+
+    def close(self) -> None:
+        self._engine.close()

@@ -1,0 +1,197 @@
+"""Running a loaded engine: implicit batch by bindings, explicit batch by bindings, explicit batch by named tensors."""
+
+import collections
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+import numpy as np
+
+from ..errors import AgentError
+from . import common
+from .cuda import Buffer, Cuda, Event
+
+#: By the type's name, for trt.nptype fails beside newer numpy versions.
+_TYPES = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT8": np.int8,
+    "INT32": np.int32,
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "INT64": np.int64,
+}
+
+Tensor = NamedTuple(
+    "Tensor",
+    [("name", str), ("is_input", bool), ("shape", Tuple[int, ...]), ("dtype", Any)],
+)
+
+
+class Engine(object):
+    """A loaded engine with its buffers, for one image at a time.
+
+    Attributes:
+        times: Milliseconds of the latest run on the GPU: ``copy`` (to it and from it) and ``execute``.
+
+    Raises:
+        AgentError: No context (kind ``memory``), no GPU memory (``cuda``), or a type numpy has not (``engine``).
+    """
+
+    def __init__(self, trt: Any, log: Any, runtime: Any, engine: Any) -> None:
+        self._trt, self._log, self._runtime, self._engine = trt, log, runtime, engine
+        self._context = engine.create_execution_context()
+        if self._context is None:
+            raise common.failure(log, "TensorRT has no memory for running the engine", "memory")
+        self.times: Dict[str, float] = {}
+        self._cuda = Cuda()
+        self._stream = self._cuda.stream()
+        self._events: List[Event] = []
+        self._buffers: Any = collections.OrderedDict()
+        self._inputs: List[str] = []
+        try:
+            self._events = [Event(self._cuda) for _ in range(4)]
+            for tensor in self._described():
+                self._buffers[tensor.name] = Buffer(self._cuda, tensor.shape, tensor.dtype)
+                if tensor.is_input:
+                    self._inputs.append(tensor.name)
+            self._ready()
+        except Exception:
+            self.close()
+            raise
+
+    def _described(self) -> List[Tensor]:
+        """Every tensor, in binding order; shapes with the batch."""
+        raise NotImplementedError
+
+    def _ready(self) -> None:
+        """What has to be done once, when the buffers are there."""
+
+    def _enqueue(self, stream: int) -> bool:
+        raise NotImplementedError
+
+    def _addresses(self) -> List[int]:
+        return [buffer.address for buffer in self._buffers.values()]
+
+    def run(self, pixels: np.ndarray) -> Dict[str, np.ndarray]:
+        """Run one image, float32 [3, H, W].
+
+        Returns:
+            The outputs by name, [1, ...]. They are copies: buffers are used again, and on small boards their memory is
+            slow to read.
+        """
+        source = self._buffers[self._inputs[0]]
+        outputs = {name: buffer for name, buffer in self._buffers.items() if name not in self._inputs}
+        began, copied, executed, ended = self._events
+        source.host[0] = pixels
+        began.record(self._stream)
+        source.upload(self._stream)
+        copied.record(self._stream)
+        if not self._enqueue(int(self._stream.value or 0)):
+            raise common.failure(self._log, "TensorRT did not run the engine", "engine")
+        executed.record(self._stream)
+        for buffer in outputs.values():
+            buffer.download(self._stream)
+        ended.record(self._stream)
+        # "it runs" meant "it was queued": what went wrong on the GPU is known here
+        self._cuda.call("cudaStreamSynchronize", self._stream)
+        self.times = {
+            "copy": began.milliseconds_to(copied) + executed.milliseconds_to(ended),
+            "execute": copied.milliseconds_to(executed),
+        }
+        return {name: np.array(buffer.host[:1]) for name, buffer in outputs.items()}
+
+    def close(self) -> None:
+        """Free all, in the order that the oldest versions need: context, engine, runtime.
+
+        Nothing is raised: after an error of CUDA nothing can be freed, and that error is the one to be told.
+        """
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        for thing in list(self._buffers.values()) + self._events:
+            try:
+                thing.free()
+            except AgentError:
+                pass
+        self._buffers.clear()
+        self._events = []
+        if self._stream.value:
+            try:
+                self._cuda.call("cudaStreamDestroy", self._stream)
+            except AgentError:
+                pass
+            self._stream.value = None
+
+
+class ImplicitEngine(Engine):
+    """Implicit batch: shapes lack it, and ``execute_async`` alone runs such engines, in every version that has them."""
+
+    def _described(self) -> List[Tensor]:
+        engine = self._engine
+        with common.outdated_calls():
+            # buffers for the largest batch, though one image is run
+            batch = int(engine.max_batch_size)
+            return [
+                Tensor(
+                    engine.get_binding_name(index),
+                    bool(engine.binding_is_input(index)),
+                    (batch,) + tuple(engine.get_binding_shape(index)),
+                    _dtype(engine.get_binding_dtype(index)),
+                )
+                for index in range(engine.num_bindings)
+            ]
+
+    def _enqueue(self, stream: int) -> bool:
+        with common.outdated_calls():
+            return bool(self._context.execute_async(batch_size=1, bindings=self._addresses(), stream_handle=stream))
+
+
+class BindingEngine(Engine):
+    """Explicit batch before tensors had names in the API (8.0 to 8.4)."""
+
+    def _described(self) -> List[Tensor]:
+        engine = self._engine
+        return [
+            Tensor(
+                engine.get_binding_name(index),
+                bool(engine.binding_is_input(index)),
+                tuple(engine.get_binding_shape(index)),
+                _dtype(engine.get_binding_dtype(index)),
+            )
+            for index in range(engine.num_bindings)
+        ]
+
+    def _enqueue(self, stream: int) -> bool:
+        return bool(self._context.execute_async_v2(bindings=self._addresses(), stream_handle=stream))
+
+
+class TensorEngine(Engine):
+    """Explicit batch, tensors by name (8.5 on)."""
+
+    def _described(self) -> List[Tensor]:
+        engine = self._engine
+        rows = []
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            is_input = engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
+            shape = tuple(engine.get_tensor_shape(name))
+            rows.append(Tensor(name, is_input, shape, _dtype(engine.get_tensor_dtype(name))))
+        return rows
+
+    def _ready(self) -> None:
+        refused = [
+            name for name, buffer in self._buffers.items() if not self._context.set_tensor_address(name, buffer.address)
+        ]
+        if refused:
+            raise common.failure(self._log, "TensorRT takes no address for %s" % ", ".join(refused), "engine")
+
+    def _enqueue(self, stream: int) -> bool:
+        return bool(self._context.execute_async_v3(stream_handle=stream))
+
+
+def _dtype(kind: Any) -> Any:
+    try:
+        return _TYPES[kind.name]
+    except KeyError:
+        raise AgentError(
+            "a tensor of the engine has type %s, which numpy has not" % kind, "", "build with fp32", "engine"
+        )

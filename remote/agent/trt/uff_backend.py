@@ -1,0 +1,77 @@
+"""The UFF road, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
+
+import ctypes
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import numpy as np
+
+from ..caches import NOTHING_KEPT, Caches
+from ..detect.detections import output_count
+from ..files import read_bytes
+from . import build as trt_build
+from . import common
+
+PLUGINS = ("GridAnchor_TRT", "NMS_TRT", "FlattenConcat_TRT")
+
+
+def build(
+    model: str,
+    manifest: Dict[str, Any],
+    options: Dict[str, Any],
+    progress: Callable[[str], None],
+    caches: Caches = NOTHING_KEPT,
+    read: Callable[[str], bytes] = read_bytes,
+) -> bytes:
+    """Parse ``model.uff`` and build an engine with implicit batch.
+
+    Raises:
+        AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
+    """
+    _need_plugins()
+    return trt_build.build("uff", model, manifest, options, progress, caches, read)
+
+
+def _need_plugins() -> None:
+    """Register the plugins; the first JetPack kept FlattenConcat_TRT in a library of its own."""
+    trt = common.tensorrt()
+    log = common.make_log(trt)
+    common.start_plugins(trt, log)
+    if "FlattenConcat_TRT" not in _registered(trt):
+        try:
+            ctypes.CDLL("libflattenconcat.so")
+        except OSError:
+            pass  # said below, with what else is missing
+    missing = [name for name in PLUGINS if name not in _registered(trt)]
+    if missing:
+        raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "road")
+
+
+def _registered(trt: Any) -> list:
+    return [creator.name for creator in trt.get_plugin_registry().plugin_creator_list]
+
+
+def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "UffEngine":
+    """Make an engine ready to run."""
+    _need_plugins()
+    return UffEngine(trt_build.load(engine, options))
+
+
+class UffEngine(object):
+    """An engine whose outputs are those of NMS_TRT."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def run(self, pixels: np.ndarray) -> Tuple[np.ndarray, int]:
+        """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid. By name: the order is not fixed."""
+        outputs = self._engine.run(pixels)
+        rows = outputs["NMS"].reshape(-1, 7)
+        return rows, min(output_count(outputs["NMS_1"])[0], len(rows))
+
+    @property
+    def times(self) -> Dict[str, float]:
+        """Of the latest run, in milliseconds: ``copy``, ``execute``."""
+        return self._engine.times
+
+    def close(self) -> None:
+        self._engine.close()

@@ -1,0 +1,1 @@
+"""Whose releases this board takes, and which."""

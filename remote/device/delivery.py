@@ -1,0 +1,275 @@
+"""Bring a release onto a device: ship, build, verify, activate; and back again.
+
+Every phase finds out what is done already. Whatever fails, the device goes on running the release it ran before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional, TypeVar
+
+from jetlane.remote.agent import engines, hooks, roads
+from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.detect import verdict
+from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.device.client import LIMITS, Agent, open_agent
+from jetlane.remote.device.judgement import judged, sample_names
+from jetlane.remote.device.report import DeviceReport
+from jetlane.remote.inventory import Device
+from jetlane.remote.protocol.dialogue import board_error
+from jetlane.remote.release.folder import Release, read_release
+from jetlane.remote.ssh.connection import AgentFailure, OnEvent
+from jetlane.remote.ssh.transfer import Uploads, ship
+from jetlane.remote.ssh.watchdog import GivenUp
+
+#: Releases that stay on a device, unless the spec says otherwise.
+KEEP = 3
+T = TypeVar("T")
+
+
+def deliver(
+    release: Path,
+    device: Device,
+    on_event: Optional[OnEvent] = None,
+    options: Optional[Mapping[str, Any]] = None,
+    uploads: Optional[Uploads] = None,
+    keep_releases: int = KEEP,
+    given_up: Optional[GivenUp] = None,
+) -> DeviceReport:
+    """Make a device run a release, doing only what is not done yet.
+
+    Args:
+        release: The release's folder.
+        on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
+        options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds it
+            may take.
+        uploads: What this delivery's upload shares with others; on its own unless given.
+        keep_releases: Newest releases that stay on the device, beside the live one and the one before; older ones are
+            removed when the new one is live, or as soon as the disk is too full for it.
+        given_up: Asked all the time; what it returns ends the delivery, and is raised.
+
+    Raises:
+        ReleaseError: The folder is not a whole release.
+        BoardError: The device says what jetlane's agent never says.
+        DeviceError: The device cannot be reached, cannot run the release (before anything of it is sent), or failed a
+            phase; it then runs what it ran before.
+    """
+    whole = read_release(release)
+    chosen = engines.options_of({"options": dict(options or {})})
+    request = {"release": whole.id, "options": chosen}
+    tell = on_event or (lambda event: None)
+
+    def phase(name: str) -> None:
+        tell({"event": "phase", "phase": name, "device": device.name})
+
+    phase("probe")
+    with open_agent(device, on_event, given_up) as agent:
+        report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
+        with _on(device):
+            report.road = roads.choose(agent.facts, whole.manifest, chosen)
+        report.engine = engines.key_of(engines.recipe(whole.manifest, report.road, agent.facts, chosen))
+        if _is_done(agent, whole, chosen["precision"], report):
+            return report
+        phase("ship")
+        with report.timed("ship"):
+            room = Room(agent, whole.id, keep_releases, report)
+            room.made(lambda: _ship(agent, whole, report, uploads or Uploads(), tell))
+        phase("build")
+        with report.timed("build"):
+            limit = (options or {}).get("time_limit")
+            built = room.made(lambda: agent.call("build", request, limit=limit))
+            _is_ours(agent, "build", built, report, chosen)
+        if built["cached"]:
+            report.skipped.append(f"engine {built['engine']} was built before")
+        elif built["attached"]:
+            report.skipped.append(f"engine {built['engine']} was already being built")
+        phase("verify")
+        with report.timed("verify"):
+            _verify(agent, whole, request, report)
+        phase("activate")
+        with report.timed("activate"):
+            switched = agent.call("activate", request, limit=switching_limit(whole.manifest))
+            if switched["release"] != whole.id:
+                raise board_error(device.name, "activate", f"it was to run {whole.id}, and runs {switched['release']}")
+            report.previous = switched["previous"]
+        room.tidy()
+    return report
+
+
+class Room:
+    """The room on a device's disk: old releases make way for new ones."""
+
+    def __init__(self, agent: Agent, release: str, keep: int, report: DeviceReport) -> None:
+        self._agent, self._report = agent, report
+        self._request = {"keep": keep, "spare": release}
+
+    def made(self, act: Callable[[], T]) -> T:
+        """Do something; where the disk is too full for it, remove what is not kept, and do it again."""
+        try:
+            return act()
+        except AgentFailure as error:
+            if error.kind != "disk" or not self.tidy():
+                raise
+        return act()
+
+    def tidy(self) -> int:
+        """Remove what is not kept; returns the bytes that came free. A failure is noted: it stops no delivery."""
+        try:
+            result = self._agent.call("collect-garbage", self._request)
+        except AgentFailure as error:
+            self._report.notes.append(f"old releases could not be removed: {error.what}")
+            return 0
+        self._report.removed += result["releases"]
+        return int(result["bytes"])
+
+
+def rollback(
+    device: Device,
+    on_event: Optional[OnEvent] = None,
+    options: Optional[Mapping[str, Any]] = None,
+    release: Optional[str] = None,
+    given_up: Optional[GivenUp] = None,
+) -> dict[str, Any]:
+    """Put a device back to a release it has, building and verifying that again if the board has changed since.
+
+    Args:
+        options: Of such a build; those of the release's engine on the device unless given.
+        release: Any release on the device, by its id or the beginning of it; the one that ran before unless given.
+
+    Returns:
+        ``{"release": now active, "previous": active before}``.
+
+    Raises:
+        DeviceError: There is nothing to go back to, or it does not pass: nothing is changed then. Of kind
+            ``unhealthy``: it runs now, but its health check fails.
+    """
+    with open_agent(device, on_event, given_up) as agent:
+        status = agent.call("status")
+        with _on(device):
+            wanted = manifests.find(release, status["releases"]) if release else status["previous"]
+        request: dict[str, Any] = {"release": wanted}
+        try:
+            return _went_back(agent, request)
+        except AgentFailure as error:
+            if error.kind != "unverified":
+                raise
+        chosen = dict(options or status["options"].get(wanted) or {})
+        request["options"] = engines.options_of({"options": chosen})
+        agent.call("build", request, limit=chosen.get("time_limit"))
+        agent.call("verify", request)
+        return _went_back(agent, request)
+
+
+def _went_back(agent: Agent, request: Mapping[str, Any]) -> dict[str, Any]:
+    done = agent.call("rollback", request)
+    if request["release"] is not None and done["release"] != request["release"]:
+        why = f"it was to go back to {request['release']}, and runs {done['release']}"
+        raise board_error(agent.device.name, "rollback", why)
+    return done
+
+
+def switching_limit(manifest: Mapping[str, Any]) -> float:
+    """Seconds that a switch to a release may take, and the way back from it: its commands and its health window.
+
+    What a board's own config.json asks for instead must fit into this; half an hour is left for it.
+    """
+    activation = manifest.get("activation") or {}
+    commands = len(activation.get("before") or ()) + len(activation.get("after") or ())
+    window = (activation.get("health") or {}).get("window_s", 10.0)
+    return LIMITS["activate"] + 2 * (hooks.TIMEOUT * commands + window)
+
+
+def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport) -> bool:
+    """Whether the device runs the release already, with an engine that is verified; the report then says so."""
+    status = agent.call("status")
+    said = (report.engine, report.road, precision)
+    if not _all_done(status, whole, said):
+        return False
+    found = judged(whole, status.get("samples", ()), precision)
+    if not found["agreed"]:
+        return False  # its own report does not bear out what it says: it is verified anew
+    _trusted(report, whole, status["signed"].get(whole.id))
+    report.state, report.previous = "unchanged", status["previous"]
+    report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
+    report.take_verification(found, status["report"])
+    return True
+
+
+def _is_ours(
+    agent: Agent, command: str, said: Mapping[str, Any], report: DeviceReport, options: Mapping[str, Any]
+) -> None:
+    """See that what a device built or verified is the engine that was asked for."""
+    wanted = (report.engine, report.road, options["precision"])
+    if (said["engine"], said["road"], said["precision"]) != wanted:
+        why = f"the engine {report.engine} was asked for ({report.road}, {options['precision']}), not {said['engine']}"
+        raise board_error(agent.device.name, command, why)
+
+
+def _verify(agent: Agent, whole: Release, request: Mapping[str, Any], report: DeviceReport) -> None:
+    """Have the device show what it finds, and compare that here.
+
+    Raises:
+        AgentFailure: It differs from what this workstation found, whatever the device says; kind ``disagreement``.
+    """
+    said = agent.call("verify", request, samples=sample_names(whole))
+    _is_ours(agent, "verify", said, report, request["options"])
+    found = judged(whole, said.get("samples", ()), said["precision"])
+    if not (found["agreed"] and said["agreed"]):
+        with _on(agent.device):
+            raise verdict.disagreement(whole.id, found)
+    report.take_verification(found, said)
+
+
+@contextmanager
+def _on(device: Device) -> Iterator[None]:
+    """What the agent's own rules say here, said of a device."""
+    try:
+        yield
+    except AgentError as error:
+        raise AgentFailure(f"{device.name}: {error.what}", error.why, error.remedy, error.kind) from error
+
+
+def _trusted(report: DeviceReport, release: Release, signed: Optional[str]) -> None:
+    """Say what stands behind a release on a device."""
+    report.signed = signed
+    if signed is None:
+        claim = f"signed by {release.signed_by}" if release.signed_by else "not signed"
+        report.notes.append(
+            f"no key is enrolled on {report.name}, so it takes anybody's releases; this one is {claim} "
+            f"(`jetlane device enroll {report.name}` gives it this project's key)"
+        )
+    if report.board.get("superuser"):
+        report.notes.append(f"the agent runs as root on {report.name}; it needs no such rights: log in as another user")
+    agent = release.manifest.get("agent")
+    if agent is not None and agent != report.board.get("agent"):
+        report.notes.append("the release was made for another version of the agent than the one that took it in")
+
+
+def _all_done(status: Mapping[str, Any], whole: Release, built: tuple[str, str, str]) -> bool:
+    """Whether a device says that it runs a release, verified with an engine: (key, road, precision)."""
+    release, engine, kept = whole.id, built[0], status["report"]
+    return (
+        status["current"] == release
+        and status["unconfirmed"] is None
+        and status["releases"].get(release, "absent") is None
+        and status["signed"].get(release) in (None, whole.signed_by)
+        and status["verified"].get(release) == engine
+        and engine in status["engines"]
+        and kept is not None
+        and (kept["release"], kept["engine"], kept["road"], kept["precision"]) == (release, *built)
+    )
+
+
+def _ship(agent: Agent, release: Release, report: DeviceReport, uploads: Uploads, tell: OnEvent) -> None:
+    result = ship(agent, release, uploads, tell)
+    report.bytes_sent = result["bytes"]
+    if result["key"] not in (None, release.signed_by) or result["signed"] != (result["key"] is not None):
+        why = f"{release.id} is signed by {release.signed_by}, and it says that {result['key']} vouches for it"
+        raise board_error(agent.device.name, "receive", why)
+    _trusted(report, release, result["key"])
+    if not result["received"]:
+        report.skipped.append("the board had every file already")
+    elif result["kept"]:
+        report.skipped.append(f"{result['kept']} of {result['kept'] + result['received']} files were on the board")

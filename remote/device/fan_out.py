@@ -1,0 +1,57 @@
+"""The same work on many devices at once, from one process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any, Optional, TypeVar, Union
+
+from jetlane.remote.inventory import Device
+from jetlane.remote.ssh.watchdog import GivenUp
+from jetlane.specs.errors import DeviceError, JetlaneError
+from jetlane.specs.text import harmless
+
+#: Devices at once; the work is mostly waiting.
+AT_ONCE = 32
+
+Result = TypeVar("Result")
+
+
+def on_each(
+    devices: Sequence[Device], work: Callable[[Device, GivenUp], Result], at_once: int = AT_ONCE
+) -> Iterator[tuple[Device, Union[Result, JetlaneError]]]:
+    """Do something on every device, and yield what came of it as each ends: a result, or why it failed.
+
+    One device's failure touches no other. Whoever stops listening, by Ctrl-C too, ends the work on all of them.
+
+    Args:
+        work: Gets the device, and what it is to hand to the connection: whether the work was given up.
+    """
+    import paramiko  # noqa: F401  (once, before many threads want it at the same time)
+
+    stopped = threading.Event()
+
+    def given_up() -> Optional[Exception]:
+        return DeviceError("given up", "", "") if stopped.is_set() else None
+
+    with ThreadPoolExecutor(max(1, min(at_once, len(devices)))) as pool:
+        running = {pool.submit(work, device, given_up): device for device in devices}
+        try:
+            for future in as_completed(running):
+                yield running[future], _outcome(running[future], future)
+        finally:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(device: Device, future: Future[Any]) -> Any:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, JetlaneError):
+        return error
+    logging.getLogger("jetlane.remote").debug("the work on %s failed", device.name, exc_info=error)
+    what = f"{device.name}: {type(error).__name__}: {harmless(error)}"
+    return DeviceError(what, "nobody foresaw it", "report this as a bug; --debug shows where it happened", "bug")

@@ -1,0 +1,100 @@
+"""The agent as one file: a zipapp that comes out the same, byte for byte, wherever and whenever it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tokenize
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jetlane.remote import agent
+from jetlane.specs import catalogue
+
+_PACKAGE = "jetlane_agent"
+_MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import main\n\nsys.exit(main(sys.argv[1:]))\n"
+#: The oldest time a zip can hold: what changes nothing must not change the digest.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class AgentFile:
+    """The zipapp: its bytes and their hex sha256."""
+
+    content: bytes
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """What it is called on a board; another agent has another name, so a running one is never overwritten."""
+        return f"agent-{self.digest[:12]}.pyz"
+
+
+@lru_cache(maxsize=1)
+def agent_file() -> AgentFile:
+    """Build the agent from its sources, ``jetlane.remote.agent``."""
+    sources = Path(agent.__file__).parent
+    # stored, not compressed: what zlib makes differs from version to version, and there is little to gain
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "__main__.py", _MAIN.encode())
+        for path in sorted(sources.rglob("*.py")):
+            name = path.relative_to(sources).as_posix()
+            _add(archive, f"{_PACKAGE}/{name}", slim(path.read_text(encoding="utf-8")).encode())
+        _add(archive, f"{_PACKAGE}/{catalogue.FILE.name}", _catalogue())
+    content = b"#!/usr/bin/env python3\n" + buffer.getvalue()
+    return AgentFile(content, hashlib.sha256(content).hexdigest())
+
+
+def _catalogue() -> bytes:
+    """What the agent reads of the error catalogue."""
+    entries = json.loads(catalogue.FILE.read_bytes())["entries"]
+    kept = [{key: entry[key] for key in ("patterns", "cause", "remedy")} for entry in entries if _on_board(entry)]
+    return json.dumps({"entries": kept}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _on_board(entry: dict[str, Any]) -> bool:
+    return entry["stage"] in ("parse", "build", "load")
+
+
+def slim(source: str) -> str:
+    """A module without comments, docstrings and broad indentation; every line keeps its number, for tracebacks.
+
+    An agent goes to every board over every link, and is compiled there at every start.
+    """
+    lines = source.splitlines()
+    within: set[int] = set()
+    spans: list[tuple[tuple[int, int], tuple[int, int], str]] = []
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    begins = True
+    for token, after in zip(tokens, tokens[1:]):
+        if token.type == tokenize.COMMENT:
+            spans.append((token.start, token.end, ""))
+        elif token.type == tokenize.STRING and begins and after.type == tokenize.NEWLINE:
+            spans.append((token.start, token.end, '""'))
+        else:
+            within.update(range(token.start[0] + 1, token.end[0] + 1))  # the text of a string of several lines
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            begins = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    for (first, start), (last, end), text in reversed(spans):
+        line = lines[first - 1][:start] + text + lines[last - 1][end:]
+        lines[first - 1 : last] = [line, *[""] * (last - first)]
+    return "".join((line if number in within else _narrow(line)) + "\n" for number, line in enumerate(lines, start=1))
+
+
+def _narrow(line: str) -> str:
+    line = line.rstrip()
+    depth = len(line) - len(line.lstrip(" "))
+    return " " * (depth // 4) + line[depth:]
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.external_attr = 0o644 << 16
+    entry.create_system = 3
+    entry.compress_type = zipfile.ZIP_STORED
+    archive.writestr(entry, content)

@@ -1,0 +1,117 @@
+"""A release as it lies in a folder: read, and checked to the last byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.trust import admission as trust
+from jetlane.remote.agent.trust import keys
+from jetlane.specs.errors import ReleaseError
+from jetlane.specs.files import MIB, FileKind, read_bytes
+
+_LARGEST_MANIFEST = 16 * MIB
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that was read and found whole.
+
+    Attributes:
+        id: 128 bits of the manifest's digest; 48 where 0.1 made it. It names the release; ``digest`` is the whole.
+        path: Its folder, named by its id.
+        manifest: As in manifest.json.
+        raw: The bytes of manifest.json, which the id is made of.
+        signature: Those of manifest.sig; None where it is not signed.
+        signed_by: Fingerprint of the key that signed it; None where it is not signed.
+    """
+
+    id: str
+    path: Path
+    manifest: dict[str, Any]
+    raw: bytes
+    signature: Optional[bytes] = None
+    signed_by: Optional[str] = None
+
+    def file(self, relative: str) -> Path:
+        return self.path / relative
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of the manifest's bytes: another release has another, whatever its id."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry["size"] for entry in self.manifest["files"].values())
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names; the first has label 1."""
+        return list(self.manifest["labels"])
+
+    @property
+    def expected(self) -> list[Detections]:
+        """The workstation's detections of each sample."""
+        entries: list[Mapping[str, Any]] = json.loads(self.file("expected.json").read_text())["samples"]
+        return [Detections.from_json(dict(entry)) for entry in entries]
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """The release that a person means by an id, or by the beginning of one; see ``manifest.find``.
+
+    Raises:
+        ReleaseError: Several of the known ones begin like that.
+    """
+    try:
+        return manifests.find(given, known)
+    except AgentError as error:
+        raise ReleaseError(error.what, error.why, error.remedy) from error
+
+
+def read_release(path: Path) -> Release:
+    """Read a release and check every byte of it.
+
+    Raises:
+        ReleaseError: It is no release, or a file is missing, changed, or not in the manifest, or the signature is not
+            one of this manifest, written as ``signing`` writes it. Whose signature it is, is for the boards to judge.
+    """
+    path = Path(os.path.realpath(path))
+    raw = _manifest(path)
+    try:
+        manifest = manifests.parse(raw, path.name)
+        signature = trust.signature_in(str(path))
+        signer = trust.signer(raw, signature, path.name)
+        problems = manifests.check_files(str(path), manifest)
+    except OSError as error:
+        raise _no_release(path, str(error)) from error
+    except AgentError as error:
+        raise ReleaseError(error.what, error.why, error.remedy) from error
+    if problems:
+        listed = ", ".join(f"{file} {problem}" for file, problem in list(problems.items())[:5])
+        raise ReleaseError(
+            f"release {path.name} was altered: {listed}",
+            "its files are not those its manifest was made of",
+            "delete it and run again: it is made anew from the steps before it",
+        )
+    return Release(path.name, path, manifest, raw, signature, keys.fingerprint(signer) if signer else None)
+
+
+def _manifest(path: Path) -> bytes:
+    def refused(what: str, why: str, remedy: str) -> ReleaseError:
+        return _no_release(path, f"{what} {why}".strip())
+
+    return read_bytes(path / manifests.NAME, FileKind("a manifest", _LARGEST_MANIFEST, refused))
+
+
+def _no_release(path: Path, why: str) -> ReleaseError:
+    return ReleaseError(f"{path} is not a release", why, "name the folder that `jetlane run` made")

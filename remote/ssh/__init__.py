@@ -1,0 +1,1 @@
+"""SSH to one host: connection, login, host keys, OpenSSH's configuration, transfer, and limits to all of it."""

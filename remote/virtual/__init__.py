@@ -1,0 +1,1 @@
+"""Virtual Jetsons: SSH servers on this machine that run the real agent."""

@@ -1,0 +1,210 @@
+"""Virtual Jetsons: SSH servers on loopback, each with its own host key and home, running the real agent.
+
+They live in one process of their own and in one folder::
+
+    <folder>/inventory.yaml  known_hosts  user_key  server.json  server.log
+    <folder>/<name>/host_key  home/             what the board's user sees as its home
+    <folder>/<name>/fault.json                  a fault to happen once; for tests
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from jetlane.specs.errors import DeviceError
+from jetlane.specs.local_files import in_words, locked, private_folder, read_json, room_at
+
+HOST = "127.0.0.1"
+USER = "jetson"
+#: In the environment of everything a virtual Jetson runs, so that switching it off ends all of it and nothing else.
+MARK = "JETLANE_VIRTUAL_JETSON"
+#: A file beside the virtual Jetsons while they are to stay on between runs.
+STAYS = "stays"
+#: Who serves them, and at which ports.
+_STATE = "server.json"
+_START_SECONDS = 30.0
+
+#: Servers that this process started, so that it collects them when they end.
+_servers: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class VirtualDevice:
+    """One virtual Jetson.
+
+    Attributes:
+        home: What its user sees as home; the agent's folder is ``home/jetlane``.
+    """
+
+    name: str
+    port: int
+    home: Path
+
+
+@dataclass(frozen=True)
+class VirtualFleet:
+    """The virtual Jetsons of one folder.
+
+    Attributes:
+        inventory: Inventory file with their addresses, key and pinned host keys.
+        pid: The process that serves them.
+    """
+
+    folder: Path
+    inventory: Path
+    devices: tuple[VirtualDevice, ...]
+    pid: int
+
+    def device(self, name: str) -> VirtualDevice:
+        return next(device for device in self.devices if device.name == name)
+
+
+def numbered(count: int) -> list[str]:
+    """Names of so many virtual Jetsons; a larger fleet keeps the boards of a smaller one."""
+    return [f"virtual-jetson-{number + 1}" for number in range(count)]
+
+
+def start(
+    folder: Path,
+    names: Sequence[str] = ("virtual-jetson",),
+    python: Optional[str] = None,
+    key: Optional[bytes] = None,
+) -> VirtualFleet:
+    """Switch on virtual Jetsons, or find them running.
+
+    Ports, keys and homes are those of the last time, so that a fleet that was stopped comes back as it was. They go off
+    with the process that switched them on, however it ends, unless the file ``stays`` is there.
+
+    Args:
+        folder: Made when missing.
+        python: The interpreter on the boards, with numpy and onnxruntime; this one unless named.
+        key: Public key that new boards are made with, as `jetlane device enroll` would install it; none unless given.
+
+    Raises:
+        DeviceError: The server did not come up; with the end of its log.
+        WorkspaceError: The folder cannot be written.
+    """
+    folder = Path(folder).absolute()
+    with in_words(folder):
+        private_folder(folder)
+        with locked(folder / _STATE):  # two that switch on at once would switch off each other's
+            return _start(folder, names, python, key)
+
+
+def _start(folder: Path, names: Sequence[str], python: Optional[str], key: Optional[bytes]) -> VirtualFleet:
+    running = find(folder)
+    if running is not None and {device.name for device in running.devices} == set(names):
+        return running
+    stop(folder)
+    (folder / _STATE).unlink(missing_ok=True)
+    if key is not None:
+        _make_boards(folder, names, key)
+    command = [sys.executable, "-m", "jetlane.remote.virtual.server", str(folder), python or sys.executable, *names]
+    with open(folder / "server.log", "ab") as log:
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # closes with this process; that is how the server notices
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, MARK: str(folder)},
+        )
+    _servers[folder] = server
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        running = find(folder)
+        if running is not None:
+            return running
+        time.sleep(0.02)
+    stop(folder)
+    end = (folder / "server.log").read_text(errors="replace")[-2000:].strip()
+    why = f"{end}\n{room_at(folder)}".strip()
+    raise DeviceError(f"the virtual Jetson in {folder} did not start", why, "see server.log there")
+
+
+def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
+    """Boards come from the factory with the key; what is on those that are there already is their own business."""
+    from jetlane.remote.agent import keys
+    from jetlane.remote.agent.errors import AgentError
+    from jetlane.remote.agent.store import Store
+
+    for root in (folder / name / "home" / "jetlane" for name in names):
+        if root.exists():
+            continue
+        draft = root.with_name(f".{root.name}.new")  # a board that was made by half would take anybody's releases
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            with in_words(folder):
+                keys.keys(Store(str(draft)), {"action": "install", "public": key.hex()})
+                os.rename(draft, root)
+        except AgentError as error:
+            raise DeviceError(error.what, error.why, error.remedy, error.kind) from error
+
+
+def find(folder: Path) -> Optional[VirtualFleet]:
+    """The virtual Jetsons that run in a folder, or None."""
+    folder = Path(folder).absolute()
+    state = read_json(folder / _STATE)
+    try:
+        pid, ports = int(state["pid"]), {str(name): int(port) for name, port in state["ports"].items()}
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):  # none, or damaged: it is made again
+        return None
+    if not _ours(pid, folder):
+        return None
+    devices = tuple(VirtualDevice(name, port, folder / name / "home") for name, port in ports.items())
+    return VirtualFleet(folder, folder / "inventory.yaml", devices, pid)
+
+
+def stop(folder: Path, power_cut: bool = False) -> bool:
+    """Switch the virtual Jetsons of a folder off, with everything that runs on them.
+
+    Args:
+        power_cut: Give nothing the time to end well.
+
+    Returns:
+        False when none ran.
+    """
+    folder = Path(folder).absolute()
+    ran = False
+    deadline = time.monotonic() + 10.0
+    while True:
+        pids = [pid for pid in _processes() if _ours(pid, folder)]
+        if not pids:
+            server = _servers.pop(folder, None)
+            if server is not None:
+                server.communicate()
+            return ran
+        ran = True
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL if power_cut or time.monotonic() > deadline - 8.0 else signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        if folder in _servers:
+            _servers[folder].poll()
+        if time.monotonic() > deadline:
+            raise DeviceError(f"the virtual Jetson in {folder} does not stop", f"processes {pids}")
+        time.sleep(0.05)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+
+
+def _ours(pid: int, folder: Path) -> bool:
+    """Whether a process was started by the virtual Jetsons of this folder."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+    return not ended and f"{MARK}={folder}".encode() in environment.split(b"\0")
