@@ -35,10 +35,10 @@ _PER_SERVER = 10
 _RUN = """\
 import sys
 from pathlib import Path
-from jetlane.remote.fan_out import on_each
+from jetlane.remote.device.fan_out import on_each
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.protocol.dialogue import Dialogue
-from jetlane.remote.ssh import connect
+from jetlane.remote.ssh.connection import connect
 
 def work(device, given_up):
     with connect(device, given_up) as connection:

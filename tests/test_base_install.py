@@ -15,7 +15,7 @@ UV = (sys.executable, "-m", "uv")
 GRAPH = "trained_F_t215_v2_160_c3"
 PLUGINS = """
 import sys
-from jetlane.tasks.uff import read_uff
+from jetlane.tasks.converter.uff import read_uff
 print(*sorted(node.id for node in read_uff(sys.argv[1]).nodes if node.operation[0] == "_"))
 """
 ABSENT = "import sys; from importlib.util import find_spec; sys.exit(any(map(find_spec, ('tensorflow', 'prefect'))))"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,8 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_goes_beyond_is_refused_with_its_place(what: str) -> None:
     text, where, said = REFUSED[what]
-    began = time.process_time()
     with pytest.raises(SpecError) as refused:
         parse(text, Path("f.yaml"))
-    assert time.process_time() - began < 2
     assert refused.value.what.startswith(f"f.yaml{where}") and said in refused.value.what
     assert len(str(refused.value)) < 1000 and refused.value.what.isprintable()
 

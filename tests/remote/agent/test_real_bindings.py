@@ -135,9 +135,10 @@ _OURS = """
 import json, sys
 import tensorrt_bindings
 sys.modules["tensorrt"] = tensorrt_bindings
-from jetlane.remote.agent import probe, trt, trt_calibration, trt_progress
+from jetlane.remote.agent import probe
+from jetlane.remote.agent.trt import calibration as trt_calibration, common as trt, progress as trt_progress
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.trt_eras import era_of
+from jetlane.remote.agent.trt.eras import era_of
 module = trt.tensorrt()
 log = trt.make_log(module)
 log.log(module.ILogger.Severity.WARNING, "a line")

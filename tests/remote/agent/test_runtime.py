@@ -229,7 +229,7 @@ def test_a_traceback_through_it_shows_the_agents_lines(loaded: ModuleType) -> No
     with pytest.raises(TypeError) as caught:
         loaded.Detector(None)
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
-    assert "root, folder = _found(place)" in shown and "jetlane_runtime.py/runtime.py" in shown
+    assert "root, folder = _found(place)" in shown and "jetlane_runtime.py/detect/runtime.py" in shown
 
 
 def test_the_cameras_example_runs(root: Path, release: Path, repository: Path, here: Path) -> None:

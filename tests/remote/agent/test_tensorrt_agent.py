@@ -19,7 +19,7 @@ from jetlane.tasks.bundle.release import read_release
 _MODULE = """
 import sys
 sys.path[:0] = {paths!r}
-from tests.remote import doubles
+from tests.remote.agent import doubles
 double = doubles.make({era!r})
 double.board.gpu, double.board.fast_int8, double.board.dla_cores = "7.2", True, 2
 double.board.refuse = {refuse!r}

@@ -28,7 +28,8 @@ PIN = textwrap.dedent(
     from dataclasses import replace
     from pathlib import Path
     import paramiko
-    from jetlane.remote import host_keys, probes
+    from jetlane.remote.device import probes
+    from jetlane.remote.ssh import host_keys
     from jetlane.remote.inventory import load_inventory
     folder, number, times = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     device = load_inventory(folder / "inventory.yaml").devices[0]

@@ -144,7 +144,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import time
         from pathlib import Path
-        from jetlane.tasks.workspace import Workspace
+        from jetlane.tasks.run.workspace import Workspace
         with Workspace(Path({str(tmp_path)!r})).lock("training"):
             print("held", flush=True)
             time.sleep(60)
