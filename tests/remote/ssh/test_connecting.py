@@ -188,7 +188,8 @@ def test_virtual_boards_go_off_with_who_switched_them_on(tmp_path: Path, stays: 
     if stays:
         (tmp_path / virtual.STAYS).touch()
     program = (
-        "import sys, time; from jetlane.remote.virtual import devices; devices.start(sys.argv[1]); print('on', flush=True)"
+        "import sys, time; from jetlane.remote.virtual import devices\n"
+        "devices.start(sys.argv[1]); print('on', flush=True)"
     )
     starter = subprocess.Popen(
         [sys.executable, "-c", program + "; time.sleep(600)", str(tmp_path)], stdout=subprocess.PIPE, text=True
