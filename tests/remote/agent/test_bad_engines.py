@@ -121,7 +121,8 @@ def test_an_engine_that_ends_the_agent_is_not_tried_for_ever(board: Board, capsy
     code = (
         "import os, signal, sys\n"
         "from jetlane.remote.agent import verify\n"
-        "from jetlane.remote.agent.detect import onnxruntime_backend as cpu\nfrom jetlane.remote.agent.store import Store\n"
+        "from jetlane.remote.agent.detect import onnxruntime_backend as cpu\n"
+        "from jetlane.remote.agent.store import Store\n"
         "cpu.load = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)\n"
         "verify.verify(Store(sys.argv[1]), {'release': sys.argv[2]})\n"
     )
