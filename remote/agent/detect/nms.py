@@ -8,6 +8,9 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
+#: So many boxes are compared with all behind them at a time.
+_BLOCK = 64
+
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tuple[np.ndarray, int]:
     """Select detections of one image.
@@ -25,19 +28,11 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
     threshold = np.float32(nms["confidence_threshold"])
     if nms.get("clip_before"):  # as graphs of 2017 and early 2018 do, unlike the plugin
         boxes = np.clip(boxes, 0.0, 1.0)
-    found = []
-    for label in range(scores.shape[1]):
-        if label == nms["background_label_id"]:
-            continue
-        column = scores[:, label]
-        valid = np.flatnonzero(column > threshold)
-        # mergesort is stable: of equal scores the lower prior comes first, as in the plugin
-        candidates = valid[np.argsort(-column[valid], kind="mergesort")][: nms["top_k"]]
-        kept = candidates[_survivors(boxes[candidates], np.float32(nms["nms_threshold"]), nms["is_normalized"])]
-        rows = np.zeros((len(kept), 7), np.float32)
-        rows[:, 1], rows[:, 2], rows[:, 3:] = label, column[kept], boxes[kept]
-        found.append(rows)
-    every = np.concatenate(found) if found else np.zeros((0, 7), np.float32)
+    priors, labels = _candidates(scores, threshold, nms)
+    kept = _kept(boxes[priors], labels, np.float32(nms["nms_threshold"]), nms["is_normalized"])
+    priors, labels = priors[kept], labels[kept]
+    every = np.zeros((len(kept), 7), np.float32)
+    every[:, 1], every[:, 2], every[:, 3:] = labels, scores[priors, labels], boxes[priors]
     best = every[np.argsort(-every[:, 2], kind="mergesort")][: nms["keep_top_k"]]
     # NaN coordinates leave the plugin as 0; boxes are clipped here alone, suppression saw them whole
     best[:, 3:] = np.clip(np.nan_to_num(best[:, 3:]), 0.0, 1.0)
@@ -47,25 +42,63 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
     return top, len(best)
 
 
-def _survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
-    """Positions that greedy suppression keeps; ``boxes`` are best first."""
-    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+def _candidates(scores: np.ndarray, threshold: np.float32, nms: Dict[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
+    """Priors and labels of what enters suppression: class by class, in each the best first, ``top_k`` at most."""
+    passing = scores > threshold
+    if 0 <= nms["background_label_id"] < scores.shape[1]:
+        passing[:, nms["background_label_id"]] = False
+    priors, labels = np.divmod(np.flatnonzero(passing), scores.shape[1])
+    # of equal scores the lower prior comes first, as in the plugin
+    order = np.lexsort((priors, -scores[priors, labels], labels))
+    priors, labels = priors[order], labels[order]
+    rank = np.arange(len(labels)) - np.searchsorted(labels, labels)
+    return priors[rank < nms["top_k"]], labels[rank < nms["top_k"]]
+
+
+def _kept(boxes: np.ndarray, labels: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
+    """Positions that greedy suppression within each class keeps.
+
+    Many pairs are compared at a time, of several classes too: numpy's price is by the call.
+
+    Args:
+        boxes: In each class the best come first.
+        labels: Their classes, ascending.
+    """
     one = np.float32(0.0 if normalized else 1.0)
+    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     sides = high - low + one
-    areas = sides[:, 0] * sides[:, 1]
+    # one array, so that a block's numbers are gathered at once
+    rows = np.column_stack([low, high, sides[:, :1] * sides[:, 1:], labels])
     alive = np.ones(len(boxes), bool)
-    kept = []
-    for first in range(len(boxes)):
-        if not alive[first]:
-            continue
-        kept.append(first)
-        rest = np.flatnonzero(alive[first + 1 :]) + first + 1
-        corner, far = np.maximum(low[first], low[rest]), np.minimum(high[first], high[rest])
-        apart = (far < corner).any(axis=1)
-        overlap = np.where(apart[:, None], np.float32(0.0), far - corner) + one
-        shared = overlap[:, 0] * overlap[:, 1]
-        counts = (overlap > 0).all(axis=1)
-        union = areas[first] + areas[rest] - shared
-        with np.errstate(divide="ignore", invalid="ignore"):
-            alive[rest[counts & (shared / union > threshold)]] = False
-    return np.array(kept, np.intp)
+    for begin in range(0, len(boxes), _BLOCK):
+        end = np.searchsorted(labels, labels[min(begin + _BLOCK, len(boxes)) - 1], "right")
+        others = np.flatnonzero(alive[begin:end]) + begin
+        firsts = others[: np.searchsorted(others, begin + _BLOCK)]
+        covers = _covers(rows[firsts], rows[others], threshold, one)
+        covers &= others > firsts[:, None]
+        for row in np.flatnonzero(covers.any(axis=1)):
+            if alive[firsts[row]]:
+                alive[others[covers[row]]] = False
+    return np.flatnonzero(alive)
+
+
+def _covers(firsts: np.ndarray, others: np.ndarray, threshold: np.float32, one: np.float32) -> np.ndarray:
+    """bool [firsts, others]: whether two are of one class and their overlap is above the threshold.
+
+    Args:
+        firsts: float32 [N, 6]: xmin, ymin, xmax, ymax, area, class.
+        others: Likewise.
+        one: What a side is longer than the difference of its ends.
+    """
+    left = firsts.T[:, :, None]
+    right = others.T[:, None, :]
+    width = np.minimum(left[2], right[2]) - np.maximum(left[0], right[0])
+    height = np.minimum(left[3], right[3]) - np.maximum(left[1], right[1])
+    apart = (width < 0) | (height < 0)
+    width[apart] = height[apart] = 0.0
+    width += one
+    height += one
+    shared = width * height
+    with np.errstate(divide="ignore", invalid="ignore"):
+        above = shared / (left[4] + right[4] - shared) > threshold
+    return above & (width > 0) & (height > 0) & (left[5] == right[5])

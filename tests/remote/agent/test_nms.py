@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jetlane.remote.agent.detect.detections import Detections, output_count
 from jetlane.remote.agent.detect.nms import suppress
+from jetlane.tasks.converter.ssd.plugins import suppress as greedy
 
 CASES = [
     "nms_c2_t100_b1", "nms_c2_t200_b4", "nms_c7_t100_b1", "nms_c7_t200_th03", "nms_c7_nosig_b4", "nms_c91_t100_b1",
@@ -79,3 +81,46 @@ def test_what_has_no_finite_score_or_place_was_not_found(column: int, value: flo
     with np.errstate(invalid="ignore"):
         found = Detections.from_nms(rows, 2)
     assert found.labels.tolist() == [2] and np.isfinite(found.scores).all()
+
+
+def _one_class_at_a_time(boxes: np.ndarray, scores: np.ndarray, nms: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and priors that the plain form keeps: class by class, box by box."""
+    found = []
+    for label in range(scores.shape[1]):
+        if label == nms["background_label_id"]:
+            continue
+        valid = np.flatnonzero(scores[:, label] > np.float32(nms["confidence_threshold"]))
+        best = valid[np.argsort(-scores[valid, label], kind="stable")][: nms["top_k"]]
+        kept = best[greedy(boxes[best], nms["nms_threshold"], normalized=nms["is_normalized"])]
+        found += [(-scores[prior, label], label, prior) for prior in kept]
+    found.sort(key=lambda row: row[0])
+    chosen = found[: nms["keep_top_k"]]
+    return np.array([row[1] for row in chosen], int), np.array([row[2] for row in chosen], int)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_many_boxes_at_a_time_keep_what_one_at_a_time_keeps(seed: int) -> None:
+    """Also where scores and corners are equal, corners are swapped, and boxes have NaN in them."""
+    random = np.random.default_rng(seed)
+    priors, classes = int(random.integers(1, 400)), int(random.integers(1, 8))
+    boxes = random.random((priors, 4)).astype(np.float32)
+    scores = random.random((priors, classes)).astype(np.float32)
+    if seed % 2:
+        boxes, scores = np.round(boxes * 8) / 8, np.round(scores * 10) / 10
+    if seed % 5 == 0:
+        boxes[random.integers(0, priors, 3)] = [np.nan, 0, 1, 1]
+        scores[random.integers(0, priors, 3)] = np.nan
+    nms = {
+        "confidence_threshold": float(random.choice([0, 1e-8, 0.3, 0.9])),
+        "nms_threshold": float(random.choice([0, 0.3, 0.6, 0.99])),
+        "top_k": int(random.choice([1, 10, 100, 400])),
+        "keep_top_k": int(random.choice([1, 50, 100])),
+        "background_label_id": int(random.choice([0, -1, 1])),
+        "is_normalized": bool(seed % 3),
+    }
+    rows, count = suppress(boxes, scores, nms)
+    labels, chosen = _one_class_at_a_time(boxes, scores, nms)
+    assert count == len(chosen)
+    np.testing.assert_array_equal(rows[:count, 1], labels)
+    np.testing.assert_array_equal(rows[:count, 2], scores[chosen, labels])
+    np.testing.assert_array_equal(rows[:count, 3:], np.clip(np.nan_to_num(boxes[chosen]), 0, 1))
