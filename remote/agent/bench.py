@@ -5,7 +5,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from . import engines, roads
+from . import backends, engines
 from . import manifest as manifests
 from .conditions import conditions
 from .detect.image import decoded, to_input
@@ -24,9 +24,9 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         request: ``{"release": id or the beginning of one, "seconds": s}``; ``current`` and 5 s where not given.
 
     Returns:
-        ``{"release", "engine", "road", "precision", "runs", "per_second", "table": {part: {"median_ms", "p95_ms",
+        ``{"release", "engine", "backend", "precision", "runs", "per_second", "table": {part: {"median_ms", "p95_ms",
         "max_ms"}}, "before", "after"}``. The parts: ``input`` (image to input), ``engine``, within that ``copy`` and
-        ``execute`` where the road tells them apart, and ``total``. ``before`` and ``after`` are the conditions.
+        ``execute`` where the backend tells them apart, and ``total``. ``before`` and ``after`` are the conditions.
 
     Raises:
         AgentError: There is no such release, or no engine it was verified with; kind ``absent``.
@@ -46,7 +46,7 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     with heartbeat(lambda: {"step": "bench"}):
         before = conditions()
         options = engines.options_of({"options": recipe})
-        engine = roads.module(recipe["road"]).load(engines.load_bytes(store, key), manifest, options)
+        engine = backends.module(recipe["backend"]).load(engines.load_bytes(store, key), manifest, options)
         try:
             times, elapsed = _measure(engine, images, manifest, float(seconds))
         finally:
@@ -54,7 +54,7 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "release": release,
         "engine": key,
-        "road": recipe["road"],
+        "backend": recipe["backend"],
         "precision": options["precision"],
         "runs": len(times["total"]),
         "per_second": round(len(times["total"]) / elapsed, 2),

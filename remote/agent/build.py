@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, hooks, roads
+from . import backends, engines, hooks
 from . import manifest as manifests
 from .errors import AgentError
 from .events import HEARTBEAT, emit, heartbeat
@@ -23,22 +23,22 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Build a release's engine in a process that outlives this one, and wait for it.
 
     Returns:
-        ``{"engine": key, "road", "cached", "attached", "seconds", "size"}``.
+        ``{"engine": key, "backend", "cached", "attached", "seconds", "size"}``.
 
     Raises:
-        AgentError: No road fits, or the build failed; kinds ``road``, ``memory``, ``disk``, ``build``,
+        AgentError: No backend fits, or the build failed; kinds ``backend``, ``memory``, ``disk``, ``build``,
             ``cancelled``, ``command``.
     """
     release = str(request.get("release"))
     manifest = store.manifest(release)
     options = engines.options_of(request)
     facts = probe(store)
-    road = roads.choose(facts, manifest, options)
-    wanted = engines.recipe(manifest, road, facts, options)
+    backend = backends.choose_backend(facts, manifest, options)
+    wanted = engines.recipe(manifest, backend, facts, options)
     job: Dict[str, Any] = {
         "key": engines.key_of(wanted),
         "release": release,
-        "road": road,
+        "backend": backend,
         "options": options,
         "recipe": wanted,
     }
@@ -113,7 +113,7 @@ def pay(store: Store) -> None:
 def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool) -> Dict[str, Any]:
     return {
         "engine": job["key"],
-        "road": job["road"],
+        "backend": job["backend"],
         "precision": job["options"]["precision"],
         "cached": cached,
         "attached": attached,

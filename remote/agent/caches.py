@@ -20,7 +20,7 @@ class Caches(object):
 
     Args:
         folder: Where they are kept; None for nowhere.
-        recipe: All that shapes the engine, as ``engines.recipe`` gives it.
+        recipe: All that shapes the engine, as keys are made of it: see ``old_names.hashed_recipe``.
     """
 
     def __init__(self, folder: Optional[str], recipe: Dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, hooks, roads, strict
+from . import backends, engines, hooks, strict
 from . import manifest as manifests
 from .build import log_tail, own_command, own_environment, pay
 from .errors import AgentError
@@ -213,7 +213,7 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     _be_modest()
     job = read_object(store.path("build", "job.json"))
     folder, manifest = store.release(job["release"]), store.manifest(job["release"])
-    path = manifest["roads"][job["road"]]
+    path = manifest["backends"][job["backend"]]
     model = os.path.join(folder, path)
     if job["recipe"]["model"] != manifest["files"][path]["sha256"] or engines.key_of(job["recipe"]) != job["key"]:
         raise AgentError("the build's job was altered on the board", "build/job.json", "run again", "tampered")
@@ -232,7 +232,7 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
     caches = engines.caches(store, job["recipe"])
     read = manifests.Checked(folder, manifest)
-    engine = roads.module(job["road"]).build(model, manifest, job["options"], progress, caches, read)
+    engine = backends.module(job["backend"]).build(model, manifest, job["options"], progress, caches, read)
     seconds = round(time.monotonic() - started, 3)
     return engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds})
 

@@ -3,7 +3,7 @@
 import os
 from typing import Any, Dict, Optional
 
-from . import strict
+from . import old_names, strict
 from .errors import AgentError
 from .files import read_bytes, remove, write_bytes
 
@@ -28,7 +28,10 @@ def read(path: str) -> Dict[str, Any]:
         raise AgentError("config.json on the board is not JSON", str(error), "mend it, or delete it", "config")
     if not isinstance(config, dict):
         raise AgentError("config.json on the board is not a JSON object", "", "mend it, or delete it", "config")
-    return config
+    try:
+        return old_names.device_config(config)
+    except ValueError as error:
+        raise AgentError("config.json on the board says a thing twice", str(error), "keep one of them", "config")
 
 
 def mend(path: str, copy: str) -> None:

@@ -211,7 +211,7 @@ def _check_space(store: Store, manifest: Dict[str, Any], needed: List[Dict[str, 
 
 def room_for_engine(manifest: Dict[str, Any]) -> int:
     """Bytes to keep free for building: three times the largest model, and a little."""
-    return 3 * max([manifest["files"][path]["size"] for path in manifest["roads"].values()] or [0]) + SPARE
+    return 3 * max([manifest["files"][path]["size"] for path in manifest["backends"].values()] or [0]) + SPARE
 
 
 def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:

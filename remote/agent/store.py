@@ -11,7 +11,7 @@
     <root>/current previous    symlinks to releases
     <root>/switch.json         the switch under way, until the new release has shown itself healthy
     <root>/state.json          which release was verified with which engine; what current and previous are, to mend them
-    <root>/config.json         the board owner's: {"quota": bytes, "activation": {...}, "build": {...}}
+    <root>/config.json         the board owner's: {"quota": bytes, "activate": {...}, "build": {...}}
     <root>/keys.json           whose releases are taken (and keys.copy.json); serials.json: how new they must be
     <root>/lock build.lock     flock
 
@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from . import manifest as manifests
-from . import owner
+from . import old_names, owner
 from .errors import AgentError
 from .files import (
     discard,
@@ -247,7 +247,7 @@ class Store(object):
         report = read_json(self.path("reports", release + ".json"))
         rows = report.get("samples") if isinstance(report, dict) else None
         sound = isinstance(rows, list) and all(isinstance(row, dict) and set(row) >= _SHOWN for row in rows)
-        return report if sound else None
+        return old_names.report(report) if sound and isinstance(report, dict) else None
 
     # the owner's say
 

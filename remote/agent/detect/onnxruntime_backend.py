@@ -1,4 +1,4 @@
-"""The CPU road: onnxruntime's optimised model is the engine. For virtual Jetsons and boards without TensorRT."""
+"""The CPU backend: onnxruntime's optimised model is the engine. For virtual Jetsons and boards without TensorRT."""
 
 import os
 import tempfile
@@ -68,7 +68,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except Exception as error:
-        raise AgentError("onnxruntime does not import on this board", str(error), "reinstall it there", "road")
+        raise AgentError("onnxruntime does not import on this board", str(error), "reinstall it there", "backend")
     return onnxruntime
 
 

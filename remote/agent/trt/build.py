@@ -15,7 +15,7 @@ from .eras import era_of
 
 
 def build(
-    road: str,
+    backend: str,
     model: str,
     manifest: Dict[str, Any],
     options: Dict[str, Any],
@@ -26,7 +26,7 @@ def build(
     """Parse a release's model and build its engine.
 
     Args:
-        road: ``uff``; else the model is ONNX.
+        backend: ``uff``; else the model is ONNX.
         model: The model's path, in the release's folder.
         caches: Timing and calibration caches of this board.
         read: Gives the content of each file of the release that the build reads.
@@ -40,7 +40,7 @@ def build(
     common.start_plugins(trt, log)
     adapter = era_of(trt)(trt, log)
     progress("parsing the model with TensorRT %s" % trt.__version__)
-    adapter.parse(read(model), road, manifest["input"])  # on a small board the builder needs the bytes' memory
+    adapter.parse(read(model), backend, manifest["input"])  # on a small board the builder needs the bytes' memory
     calibrator = None
     if options["precision"] == "int8" and hasattr(trt, "IInt8EntropyCalibrator"):
         calibrator = _calibrator(trt, os.path.dirname(model), manifest, caches, progress, read)

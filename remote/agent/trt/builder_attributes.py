@@ -32,18 +32,18 @@ class BuilderAttributes(object):
 
     # parse
 
-    def parse(self, model: bytes, road: str, image: Dict[str, Any]) -> None:
+    def parse(self, model: bytes, backend: str, image: Dict[str, Any]) -> None:
         """Read a model into a network.
 
         Args:
-            road: ``uff``, else ONNX.
+            backend: ``uff``, else ONNX.
             image: The manifest's ``input``: name, height, width.
 
         Raises:
             AgentError: There is no builder (no GPU), or the parser refuses the model; with TensorRT's log.
         """
         self.builder = self._make_builder()
-        if road == "uff":
+        if backend == "uff":
             self._parse_uff(model, image)
         else:
             self._parse_onnx(model)
@@ -60,7 +60,7 @@ class BuilderAttributes(object):
                 "TensorRT makes no builder",
                 "\n".join(filter(None, [reason, common.last_words(self.log)])),
                 "see that the GPU's driver runs; in a container, start it with the NVIDIA runtime",
-                "road",
+                "backend",
             )
         return builder
 
@@ -74,7 +74,7 @@ class BuilderAttributes(object):
             raise common.failure(self.log, "TensorRT's UFF parser does not accept the model")
 
     def _parse_onnx(self, model: bytes) -> None:
-        raise AgentError("this TensorRT goes by UFF alone", "its builder has no explicit batch", "", "road")
+        raise AgentError("this TensorRT goes by UFF alone", "its builder has no explicit batch", "", "backend")
 
     def _made(self, thing: Any, name: str) -> Any:
         if thing is None:
@@ -92,7 +92,7 @@ class BuilderAttributes(object):
             timing_cache: Of an earlier build; eras without one pass it over.
 
         Raises:
-            AgentError: This GPU or TensorRT has no such thing; kind ``road``.
+            AgentError: This GPU or TensorRT has no such thing; kind ``backend``.
         """
         builder = self.builder
         builder.max_batch_size = int(options["batch"])
@@ -113,13 +113,13 @@ class BuilderAttributes(object):
         """Whether fp16 is allowed: where it is asked for, and beside int8, for layers that have no int8 kernel."""
         fast = bool(self.builder.platform_has_fast_fp16)
         if options["precision"] == "fp16" and not fast:
-            raise common.failure(self.log, "this GPU is not faster in fp16", "road", "set build.precision to fp32")
+            raise common.failure(self.log, "this GPU is not faster in fp16", "backend", "set build.precision to fp32")
         return fast and options["precision"] != "fp32"
 
     def _check_int8(self, calibrator: Any) -> None:
         if not self.builder.platform_has_fast_int8:
             raise common.failure(
-                self.log, "this GPU is not faster in int8", "road", "set build.precision to fp16 or fp32"
+                self.log, "this GPU is not faster in int8", "backend", "set build.precision to fp16 or fp32"
             )
         self._kept["calibrator"] = self._made(calibrator, "engine in int8 without a calibrator")
 
@@ -130,7 +130,7 @@ class BuilderAttributes(object):
                 "this board has no DLA core %d" % int(options["dla_core"]),
                 "TensorRT counts %d of them" % cores,
                 "leave build.dla_core out, or name one that is there",
-                "road",
+                "backend",
             )
 
     # build

@@ -22,7 +22,7 @@ def tensorrt() -> Any:
             "the board's tensorrt module does not import",
             str(error),
             "name in the inventory, as `python`, the interpreter that has it (on JetPack: python3)",
-            "road",
+            "backend",
         )
     return module
 
@@ -67,7 +67,7 @@ def failure(log: Any, what: str, kind: str = "build", remedy: str = "") -> Agent
 def start_plugins(trt: Any, log: Any) -> None:
     """Register TensorRT's plugins; needed before parsing and before loading, in every version."""
     if not trt.init_libnvinfer_plugins(log, ""):
-        raise failure(log, "TensorRT's plugins do not load", "road")
+        raise failure(log, "TensorRT's plugins do not load", "backend")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Boxes are decoded in fp32 in engines of any precision.
 
 TensorRT chooses each layer's precision by speed alone. In int8 a box coordinate would have 127 steps; and what follows
-the last convolution costs next to nothing. (NMS_TRT of the UFF road decodes in fp32 by itself; from TensorRT 11 on the
-model says it.)
+the last convolution costs next to nothing. (NMS_TRT of the UFF backend decodes in fp32 by itself; from TensorRT 11 on
+the model says it.)
 """
 
 from typing import Any, Set

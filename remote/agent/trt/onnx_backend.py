@@ -1,6 +1,6 @@
-"""The ONNX road, TensorRT 8 and later: explicit batch, the network ends at boxes and scores, NMS in numpy.
+"""The ONNX backend, TensorRT 8 and later: explicit batch, the network ends at boxes and scores, NMS in numpy.
 
-The road ``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where the model alone decides.
+The backend ``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where only the model decides.
 """
 
 from typing import Any, Callable, Dict, Optional, Tuple

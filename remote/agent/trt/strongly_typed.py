@@ -7,7 +7,7 @@ from .explicit_batch import ExplicitBatch
 
 
 class StronglyTyped(ExplicitBatch):
-    """ONNX alone decides: fp16 is the model of the road ``onnx_fp16``."""
+    """ONNX alone decides: fp16 is the model of the backend ``onnx_fp16``."""
 
     name = "strongly typed"
 
@@ -17,5 +17,5 @@ class StronglyTyped(ExplicitBatch):
                 "this TensorRT calibrates nothing",
                 "from 11 on int8 is a property of the ONNX file",
                 "set build.precision to fp16 or fp32",
-                "road",
+                "backend",
             )

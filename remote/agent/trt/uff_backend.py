@@ -1,4 +1,4 @@
-"""The UFF road, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
+"""The UFF backend, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
 
 import ctypes
 from typing import Any, Callable, Dict, Optional, Tuple
@@ -43,7 +43,7 @@ def _need_plugins() -> None:
             pass  # said below, with what else is missing
     missing = [name for name in PLUGINS if name not in _registered(trt)]
     if missing:
-        raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "road")
+        raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "backend")
 
 
 def _registered(trt: Any) -> list:

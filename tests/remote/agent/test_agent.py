@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.caches import Caches
 from jetlane.remote.agent.errors import AgentError
@@ -284,28 +284,28 @@ ALL = {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
         (DESK, ALL, "fp32", "cpu"),
         (THOR, ALL, "fp16", "from TensorRT 11 on"),
         (ORIN, {"uff": "model.uff"}, "fp32", "can run ONNX in TensorRT"),
-        ({**ORIN, "onnxruntime": "1.10"}, {"cpu": "model.onnx"}, "fp32", "no road fits"),
+        ({**ORIN, "onnxruntime": "1.10"}, {"cpu": "model.onnx"}, "fp32", "no backend fits"),
         ({**DESK, "onnxruntime": None}, ALL, "fp32", "neither tensorrt nor onnxruntime"),
         ({**DESK, "numpy": None}, ALL, "fp32", "has no numpy"),
         (NANO, ALL, "int8", "no calibration"),
         (NANO, ALL, "fp8", "'fp8' is not known"),
     ],
 )
-def test_the_road_follows_from_what_the_board_has(facts: dict, offered: dict, precision: str, wanted: str) -> None:
-    if wanted in roads.ROADS:
-        assert roads.choose(facts, {"roads": offered}, {"precision": precision}) == wanted
+def test_the_backend_follows_from_what_the_board_has(facts: dict, offered: dict, precision: str, wanted: str) -> None:
+    if wanted in backends.BACKENDS:
+        assert backends.choose_backend(facts, {"backends": offered}, {"precision": precision}) == wanted
     else:
         with pytest.raises(AgentError, match=wanted) as caught:
-            roads.choose(facts, {"roads": offered}, {"precision": precision})
-        assert caught.value.kind == "road" and caught.value.remedy
+            backends.choose_backend(facts, {"backends": offered}, {"precision": precision})
+        assert caught.value.kind == "backend" and caught.value.remedy
 
 
 def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
     cuda = {"runtime": 10020, "name": "NVIDIA Tegra X1", "compute_capability": "5.3"}
-    manifest = {"roads": ALL, "files": {path: {"sha256": path} for path in ALL.values()}}
+    manifest = {"backends": ALL, "files": {path: {"sha256": path} for path in ALL.values()}}
 
-    def key(facts: dict, road: str = "uff", **options: Any) -> str:
-        return engines.key_of(engines.recipe(manifest, road, facts, engines.options_of({"options": options})))
+    def key(facts: dict, backend: str = "uff", **options: Any) -> str:
+        return engines.key_of(engines.recipe(manifest, backend, facts, engines.options_of({"options": options})))
 
     base = {**NANO, "cuda": cuda}
     keys = {
@@ -331,17 +331,17 @@ def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
 def test_a_cache_is_used_for_what_it_was_made_for_alone(tmp_path: Path) -> None:
     made_for = {
         "runtime": {"tensorrt": "8.2"}, "precision": "int8", "dla_core": 0, "model": "a", "calibration": ["b"],
-        "road": "uff",
+        "backend": "uff",
     }  # fmt: skip
     own = Caches(str(tmp_path), made_for)
     own.keep_timing(b"timing")
     own.keep_calibration(b"calibration")
     for change in (
         {"runtime": {"tensorrt": "8.5"}}, {"precision": "fp16"}, {"dla_core": 1}, {"dla_core": None},
-        {"model": "c"}, {"calibration": []}, {"road": "onnx"},
+        {"model": "c"}, {"calibration": []}, {"backend": "onnx"},
     ):  # fmt: skip
         other = Caches(str(tmp_path), {**made_for, **change})
-        of_model = set(change) & {"model", "calibration", "road"}
+        of_model = set(change) & {"model", "calibration", "backend"}
         assert other.timing() == (b"timing" if of_model else None), change
         assert other.calibration() == (b"calibration" if not of_model | (set(change) & {"runtime"}) else None), change
     for path in tmp_path.iterdir():

@@ -371,7 +371,7 @@ def test_a_model_that_cannot_be_built_says_why(
 def test_what_the_board_cannot_do_is_refused_before_anything_is_sent(
     device: Device, board: virtual.VirtualFleet, release: Path
 ) -> None:
-    with pytest.raises(AgentFailure, match="fp16 cannot be built on this board by the cpu road") as caught:
+    with pytest.raises(AgentFailure, match="fp16 cannot be built on this board by the cpu backend") as caught:
         deliver(release, device, options={"precision": "fp16"})
-    assert caught.value.kind == "road" and "fp32" in caught.value.remedy
+    assert caught.value.kind == "backend" and "fp32" in caught.value.remedy
     assert not list((board.devices[0].home / "jetlane" / "releases").iterdir())

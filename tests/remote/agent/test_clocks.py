@@ -127,7 +127,7 @@ def test_a_delivery_with_its_windows_goes_through_whatever_the_clock_does(
 ) -> None:
     root = tmp_path / "root"
     health = {"command": ["sh", "-c", "echo asked >> asked"], "window_s": 1.0, "interval_s": 0.2}
-    config = {"build": {"before": [["sleep", "0.3"]], "after": [["true"]]}, "activation": {"health": health}}
+    config = {"build": {"before": [["sleep", "0.3"]], "after": [["true"]]}, "activate": {"health": health}}
     (root / "releases").mkdir(parents=True)
     shutil.copytree(release, root / "releases" / release.name)
     (root / "config.json").write_text(json.dumps(config))

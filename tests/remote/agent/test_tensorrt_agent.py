@@ -57,11 +57,11 @@ class Machine:
 
 
 @pytest.mark.parametrize(
-    ("era", "precision", "road"),
+    ("era", "precision", "backend"),
     [("5", "int8", "uff"), ("8.6", "fp16", "uff"), ("10.3", "int8", "onnx"), ("11", "fp16", "onnx_fp16")],
 )
 def test_from_probe_to_activation(
-    era: str, precision: str, road: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    era: str, precision: str, backend: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
 ) -> None:
     here = Site(era, put_double(era), cudart, models, tmp_path, half=era == "11")
     board = Machine(tmp_path, era, cudart, repository)
@@ -71,7 +71,7 @@ def test_from_probe_to_activation(
     request = {"release": here.release, "options": {"precision": precision, "dla_core": 1}}
     built = board.ask("build", **request)
     assert built[-1]["event"] == "result", built[-1]
-    assert built[-1]["road"] == road and not built[-1]["cached"]
+    assert built[-1]["backend"] == backend and not built[-1]["cached"]
     assert board.ask("build", **request)[-1]["cached"]
     verified = board.ask("verify", **request)[-1]
     assert verified["event"] == "result" and verified["agreed"] and verified["matched"] > 10, verified
@@ -105,6 +105,6 @@ def test_what_a_board_cannot_do_ends_before_anything_is_built(
     here = Site("11", put_double("11"), cudart, models, tmp_path)
     board = Machine(tmp_path, "11", cudart, repository)
     error = board.ask("build", release=here.release, options={"precision": "int8"})[-1]
-    assert error["kind"] == "road" and "property of the model" in error["why"]
+    assert error["kind"] == "backend" and "property of the model" in error["why"]
     assert not list((board.root / "engines").iterdir())
-    assert "onnx_fp16" not in read_release(tmp_path / here.release).manifest["roads"]
+    assert "onnx_fp16" not in read_release(tmp_path / here.release).manifest["backends"]

@@ -25,7 +25,7 @@ _ERAS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "11": (era11.VERSION, era11.names, {}),
 }
 ERAS = tuple(_ERAS)
-#: Those with UffParser; those that take the ONNX road on their boards; those that calibrate.
+#: Those with UffParser; those that take the ONNX backend on their boards; those that calibrate.
 WITH_UFF, WITH_ONNX, WITH_INT8 = ERAS[:4], ERAS[2:], ERAS[:5]
 
 
