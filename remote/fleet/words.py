@@ -57,7 +57,7 @@ def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: A
 
 
 def _current_names(data: dict[str, Any]) -> dict[str, Any]:
-    """An event's data under this version's names: 0.1 said ``road`` for ``backend``, as a fact and as an error's kind."""
+    """An event's data under this version's names: 0.1 said ``road`` for ``backend``, in facts and kinds."""
     if data.get("kind") == "road":
         data["kind"] = "backend"
     facts = data.get("facts")

@@ -1,4 +1,4 @@
-"""Which backend a board uses for a release, and what is refused before anything is sent: pure, from the probe's facts."""
+"""Which backend a board uses for a release, what is refused before anything is sent: pure, from the probe's facts."""
 
 from __future__ import annotations
 
