@@ -1,8 +1,9 @@
 """Backends: what makes an engine of a release's model and runs it, and which of them this board can use.
 
-A backend is a module with ``build(model, manifest, options, progress, caches, read) -> bytes``, which takes the content
-of the release's files from ``read`` alone, and ``load(engine, manifest, options) -> object`` whose ``run(pixels)``
-returns NMS_TRT's rows and their count, whose ``times`` are the latest run's milliseconds by part, and ``close()``.
+A backend is a module with two functions. ``build(model, manifest, options, progress, save, caches, read) -> object``
+takes the content of the release's files from ``read`` alone, gives the engine to ``save``, and returns what made it.
+``load(engine, manifest, options) -> object``: its ``run(pixels)`` returns NMS_TRT's rows and their count, its ``times``
+are the latest run's milliseconds by part, and it has ``close()``.
 """
 
 import importlib

@@ -5,7 +5,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from . import backends, engines
+from . import engines
 from . import manifest as manifests
 from .conditions import conditions
 from .detect.image import decoded, to_input
@@ -46,11 +46,8 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     with heartbeat(lambda: {"step": "bench"}):
         before = conditions()
         options = engines.options_of({"options": recipe})
-        engine = backends.module(recipe["backend"]).load(engines.load_bytes(store, key), manifest, options)
-        try:
-            times, elapsed = _measure(engine, images, manifest, float(seconds))
-        finally:
-            engine.close()
+        engine = engines.load(store, key, recipe["backend"], manifest, options)
+        times, elapsed = _measure(engine, images, manifest, float(seconds))
     return {
         "release": release,
         "engine": key,

@@ -23,7 +23,8 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Build a release's engine in a process that outlives this one, and wait for it.
 
     Returns:
-        ``{"engine": key, "backend", "cached", "attached", "seconds", "size"}``.
+        ``{"engine": key, "backend", "precision", "cached", "attached", "seconds", "size", "note"}``; ``note`` says what
+        went wrong after the engine was finished, None where nothing did.
 
     Raises:
         AgentError: No backend fits, or the build failed; kinds ``backend``, ``memory``, ``disk``, ``build``,
@@ -50,7 +51,8 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 pay(store)
                 entry = engines.find_made(store, wanted)
                 if entry is not None:
-                    return _result(job, entry, cached=not attached and not attempts, attached=attached)
+                    note = (_outcome(store, ours) or {}).get("note")
+                    return _result(job, entry, cached=not attached and not attempts, attached=attached, note=note)
                 if attempts == ATTEMPTS:
                     raise _gave_up(store)
                 attempts += 1
@@ -110,7 +112,9 @@ def pay(store: Store) -> None:
     remove(store.path("build", "owed.json"))
 
 
-def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool) -> Dict[str, Any]:
+def _result(
+    job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool, note: Any = None
+) -> Dict[str, Any]:
     return {
         "engine": job["key"],
         "backend": job["backend"],
@@ -119,6 +123,7 @@ def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: 
         "attached": attached,
         "seconds": entry.get("seconds"),
         "size": entry.get("size"),
+        "note": str(note) if note else None,
     }
 
 

@@ -11,8 +11,14 @@ from . import strict
 from .catalogue import explained
 from .errors import AgentError
 from .events import emit, emit_result
+from .process_end import leave
 from .store import Store
 from .stream import Input
+
+
+def run(arguments: List[str]) -> None:
+    """Run one command, and end the process: see ``process_end``."""
+    leave(main(arguments))
 
 
 def main(arguments: List[str]) -> int:
@@ -29,9 +35,9 @@ def main(arguments: List[str]) -> int:
         stream = Input(sys.stdin.fileno())
         request = {} if given.command in DETACHED else _request(stream.line())
         module, function = COMMANDS[given.command]
-        run = getattr(importlib.import_module("." + module, __package__), function)
+        call = getattr(importlib.import_module("." + module, __package__), function)
         more = (stream,) if given.command in STREAMING else ()
-        result = run(Store(given.root), request, *more)
+        result = call(Store(given.root), request, *more)
         if result is not None:
             emit_result(result)
         return 0

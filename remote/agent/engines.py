@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from . import old_names
+from . import backends, old_names
 from .caches import Caches
 from .errors import AgentError
 from .files import (
@@ -43,6 +43,8 @@ MARK = "doubt.json"
 #: The same: how often it was tried without coming to an end; and how often that may be. The power goes twice in a row,
 #: seldom three times.
 _TRIAL, _MOST_TRIALS = "trial.json", 3
+#: The engine that this process has loaded.
+_loaded: List[Any] = []
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
@@ -229,6 +231,19 @@ def tried(store: Store, key: str, entry: Dict[str, Any]) -> Iterator[None]:
 def caches(store: Store, wanted: Dict[str, Any]) -> Caches:
     """The caches that help to build an engine of this recipe."""
     return Caches(store.path("caches"), old_names.hashed_recipe(wanted))
+
+
+def load(store: Store, key: str, backend: str, manifest: Dict[str, Any], options: Dict[str, Any]) -> Any:
+    """Load an engine to run it. It stays loaded until another one is, or the process ends: see ``process_end``.
+
+    Raises:
+        AgentError: It is not here, or damaged (kind ``absent``), or its backend does not load it.
+    """
+    content = load_bytes(store, key)
+    while _loaded:  # a small board has no memory for two
+        _loaded.pop().close()
+    _loaded.append(backends.module(backend).load(content, manifest, options))
+    return _loaded[0]
 
 
 def load_bytes(store: Store, key: str) -> bytes:

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Dict
 
-from . import backends, engines, hooks
+from . import engines, hooks
 from . import manifest as manifests
 from .errors import AgentError
 from .store import Store
@@ -55,8 +55,7 @@ def _check_engine(store: Store, release: str) -> None:
             raise AgentError("release %s is damaged" % release, lacks, "deliver it again")
         made = engines.recipe_of(entry)
         options = engines.options_of({"options": made})
-        backend = backends.module(made["backend"])
-        backend.load(engines.load_bytes(store, key), manifest, options).close()
+        engines.load(store, key, made["backend"], manifest, options)
     except Exception as error:  # whatever a runtime raises here, a board must go back by itself
         parts = (error.what, error.why) if isinstance(error, AgentError) else (type(error).__name__, str(error))
         remedy = getattr(error, "remedy", "") or "deliver it again"

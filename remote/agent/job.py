@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from . import backends, engines, hooks, strict
+from . import backends, engines, hooks, process_end, strict
 from . import manifest as manifests
 from .build import log_tail, own_command, own_environment, pay
 from .errors import AgentError
@@ -37,7 +37,12 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
         if job["before"] or job["after"]:
             # on disk before the first command stops anything: should all of us be killed, the next contact pays it
             write_json(store.path("build", "owed.json"), {"release": job["release"], "after": job["after"]})
+        note = ""
         error = _run_before(store, job, watch) or _run_worker(store, watch)
+        if error is not None and error["kind"] != "cancelled" and engines.find_made(store, job["recipe"]) is not None:
+            # there was no such engine before: it was finished, and counts, however the process ended that made it
+            note, error = "%s, but the engine was finished and whole by then" % error["what"], None
+            sys.stderr.write("%s\n" % note)
         if error is not None:  # what the worker wrote last may be what filled the disk
             remove(store.path("engines", job["key"] + ".part"))
         watch.note = "commands after the build"
@@ -45,7 +50,7 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
             pay(store)
         except AgentError as failure:  # still owed; whoever asks for the engine next runs them again, and is told
             sys.stderr.write("%s\n" % failure)
-    write_json(store.path("build", "outcome.json"), {"id": job["id"], "error": error})
+    write_json(store.path("build", "outcome.json"), {"id": job["id"], "error": error, "note": note})
 
 
 class Watch(object):
@@ -232,9 +237,15 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
     caches = engines.caches(store, job["recipe"])
     read = manifests.Checked(folder, manifest)
-    engine = backends.module(job["backend"]).build(model, manifest, job["options"], progress, caches, read)
-    seconds = round(time.monotonic() - started, 3)
-    return engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds})
+    made: Dict[str, Any] = {}
+
+    def save(engine: bytes) -> None:
+        seconds = round(time.monotonic() - started, 3)
+        made.update(engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds}))
+
+    backend = backends.module(job["backend"])
+    process_end.keep(backend.build(model, manifest, job["options"], progress, save, caches, read))
+    return made
 
 
 def _be_modest() -> None:

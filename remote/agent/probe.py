@@ -81,9 +81,9 @@ def _platform(store: Store, cuda: Optional[Dict[str, Any]]) -> Dict[str, Any]:
     import tensorrt
 
     from .trt.eras import era_of
-    from .trt.platform import platform
+    from .trt.gpu_features import gpu_features
 
-    return dict(platform(store, tensorrt, cuda), era=era_of(tensorrt).name)
+    return dict(gpu_features(store, tensorrt, cuda), era=era_of(tensorrt).name)
 
 
 def _cuda() -> Optional[Dict[str, Any]]:

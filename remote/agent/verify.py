@@ -62,11 +62,7 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
         samples = _samples(manifests.Checked(folder, manifest))
         with _blamed(store, release, key, entry), engines.tried(store, key, entry):
-            engine = backends.module(backend).load(engines.load_bytes(store, key), manifest, options)
-            try:
-                latency = _run(engine, samples, manifest)
-            finally:
-                engine.close()
+            latency = _run(engines.load(store, key, backend, manifest, options), samples, manifest)
         report = judge(samples, tolerance, manifest["thresholds"]["score"])
         report.update(release=release, engine=key, backend=backend, precision=options["precision"], latency=latency)
         report.update(conditions=conditions(), peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -81,6 +81,8 @@ def deliver(
             limit = (options or {}).get("time_limit")
             built = room.made(lambda: agent.call("build", request, limit=limit))
             _is_ours(agent, "build", built, report, chosen)
+        if built.get("note"):
+            report.notes.append(f"{device.name}, while it built: {built['note']}")
         if built["cached"]:
             report.skipped.append(f"engine {built['engine']} was built before")
         elif built["attached"]:

@@ -121,6 +121,7 @@ class Built(Said):
     attached: bool
     seconds: Optional[Number]
     size: Optional[Count]
+    note: Optional[Text] = None
 
 
 class Cancelled(Said):

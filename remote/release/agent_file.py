@@ -16,7 +16,7 @@ from jetlane.remote import agent
 from jetlane.specs import catalogue
 
 _PACKAGE = "jetlane_agent"
-_MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import main\n\nsys.exit(main(sys.argv[1:]))\n"
+_MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import run\n\nrun(sys.argv[1:])\n"
 #: The oldest time a zip can hold: what changes nothing must not change the digest.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -17,10 +17,11 @@ def build(
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
-    """Optimise ``model.onnx`` for this processor and return the optimised model's bytes.
+) -> None:
+    """Optimise ``model.onnx`` for this processor; the optimised model is the engine.
 
     Raises:
         AgentError: onnxruntime cannot read or optimise it.
@@ -34,7 +35,7 @@ def build(
         settings.optimized_model_filepath = os.path.join(folder, "optimised.onnx")
         _session(runtime, read(model), settings)
         with open(settings.optimized_model_filepath, "rb") as file:
-            return file.read()
+            save(file.read())
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "CpuEngine":

@@ -18,15 +18,16 @@ def build(
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
+) -> Any:
     """Parse ``model.trt.onnx`` and build an engine.
 
     Raises:
         AgentError: The parser refuses the file, or the builder gives no engine; with TensorRT's log.
     """
-    return trt_build.build("onnx", model, manifest, options, progress, caches, read)
+    return trt_build.build("onnx", model, manifest, options, progress, save, caches, read)
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "OnnxEngine":

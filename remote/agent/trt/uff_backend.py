@@ -19,16 +19,17 @@ def build(
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
+) -> Any:
     """Parse ``model.uff`` and build an engine with implicit batch.
 
     Raises:
         AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
     """
     _need_plugins()
-    return trt_build.build("uff", model, manifest, options, progress, caches, read)
+    return trt_build.build("uff", model, manifest, options, progress, save, caches, read)
 
 
 def _need_plugins() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import activate, bench, build, engines, garbage, verify
 from jetlane.remote.agent import manifest as manifests
@@ -74,7 +75,7 @@ def other_engine(models: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes
     """A whole engine, of another model."""
     model = tmp_path_factory.mktemp("other") / "model.onnx"
     model.write_bytes(models.small_model(1))
-    return cpu.build(str(model), {}, {}, lambda note: None)
+    return plan_of(cpu, model, {}, {}, lambda note: None)
 
 
 def test_an_engine_that_disagrees_leaves_its_key_and_the_next_build_makes_another(
@@ -109,7 +110,7 @@ def test_an_engine_that_does_not_load_leaves_its_key(board: Board, engine: bytes
 
 def test_an_engine_with_other_outputs_leaves_its_key(board: Board, models: Any, tmp_path: Path) -> None:
     (tmp_path / "heads.onnx").write_bytes(models.heads_model())
-    board.put(cpu.build(str(tmp_path / "heads.onnx"), {}, {}, lambda note: None))
+    board.put(plan_of(cpu, tmp_path / "heads.onnx", {}, {}, lambda note: None))
     with pytest.raises(AgentError, match="does not run on this board") as failure:
         board.verify()
     assert failure.value.kind == "engine" and not board.build()["cached"] and board.verify()["agreed"]

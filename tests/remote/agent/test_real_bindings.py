@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from tests.remote.agent import doubles
+from tests.remote.agent.doubles import plan_of
 from tests.remote.agent.doubles.pieces import surface
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
@@ -23,7 +24,7 @@ from jetlane.remote.agent import backends
 from jetlane.remote.agent.caches import Caches
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.trt import common as trt
-from jetlane.remote.agent.trt.platform import platform
+from jetlane.remote.agent.trt.gpu_features import gpu_features
 
 #: The bindings, and the doubles whose every part must be in them. 8.2's parts are all in 8.6 still, 10.3's in 10.16.
 HELD = {"8.6.1": ("8.2", "8.6"), "10.3.0": ("10.3",), "10.16.1.11": ("10.3",), "11.4.0.106": ("11",)}
@@ -75,7 +76,7 @@ def exercised(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
         board.dla_cores, board.fast_int8 = 1, True
         cudart.stubCapability(7, 2)
         with trt.outdated_calls():
-            platform(Store(str(tmp_path / era)), sys.modules["tensorrt"], {"compute_capability": "7.2"})
+            gpu_features(Store(str(tmp_path / era)), sys.modules["tensorrt"], {"compute_capability": "7.2"})
         for backend in ("uff", "onnx"):
             if era not in (doubles.WITH_UFF if backend == "uff" else doubles.WITH_ONNX):
                 continue
@@ -88,7 +89,7 @@ def exercised(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
                 options["dla_core"] = 0 if precision == "fp16" else None
                 manifest = {**MANIFEST, "calibration": models.save_images(tmp_path)}
                 caches = Caches(str(tmp_path / f"caches-{era}"), {"backend": backend, "precision": precision})
-                plan = module.build(str(model), manifest, options, lambda note: None, caches)
+                plan = plan_of(module, model, manifest, options, lambda note: None, caches)
                 engine = module.load(plan, MANIFEST, options)
                 engine.run(PIXELS)
                 engine.close()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import backends, engines, verify
 from jetlane.remote.agent.detect import runtime
@@ -205,7 +206,7 @@ def test_runs_an_engine_of_every_tensorrt(
     manifest = store.manifest(release)
     options = engines.options_of({"options": {"workspace_mb": 64}})
     model = str(tmp_path / "agent" / "releases" / release / manifest["backends"][backend])
-    plan = backends.module(backend).build(model, manifest, options, lambda note: None)
+    plan = plan_of(backends.module(backend), model, manifest, options, lambda note: None)
     recipe = engines.recipe(manifest, backend, {"tensorrt": {"version": board.version}}, options)
     engines.keep(store, "key", plan, {"recipe": recipe})
     store.remember_verified(release, "key")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ _MODULE = """
 import sys
 sys.path[:0] = {paths!r}
 from tests.remote.agent import doubles
+from tests.remote.agent.doubles import pieces
 double = doubles.make({era!r})
 double.board.gpu, double.board.fast_int8, double.board.dla_cores = "7.2", True, 2
 double.board.refuse = {refuse!r}
+pieces.FATAL.update({fatal!r})
 sys.modules["tensorrt"] = double.module
 """
 
@@ -32,6 +35,7 @@ class Machine:
 
     def __init__(self, folder: Path, era: str, cudart: Any, repository: Path) -> None:
         self.root, self.era, self._repository = folder / "root", era, repository
+        self.code = 0  # the last command's exit status
         self._agent = folder / agent_file().name
         self._agent.write_bytes(agent_file().content)
         self._libraries = folder / "libraries"
@@ -40,9 +44,20 @@ class Machine:
             (self._libraries / f"libcudart.so.{number}").symlink_to(cudart._name)
         self.fit("")
 
-    def fit(self, refuse: str) -> None:
-        text = _MODULE.format(paths=[str(self._repository), *filter(None, sys.path)], era=self.era, refuse=refuse)
+    def fit(self, refuse: str, fatal: Iterable[str] = ()) -> None:
+        """Put another tensorrt in place.
+
+        Args:
+            refuse: What goes wrong.
+            fatal: Classes whose objects end the process when they are let go.
+        """
+        paths = [str(self._repository), *filter(None, sys.path)]
+        text = _MODULE.format(paths=paths, era=self.era, refuse=refuse, fatal=sorted(fatal))
         (self._libraries / "tensorrt.py").write_text(text)
+
+    def at_start(self, code: str) -> None:
+        """Run code at the start of each of the agent's processes."""
+        (self._libraries / "sitecustomize.py").write_text(code)
 
     def ask(self, command: str, **request: Any) -> list[dict[str, Any]]:
         environment = {
@@ -53,6 +68,7 @@ class Machine:
         done = subprocess.run(
             program, input=json.dumps(request) + "\n", capture_output=True, text=True, env=environment
         )
+        self.code = done.returncode
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF
+from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
 from jetlane.remote.agent.caches import Caches
 from jetlane.remote.agent.errors import AgentError
@@ -67,7 +67,7 @@ def model(models: Any, tmp_path: Path) -> Any:
 def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: Any, models: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
-    plan = trt_uff.build(model("uff"), MANIFEST, {**OPTIONS, "precision": precision, "batch": 2}, notes.append)
+    plan = plan_of(trt_uff, model("uff"), MANIFEST, {**OPTIONS, "precision": precision, "batch": 2}, notes.append)
     calls = {"5": "build_cuda_engine", "7": "build_engine"}
     assert board.built["call"] == calls.get(era, "build_serialized_network")
     assert (board.built["workspace"], board.built["batch"]) == (64 << 20, 2)
@@ -89,7 +89,7 @@ def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: A
 def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, models: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
-    plan = trt_onnx.build(model("onnx"), MANIFEST, OPTIONS, notes.append)
+    plan = plan_of(trt_onnx, model("onnx"), MANIFEST, OPTIONS, notes.append)
     assert board.built["workspace"] == 64 << 20 and not board.built["implicit"]
     exact = [] if era == "11" else ["mean", "shift", "boxes", "scores"]
     assert board.built["flags"] == (["FP16", "PREFER_PRECISION_CONSTRAINTS"] if exact else [])
@@ -115,11 +115,11 @@ def test_a_timing_cache_is_kept_and_a_bad_one_ignored(
     era: str, backend: str, put_double: Any, model: Any, tmp_path: Path
 ) -> None:
     board = put_double(era)
-    build = {"uff": trt_uff, "onnx": trt_onnx}[backend].build
+    module = {"uff": trt_uff, "onnx": trt_onnx}[backend]
     caches = Caches(str(tmp_path / "caches"), {"runtime": {"tensorrt": era}, "precision": "fp16"})
 
     def cache_of_build(options: dict[str, Any] = OPTIONS) -> str:
-        build(model(backend), MANIFEST, options, lambda note: None, caches)
+        plan_of(module, model(backend), MANIFEST, options, lambda note: None, caches)
         return board.built["cache"]
 
     assert cache_of_build() == ""
@@ -144,10 +144,10 @@ def test_a_dla_core_is_used_or_refused(era: str, backend: str, put_double: Any, 
     module = {"uff": trt_uff, "onnx": trt_onnx}[backend]
     options = {**OPTIONS, "dla_core": 1}
     with pytest.raises(AgentError, match="has no DLA core 1") as caught:
-        module.build(model(backend), MANIFEST, options, lambda note: None)
+        plan_of(module, model(backend), MANIFEST, options, lambda note: None)
     assert caught.value.kind == "backend" and "counts 0" in caught.value.why
     board.dla_cores = 2
-    plan = module.build(model(backend), MANIFEST, options, lambda note: None)
+    plan = plan_of(module, model(backend), MANIFEST, options, lambda note: None)
     assert board.built["dla"] == 1 and (era == "5" or "GPU_FALLBACK" in board.built["flags"])
     module.load(plan, MANIFEST, options).close()
     assert ("Runtime", "DLA_core", "set") in board.uses
@@ -157,7 +157,7 @@ def test_a_first_jetpack_without_flattenconcat_is_told_apart(put_double: Any, mo
     board = put_double("5")
     board.plugins.remove("FlattenConcat_TRT")
     with pytest.raises(AgentError, match="lacks the plugins FlattenConcat_TRT") as caught:
-        trt_uff.build(model("uff"), MANIFEST, OPTIONS, lambda note: None)
+        plan_of(trt_uff, model("uff"), MANIFEST, OPTIONS, lambda note: None)
     assert caught.value.kind == "backend"
 
 

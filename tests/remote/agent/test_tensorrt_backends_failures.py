@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.remote.agent.doubles import ERAS, WITH_UFF
+from tests.remote.agent.doubles import ERAS, WITH_UFF, plan_of
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
 from jetlane.remote.agent.errors import AgentError
@@ -23,7 +23,7 @@ class Backend:
         self.model.write_bytes(models.small_model() if era in WITH_UFF else models.heads_model())
 
     def build(self) -> bytes:
-        return self._module.build(str(self.model), MANIFEST, OPTIONS, lambda note: None)
+        return plan_of(self._module, self.model, MANIFEST, OPTIONS, lambda note: None)
 
     def load(self, plan: bytes) -> Any:
         return self._module.load(plan, MANIFEST)

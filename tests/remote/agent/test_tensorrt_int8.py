@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.remote.agent.doubles import WITH_INT8, WITH_UFF
+from tests.remote.agent.doubles import WITH_INT8, WITH_UFF, plan_of
 
 from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent.detect.detections import Detections, output_count
@@ -87,7 +87,7 @@ class Site:
         recipe = engines.recipe(self.manifest, backend, facts, options)
         model = self.store.path("releases", self.release, self.manifest["backends"][backend])
         caches = engines.caches(self.store, recipe)
-        plan = backends.module(backend).build(model, self.manifest, options, self.notes.append, caches)
+        plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches)
         engines.keep(self.store, engines.key_of(recipe), plan, {"recipe": recipe})
         return engines.key_of(recipe)
 

@@ -29,6 +29,14 @@ ERAS = tuple(_ERAS)
 WITH_UFF, WITH_ONNX, WITH_INT8 = ERAS[:4], ERAS[2:], ERAS[:5]
 
 
+def plan_of(backend: Any, model: Any, manifest: Any, options: Any, progress: Any, *more: Any) -> bytes:
+    """The engine that a backend's build gives to be saved."""
+    saved: list[bytes] = []
+    backend.build(str(model), manifest, options, progress, saved.append, *more)
+    (plan,) = saved
+    return plan
+
+
 def make(era: str) -> Double:
     version, names, traits = _ERAS[era]
     board = Board(version, **traits)
