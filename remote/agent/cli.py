@@ -86,20 +86,20 @@ def _explain(error: OSError) -> Dict[str, str]:
 
 #: Where each command is. Imported when called: numpy, tensorrt and onnxruntime take longer than most commands to run.
 COMMANDS = {
-    "probe": ("probe", "probe"),
-    "receive": ("receive", "receive"),
-    "build": ("build", "build"),
-    "cancel": ("build", "cancel"),
-    "build-job": ("job", "supervise"),
-    "build-work": ("job", "work"),
-    "verify": ("verify", "verify"),
-    "activate": ("activate", "activate"),
-    "rollback": ("activate", "rollback"),
-    "health": ("activate", "health"),
-    "status": ("status", "status"),
-    "keys": ("keys", "keys"),
-    "collect-garbage": ("garbage", "collect"),
-    "bench": ("bench", "bench"),
+    "probe": ("commands.probe", "probe"),
+    "receive": ("commands.receive", "receive"),
+    "build": ("commands.build", "build"),
+    "cancel": ("commands.build", "cancel"),
+    "build-job": ("commands.build_supervisor", "supervise"),
+    "build-work": ("commands.build_worker", "work"),
+    "verify": ("commands.verify", "verify"),
+    "activate": ("commands.activate", "activate"),
+    "rollback": ("commands.activate", "rollback"),
+    "health": ("commands.activate", "health"),
+    "status": ("commands.status", "status"),
+    "keys": ("commands.keys", "keys"),
+    "collect-garbage": ("commands.garbage", "collect"),
+    "bench": ("commands.bench", "bench"),
 }
 
 #: The build's own processes; they read no request.

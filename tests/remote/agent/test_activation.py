@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import activate, build, engines, hooks, verify
+from jetlane.remote.agent import engines, hooks
+from jetlane.remote.agent.commands import activate, build, verify
+from jetlane.remote.agent.commands.status import status
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.status import status
 from jetlane.remote.agent.store import Store
 from jetlane.remote.release.agent_file import agent_file
 

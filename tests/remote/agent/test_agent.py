@@ -93,7 +93,8 @@ def test_what_is_left_out_of_the_file_changes_nothing(repository: Path) -> None:
         return ast.dump(tree)
 
     sources = [path.read_text() for path in sorted((repository / "remote" / "agent").rglob("*.py"))]
-    tricky = 'def f(a: "é" = 1, *b: int, c: Any = "->") -> Any:\n    """Doc."""\n    # why\n    return """\n    # kept\n        kept """ + "#" \\\n        "x"\n'
+    tricky = 'def f(a: "é" = 1, *b: int, c: Any = "->") -> Any:\n'
+    tricky += '    """Doc."""\n    # why\n    return """\n    # kept\n        kept """ + "#" \\\n        "x"\n'
     for source in [*sources, tricky]:
         assert meaning(slim(source)) == meaning(source)
         assert slim(source).count("\n") == source.count("\n"), "lines keep their numbers"

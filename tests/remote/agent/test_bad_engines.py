@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 from tests.remote.agent.doubles import plan_of
 
-from jetlane.remote.agent import activate, bench, build, engines, garbage, verify
+from jetlane.remote.agent import engines
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.commands import activate, bench, build, garbage, verify
+from jetlane.remote.agent.commands.probe import probe
+from jetlane.remote.agent.commands.status import status
 from jetlane.remote.agent.detect import onnxruntime_backend as cpu
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.probe import probe
-from jetlane.remote.agent.status import status
 from jetlane.remote.agent.store import Store
 
 
@@ -121,7 +122,7 @@ def test_an_engine_that_ends_the_agent_is_not_tried_for_ever(board: Board, capsy
     board.build()
     code = (
         "import os, signal, sys\n"
-        "from jetlane.remote.agent import verify\n"
+        "from jetlane.remote.agent.commands import verify\n"
         "from jetlane.remote.agent.detect import onnxruntime_backend as cpu\n"
         "from jetlane.remote.agent.store import Store\n"
         "cpu.load = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)\n"

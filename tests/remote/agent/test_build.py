@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetlane.remote.agent import build
+from jetlane.remote.agent.commands import build
+from jetlane.remote.agent.commands.status import status as agent_status
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.status import status as agent_status
 from jetlane.remote.agent.store import Store
 from jetlane.remote.device.client import cancel, status
 from jetlane.remote.device.delivery import deliver

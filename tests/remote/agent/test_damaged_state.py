@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jetlane.remote.agent import activate, build, cli, verify
+from jetlane.remote.agent import cli
+from jetlane.remote.agent.commands import activate, build, verify
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent import receive, strict
+from jetlane.remote.agent import strict
+from jetlane.remote.agent.commands import receive
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store as Board
 from jetlane.remote.agent.stream import Input

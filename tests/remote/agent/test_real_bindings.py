@@ -136,7 +136,7 @@ _OURS = """
 import json, sys
 import tensorrt_bindings
 sys.modules["tensorrt"] = tensorrt_bindings
-from jetlane.remote.agent import probe
+from jetlane.remote.agent.commands import probe
 from jetlane.remote.agent.trt import calibration as trt_calibration, common as trt, progress as trt_progress
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt.eras import era_of

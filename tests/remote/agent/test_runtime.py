@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from tests.remote.agent.doubles import plan_of
 
-from jetlane.remote.agent import backends, engines, verify
+from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent.commands import verify
 from jetlane.remote.agent.detect import runtime
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input

@@ -14,13 +14,13 @@ import pytest
 from tests.remote.agent.doubles import WITH_INT8, WITH_UFF, plan_of
 
 from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent.commands.probe import probe
+from jetlane.remote.agent.commands.verify import verify
 from jetlane.remote.agent.detect.detections import Detections, output_count
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.agent.detect.nms import suppress
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.probe import probe
 from jetlane.remote.agent.store import Store
-from jetlane.remote.agent.verify import verify
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.lowering.half import to_half
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams

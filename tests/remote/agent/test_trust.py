@@ -17,8 +17,8 @@ from typing import Any, Optional
 import pytest
 
 from jetlane.remote.agent import cli
-from jetlane.remote.agent import keys as keys_command
 from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.commands import keys as keys_command
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.files import write_bytes
 from jetlane.remote.agent.store import Store

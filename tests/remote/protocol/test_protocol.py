@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote import agent
-from jetlane.remote.agent import probe
+from jetlane.remote.agent.commands import probe
 from jetlane.remote.agent.store import Store
 from jetlane.remote.protocol.dialogue import BURST, LONGEST_LINE, MOST_BYTES, MOST_SHOWN, RATE, Dialogue, LineReader
 from jetlane.remote.protocol.events import Failure, Heartbeat, Kind, Need, Progress, Sample

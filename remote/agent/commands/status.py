@@ -2,10 +2,10 @@
 
 from typing import Any, Dict, Optional
 
-from . import engines
-from . import manifest as manifests
-from .errors import AgentError
-from .store import Store
+from .. import engines
+from .. import manifest as manifests
+from ..errors import AgentError
+from ..store import Store
 
 
 def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:

@@ -7,13 +7,13 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import backends, engines, hooks
-from . import manifest as manifests
-from .errors import AgentError
-from .events import HEARTBEAT, emit, heartbeat
-from .files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
+from .. import backends, engines, hooks
+from .. import manifest as manifests
+from ..errors import AgentError
+from ..events import HEARTBEAT, emit, heartbeat
+from ..files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
+from ..store import Store
 from .probe import probe
-from .store import Store
 
 #: A build that was cut off (power, kill) is begun again this often before it is called a failure.
 ATTEMPTS = 2
@@ -156,7 +156,7 @@ def own_command(store: Store, command: str) -> list:
     if os.path.isfile(sys.argv[0]) and sys.argv[0].endswith(".pyz"):
         start = [sys.executable, os.path.abspath(sys.argv[0])]
     else:
-        start = [sys.executable, "-m", __package__]
+        start = [sys.executable, "-m", __package__.rpartition(".")[0]]
     return start + ["--root", store.root, command]
 
 

@@ -7,18 +7,18 @@ from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-from . import backends, engines, strict
-from . import manifest as manifests
-from .conditions import conditions
-from .detect.detections import Detections
-from .detect.image import decoded, to_input
-from .detect.runtime import detect
-from .detect.verdict import disagreement, judge
-from .errors import AgentError
-from .events import emit, heartbeat
-from .files import write_json
+from .. import backends, engines, strict
+from .. import manifest as manifests
+from ..conditions import conditions
+from ..detect.detections import Detections
+from ..detect.image import decoded, to_input
+from ..detect.runtime import detect
+from ..detect.verdict import disagreement, judge
+from ..errors import AgentError
+from ..events import emit, heartbeat
+from ..files import write_json
+from ..store import Store
 from .probe import probe
-from .store import Store
 
 WARM_UP = 2
 #: Runs timed at least, over the samples again and again.

@@ -5,13 +5,13 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from . import engines
-from . import manifest as manifests
-from .conditions import conditions
-from .detect.image import decoded, to_input
-from .errors import AgentError
-from .events import heartbeat
-from .store import Store
+from .. import engines
+from .. import manifest as manifests
+from ..conditions import conditions
+from ..detect.image import decoded, to_input
+from ..errors import AgentError
+from ..events import heartbeat
+from ..store import Store
 
 WARM_UP = 5
 LONGEST = 600.0

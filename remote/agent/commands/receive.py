@@ -12,11 +12,11 @@ import shutil
 from contextlib import contextmanager
 from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
 
-from . import manifest as manifests
-from . import strict
-from .errors import AgentError
-from .events import emit
-from .files import (
+from .. import manifest as manifests
+from .. import strict
+from ..errors import AgentError
+from ..events import emit
+from ..files import (
     discard,
     displaced,
     is_folder,
@@ -30,10 +30,10 @@ from .files import (
     sync_folder,
     write_bytes,
 )
-from .store import Store
-from .stream import Input
-from .trust import admission as trust
-from .trust import keys
+from ..store import Store
+from ..stream import Input
+from ..trust import admission as trust
+from ..trust import keys
 
 #: Bytes left free beside the release; the engine is about as large as the model.
 SPARE = 16 << 20

@@ -1,10 +1,8 @@
-"""The build's own processes: a supervisor that outlives the SSH session, and under it the worker that may die.
+"""The process that outlives the SSH session while an engine is built, and starts the worker that may die of it.
 
-The supervisor holds the build lock, writes a heartbeat, and explains how the worker ended. The worker holds the memory:
-it is first in line when the board runs out of it, before the board's own application.
+It holds the build lock, writes a heartbeat, and explains how the worker ended.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,19 +11,14 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from . import backends, engines, hooks, process_end, strict
-from . import manifest as manifests
+from .. import engines, hooks, strict
+from ..errors import AgentError
+from ..files import open_plain, read_object, remove, replace_json, write_json
+from ..pause import Pause
+from ..store import Store
 from .build import log_tail, own_command, own_environment, pay
-from .errors import AgentError
-from .events import emit
-from .files import open_plain, read_object, remove, replace_json, write_json
-from .pause import Pause
+from .build_worker import SUPERVISOR
 from .probe import memory
-from .store import Store
-
-_PR_SET_PDEATHSIG = 1
-#: In the worker's environment: the process it must not outlive.
-_SUPERVISOR = "JETLANE_BUILD_SUPERVISOR"
 
 
 def supervise(store: Store, request: Dict[str, Any]) -> None:
@@ -131,7 +124,7 @@ def _run_worker(store: Store, watch: Watch) -> Optional[Dict[str, str]]:
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
         # What a killed worker leaves half written is cleared away by the next build; and /tmp may lie in memory.
-        env=dict(own_environment(), TMPDIR=store.path("build"), **{_SUPERVISOR: str(os.getpid())}),
+        env=dict(own_environment(), TMPDIR=store.path("build"), **{SUPERVISOR: str(os.getpid())}),
     )
     watch.note, watch.pid = None, worker.pid
     last = {}  # type: Dict[str, Dict[str, str]]
@@ -207,55 +200,3 @@ def _error(store: Store, code: int, said: Optional[Dict[str, str]], least: Optio
         "remedy": "the whole log is build/log.txt in the agent's folder on the board",
         "kind": "build",
     }
-
-
-def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Build the engine that ``job.json`` asks for, and put it under its key.
-
-    Each file that goes into it is read once and checked: should one have been altered, or be mended meanwhile, there is
-    no engine of other bytes under the key of these.
-    """
-    _be_modest()
-    job = read_object(store.path("build", "job.json"))
-    folder, manifest = store.release(job["release"]), store.manifest(job["release"])
-    path = manifest["backends"][job["backend"]]
-    model = os.path.join(folder, path)
-    if job["recipe"]["model"] != manifest["files"][path]["sha256"] or engines.key_of(job["recipe"]) != job["key"]:
-        raise AgentError("the build's job was altered on the board", "build/job.json", "run again", "tampered")
-    free = store.free_bytes()
-    if free < 3 * os.path.getsize(model):
-        raise AgentError(
-            "the board's disk is too full to build on: %.1f MB is free" % (free / 1e6),
-            "an engine of this model needs about %.1f MB" % (3 * os.path.getsize(model) / 1e6),
-            "free some space on the board, then run again",
-            "disk",
-        )
-    started = time.monotonic()
-
-    def progress(note: str) -> None:
-        emit("progress", step="build", note=note)
-
-    caches = engines.caches(store, job["recipe"])
-    read = manifests.Checked(folder, manifest)
-    made: Dict[str, Any] = {}
-
-    def save(engine: bytes) -> None:
-        seconds = round(time.monotonic() - started, 3)
-        made.update(engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds}))
-
-    backend = backends.module(job["backend"])
-    process_end.keep(backend.build(model, manifest, job["options"], progress, save, caches, read))
-    return made
-
-
-def _be_modest() -> None:
-    """End with the supervisor, yield the processor, and be the first to go when memory runs out."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if str(os.getppid()) != os.environ.get(_SUPERVISOR):
-        os._exit(1)  # it died before we could ask to die with it
-    os.nice(10)
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        pass

@@ -8,13 +8,13 @@ that activates: a release that runs but was never found healthy is asked again, 
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from . import engines, hooks
-from . import health as checks
-from . import manifest as manifests
-from .errors import AgentError
-from .events import heartbeat
+from .. import engines, hooks
+from .. import health as checks
+from .. import manifest as manifests
+from ..errors import AgentError
+from ..events import heartbeat
+from ..store import Store
 from .probe import probe
-from .store import Store
 
 Say = Callable[[str], None]
 

@@ -5,10 +5,10 @@ import shutil
 import sys
 from typing import Any, Dict, List, Optional, Set
 
-from .engines import read_entry
-from .errors import AgentError
-from .files import read_object, remove, sync_folder
-from .store import Store
+from ..engines import read_entry
+from ..errors import AgentError
+from ..files import read_object, remove, sync_folder
+from ..store import Store
 
 
 def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
