@@ -7,13 +7,13 @@ import os
 import sys
 from typing import Any, Dict, List
 
-from . import strict
-from .catalogue import explained
+from . import strict_json
+from .error_catalogue import explained
 from .errors import AgentError
-from .events import emit, emit_result
+from .event_output import emit, emit_result
+from .input_stream import InputStream
 from .process_end import leave
 from .store import Store
-from .stream import Input
 
 
 def run(arguments: List[str]) -> None:
@@ -32,7 +32,7 @@ def main(arguments: List[str]) -> int:
     given = parser.parse_args(arguments)
     os.umask(0o077)
     try:
-        stream = Input(sys.stdin.fileno())
+        stream = InputStream(sys.stdin.fileno())
         request = {} if given.command in DETACHED else _request(stream.line())
         module, function = COMMANDS[given.command]
         call = getattr(importlib.import_module("." + module, __package__), function)
@@ -65,7 +65,7 @@ def _request(line: bytes) -> Dict[str, Any]:
     if not line.strip():
         return {}
     try:
-        request = strict.loads(line)
+        request = strict_json.loads(line)
     except ValueError as error:
         raise AgentError("the request is not JSON", str(error))
     if not isinstance(request, dict):

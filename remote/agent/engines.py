@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import backends, old_names
-from .caches import Caches
+from .builder_caches import Caches
 from .errors import AgentError
-from .files import (
+from .safe_files import (
     discard,
     is_folder,
     is_plain,
@@ -27,7 +27,7 @@ from .files import (
     write_json,
 )
 from .store import Store
-from .strict import is_whole
+from .strict_json import is_whole
 
 #: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
 #: memory there; TensorRT's own default is nothing before 8.4, and since then all the memory it shares with the CPU.

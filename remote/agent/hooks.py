@@ -11,9 +11,9 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .errors import AgentError
-from .files import open_log, open_plain
+from .safe_files import open_log, open_plain
 from .store import Store
-from .strict import is_number
+from .strict_json import is_number
 
 #: Seconds after which a command is killed: systemd gives a service 90 to stop.
 TIMEOUT = 120.0

@@ -10,10 +10,10 @@ import os
 import re
 from typing import Any, Dict, Iterable, List
 
-from . import manifest_fields, old_names, strict
+from . import manifest_fields, old_names, strict_json
 from .errors import AgentError
-from .files import is_plain, read_bytes, sha256_file
 from .manifest_fields import NAME, SIGNATURE, check_path, tampered
+from .safe_files import is_plain, read_bytes, sha256_file
 
 __all__ = ["NAME", "SIGNATURE", "check_path"]
 
@@ -82,7 +82,7 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
     try:
         if len(raw) > LONGEST:
             raise ValueError("it has more than %d bytes" % LONGEST)
-        manifest = strict.loads(raw)
+        manifest = strict_json.loads(raw)
     except ValueError as error:
         raise tampered("the manifest of release %s cannot be read" % release, str(error))
     try:
@@ -92,7 +92,7 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
     missing = [key for key in _NEEDED if key not in manifest]
     if missing:
         raise tampered("the manifest of release %s lacks %s" % (release, ", ".join(missing)))
-    if not strict.is_whole(manifest["format"]) or manifest["format"] != FORMAT:
+    if not strict_json.is_whole(manifest["format"]) or manifest["format"] != FORMAT:
         raise AgentError(
             "release %s has format %r; this agent reads format %d" % (release, manifest["format"], FORMAT),
             "it was made by another version of jetlane",

@@ -4,7 +4,7 @@ import re
 from typing import Any, Callable, Dict
 
 from .errors import AgentError
-from .strict import is_number, is_whole
+from .strict_json import is_number, is_whole
 
 NAME = "manifest.json"
 #: Its signature, see ``trust``.

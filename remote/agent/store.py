@@ -28,10 +28,10 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from . import device_config, old_names
 from . import manifest as manifests
-from . import old_names, owner
 from .errors import AgentError
-from .files import (
+from .safe_files import (
     discard,
     displaced,
     is_folder,
@@ -44,7 +44,7 @@ from .files import (
     sync_folder,
     write_json,
 )
-from .strict import is_number, is_whole
+from .strict_json import is_number, is_whole
 from .trust import admission as trust
 from .trust import keys
 
@@ -257,7 +257,7 @@ class Store(object):
         Raises:
             AgentError: It cannot be understood; kind ``config``.
         """
-        return owner.read(self.path("config.json"))
+        return device_config.read(self.path("config.json"))
 
     # logs
 
@@ -357,7 +357,7 @@ class Store(object):
 
     def _mend(self) -> None:
         """Make lost links and an emptied config.json again, from the copies that are kept of them."""
-        owner.mend(self.path("config.json"), self.path("config.copy.json"))
+        device_config.mend(self.path("config.json"), self.path("config.copy.json"))
         switch = self.switching()
         if switch is not None:  # what the links should be is settled with it; but something should run
             if self.pointed("current") is None and switch.get("current"):

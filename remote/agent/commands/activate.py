@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional
 
 from .. import engines, hooks
-from .. import health as checks
+from .. import health_check as checks
 from .. import manifest as manifests
 from ..errors import AgentError
-from ..events import heartbeat
+from ..event_output import heartbeat
 from ..store import Store
 from .probe import probe
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from .. import engines
 from .. import manifest as manifests
-from ..conditions import conditions
+from ..board_conditions import conditions
 from ..detect.image import decoded, to_input
 from ..errors import AgentError
-from ..events import heartbeat
+from ..event_output import heartbeat
 from ..store import Store
 
 WARM_UP = 5

@@ -10,8 +10,8 @@ from typing import Any, Dict, Optional
 from .. import backends, engines, hooks
 from .. import manifest as manifests
 from ..errors import AgentError
-from ..events import HEARTBEAT, emit, heartbeat
-from ..files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
+from ..event_output import HEARTBEAT, emit, heartbeat
+from ..safe_files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
 from ..store import Store
 from .probe import probe
 

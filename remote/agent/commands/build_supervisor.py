@@ -11,10 +11,10 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from .. import engines, hooks, strict
+from .. import engines, hooks, strict_json
 from ..errors import AgentError
-from ..files import open_plain, read_object, remove, replace_json, write_json
-from ..pause import Pause
+from ..monotonic_event import MonotonicEvent
+from ..safe_files import open_plain, read_object, remove, replace_json, write_json
 from ..store import Store
 from .build import log_tail, own_command, own_environment, pay
 from .build_worker import SUPERVISOR
@@ -62,7 +62,7 @@ class Watch(object):
         self._store = store
         self._identity = identity
         self._started = time.monotonic()
-        self._done = Pause()
+        self._done = MonotonicEvent()
         self._thread = threading.Thread(target=self._beat)
 
     def __enter__(self) -> "Watch":
@@ -70,7 +70,7 @@ class Watch(object):
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        self._done.end()
+        self._done.set()
         self._thread.join()
         self._done.close()
 
@@ -155,7 +155,7 @@ def _read_events(worker: Any, watch: Watch, last: Dict[str, Dict[str, str]]) -> 
         sys.stderr.write(line)
         sys.stderr.flush()
         try:
-            event = strict.loads(raw)
+            event = strict_json.loads(raw)
         except ValueError:
             continue
         if not isinstance(event, dict):  # TensorRT's own words may look like JSON

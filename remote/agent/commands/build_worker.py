@@ -12,8 +12,8 @@ from typing import Any, Dict
 from .. import backends, engines, process_end
 from .. import manifest as manifests
 from ..errors import AgentError
-from ..events import emit
-from ..files import read_object
+from ..event_output import emit
+from ..safe_files import read_object
 from ..store import Store
 
 _PR_SET_PDEATHSIG = 1

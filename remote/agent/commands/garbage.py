@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Set
 
 from ..engines import read_entry
 from ..errors import AgentError
-from ..files import read_object, remove, sync_folder
+from ..safe_files import read_object, remove, sync_folder
 from ..store import Store
 
 

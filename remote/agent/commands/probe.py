@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import Any, Dict, Optional
 
-from ..conditions import conditions
-from ..files import sha256_file
+from ..board_conditions import conditions
+from ..safe_files import sha256_file
 from ..store import Store
 
 #: Characters of a text.

@@ -7,16 +7,16 @@ from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-from .. import backends, engines, strict
+from .. import backends, engines, strict_json
 from .. import manifest as manifests
-from ..conditions import conditions
+from ..board_conditions import conditions
 from ..detect.detections import Detections
 from ..detect.image import decoded, to_input
 from ..detect.runtime import detect
 from ..detect.verdict import disagreement, judge
 from ..errors import AgentError
-from ..events import emit, heartbeat
-from ..files import write_json
+from ..event_output import emit, heartbeat
+from ..safe_files import write_json
 from ..store import Store
 from .probe import probe
 
@@ -113,7 +113,7 @@ def _samples(read: manifests.Checked) -> List[Dict[str, Any]]:
         AgentError: The release does not say; kind ``tampered``.
     """
     try:
-        expected = strict.loads(read("expected.json"))
+        expected = strict_json.loads(read("expected.json"))
         rows = [(str(entry["file"]), Detections.from_json(entry), entry.get("truth")) for entry in expected["samples"]]
         if not rows:
             raise ValueError("it has no samples")

@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..errors import AgentError
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from .detections import output_count
 
 

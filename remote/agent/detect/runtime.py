@@ -12,7 +12,7 @@ import numpy as np
 from .. import backends, old_names
 from .. import manifest as manifests
 from ..errors import AgentError
-from ..files import read_bytes, read_object
+from ..safe_files import read_bytes, read_object
 from .detections import Detections
 from .image import to_input
 

@@ -5,10 +5,10 @@ from typing import Any, Callable, Dict, Iterator, Optional
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..detect.image import decoded, to_input
 from ..errors import AgentError
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from . import calibration as trt_calibration
 from . import common
 from .eras import era_of

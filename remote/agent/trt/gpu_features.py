@@ -4,7 +4,7 @@ import os
 from typing import Any, Dict, Optional
 
 from .. import process_end
-from ..files import read_object, write_json
+from ..safe_files import read_object, write_json
 from ..store import Store
 from .common import make_log
 

@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..detect.nms import suppress
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from . import build as trt_build
 
 

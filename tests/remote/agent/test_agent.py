@@ -14,7 +14,7 @@ import pytest
 
 from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 from jetlane.remote.release.agent_file import agent_file, slim

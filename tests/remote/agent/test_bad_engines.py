@@ -20,7 +20,7 @@ from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import engines
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.commands import activate, bench, build, garbage, verify
 from jetlane.remote.agent.commands.probe import probe
 from jetlane.remote.agent.commands.status import status

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent import strict
+from jetlane.remote.agent import strict_json
 from jetlane.remote.agent.commands import receive
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.input_stream import InputStream
 from jetlane.remote.agent.store import Store as Board
-from jetlane.remote.agent.stream import Input
 from jetlane.remote.release.folder import meant, read_release
 from jetlane.remote.release.store import Store
 from jetlane.specs.errors import ReleaseError
@@ -156,7 +156,7 @@ def test_paths_have_one_spelling_and_lead_nowhere_else(paths: tuple[str, ...]) -
 )  # fmt: skip
 def test_json_that_readers_would_not_agree_on_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
-        strict.loads(text.encode())
+        strict_json.loads(text.encode())
     assert "cannot be read" in refused(text.encode()).what
 
 
@@ -182,7 +182,7 @@ def test_whatever_a_field_holds_ends_in_words_or_is_sound(field: str, value: Any
 @given(json_values)
 def test_sound_json_is_read_as_python_reads_it(value: Any) -> None:
     raw = json.dumps(value).encode()
-    assert strict.loads(raw) == json.loads(raw)
+    assert strict_json.loads(raw) == json.loads(raw)
 
 
 # Ids
@@ -283,7 +283,9 @@ def test_a_board_keeps_the_release_that_it_has(tmp_path: Path, twins: tuple[Path
         sent = tmp_path / "sent"
         sent.write_bytes(raw + json.dumps(header).encode() + b"\n" + MODEL)
         with open(sent, "rb") as file:
-            return receive.receive(board, {"release": release.name, "manifest_size": len(raw)}, Input(file.fileno()))
+            return receive.receive(
+                board, {"release": release.name, "manifest_size": len(raw)}, InputStream(file.fileno())
+            )
 
     assert offer(one)["received"] == 1 and offer(one)["received"] == 0
     with pytest.raises(AgentError, match="another release on this board has the id") as failure:

@@ -21,7 +21,7 @@ from tests.remote.agent.doubles.pieces import surface
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
 from jetlane.remote.agent import backends
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.trt import common as trt
 from jetlane.remote.agent.trt.gpu_features import gpu_features

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import (
     common as trt,

@@ -17,7 +17,7 @@ from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS
 from tests.remote.agent.test_tensorrt_int8 import Site
 
 from jetlane.remote.agent import backends
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 
 #: The last is let go first. `Built` is what the builder of TensorRT 5 to 7 gives: an engine.
 BUILDING = [

@@ -20,7 +20,7 @@ from jetlane.remote.agent import cli
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.commands import keys as keys_command
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.files import write_bytes
+from jetlane.remote.agent.safe_files import write_bytes
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.agent.trust import keys

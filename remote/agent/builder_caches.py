@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, Optional
 
 from .errors import AgentError
-from .files import read_bytes, remove, write_bytes
+from .safe_files import read_bytes, remove, write_bytes
 
 #: Of what an engine is made of: what a timing cache depends on; a calibration depends on the model and images instead.
 _TIMING = ("runtime", "precision", "dla_core")
