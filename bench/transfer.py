@@ -85,7 +85,7 @@ def make_release(folder: Path, size: int) -> Release:
         "name": "bench",
         "files": {"model.onnx": entry},
         "labels": [],
-        "roads": {},
+        "backends": {},
         "input": {
             "height": 1,
             "width": 1,

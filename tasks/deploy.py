@@ -95,7 +95,7 @@ def _first_failure(devices: Sequence[DeviceFacts]) -> Optional[str]:
 def _line(device: DeviceFacts) -> str:
     if device.state == "active":
         sent = f"{device.bytes_sent / 1e6:.1f} MB sent, " if device.bytes_sent else "nothing sent, "
-        return f"active by the {device.road} road, {sent}{device.agreement.get('matched', 0)} detections agree"
+        return f"active by the {device.backend} backend, {sent}{device.agreement.get('matched', 0)} detections agree"
     if device.state == UNCHANGED:
         return "runs this release already: no upload, no build"
     return f"{device.state}: {device.reason.splitlines()[0] if device.reason else 'no reason is known'}"

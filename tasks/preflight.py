@@ -44,10 +44,7 @@ CODE = (
 )
 _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
 #: What drives TensorRT-RTX.
-_ADAPTERS = tuple(
-    f"jetlane.remote.agent.{name}"
-    for name in ("trt", "trt_builder_config", "trt_explicit_batch", "trt_serialized_network", "trt_strongly_typed")
-)
+_ADAPTERS = ("jetlane.remote.agent.trt",)
 _WHOLE, HALF = "model.trt.onnx", "model.trt.fp16.onnx"
 EXPECTED = "expected.json"
 

@@ -66,7 +66,7 @@ def release(
     """
     verify = run.spec.verify
     tolerances = tolerances_of(run.spec)
-    roads = roads_of(run, converted, proof)
+    backends = backends_of(run, converted, proof)
     calibration = calibration_of(run)
     signing_key, serials, agent = signing_key_of(run), Serials(run.workspace, run.spec.name), agent_file().digest
     found = len(expected_of(proof))
@@ -75,7 +75,7 @@ def release(
     result = run.step(
         "release",
         inputs={
-            "models": converted.digest(*_MODELS, *([HALF] if "onnx_fp16" in roads else [])),
+            "models": converted.digest(*_MODELS, *([HALF] if "onnx_fp16" in backends else [])),
             "plugins": parameters.digest(),
             "pipeline_config": model.config_digest,
             "proof": proof.digest(),
@@ -87,20 +87,20 @@ def release(
             "threshold": verify.threshold,
             "precision": run.spec.build.precision,
             "tolerances": {precision: asdict(tolerance) for precision, tolerance in tolerances.items()},
-            "roads": roads,
+            "backends": backends,
             "calibration": run.spec.build.calibration if calibration is not None else 0,
             "origin": origin,
             "tools": tools_of(run),
             "agent": agent,
             "signed_by": signing_key.public.hex(),
             "renewals": serials.renewals,
-            "activation": run.spec.activate,
+            "activate": run.spec.activate,
             "around_build": _around_build(run),
         },
         code=CODE,
-        make=lambda out: _write(run, model, parameters, converted, proof, origin, roads, calibration, out),
+        make=lambda out: _write(run, model, parameters, converted, proof, origin, backends, calibration, out),
         leaves=True,
-        describe=lambda result: f"{result.facts['id']}, for {', '.join(roads)}, signed by {signing_key.fingerprint}",
+        describe=lambda result: f"{result.facts['id']}, for {', '.join(backends)}, signed by {signing_key.fingerprint}",
     )
     _link(run, result)
     return result
@@ -146,13 +146,13 @@ def _write(
     converted: StepResult,
     proof: StepResult,
     origin: Origin,
-    roads: list[str],
+    backends: list[str],
     calibration: Optional[ImageSource],
     out: Path,
 ) -> Mapping[str, Any]:
     from jetlane.tasks.bundle.release import write_release
 
-    half = [HALF] if "onnx_fp16" in roads else []
+    half = [HALF] if "onnx_fp16" in backends else []
     files: dict[str, Path] = {name: converted.file(name) for name in (*_MODELS, *half)}
     identifier = write_release(
         out,
@@ -169,10 +169,10 @@ def _write(
         threshold=run.spec.verify.threshold,
         precision=run.spec.build.precision,
         tolerances=tolerances_of(run.spec),
-        roads=roads,
+        backends=backends,
         calibration=_calibration(run, calibration),
         truth=truth_of(proof),
-        activation=run.spec.activate.model_dump(),
+        activate=run.spec.activate.model_dump(),
         around_build=_around_build(run),
         project=run.spec.name,
         model=network_of(model),
@@ -235,8 +235,8 @@ def release_path(result: StepResult) -> Path:
     return result.file(result.facts["id"])
 
 
-def roads_of(run: Run, converted: StepResult, proof: StepResult) -> list[str]:
-    """The roads a board may take; a UFF with unproven patterns is none, unless the spec allows it."""
+def backends_of(run: Run, converted: StepResult, proof: StepResult) -> list[str]:
+    """The backends a board may take; a UFF with unproven patterns is none, unless the spec allows it."""
     onnx = ["onnx"] if half_of(proof, converted) is None else ["onnx", "onnx_fp16"]
     unproven = converted.facts["unproven"]
     if unproven and not run.spec.convert.allow_unproven:

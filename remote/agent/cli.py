@@ -7,12 +7,18 @@ import os
 import sys
 from typing import Any, Dict, List
 
-from . import strict
-from .catalogue import explained
+from . import strict_json
+from .error_catalogue import explained
 from .errors import AgentError
-from .events import emit, emit_result
+from .event_output import emit, emit_result
+from .input_stream import InputStream
+from .process_end import leave
 from .store import Store
-from .stream import Input
+
+
+def run(arguments: List[str]) -> None:
+    """Run one command, and end the process: see ``process_end``."""
+    leave(main(arguments))
 
 
 def main(arguments: List[str]) -> int:
@@ -26,12 +32,12 @@ def main(arguments: List[str]) -> int:
     given = parser.parse_args(arguments)
     os.umask(0o077)
     try:
-        stream = Input(sys.stdin.fileno())
+        stream = InputStream(sys.stdin.fileno())
         request = {} if given.command in DETACHED else _request(stream.line())
         module, function = COMMANDS[given.command]
-        run = getattr(importlib.import_module("." + module, __package__), function)
+        call = getattr(importlib.import_module("." + module, __package__), function)
         more = (stream,) if given.command in STREAMING else ()
-        result = run(Store(given.root), request, *more)
+        result = call(Store(given.root), request, *more)
         if result is not None:
             emit_result(result)
         return 0
@@ -59,7 +65,7 @@ def _request(line: bytes) -> Dict[str, Any]:
     if not line.strip():
         return {}
     try:
-        request = strict.loads(line)
+        request = strict_json.loads(line)
     except ValueError as error:
         raise AgentError("the request is not JSON", str(error))
     if not isinstance(request, dict):
@@ -80,20 +86,20 @@ def _explain(error: OSError) -> Dict[str, str]:
 
 #: Where each command is. Imported when called: numpy, tensorrt and onnxruntime take longer than most commands to run.
 COMMANDS = {
-    "probe": ("probe", "probe"),
-    "receive": ("receive", "receive"),
-    "build": ("build", "build"),
-    "cancel": ("build", "cancel"),
-    "build-job": ("job", "supervise"),
-    "build-work": ("job", "work"),
-    "verify": ("verify", "verify"),
-    "activate": ("activate", "activate"),
-    "rollback": ("activate", "rollback"),
-    "health": ("activate", "health"),
-    "status": ("status", "status"),
-    "keys": ("keys", "keys"),
-    "collect-garbage": ("garbage", "collect"),
-    "bench": ("bench", "bench"),
+    "probe": ("commands.probe", "probe"),
+    "receive": ("commands.receive", "receive"),
+    "build": ("commands.build", "build"),
+    "cancel": ("commands.build", "cancel"),
+    "build-job": ("commands.build_supervisor", "supervise"),
+    "build-work": ("commands.build_worker", "work"),
+    "verify": ("commands.verify", "verify"),
+    "activate": ("commands.activate", "activate"),
+    "rollback": ("commands.activate", "rollback"),
+    "health": ("commands.activate", "health"),
+    "status": ("commands.status", "status"),
+    "keys": ("commands.keys", "keys"),
+    "collect-garbage": ("commands.garbage", "collect"),
+    "bench": ("commands.bench", "bench"),
 }
 
 #: The build's own processes; they read no request.

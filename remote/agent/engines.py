@@ -11,9 +11,10 @@ import os
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from .caches import Caches
+from . import backends, old_names
+from .builder_caches import Caches
 from .errors import AgentError
-from .files import (
+from .safe_files import (
     discard,
     is_folder,
     is_plain,
@@ -26,7 +27,7 @@ from .files import (
     write_json,
 )
 from .store import Store
-from .strict import is_whole
+from .strict_json import is_whole
 
 #: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
 #: memory there; TensorRT's own default is nothing before 8.4, and since then all the memory it shares with the CPU.
@@ -42,6 +43,8 @@ MARK = "doubt.json"
 #: The same: how often it was tried without coming to an end; and how often that may be. The power goes twice in a row,
 #: seldom three times.
 _TRIAL, _MOST_TRIALS = "trial.json", 3
+#: The engine that this process has loaded.
+_loaded: List[Any] = []
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
@@ -64,10 +67,10 @@ def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
     return options
 
 
-def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
-    """All that shapes an engine: model, road, runtime, processor, precision, calibration, batch, workspace, DLA."""
+def recipe(manifest: Dict[str, Any], backend: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
+    """All that shapes an engine: model, backend, runtime, processor, precision, calibration, batch, workspace, DLA."""
     cuda, tensorrt = facts.get("cuda") or {}, facts.get("tensorrt") or {}
-    if road == "cpu":
+    if backend == "cpu":
         runtime = {
             "onnxruntime": facts.get("onnxruntime"),
             "processor": facts.get("cpu"),
@@ -82,7 +85,7 @@ def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: 
         }
     files = manifest["files"]
     wanted = {name: options[name] for name in ("precision", "batch", "workspace_mb")}
-    wanted.update(road=road, model=files[manifest["roads"][road]]["sha256"], runtime=runtime)
+    wanted.update(backend=backend, model=files[manifest["backends"][backend]]["sha256"], runtime=runtime)
     if options.get("dla_core") is not None:
         wanted["dla_core"] = options["dla_core"]
     if options["precision"] == "int8":
@@ -94,7 +97,15 @@ def recipe(manifest: Dict[str, Any], road: str, facts: Dict[str, Any], options: 
 
 def key_of(wanted: Dict[str, Any]) -> str:
     """The engine's key: 20 hex digits of the recipe's sha256."""
-    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8")).hexdigest()[:20]
+    content = json.dumps(old_names.hashed_recipe(wanted), sort_keys=True)
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()[:20]
+
+
+def read_entry(store: Store, key: str) -> Dict[str, Any]:
+    """What an ``engine.json`` says; nothing where it is missing or damaged."""
+    entry = read_object(store.path("engines", key, "engine.json"))
+    made = entry.get("recipe")
+    return dict(entry, recipe=old_names.recipe(made) if isinstance(made, dict) else {}) if entry else entry
 
 
 def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
@@ -103,8 +114,8 @@ def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
     Raises:
         AgentError: It does not say; kind ``absent``.
     """
-    made = entry.get("recipe")
-    if not isinstance(made, dict) or not isinstance(made.get("road"), str) or not isinstance(made.get("runtime"), dict):
+    made: Dict[str, Any] = entry.get("recipe") or {}
+    if not isinstance(made.get("backend"), str) or not isinstance(made.get("runtime"), dict):
         raise AgentError("nobody knows what the engine was made of", "its engine.json is damaged", "build it", "absent")
     return made
 
@@ -112,7 +123,7 @@ def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
 def find_made(store: Store, wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """What ``find`` gives of the engine that was made by a recipe, and by no other."""
     entry = find(store, key_of(wanted))
-    return entry if entry is not None and entry.get("recipe") == wanted else None
+    return entry if entry is not None and entry["recipe"] == wanted else None
 
 
 def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
@@ -126,7 +137,7 @@ def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
 
 def whole(store: Store, key: str) -> Optional[Dict[str, Any]]:
     """The same of an engine that may be marked: with which a release in use was verified all the same."""
-    entry = read_object(store.path("engines", key, "engine.json"))
+    entry = read_entry(store, key)
     if not is_plain(store.path("engines"), key + "/engine"):
         return None
     try:
@@ -142,12 +153,12 @@ def verified(store: Store, release: str) -> Optional[Tuple[str, Dict[str, Any]]]
     entry = whole(store, key) if key else None
     if key is None or entry is None or store.verified_digest(release) not in (None, entry["sha256"]):
         return None
-    return (key, entry) if key_of(entry.get("recipe") or {}) == key else None
+    return (key, entry) if key_of(entry["recipe"]) == key else None
 
 
 def is_verified(store: Store, release: str, key: str) -> bool:
     """Whether the engine that is under a key now is the one that a release was verified with, by their notes alone."""
-    now = read_object(store.path("engines", key, "engine.json")).get("sha256")
+    now = read_entry(store, key).get("sha256")
     return now is None or store.verified_digest(release) in (None, now)
 
 
@@ -158,7 +169,7 @@ def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[s
     os.makedirs(part, mode=0o700)
     write_bytes(os.path.join(part, "engine"), engine)
     entry = dict(facts, key=key, size=len(engine), sha256=hashlib.sha256(engine).hexdigest())
-    write_json(os.path.join(part, "engine.json"), entry)
+    write_json(os.path.join(part, "engine.json"), dict(entry, recipe=old_names.recipe_on_disk(facts["recipe"])))
     if is_plain(store.path("engines"), "%s/%s" % (key, MARK)):
         _move_aside(store, key)
     remove(folder)
@@ -176,9 +187,7 @@ def set_aside(store: Store, key: str, entry: Dict[str, Any], why: str) -> str:
     Returns:
         A sentence about where it is.
     """
-    made = entry.get("recipe")
-    if isinstance(made, dict):
-        caches(store, made).forget()
+    caches(store, entry["recipe"]).forget()
     _mark(store, key, entry.get("sha256"), why)
     users = _users(store, key)
     if users:
@@ -221,7 +230,20 @@ def tried(store: Store, key: str, entry: Dict[str, Any]) -> Iterator[None]:
 
 def caches(store: Store, wanted: Dict[str, Any]) -> Caches:
     """The caches that help to build an engine of this recipe."""
-    return Caches(store.path("caches"), wanted)
+    return Caches(store.path("caches"), old_names.hashed_recipe(wanted))
+
+
+def load(store: Store, key: str, backend: str, manifest: Dict[str, Any], options: Dict[str, Any]) -> Any:
+    """Load an engine to run it. It stays loaded until another one is, or the process ends: see ``process_end``.
+
+    Raises:
+        AgentError: It is not here, or damaged (kind ``absent``), or its backend does not load it.
+    """
+    content = load_bytes(store, key)
+    while _loaded:  # a small board has no memory for two
+        _loaded.pop().close()
+    _loaded.append(backends.module(backend).load(content, manifest, options))
+    return _loaded[0]
 
 
 def load_bytes(store: Store, key: str) -> bytes:
@@ -230,7 +252,7 @@ def load_bytes(store: Store, key: str) -> bytes:
     Raises:
         AgentError: It is not here, or damaged; kind ``absent``.
     """
-    entry = read_object(store.path("engines", key, "engine.json"))
+    entry = read_entry(store, key)
     try:
         content = read_bytes(store.path("engines", key, "engine"))
     except OSError as error:

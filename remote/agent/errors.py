@@ -8,7 +8,7 @@ class AgentError(Exception):
         what: What happened, in one line.
         why: The cause, as far as it is known.
         remedy: What to do now.
-        kind: A word the workstation can act on: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``road``, ...
+        kind: A word the workstation can act on: ``disk``, ``corrupt``, ``tampered``, ``busy``, ``backend``, ...
     """
 
     def __init__(self, what: str, why: str = "", remedy: str = "", kind: str = "failed") -> None:

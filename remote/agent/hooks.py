@@ -1,6 +1,6 @@
 """Commands of a release, or of the board's owner: run around a build and a switch, as argv, never through a shell.
 
-They are named by the release's manifest (``activation``, ``build``), and each key by itself is overridden by the
+They are named by the release's manifest (``activate``, ``build``), and each key by itself is overridden by the
 owner's config.json. No request of the workstation names any.
 """
 
@@ -11,9 +11,9 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .errors import AgentError
-from .files import open_log, open_plain
+from .safe_files import open_log, open_plain
 from .store import Store
-from .strict import is_number
+from .strict_json import is_number
 
 #: Seconds after which a command is killed: systemd gives a service 90 to stop.
 TIMEOUT = 120.0
@@ -24,23 +24,23 @@ _KEPT = 1000
 Stopped = Callable[[], bool]
 
 
-def activation(store: Store, release: str) -> Dict[str, Any]:
+def around_activate(store: Store, release: str) -> Dict[str, Any]:
     """What to do around a switch to a release: ``before``, ``after`` (lists of argv), ``command``, ``window_s``,
     ``interval_s``.
 
     Raises:
         AgentError: It is written down wrongly; kind ``config``.
     """
-    given = _merged(store, release, "activation")
-    health = dict(_section(_manifest(store, release).get("activation"), "health"))
-    health.update(_section(store.config().get("activation"), "health"))
+    given = _merged(store, release, "activate")
+    health = dict(_section(_manifest(store, release).get("activate"), "health"))
+    health.update(_section(store.config().get("activate"), "health"))
     command = health.get("command")
     return {
-        "before": commands_in(given.get("before"), "activation.before"),
-        "after": commands_in(given.get("after"), "activation.after"),
-        "command": None if command is None else commands_in([command], "activation.health.command")[0],
-        "window_s": _seconds(health.get("window_s", 10.0), "activation.health.window_s"),
-        "interval_s": max(_seconds(health.get("interval_s", 2.0), "activation.health.interval_s"), 0.1),
+        "before": commands_in(given.get("before"), "activate.before"),
+        "after": commands_in(given.get("after"), "activate.after"),
+        "command": None if command is None else commands_in([command], "activate.health.command")[0],
+        "window_s": _seconds(health.get("window_s", 10.0), "activate.health.window_s"),
+        "interval_s": max(_seconds(health.get("interval_s", 2.0), "activate.health.interval_s"), 0.1),
     }
 
 

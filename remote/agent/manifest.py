@@ -10,10 +10,10 @@ import os
 import re
 from typing import Any, Dict, Iterable, List
 
-from . import manifest_fields, strict
+from . import manifest_fields, old_names, strict_json
 from .errors import AgentError
-from .files import is_plain, read_bytes, sha256_file
 from .manifest_fields import NAME, SIGNATURE, check_path, tampered
+from .safe_files import is_plain, read_bytes, sha256_file
 
 __all__ = ["NAME", "SIGNATURE", "check_path"]
 
@@ -24,7 +24,7 @@ LONGEST = 16 << 20
 DIGITS, OLD_DIGITS, SHOWN = 32, 12, 12
 
 _ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})-([0-9a-f]{%d}|[0-9a-f]{%d})\Z" % (DIGITS, OLD_DIGITS))
-_NEEDED = ("format", "name", "files", "input", "nms", "roads", "thresholds", "tolerances", "labels")
+_NEEDED = ("format", "name", "files", "input", "nms", "backends", "thresholds", "tolerances", "labels")
 
 
 def release_id(name: str, raw: bytes) -> str:
@@ -82,13 +82,17 @@ def parse(raw: bytes, release: str) -> Dict[str, Any]:
     try:
         if len(raw) > LONGEST:
             raise ValueError("it has more than %d bytes" % LONGEST)
-        manifest = strict.loads(raw)
+        manifest = strict_json.loads(raw)
     except ValueError as error:
         raise tampered("the manifest of release %s cannot be read" % release, str(error))
-    missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
+    try:
+        manifest = old_names.manifest(manifest) if isinstance(manifest, dict) else {}
+    except ValueError as error:
+        raise tampered("the manifest of release %s says a thing twice" % release, str(error))
+    missing = [key for key in _NEEDED if key not in manifest]
     if missing:
         raise tampered("the manifest of release %s lacks %s" % (release, ", ".join(missing)))
-    if not strict.is_whole(manifest["format"]) or manifest["format"] != FORMAT:
+    if not strict_json.is_whole(manifest["format"]) or manifest["format"] != FORMAT:
         raise AgentError(
             "release %s has format %r; this agent reads format %d" % (release, manifest["format"], FORMAT),
             "it was made by another version of jetlane",

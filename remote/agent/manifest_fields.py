@@ -4,7 +4,7 @@ import re
 from typing import Any, Callable, Dict
 
 from .errors import AgentError
-from .strict import is_number, is_whole
+from .strict_json import is_number, is_whole
 
 NAME = "manifest.json"
 #: Its signature, see ``trust``.
@@ -37,7 +37,7 @@ def check(manifest: Dict[str, Any], release: str) -> None:
     for field, sound in _FIELDS.items():
         if not sound(manifest[field]):
             raise tampered("the manifest of release %s says of its %s what cannot be" % (release, field))
-    for field in ("activation", "build"):
+    for field in ("activate", "build"):
         if not isinstance(manifest.get(field, {}), dict):
             raise tampered("the manifest of release %s says of its %s what cannot be" % (release, field))
 
@@ -82,10 +82,10 @@ def _check_identity(release: str, manifest: Dict[str, Any]) -> None:
 
 def _check_named(manifest: Dict[str, Any]) -> None:
     """Files that other fields name are among the files."""
-    files, roads = manifest["files"], manifest["roads"]
-    for road, path in roads.items() if isinstance(roads, dict) else [("", roads)]:
+    files, backends = manifest["files"], manifest["backends"]
+    for backend, path in backends.items() if isinstance(backends, dict) else [("", backends)]:
         if not isinstance(path, str) or path not in files:
-            raise tampered("the manifest names %r for the %s road, but no such file" % (path, road))
+            raise tampered("the manifest names %r for the %s backend, but no such file" % (path, backend))
     images = manifest.get("calibration", [])
     if not isinstance(images, list) or not all(isinstance(path, str) and path in files for path in images):
         raise tampered("the calibration images that the manifest names are none of its files")

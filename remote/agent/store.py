@@ -11,7 +11,7 @@
     <root>/current previous    symlinks to releases
     <root>/switch.json         the switch under way, until the new release has shown itself healthy
     <root>/state.json          which release was verified with which engine; what current and previous are, to mend them
-    <root>/config.json         the board owner's: {"quota": bytes, "activation": {...}, "build": {...}}
+    <root>/config.json         the board owner's: {"quota": bytes, "activate": {...}, "build": {...}}
     <root>/keys.json           whose releases are taken (and keys.copy.json); serials.json: how new they must be
     <root>/lock build.lock     flock
 
@@ -28,10 +28,10 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from . import device_config, old_names
 from . import manifest as manifests
-from . import owner
 from .errors import AgentError
-from .files import (
+from .safe_files import (
     discard,
     displaced,
     is_folder,
@@ -44,7 +44,7 @@ from .files import (
     sync_folder,
     write_json,
 )
-from .strict import is_number, is_whole
+from .strict_json import is_number, is_whole
 from .trust import admission as trust
 from .trust import keys
 
@@ -247,7 +247,7 @@ class Store(object):
         report = read_json(self.path("reports", release + ".json"))
         rows = report.get("samples") if isinstance(report, dict) else None
         sound = isinstance(rows, list) and all(isinstance(row, dict) and set(row) >= _SHOWN for row in rows)
-        return report if sound else None
+        return old_names.report(report) if sound and isinstance(report, dict) else None
 
     # the owner's say
 
@@ -257,7 +257,7 @@ class Store(object):
         Raises:
             AgentError: It cannot be understood; kind ``config``.
         """
-        return owner.read(self.path("config.json"))
+        return device_config.read(self.path("config.json"))
 
     # logs
 
@@ -357,7 +357,7 @@ class Store(object):
 
     def _mend(self) -> None:
         """Make lost links and an emptied config.json again, from the copies that are kept of them."""
-        owner.mend(self.path("config.json"), self.path("config.copy.json"))
+        device_config.mend(self.path("config.json"), self.path("config.copy.json"))
         switch = self.switching()
         if switch is not None:  # what the links should be is settled with it; but something should run
             if self.pointed("current") is None and switch.get("current"):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
-from jetlane.remote.agent import engines, hooks, roads
+from jetlane.remote.agent import backends, engines, hooks
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.errors import AgentError
@@ -68,8 +68,8 @@ def deliver(
     with open_agent(device, on_event, given_up) as agent:
         report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
         with _on(device):
-            report.road = roads.choose(agent.facts, whole.manifest, chosen)
-        report.engine = engines.key_of(engines.recipe(whole.manifest, report.road, agent.facts, chosen))
+            report.backend = backends.choose_backend(agent.facts, whole.manifest, chosen)
+        report.engine = engines.key_of(engines.recipe(whole.manifest, report.backend, agent.facts, chosen))
         if _is_done(agent, whole, chosen["precision"], report):
             return report
         phase("ship")
@@ -81,6 +81,8 @@ def deliver(
             limit = (options or {}).get("time_limit")
             built = room.made(lambda: agent.call("build", request, limit=limit))
             _is_ours(agent, "build", built, report, chosen)
+        if built.get("note"):
+            report.notes.append(f"{device.name}, while it built: {built['note']}")
         if built["cached"]:
             report.skipped.append(f"engine {built['engine']} was built before")
         elif built["attached"]:
@@ -175,16 +177,16 @@ def switching_limit(manifest: Mapping[str, Any]) -> float:
 
     What a board's own config.json asks for instead must fit into this; half an hour is left for it.
     """
-    activation = manifest.get("activation") or {}
-    commands = len(activation.get("before") or ()) + len(activation.get("after") or ())
-    window = (activation.get("health") or {}).get("window_s", 10.0)
+    activate = manifest.get("activate") or {}
+    commands = len(activate.get("before") or ()) + len(activate.get("after") or ())
+    window = (activate.get("health") or {}).get("window_s", 10.0)
     return LIMITS["activate"] + 2 * (hooks.TIMEOUT * commands + window)
 
 
 def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport) -> bool:
     """Whether the device runs the release already, with an engine that is verified; the report then says so."""
     status = agent.call("status")
-    said = (report.engine, report.road, precision)
+    said = (report.engine, report.backend, precision)
     if not _all_done(status, whole, said):
         return False
     found = judged(whole, status.get("samples", ()), precision)
@@ -201,9 +203,10 @@ def _is_ours(
     agent: Agent, command: str, said: Mapping[str, Any], report: DeviceReport, options: Mapping[str, Any]
 ) -> None:
     """See that what a device built or verified is the engine that was asked for."""
-    wanted = (report.engine, report.road, options["precision"])
-    if (said["engine"], said["road"], said["precision"]) != wanted:
-        why = f"the engine {report.engine} was asked for ({report.road}, {options['precision']}), not {said['engine']}"
+    wanted = (report.engine, report.backend, options["precision"])
+    if (said["engine"], said["backend"], said["precision"]) != wanted:
+        asked = f"{report.engine} was asked for ({report.backend}, {options['precision']})"
+        why = f"the engine {asked}, not {said['engine']}"
         raise board_error(agent.device.name, command, why)
 
 
@@ -248,7 +251,7 @@ def _trusted(report: DeviceReport, release: Release, signed: Optional[str]) -> N
 
 
 def _all_done(status: Mapping[str, Any], whole: Release, built: tuple[str, str, str]) -> bool:
-    """Whether a device says that it runs a release, verified with an engine: (key, road, precision)."""
+    """Whether a device says that it runs a release, verified with an engine: (key, backend, precision)."""
     release, engine, kept = whole.id, built[0], status["report"]
     return (
         status["current"] == release
@@ -258,7 +261,7 @@ def _all_done(status: Mapping[str, Any], whole: Release, built: tuple[str, str, 
         and status["verified"].get(release) == engine
         and engine in status["engines"]
         and kept is not None
-        and (kept["release"], kept["engine"], kept["road"], kept["precision"]) == (release, *built)
+        and (kept["release"], kept["engine"], kept["backend"], kept["precision"]) == (release, *built)
     )
 
 

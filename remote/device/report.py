@@ -16,7 +16,7 @@ class DeviceReport:
     Attributes:
         state: ``active``, or ``unchanged`` when the device ran this release already.
         previous: The release it would go back to.
-        road: ``uff``, ``onnx`` or ``cpu``.
+        backend: ``uff``, ``onnx`` or ``cpu``.
         board: What the probe found.
         engine: Key of the engine.
         bytes_sent: Bytes of release files that went over the wire.
@@ -36,7 +36,7 @@ class DeviceReport:
     release: str
     state: str = "active"
     previous: Optional[str] = None
-    road: str = ""
+    backend: str = ""
     board: Mapping[str, Any] = field(default_factory=dict)
     engine: str = ""
     bytes_sent: int = 0
@@ -55,7 +55,7 @@ class DeviceReport:
             judged: The workstation's comparison.
             said: The device's report.
         """
-        own = {name: said[name] for name in ("road", "precision", "latency", "conditions", "peak_memory")}
+        own = {name: said[name] for name in ("backend", "precision", "latency", "conditions", "peak_memory")}
         self.agreement = {**{name: value for name, value in judged.items() if name != "samples"}, **own}
         columns = ("file", "boxes", "labels", "scores")
         self.detections = [{column: row[column] for column in columns} for row in judged["samples"]]

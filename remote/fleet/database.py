@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from jetlane.remote.agent.files import sync_file, sync_folder
+from jetlane.remote.agent.safe_files import sync_file, sync_folder
 from jetlane.remote.fleet.faults import LedgerError, foreign, refuse_damaged, told
 from jetlane.remote.fleet.models import HEAD, Base
 from jetlane.specs import secrets

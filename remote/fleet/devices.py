@@ -68,7 +68,7 @@ class Devices:
             self._reconciled(name, "it runs the release already")
         facts = {
             "engine": outcome.engine,
-            "road": outcome.road,
+            "backend": outcome.backend,
             "bytes": outcome.bytes_sent,
             "seconds": dict(outcome.seconds),
         }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.fan_out import on_each
 from jetlane.remote.fleet.policy import Policy, split
@@ -54,10 +54,10 @@ def _device(device: Device, release: Release, options: dict[str, Any], given_up:
         return _row(None, _megabytes(release.size), "yes", "yes", "has not this version's agent: it would be sent too")
     current = status["current"]
     try:
-        road = roads.choose(facts, release.manifest, options)
+        backend = backends.choose_backend(facts, release.manifest, options)
     except AgentError as error:
         return _row(current, "no", "no", "no", error.what)
-    key = engines.key_of(engines.recipe(release.manifest, road, facts, options))
+    key = engines.key_of(engines.recipe(release.manifest, backend, facts, options))
     here = status["releases"].get(release.id, "absent") is None
     built = key in status["engines"]
     live = current == release.id and here and built and status["verified"].get(release.id) == key
@@ -66,7 +66,7 @@ def _device(device: Device, release: Release, options: dict[str, Any], given_up:
         "no" if here else f"at most {_megabytes(release.size)}",
         "no" if built else "yes",
         "no" if live else "yes",
-        "runs it already" if live else f"by the {road} road",
+        "runs it already" if live else f"by the {backend} backend",
     )
 
 

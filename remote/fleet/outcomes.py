@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jetlane.remote.device.judgement import judged, sample_names
 from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.fleet.boards import Seen
 from jetlane.remote.protocol.events import Kind, Shown
 from jetlane.remote.protocol.fields import (
+    Backend,
     Count,
     EngineKey,
     Fingerprint,
@@ -19,10 +20,10 @@ from jetlane.remote.protocol.fields import (
     Number,
     Precision,
     ReleaseId,
-    Road,
     Said,
     Text,
     Word,
+    current_kind,
 )
 from jetlane.remote.protocol.results import Conditions, Facts
 from jetlane.remote.release.folder import Release
@@ -44,7 +45,7 @@ class _Failure(Said):
     what: Text
     why: Lines
     remedy: Lines
-    kind: Annotated[str, AfterValidator(_kind)]
+    kind: Annotated[str, BeforeValidator(current_kind), AfterValidator(_kind)]
 
 
 class _Looked(Said):
@@ -61,7 +62,7 @@ class _Agreement(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
-    road: Road
+    backend: Backend
     precision: Precision
     latency: Annotated[dict[Word, Number], Field(max_length=32)]
     conditions: Conditions
@@ -74,7 +75,7 @@ class _Report(Said):
     release: ReleaseId
     state: Literal["active", "unchanged"]
     previous: Optional[ReleaseId]
-    road: Road
+    backend: Backend
     board: Facts
     engine: EngineKey
     bytes_sent: Count

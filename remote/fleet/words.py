@@ -52,8 +52,18 @@ def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: A
         kind=harmless(_text(kind), _KIND),
         device=None if device is None else harmless(_text(device), _DEVICE),
         runs=None if runs is None else harmless(_text(runs), _RUNS),
-        data=_Plain(None, 2.0 if device is not None else math.inf).mapping(_parsed(data), 0),
+        data=_current_names(_Plain(None, 2.0 if device is not None else math.inf).mapping(_parsed(data), 0)),
     )
+
+
+def _current_names(data: dict[str, Any]) -> dict[str, Any]:
+    """An event's data under this version's names: 0.1 said ``road`` for ``backend``, in facts and kinds."""
+    if data.get("kind") == "road":
+        data["kind"] = "backend"
+    facts = data.get("facts")
+    if isinstance(facts, dict) and "road" in facts:
+        facts.setdefault("backend", facts.pop("road"))
+    return data
 
 
 def _text(value: Any) -> str:

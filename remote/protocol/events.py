@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Optional, Union
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from jetlane.remote.protocol.fields import (
     Coordinate,
@@ -18,6 +18,7 @@ from jetlane.remote.protocol.fields import (
     Sha256,
     Text,
     Word,
+    current_kind,
 )
 
 #: Files of a release, and so the most that a board can need.
@@ -44,7 +45,7 @@ Kind = Literal[
     "engine",
     "failed",
     "memory",
-    "road",
+    "backend",
     "serial",
     "signature",
     "stale",
@@ -127,7 +128,7 @@ class Failure(Said):
     what: Text  # one line: else a board could show the line of another
     why: Lines = ""
     remedy: Lines = ""
-    kind: Kind = "failed"
+    kind: Annotated[Kind, BeforeValidator(current_kind)] = "failed"
 
 
 Event = Union[Heartbeat, Progress, Need, Sample, Failure]

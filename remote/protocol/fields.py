@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,8 +16,8 @@ from pydantic import (
     WrapValidator,
 )
 
+from jetlane.remote.agent import backends
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent import roads
 from jetlane.remote.agent.errors import AgentError
 from jetlane.specs.text import LINE, TEXT, harmless
 
@@ -35,6 +36,11 @@ def _lines(given: Any) -> Any:
     return harmless(given, TEXT, lines=True) if isinstance(given, str) else given
 
 
+def current_kind(given: Any) -> Any:
+    """A kind of error by this version's name; 0.1 said ``road`` for ``backend``."""
+    return "backend" if given == "road" else given
+
+
 def _or_none(given: Any, handler: Any) -> Any:
     try:
         return handler(given)
@@ -50,9 +56,9 @@ def _release(given: str) -> str:
     return given
 
 
-def _road(given: str) -> str:
-    if given not in (*roads.ROADS, roads.HALF):
-        raise ValueError("not a road")
+def _backend(given: str) -> str:
+    if given not in (*backends.BACKENDS, backends.HALF):
+        raise ValueError("not a backend")
     return given
 
 
@@ -68,8 +74,9 @@ ReleaseId = Annotated[str, AfterValidator(_release)]
 EngineKey = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"\ASHA256:[A-Za-z0-9+/]{43}\z")]
-Road = Annotated[str, AfterValidator(_road)]
-Precision = Annotated[str, StringConstraints(pattern=rf"\A({'|'.join(roads.PRECISIONS)})\z")]
+#: 0.1 wrote it, as a field, under the name ``road``.
+Backend = Annotated[str, AfterValidator(_backend), Field(validation_alias=AliasChoices("backend", "road"))]
+Precision = Annotated[str, StringConstraints(pattern=rf"\A({'|'.join(backends.PRECISIONS)})\z")]
 Path = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_./-]{0,511}\z")]
 #: Counts and sizes in bytes: JSON's numbers end there for some readers.
 Count = Annotated[int, Field(ge=0, le=1 << 53)]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from jetlane.remote.protocol.fields import (
     KEPT,
+    Backend,
     Count,
     EngineKey,
     Fingerprint,
@@ -17,7 +18,6 @@ from jetlane.remote.protocol.fields import (
     Number,
     Precision,
     ReleaseId,
-    Road,
     Said,
     Score,
     Sha256,
@@ -115,12 +115,13 @@ class Built(Said):
     """``build``."""
 
     engine: EngineKey
-    road: Road
+    backend: Backend
     precision: Precision
     cached: bool
     attached: bool
     seconds: Optional[Number]
     size: Optional[Count]
+    note: Optional[Text] = None
 
 
 class Cancelled(Said):
@@ -149,7 +150,7 @@ class Verified(Said):
 
     release: ReleaseId
     engine: EngineKey
-    road: Road
+    backend: Backend
     precision: Precision
     agreed: bool
     checked: Text
@@ -259,7 +260,7 @@ class Benched(Said):
 
     release: ReleaseId
     engine: EngineKey
-    road: Road
+    backend: Backend
     precision: Precision
     runs: Count
     per_second: Number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ from jetlane.remote import agent
 from jetlane.specs import catalogue
 
 _PACKAGE = "jetlane_agent"
-_MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import main\n\nsys.exit(main(sys.argv[1:]))\n"
+_MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import run\n\nrun(sys.argv[1:])\n"
 #: The oldest time a zip can hold: what changes nothing must not change the digest.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -62,10 +63,11 @@ def _on_board(entry: dict[str, Any]) -> bool:
 
 
 def slim(source: str) -> str:
-    """A module without comments, docstrings and broad indentation; every line keeps its number, for tracebacks.
+    """A module without comments, docstrings, annotations and broad indentation; lines keep their numbers in tracebacks.
 
     An agent goes to every board over every link, and is compiled there at every start.
     """
+    source = _without_annotations(source)
     lines = source.splitlines()
     within: set[int] = set()
     spans: list[tuple[tuple[int, int], tuple[int, int], str]] = []
@@ -84,6 +86,29 @@ def slim(source: str) -> str:
         line = lines[first - 1][:start] + text + lines[last - 1][end:]
         lines[first - 1 : last] = [line, *[""] * (last - first)]
     return "".join((line if number in within else _narrow(line)) + "\n" for number, line in enumerate(lines, start=1))
+
+
+def _without_annotations(source: str) -> str:
+    """Leave out the annotations of arguments, results and assignments, each where it lies on one line."""
+    lines = [line.encode() for line in source.splitlines()]
+    spans: list[tuple[int, int, int]] = []  # line, from, to
+
+    def leave_out(annotation: ast.expr, line: int, start: int) -> None:
+        if line == annotation.lineno == annotation.end_lineno:
+            spans.append((line, start, annotation.end_col_offset or start))
+
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            leave_out(node.annotation, node.lineno, node.col_offset + len(node.arg))
+        elif isinstance(node, ast.FunctionDef) and node.returns is not None:
+            before = lines[node.returns.lineno - 1][: node.returns.col_offset].rstrip()
+            if before.endswith(b"->"):
+                leave_out(node.returns, node.returns.lineno, len(before[:-2].rstrip()))
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            leave_out(node.annotation, node.target.end_lineno or 0, node.target.end_col_offset or 0)
+    for line, start, end in sorted(spans, reverse=True):
+        lines[line - 1] = lines[line - 1][:start] + lines[line - 1][end:]
+    return b"".join(line + b"\n" for line in lines).decode()
 
 
 def _narrow(line: str) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Optional
 
 from jetlane.remote import agent
-from jetlane.remote.agent import roads
+from jetlane.remote.agent import backends
 
 NAME = "jetlane_runtime.py"
 #: A file where Python would make a folder: a release on a board must not change by being imported from.
 NO_BYTECODE = {"__pycache__": "This file keeps Python from writing bytecode into the release, which must not change.\n"}
-#: What the file is asked for; the roads' modules are found when the engine is known.
+#: What the file is asked for; the backends' modules are found when the engine is known.
 _WANTED = "detect.runtime"
 
 _HEAD = '''"""This release's detector in one file, for your own program:
@@ -98,12 +98,12 @@ def runtime_file() -> str:
 
 
 def _sources() -> dict[str, str]:
-    """The detector's module and all that it imports, however far, by dotted name within the agent; the roads' too.
+    """The detector's module and all that it imports, however far, by dotted name within the agent; the backends' too.
 
     Packages are among them, the agent itself by the empty name.
     """
     found: dict[str, str] = {}
-    wanted = [_WANTED, *(roads.module_name(road) for road in roads.ROADS)]
+    wanted = [_WANTED, *(backends.module_name(backend) for backend in backends.BACKENDS)]
     while wanted:
         name = wanted.pop()
         path = _path(name)

@@ -18,7 +18,7 @@ from typing import Any, Optional
 
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.files import sync_folder
+from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.specs import secrets

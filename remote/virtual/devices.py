@@ -133,7 +133,7 @@ def _start(folder: Path, names: Sequence[str], python: Optional[str], key: Optio
 
 def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
     """Boards come from the factory with the key; what is on those that are there already is their own business."""
-    from jetlane.remote.agent import keys
+    from jetlane.remote.agent.commands import keys
     from jetlane.remote.agent.errors import AgentError
     from jetlane.remote.agent.store import Store
 

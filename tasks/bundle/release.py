@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.backends import HALF, PRECISIONS
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.roads import HALF, PRECISIONS
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.release.runtime_file import runtime_files
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Release", "Tolerance", "read_release", "write_release"]
 
-#: The file of each road onto a board.
-ROAD_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", HALF: "model.trt.fp16.onnx", "cpu": "model.onnx"}
+#: The file of each backend onto a board.
+BACKEND_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", HALF: "model.trt.fp16.onnx", "cpu": "model.onnx"}
 
 #: A board's calibration, for boards with the same TensorRT.
 CALIBRATION_CACHE = "calibration.cache"
@@ -85,10 +85,10 @@ def write_release(
     threshold: float = 0.3,
     precision: str = "fp32",
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
-    roads: Optional[Sequence[str]] = None,
+    backends: Optional[Sequence[str]] = None,
     calibration: Sequence[np.ndarray] = (),
     truth: Sequence[Optional[GroundTruth]] = (),
-    activation: Optional[Mapping[str, Any]] = None,
+    activate: Optional[Mapping[str, Any]] = None,
     around_build: Optional[Mapping[str, Any]] = None,
     project: Optional[str] = None,
     model: Optional[str] = None,
@@ -117,9 +117,9 @@ def write_release(
         precision: Of the engines; for DeepStream, which builds its own.
         calibration: Images to calibrate int8 with, as ``samples``; none where int8 is not built.
         truth: What each sample really shows, where that is known; none given: unknown.
-        roads: Those a board may take (keys of ``ROAD_FILES``); all whose file is there, unless named. A UFF with
-            unproven operations travels with the release, but is no road.
-        activation: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
+        backends: Those a board may take (keys of ``BACKEND_FILES``); all whose file is there, unless named. A UFF with
+            unproven operations travels with the release, but is no backend.
+        activate: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
         around_build: Commands that a board runs around the build of its engine: ``before``, ``after``.
         project: Whose serials it counts in; ``name`` unless given.
         model: Which network it carries, in a word.
@@ -134,7 +134,7 @@ def write_release(
     with _explained():
         for path in files:
             manifests.check_path(path)
-    offered = _roads(files, roads)
+    offered = _backends(files, backends)
     _check(samples, expected, params, labels, tolerances)
     _check_images("calibration image", calibration)
     out = Path(out)
@@ -155,14 +155,14 @@ def write_release(
             "files": _inventory(draft, known or {}),
             "input": asdict(params.input),
             "nms": asdict(params.nms),
-            "roads": offered,
+            "backends": offered,
             "thresholds": {"score": threshold},
             "tolerances": {precision: tolerances[precision].to_json() for precision in sorted(tolerances)},
             "labels": list(labels),
             "sources": dict(sources or {}),
             "tools": dict(tools or {}),
         }
-        manifest.update({"activation": dict(activation)} if activation else {})
+        manifest.update({"activate": dict(activate)} if activate else {})
         manifest.update({"build": dict(around_build)} if around_build else {})
         if len(calibration):
             manifest["calibration"] = [path for path in manifest["files"] if path.startswith("calibration/")]
@@ -183,16 +183,20 @@ def write_release(
     return release
 
 
-def _roads(files: Mapping[str, Any], roads: Optional[Sequence[str]]) -> dict[str, str]:
-    wanted = list(roads) if roads is not None else [road for road, file in ROAD_FILES.items() if file in files]
-    unknown = [road for road in wanted if road not in ROAD_FILES or ROAD_FILES[road] not in files]
+def _backends(files: Mapping[str, Any], backends: Optional[Sequence[str]]) -> dict[str, str]:
+    wanted = (
+        list(backends)
+        if backends is not None
+        else [backend for backend, file in BACKEND_FILES.items() if file in files]
+    )
+    unknown = [backend for backend in wanted if backend not in BACKEND_FILES or BACKEND_FILES[backend] not in files]
     if unknown or not wanted:
         raise ReleaseError(
-            f"the release has no model for {', '.join(unknown) or 'any road'}",
+            f"the release has no model for {', '.join(unknown) or 'any backend'}",
             f"it was given {', '.join(sorted(files)) or 'no files'}",
-            f"give at least one of {', '.join(ROAD_FILES.values())}",
+            f"give at least one of {', '.join(BACKEND_FILES.values())}",
         )
-    return {road: ROAD_FILES[road] for road in wanted}
+    return {backend: BACKEND_FILES[backend] for backend in wanted}
 
 
 def _check(

@@ -57,7 +57,7 @@ def convert_model(
 
     Returns:
         Facts about the conversion, for the manifest: the files, parameters, notes, the evidence of each UFF pattern
-        (``unproven`` names those that bar the UFF road), what was done to the graph, why there is no fp16 form
+        (``unproven`` names those that bar the UFF backend), what was done to the graph, why there is no fp16 form
         (``no_half``), and the versions of NVIDIA's tools (``nvidia``, None where they had no hand in it).
 
     Raises:

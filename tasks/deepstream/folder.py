@@ -83,7 +83,7 @@ constexpr bool kClipBefore = {clip_before};
 def deepstream_files(
     params: PluginParams,
     labels: Sequence[str],
-    roads: Collection[str],
+    backends: Collection[str],
     *,
     precision: str = "fp32",
     threshold: float = 0.3,
@@ -95,10 +95,10 @@ def deepstream_files(
 
     Args:
         labels: Class names; the first has label 1.
-        roads: Those a board may take; ``uff`` and ``onnx`` count here.
+        backends: Those a board may take; ``uff`` and ``onnx`` count here.
         threshold: Lowest score of a detection that counts.
     """
-    if not {"uff", "onnx"}.intersection(roads):
+    if not {"uff", "onnx"}.intersection(backends):
         return {}
     obstacle = _obstacle(params.input)
     files = {
@@ -110,28 +110,30 @@ def deepstream_files(
         "labels.txt": "".join(f"{label.replace(';', ',')}\n" for label in ("background", *labels)),
     }
     if obstacle is None:
-        files.update(_configs(params, roads, precision, threshold))
+        files.update(_configs(params, backends, precision, threshold))
     return {f"{FOLDER}/{name}": text for name, text in files.items()}
 
 
-def _configs(params: PluginParams, roads: Collection[str], precision: str, threshold: float) -> dict[str, str]:
-    """One for each age of DeepStream that can take one of the roads."""
+def _configs(params: PluginParams, backends: Collection[str], precision: str, threshold: float) -> dict[str, str]:
+    """One for each age of DeepStream that can take one of the backends."""
     found = {}
     for age, versions, takes in (
         ("ds5", "DeepStream 5.0 and 5.1", ("uff",)),
         ("ds6", "DeepStream 6.0 to 7.0 (JetPack 4.6 to 6.0)", ("uff", "onnx")),
         ("ds7", "DeepStream 7.1 and later (JetPack 6.1 on, TensorRT 10)", ("onnx",)),
     ):
-        road = next((road for road in takes if road in roads), None)
-        if road is not None:
-            text = _config(params, road, precision, threshold, versions, oldest=age == "ds5")
+        backend = next((backend for backend in takes if backend in backends), None)
+        if backend is not None:
+            text = _config(params, backend, precision, threshold, versions, oldest=age == "ds5")
             found[f"config_infer_primary_{age}.txt"] = text
     return found
 
 
-def _config(params: PluginParams, road: str, precision: str, threshold: float, versions: str, *, oldest: bool) -> str:
+def _config(
+    params: PluginParams, backend: str, precision: str, threshold: float, versions: str, *, oldest: bool
+) -> str:
     image = params.input
-    model = _UFF.format(file="model.uff", input=image.name) if road == "uff" else _ONNX.format(file="model.trt.onnx")
+    model = _UFF.format(file="model.uff", input=image.name) if backend == "uff" else _ONNX.format(file="model.trt.onnx")
     scale, offsets = _normalization(image)
     keep_aspect = image.resize.kind == "keep_aspect_ratio"
     return _CONFIG.format(

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from jetlane.remote.agent import files
+from jetlane.remote.agent import safe_files
 
 #: Size, time of the last change of its content, and of its inode (ns), and the inode's number.
 Stamp = tuple[int, int, int, int]
@@ -81,7 +81,7 @@ def sha256_file(path: Union[str, Path]) -> Digest:
     began, before = time.time_ns(), stamp_of(place)
     if before is None and place.exists():  # a pipe or a device may never end
         raise OSError(errno.EINVAL, "it is no regular file", str(place))
-    content = files.sha256_file(place)
+    content = safe_files.sha256_file(place)
     settled = before is not None and before == stamp_of(place) and before[2] + _SETTLED_NS < began
     return Digest(content, {place: Seen(content, before if settled else None)})
 

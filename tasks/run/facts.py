@@ -46,7 +46,7 @@ class DeviceFacts:
         host: ``host:port``.
         state: ``active``, ``unchanged`` (it ran this release already), ``failed`` or ``skipped``.
         reason: Why it failed or was skipped; empty else.
-        road: ``uff``, ``onnx`` (TensorRT 10+) or ``cpu``.
+        backend: ``uff``, ``onnx`` (TensorRT 10+) or ``cpu``.
         board: What the agent's probe said: JSON values (model, JetPack, TensorRT, CUDA, Python, ...).
         engine_key: Key of the engine on the board.
         bytes_sent: Bytes of the release that went over the wire in this run.
@@ -61,7 +61,7 @@ class DeviceFacts:
     host: str
     state: str
     reason: str = ""
-    road: str = ""
+    backend: str = ""
     board: Mapping[str, Any] = field(default_factory=dict)
     engine_key: str = ""
     bytes_sent: int = 0

@@ -355,7 +355,7 @@ class Reports:
             host=device.address,
             state=state,
             reason="; ".join([*report.skipped, *report.notes]),
-            road=report.road,
+            backend=report.backend,
             board=dict(report.board),
             engine_key=report.engine,
             bytes_sent=report.bytes_sent,

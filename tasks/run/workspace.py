@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent.files import sync_folder
+from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
 from jetlane.specs.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
 from jetlane.tasks.run import outputs

@@ -1,4 +1,4 @@
-"""The CPU road: onnxruntime's optimised model is the engine. For virtual Jetsons and boards without TensorRT."""
+"""The CPU backend: onnxruntime's optimised model is the engine. For virtual Jetsons and boards without TensorRT."""
 
 import os
 import tempfile
@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..errors import AgentError
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from .detections import output_count
 
 
@@ -17,10 +17,11 @@ def build(
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
-    """Optimise ``model.onnx`` for this processor and return the optimised model's bytes.
+) -> None:
+    """Optimise ``model.onnx`` for this processor; the optimised model is the engine.
 
     Raises:
         AgentError: onnxruntime cannot read or optimise it.
@@ -34,7 +35,7 @@ def build(
         settings.optimized_model_filepath = os.path.join(folder, "optimised.onnx")
         _session(runtime, read(model), settings)
         with open(settings.optimized_model_filepath, "rb") as file:
-            return file.read()
+            save(file.read())
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "CpuEngine":
@@ -68,7 +69,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except Exception as error:
-        raise AgentError("onnxruntime does not import on this board", str(error), "reinstall it there", "road")
+        raise AgentError("onnxruntime does not import on this board", str(error), "reinstall it there", "backend")
     return onnxruntime
 
 

@@ -9,10 +9,10 @@ from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
+from .. import backends, old_names
 from .. import manifest as manifests
-from .. import roads
 from ..errors import AgentError
-from ..files import read_bytes, read_object
+from ..safe_files import read_bytes, read_object
 from .detections import Detections
 from .image import to_input
 
@@ -21,7 +21,7 @@ def detect(engine: Any, manifest: Dict[str, Any], image: np.ndarray) -> Detectio
     """What an engine finds in an image.
 
     Args:
-        engine: As the module of a road loads it.
+        engine: As the module of a backend loads it.
         manifest: Of the release that the engine was built from.
         image: uint8 [H, W, 3], RGB, of any size.
     """
@@ -54,7 +54,7 @@ class Detector(object):
         self.threshold = float(self.manifest["thresholds"]["score"] if threshold is None else threshold)
         recipe, content = _engine(root, self.release)
         _check_tensorrt(recipe)
-        self._engine = roads.module(recipe["road"]).load(content, self.manifest, recipe)
+        self._engine = backends.module(recipe["backend"]).load(content, self.manifest, recipe)
 
     def detect(self, image: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Find objects.
@@ -107,7 +107,7 @@ def _engine(root: str, release: str) -> Tuple[Dict[str, Any], bytes]:
         except OSError as error:
             raise _no_engine(release, root, str(error))
         if hashlib.sha256(content).hexdigest() == entry.get("sha256") and isinstance(entry.get("recipe"), dict):
-            return entry["recipe"], content
+            return old_names.recipe(entry["recipe"]), content
     raise _no_engine(release, root, "it was never verified here, or its engine is gone or damaged")
 
 

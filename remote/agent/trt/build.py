@@ -5,31 +5,37 @@ from typing import Any, Callable, Dict, Iterator, Optional
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..detect.image import decoded, to_input
 from ..errors import AgentError
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from . import calibration as trt_calibration
 from . import common
 from .eras import era_of
+from .implicit_batch import BuilderAttributes
 
 
 def build(
-    road: str,
+    backend: str,
     model: str,
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
+) -> BuilderAttributes:
     """Parse a release's model and build its engine.
 
     Args:
-        road: ``uff``; else the model is ONNX.
+        backend: ``uff``; else the model is ONNX.
         model: The model's path, in the release's folder.
+        save: Is given the engine, before anything that made it is let go: TensorRT 8.6.1 can end the process then.
         caches: Timing and calibration caches of this board.
         read: Gives the content of each file of the release that the build reads.
+
+    Returns:
+        What made the engine; its ``release`` lets it go.
 
     Raises:
         AgentError: The parser refuses the file, the board cannot do what is asked, or there is no engine; with
@@ -40,7 +46,7 @@ def build(
     common.start_plugins(trt, log)
     adapter = era_of(trt)(trt, log)
     progress("parsing the model with TensorRT %s" % trt.__version__)
-    adapter.parse(read(model), road, manifest["input"])  # on a small board the builder needs the bytes' memory
+    adapter.parse(read(model), backend, manifest["input"])  # on a small board the builder needs the bytes' memory
     calibrator = None
     if options["precision"] == "int8" and hasattr(trt, "IInt8EntropyCalibrator"):
         calibrator = _calibrator(trt, os.path.dirname(model), manifest, caches, progress, read)
@@ -55,12 +61,13 @@ def build(
             raise
         if calibrator is not None:
             trt_calibration.check(calibrator)
+        save(plan)
     finally:
         if calibrator is not None:
             calibrator.close()
     if options.get("timing_cache"):
         caches.keep_timing(adapter.timing_cache())
-    return plan
+    return adapter
 
 
 def _calibrator(
@@ -89,7 +96,7 @@ def _images(folder: str, files: list, spec: Dict[str, Any], read: Callable[[str]
 
 
 def load(plan: bytes, options: Optional[Dict[str, Any]] = None) -> Any:
-    """The running engine of any era, ``trt_run.Engine``."""
+    """A loaded engine of any era, ``execution.Engine``."""
     trt = common.tensorrt()
     log = common.make_log(trt)
     common.start_plugins(trt, log)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import numpy as np
 
 from ..errors import AgentError
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from .cuda import Buffer, Cuda
 
 

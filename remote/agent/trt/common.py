@@ -11,6 +11,9 @@ from ..errors import AgentError
 #: TensorRT's severities: 0 internal error, 1 error, 2 warning, 3 information, 4 verbose.
 WARNING, INFO = 2, 3
 _LETTERS = "FEWIV"
+_REFUSED_CACHE = "timing cache will not be used"
+#: All that were made: TensorRT goes on writing to the first one, by a plain pointer, as long as the process lives.
+_logs: List[Any] = []
 
 
 def tensorrt() -> Any:
@@ -22,7 +25,7 @@ def tensorrt() -> Any:
             "the board's tensorrt module does not import",
             str(error),
             "name in the inventory, as `python`, the interpreter that has it (on JetPack: python3)",
-            "road",
+            "backend",
         )
     return module
 
@@ -31,7 +34,8 @@ def make_log(trt: Any) -> Any:
     """A logger for TensorRT.
 
     It keeps its latest lines, verbose ones apart, in ``rows`` as (severity, text); writes them to standard error, which
-    is a build's log; and shows every line to ``listener``. It never raises: in 8.0 to 8.2 that ends the process.
+    is a build's log; and shows every line to ``listener``. ``timing_cache_refused`` is set when TensorRT says that it
+    cannot read one. It never raises: in 8.0 to 8.2 that ends the process.
     """
 
     class Log(trt.ILogger):
@@ -39,6 +43,7 @@ def make_log(trt: Any) -> Any:
             trt.ILogger.__init__(self)
             self.rows: Deque[Tuple[int, str]] = collections.deque(maxlen=4000)
             self.listener: Callable[[str], None] = lambda text: None
+            self.timing_cache_refused = False
 
         def log(self, severity: Any, msg: Any) -> None:
             try:
@@ -46,11 +51,15 @@ def make_log(trt: Any) -> Any:
                 if level <= INFO:  # a build has many thousand verbose lines
                     self.rows.append((level, text))
                     sys.stderr.write("[TensorRT] %s: %s\n" % (_LETTERS[level], text))
+                if _REFUSED_CACHE in text:  # a "Myelin error", and the build goes on
+                    self.timing_cache_refused = True
                 self.listener(text)
             except Exception:
                 pass
 
-    return Log()
+    log = Log()
+    _logs.append(log)
+    return log
 
 
 def last_words(log: Any) -> str:
@@ -67,7 +76,7 @@ def failure(log: Any, what: str, kind: str = "build", remedy: str = "") -> Agent
 def start_plugins(trt: Any, log: Any) -> None:
     """Register TensorRT's plugins; needed before parsing and before loading, in every version."""
     if not trt.init_libnvinfer_plugins(log, ""):
-        raise failure(log, "TensorRT's plugins do not load", "road")
+        raise failure(log, "TensorRT's plugins do not load", "backend")
 
 
 @contextmanager

@@ -63,13 +63,13 @@ class Cuda(object):
                 function.argtypes, function.restype = [c_int], c_char_p
         except AttributeError as error:
             raise AgentError(
-                "CUDA's runtime library lacks a function", str(error), "reinstall the board's CUDA", "road"
+                "CUDA's runtime library lacks a function", str(error), "reinstall the board's CUDA", "backend"
             )
         count = c_int(-1)
         self.call("cudaGetDeviceCount", byref(count))
         if count.value < 1:
             raise AgentError(
-                "CUDA sees no GPU on this board", "", "in a container, start it with the NVIDIA runtime", "road"
+                "CUDA sees no GPU on this board", "", "in a container, start it with the NVIDIA runtime", "backend"
             )
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -183,7 +183,10 @@ def _load(library: Optional[str]) -> Any:
         except OSError as error:
             tried.append("%s: %s" % (name, error))
     raise AgentError(
-        "CUDA's runtime library is not on this board", "; ".join(tried[:3]), "install the JetPack CUDA packages", "road"
+        "CUDA's runtime library is not on this board",
+        "; ".join(tried[:3]),
+        "install the JetPack CUDA packages",
+        "backend",
     )
 
 

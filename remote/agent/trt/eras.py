@@ -2,11 +2,8 @@
 
 from typing import Any, Type
 
-from .builder_attributes import BuilderAttributes
-from .builder_config import BuilderConfig
-from .explicit_batch import ExplicitBatch
-from .serialized_network import SerializedNetwork
-from .strongly_typed import StronglyTyped
+from .explicit_batch import ExplicitBatch, SerializedNetwork, StronglyTyped
+from .implicit_batch import BuilderAttributes, BuilderConfig
 
 
 def era_of(trt: Any) -> Type[BuilderAttributes]:

@@ -1,14 +1,88 @@
-"""TensorRT 10: neither UFF nor implicit batch; tensors by name; a monitor tells how far a build is."""
+"""TensorRT 8 and later: ONNX with explicit batch; TensorRT 8 has UFF with implicit batch beside it."""
 
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Optional, Set
 
+from ..errors import AgentError
+from . import common
 from . import progress as trt_progress
-from .run import Engine, TensorEngine
-from .serialized_network import SerializedNetwork
+from .execution import BindingEngine, Engine, ImplicitEngine, TensorEngine
+from .implicit_batch import BuilderConfig
+
+#: Layers that cost time: what feeds them may be computed in any precision.
+_HEAVY = ("CONVOLUTION", "DECONVOLUTION", "FULLY_CONNECTED", "MATRIX_MULTIPLY")
+
+
+class SerializedNetwork(BuilderConfig):
+    """TensorRT 8: engines come out serialised; explicit batch beside implicit, timing caches, both ways to run."""
+
+    name = "serialized network"
+    _explicit = False
+
+    def _parse_onnx(self, model: bytes) -> None:
+        network = self._make("network", self.builder.create_network(self._network_flags()))
+        self._explicit = True
+        parser = self._make("parser", self.trt.OnnxParser(network, self.log))
+        if not parser.parse(model):
+            said = [str(parser.get_error(index).desc()) for index in range(parser.num_errors)]
+            raise AgentError(
+                "TensorRT's ONNX parser does not accept the model",
+                "\n".join(said + [common.last_words(self.log)]),
+                "",
+                "build",
+            )
+
+    def _network_flags(self) -> int:
+        return 1 << int(self.trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+
+    def _set_workspace(self, size: int) -> None:
+        if hasattr(self.config, "set_memory_pool_limit"):  # from 8.4 on
+            self.config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, size)
+        else:
+            super()._set_workspace(size)
+
+    def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
+        super()._set_precision(options, calibrator)
+        if self._explicit and options["precision"] != "fp32":
+            _decode_exactly(self.trt, self.network, self.config)
+
+    def _start_from(self, timing_cache: Optional[bytes]) -> None:
+        """Set a timing cache, an empty one where the given one is not of this TensorRT and GPU."""
+        for content in (timing_cache or b"", b""):
+            try:
+                self.log.timing_cache_refused = False
+                cache = self.config.create_timing_cache(content)
+                # False: a cache of another device is not taken
+                if cache is not None and self.config.set_timing_cache(cache, False):
+                    self._objects["timing cache"] = cache
+                    if not self.log.timing_cache_refused:
+                        return
+            except Exception:  # it saves time, no more: a build never fails for it
+                pass
+
+    def timing_cache(self) -> Optional[bytes]:
+        if self.log.timing_cache_refused:  # part of it could not be read back; the next build makes another
+            return None
+        try:
+            cache = self.config.get_timing_cache()
+            content = None if cache is None else cache.serialize()
+            return None if content is None else bytes(content)
+        except Exception:
+            return None
+
+    def _plan(self) -> Any:
+        return self.builder.build_serialized_network(self.network, self.config)
+
+    def _running(self, runtime: Any, engine: Any) -> Engine:
+        with common.outdated_calls():
+            implicit = bool(engine.has_implicit_batch_dimension)
+        if implicit:
+            return ImplicitEngine(self.trt, self.log, runtime, engine)
+        kind = TensorEngine if hasattr(engine, "num_io_tensors") else BindingEngine  # 8.5 on; before
+        return kind(self.trt, self.log, runtime, engine)
 
 
 class ExplicitBatch(SerializedNetwork):
-    """ONNX, precision by builder flags."""
+    """TensorRT 10: neither UFF nor implicit batch; tensors by name; a monitor tells how far a build is."""
 
     name = "explicit batch"
 
@@ -20,10 +94,50 @@ class ExplicitBatch(SerializedNetwork):
 
     def _watch(self, progress: Callable[[str], None]) -> None:
         if hasattr(self.config, "progress_monitor"):
-            self._kept["monitor"] = trt_progress.make_monitor(self.trt, progress)
-            self.config.progress_monitor = self._kept["monitor"]
+            self.config.progress_monitor = self._make("monitor", trt_progress.make_monitor(self.trt, progress))
         else:
             super()._watch(progress)
 
     def _running(self, runtime: Any, engine: Any) -> Engine:
         return TensorEngine(self.trt, self.log, runtime, engine)
+
+
+class StronglyTyped(ExplicitBatch):
+    """TensorRT 11: precision is what the ONNX says (backend ``onnx_fp16``); no flags for it, and no calibrators."""
+
+    name = "strongly typed"
+
+    def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
+        if options["precision"] == "int8":
+            raise AgentError(
+                "this TensorRT calibrates nothing",
+                "from 11 on int8 is a property of the ONNX file",
+                "set build.precision to fp16 or fp32",
+                "backend",
+            )
+
+
+def _decode_exactly(trt: Any, network: Any, config: Any) -> None:
+    """Ask for fp32 in every layer that feeds no convolution. TensorRT follows where it has such a kernel.
+
+    TensorRT chooses each layer's precision by speed alone. In int8 a box coordinate would have 127 steps; and what
+    follows the last convolution costs next to nothing. (NMS_TRT of the UFF backend decodes in fp32 by itself; from
+    TensorRT 11 on the model says it.)
+    """
+    flags = trt.BuilderFlag
+    # 8.0 and 8.1 have the older name alone
+    flag = flags.PREFER_PRECISION_CONSTRAINTS if hasattr(flags, "PREFER_PRECISION_CONSTRAINTS") else flags.STRICT_TYPES
+    with common.outdated_calls():
+        config.set_flag(flag)
+        needed: Set[str] = set()
+        # parsers add layers in the order in which they run
+        for number in reversed(range(network.num_layers)):
+            layer = network.get_layer(number)
+            inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
+            outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
+            if layer.type.name in _HEAVY or any(tensor.name in needed for tensor in outputs):
+                needed.update(tensor.name for tensor in inputs if tensor is not None)
+            elif layer.type.name != "CONSTANT" and all(tensor.dtype == trt.DataType.FLOAT for tensor in outputs):
+                layer.precision = trt.DataType.FLOAT
+                for index in range(layer.num_outputs):
+                    layer.set_output_type(index, trt.DataType.FLOAT)

@@ -1,15 +1,15 @@
-"""The ONNX road, TensorRT 8 and later: explicit batch, the network ends at boxes and scores, NMS in numpy.
+"""The ONNX backend, TensorRT 8 and later: explicit batch, the network ends at boxes and scores, NMS in numpy.
 
-The road ``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where the model alone decides.
+The backend ``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where only the model decides.
 """
 
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..detect.nms import suppress
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from . import build as trt_build
 
 
@@ -18,15 +18,16 @@ def build(
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
+) -> Any:
     """Parse ``model.trt.onnx`` and build an engine.
 
     Raises:
         AgentError: The parser refuses the file, or the builder gives no engine; with TensorRT's log.
     """
-    return trt_build.build("onnx", model, manifest, options, progress, caches, read)
+    return trt_build.build("onnx", model, manifest, options, progress, save, caches, read)
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "OnnxEngine":

@@ -1,13 +1,13 @@
-"""The UFF road, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
+"""The UFF backend, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
 
 import ctypes
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from ..caches import NOTHING_KEPT, Caches
+from ..builder_caches import NOTHING_KEPT, Caches
 from ..detect.detections import output_count
-from ..files import read_bytes
+from ..safe_files import read_bytes
 from . import build as trt_build
 from . import common
 
@@ -19,16 +19,17 @@ def build(
     manifest: Dict[str, Any],
     options: Dict[str, Any],
     progress: Callable[[str], None],
+    save: Callable[[bytes], None],
     caches: Caches = NOTHING_KEPT,
     read: Callable[[str], bytes] = read_bytes,
-) -> bytes:
+) -> Any:
     """Parse ``model.uff`` and build an engine with implicit batch.
 
     Raises:
         AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
     """
     _need_plugins()
-    return trt_build.build("uff", model, manifest, options, progress, caches, read)
+    return trt_build.build("uff", model, manifest, options, progress, save, caches, read)
 
 
 def _need_plugins() -> None:
@@ -43,7 +44,7 @@ def _need_plugins() -> None:
             pass  # said below, with what else is missing
     missing = [name for name in PLUGINS if name not in _registered(trt)]
     if missing:
-        raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "road")
+        raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "backend")
 
 
 def _registered(trt: Any) -> list:

@@ -10,10 +10,10 @@ import json
 import os
 from typing import Any, Dict, Iterable, Optional, Tuple
 
-from .. import strict
+from .. import strict_json
 from ..errors import AgentError
-from ..files import read_bytes, read_object, write_json
 from ..manifest import SIGNATURE
+from ..safe_files import read_bytes, read_object, write_json
 from . import ed25519, keys
 
 #: Longest content of ``manifest.sig`` that is read.
@@ -42,7 +42,7 @@ def signer(raw: bytes, signature: Optional[bytes], release: str) -> Optional[byt
     try:
         if len(signature) > LONGEST:
             raise ValueError("it is too long")
-        claim = strict.loads(signature)
+        claim = strict_json.loads(signature)
         if claim["format"] != FORMAT:
             raise ValueError("format %r is not known" % (claim["format"],))
         public, proof = bytes.fromhex(claim["key"]), bytes.fromhex(claim["signature"])
@@ -134,7 +134,7 @@ def _remembered(root: str) -> Dict[str, int]:
     serials = read_object(os.path.join(root, _SERIALS)).get("serials")
     if not isinstance(serials, dict):
         return {}
-    return {name: serial for name, serial in serials.items() if strict.is_whole(serial)}
+    return {name: serial for name, serial in serials.items() if strict_json.is_whole(serial)}
 
 
 def _named(public: Any) -> str:

@@ -10,7 +10,7 @@ import os
 from typing import Any, List, Optional
 
 from ..errors import AgentError
-from ..files import read_json, write_json
+from ..safe_files import read_json, write_json
 from . import ed25519
 
 FILES = ("keys.json", "keys.copy.json")

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import activate, build, engines, hooks, verify
+from jetlane.remote.agent import engines, hooks
+from jetlane.remote.agent.commands import activate, build, verify
+from jetlane.remote.agent.commands.status import status
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.status import status
 from jetlane.remote.agent.store import Store
 from jetlane.remote.release.agent_file import agent_file
 
@@ -38,12 +39,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Pat
     store = Store(str(root))
     names = {}
     for seed, name in enumerate(("old", "new", "plain")):
-        activation = {
+        activate = {
             "before": [trace(f"{name}-before")],
             "after": [trace(f"{name}-after")],
             "health": {"command": ["sh", "-c", f"echo asked; test ! -e {name}-sick"], "window_s": 0, "interval_s": 0.1},
         }
-        release = make_release(out, seed=seed, activation=activation if name != "plain" else None)
+        release = make_release(out, seed=seed, activate=activate if name != "plain" else None)
         shutil.copytree(release, root / "releases" / release.name)
         build.build(store, {"release": release.name})
         verify.verify(store, {"release": release.name})
@@ -149,7 +150,7 @@ def test_an_unhealthy_release_is_left_for_the_one_before(board: Board) -> None:
 def test_a_command_that_fails_ends_the_switch(board: Board, failing: str) -> None:
     board.activate("old")
     board.trace()
-    board.config(activation={failing: [["sh", "-c", "echo no; exit 3"], trace("never")]})
+    board.config(activate={failing: [["sh", "-c", "echo no; exit 3"], trace("never")]})
     with pytest.raises(AgentError, match="did not show itself healthy") as caught:
         board.activate("new")
     assert f"the command {failing} the switch" in caught.value.why
@@ -181,7 +182,7 @@ def test_the_last_answer_within_the_window_counts(board: Board, answers: str, he
     script = 'set -- $(cat answers); first=$1; shift; [ $# -gt 0 ] && echo "$@" > answers; exit $first'
     (board.root / "answers").write_text(answers)
     window = {"command": ["sh", "-c", script], "window_s": 0.6, "interval_s": 0.1}
-    board.config(activation={"health": window})
+    board.config(activate={"health": window})
     if healthy:
         board.activate("new")
     else:
@@ -206,7 +207,7 @@ def test_without_a_health_command_the_engine_must_load(board: Board, monkeypatch
 
 def test_the_owner_of_the_board_has_the_last_word(board: Board) -> None:
     board.sick("new")
-    board.config(activation={"before": [], "after": [trace("mine")], "health": {"command": None}})
+    board.config(activate={"before": [], "after": [trace("mine")], "health": {"command": None}})
     board.activate("new")
     assert board.trace() == ["mine new new"]
 
@@ -214,13 +215,13 @@ def test_the_owner_of_the_board_has_the_last_word(board: Board) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"activation": ',
+        '{"activate": ',
         "[1]",
-        '{"activation": []}',
-        '{"activation": {"before": ["systemctl stop app"]}}',
-        '{"activation": {"after": [["a", 1]]}}',
-        '{"activation": {"health": {"command": "true"}}}',
-        '{"activation": {"health": {"window_s": -1}}}',
+        '{"activate": []}',
+        '{"activate": {"before": ["systemctl stop app"]}}',
+        '{"activate": {"after": [["a", 1]]}}',
+        '{"activate": {"health": {"command": "true"}}}',
+        '{"activate": {"health": {"window_s": -1}}}',
     ],
 )
 def test_a_config_that_is_written_wrongly_changes_nothing(board: Board, text: str) -> None:
@@ -237,13 +238,13 @@ def test_a_config_that_is_written_wrongly_changes_nothing(board: Board, text: st
 
 def test_nothing_is_a_shells_business(board: Board) -> None:
     word = "; touch hacked; $(touch hacked) `touch hacked`"
-    board.config(activation={"after": [["sh", "-c", 'printf %s "$1" > word', "sh", word]]})
+    board.config(activate={"after": [["sh", "-c", 'printf %s "$1" > word', "sh", word]]})
     board.activate("new")
     assert (board.root / "word").read_text() == word and not (board.root / "hacked").exists()
 
 
 def test_an_application_that_a_command_starts_goes_on_and_holds_nothing(board: Board) -> None:
-    board.config(activation={"after": [["sh", "-c", "sleep 300 & echo $! > pid"]]})
+    board.config(activate={"after": [["sh", "-c", "sleep 300 & echo $! > pid"]]})
     board.activate("new")
     pid = int((board.root / "pid").read_text())
     try:
@@ -257,7 +258,7 @@ def test_an_application_that_a_command_starts_goes_on_and_holds_nothing(board: B
 def test_a_command_that_hangs_is_killed_with_its_children(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks.run_all, "__defaults__", None)
     monkeypatch.setattr(hooks.run, "__defaults__", (0.3, None))
-    board.config(activation={"before": [["sh", "-c", "sleep 300 & echo $! > pid; wait"]]})
+    board.config(activate={"before": [["sh", "-c", "sleep 300 & echo $! > pid; wait"]]})
     with pytest.raises(AgentError, match="it was killed after"):
         board.activate("new")
     pid = int((board.root / "pid").read_text())
@@ -402,7 +403,7 @@ def test_a_rollback_cut_at_any_point_can_be_taken_back(
 
 def test_killed_in_the_health_window_the_release_is_asked_again(board: Board) -> None:
     board.activate("old")
-    board.config(activation={"health": {"command": ["sh", "-c", "echo asked >> asked"], "window_s": 300}})
+    board.config(activate={"health": {"command": ["sh", "-c", "echo asked >> asked"], "window_s": 300}})
     agent = board.root / agent_file().name
     agent.write_bytes(agent_file().content)
     command = [sys.executable, str(agent), "--root", str(board.root), "activate"]

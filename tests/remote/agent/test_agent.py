@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 from jetlane.remote.release.agent_file import agent_file, slim
@@ -69,6 +69,13 @@ def test_one_small_file_that_comes_out_the_same_everywhere(tmp_path: Path) -> No
     assert len(agent_file().content) < 200_000
 
 
+def _plain(node: Any) -> Any:
+    """An assignment with an annotation as one without."""
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return ast.Assign(targets=[node.target], value=node.value)
+    return node
+
+
 def test_what_is_left_out_of_the_file_changes_nothing(repository: Path) -> None:
     def meaning(source: str) -> str:
         tree = ast.parse(source)
@@ -76,10 +83,18 @@ def test_what_is_left_out_of_the_file_changes_nothing(repository: Path) -> None:
             body = node.body if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else []
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 body[0].value.value = ""  # its docstring
+            if isinstance(node, ast.arg):
+                node.annotation = None
+            if isinstance(node, ast.FunctionDef):
+                node.returns = None
+            for name, value in ast.iter_fields(node):
+                if isinstance(value, list):
+                    setattr(node, name, [_plain(item) for item in value])
         return ast.dump(tree)
 
     sources = [path.read_text() for path in sorted((repository / "remote" / "agent").rglob("*.py"))]
-    tricky = 'def f():\n    """Doc."""\n    # why\n    return """\n    # kept\n        kept """ + "#" \\\n        "x"\n'
+    tricky = 'def f(a: "é" = 1, *b: int, c: Any = "->") -> Any:\n'
+    tricky += '    """Doc."""\n    # why\n    return """\n    # kept\n        kept """ + "#" \\\n        "x"\n'
     for source in [*sources, tricky]:
         assert meaning(slim(source)) == meaning(source)
         assert slim(source).count("\n") == source.count("\n"), "lines keep their numbers"
@@ -284,28 +299,28 @@ ALL = {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
         (DESK, ALL, "fp32", "cpu"),
         (THOR, ALL, "fp16", "from TensorRT 11 on"),
         (ORIN, {"uff": "model.uff"}, "fp32", "can run ONNX in TensorRT"),
-        ({**ORIN, "onnxruntime": "1.10"}, {"cpu": "model.onnx"}, "fp32", "no road fits"),
+        ({**ORIN, "onnxruntime": "1.10"}, {"cpu": "model.onnx"}, "fp32", "no backend fits"),
         ({**DESK, "onnxruntime": None}, ALL, "fp32", "neither tensorrt nor onnxruntime"),
         ({**DESK, "numpy": None}, ALL, "fp32", "has no numpy"),
         (NANO, ALL, "int8", "no calibration"),
         (NANO, ALL, "fp8", "'fp8' is not known"),
     ],
 )
-def test_the_road_follows_from_what_the_board_has(facts: dict, offered: dict, precision: str, wanted: str) -> None:
-    if wanted in roads.ROADS:
-        assert roads.choose(facts, {"roads": offered}, {"precision": precision}) == wanted
+def test_the_backend_follows_from_what_the_board_has(facts: dict, offered: dict, precision: str, wanted: str) -> None:
+    if wanted in backends.BACKENDS:
+        assert backends.choose_backend(facts, {"backends": offered}, {"precision": precision}) == wanted
     else:
         with pytest.raises(AgentError, match=wanted) as caught:
-            roads.choose(facts, {"roads": offered}, {"precision": precision})
-        assert caught.value.kind == "road" and caught.value.remedy
+            backends.choose_backend(facts, {"backends": offered}, {"precision": precision})
+        assert caught.value.kind == "backend" and caught.value.remedy
 
 
 def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
     cuda = {"runtime": 10020, "name": "NVIDIA Tegra X1", "compute_capability": "5.3"}
-    manifest = {"roads": ALL, "files": {path: {"sha256": path} for path in ALL.values()}}
+    manifest = {"backends": ALL, "files": {path: {"sha256": path} for path in ALL.values()}}
 
-    def key(facts: dict, road: str = "uff", **options: Any) -> str:
-        return engines.key_of(engines.recipe(manifest, road, facts, engines.options_of({"options": options})))
+    def key(facts: dict, backend: str = "uff", **options: Any) -> str:
+        return engines.key_of(engines.recipe(manifest, backend, facts, engines.options_of({"options": options})))
 
     base = {**NANO, "cuda": cuda}
     keys = {
@@ -331,17 +346,17 @@ def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
 def test_a_cache_is_used_for_what_it_was_made_for_alone(tmp_path: Path) -> None:
     made_for = {
         "runtime": {"tensorrt": "8.2"}, "precision": "int8", "dla_core": 0, "model": "a", "calibration": ["b"],
-        "road": "uff",
+        "backend": "uff",
     }  # fmt: skip
     own = Caches(str(tmp_path), made_for)
     own.keep_timing(b"timing")
     own.keep_calibration(b"calibration")
     for change in (
         {"runtime": {"tensorrt": "8.5"}}, {"precision": "fp16"}, {"dla_core": 1}, {"dla_core": None},
-        {"model": "c"}, {"calibration": []}, {"road": "onnx"},
+        {"model": "c"}, {"calibration": []}, {"backend": "onnx"},
     ):  # fmt: skip
         other = Caches(str(tmp_path), {**made_for, **change})
-        of_model = set(change) & {"model", "calibration", "road"}
+        of_model = set(change) & {"model", "calibration", "backend"}
         assert other.timing() == (b"timing" if of_model else None), change
         assert other.calibration() == (b"calibration" if not of_model | (set(change) & {"runtime"}) else None), change
     for path in tmp_path.iterdir():

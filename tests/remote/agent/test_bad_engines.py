@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote.agent.doubles import plan_of
 
-from jetlane.remote.agent import activate, bench, build, engines, garbage, verify
+from jetlane.remote.agent import engines
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
+from jetlane.remote.agent.commands import activate, bench, build, garbage, verify
+from jetlane.remote.agent.commands.probe import probe
+from jetlane.remote.agent.commands.status import status
 from jetlane.remote.agent.detect import onnxruntime_backend as cpu
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.probe import probe
-from jetlane.remote.agent.status import status
 from jetlane.remote.agent.store import Store
 
 
@@ -74,7 +76,7 @@ def other_engine(models: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes
     """A whole engine, of another model."""
     model = tmp_path_factory.mktemp("other") / "model.onnx"
     model.write_bytes(models.small_model(1))
-    return cpu.build(str(model), {}, {}, lambda note: None)
+    return plan_of(cpu, model, {}, {}, lambda note: None)
 
 
 def test_an_engine_that_disagrees_leaves_its_key_and_the_next_build_makes_another(
@@ -109,7 +111,7 @@ def test_an_engine_that_does_not_load_leaves_its_key(board: Board, engine: bytes
 
 def test_an_engine_with_other_outputs_leaves_its_key(board: Board, models: Any, tmp_path: Path) -> None:
     (tmp_path / "heads.onnx").write_bytes(models.heads_model())
-    board.put(cpu.build(str(tmp_path / "heads.onnx"), {}, {}, lambda note: None))
+    board.put(plan_of(cpu, tmp_path / "heads.onnx", {}, {}, lambda note: None))
     with pytest.raises(AgentError, match="does not run on this board") as failure:
         board.verify()
     assert failure.value.kind == "engine" and not board.build()["cached"] and board.verify()["agreed"]
@@ -120,7 +122,7 @@ def test_an_engine_that_ends_the_agent_is_not_tried_for_ever(board: Board, capsy
     board.build()
     code = (
         "import os, signal, sys\n"
-        "from jetlane.remote.agent import verify\n"
+        "from jetlane.remote.agent.commands import verify\n"
         "from jetlane.remote.agent.detect import onnxruntime_backend as cpu\n"
         "from jetlane.remote.agent.store import Store\n"
         "cpu.load = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)\n"

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetlane.remote.agent import build
+from jetlane.remote.agent.commands import build
+from jetlane.remote.agent.commands.status import status as agent_status
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.status import status as agent_status
 from jetlane.remote.agent.store import Store
 from jetlane.remote.device.client import cancel, status
 from jetlane.remote.device.delivery import deliver
@@ -371,7 +371,7 @@ def test_a_model_that_cannot_be_built_says_why(
 def test_what_the_board_cannot_do_is_refused_before_anything_is_sent(
     device: Device, board: virtual.VirtualFleet, release: Path
 ) -> None:
-    with pytest.raises(AgentFailure, match="fp16 cannot be built on this board by the cpu road") as caught:
+    with pytest.raises(AgentFailure, match="fp16 cannot be built on this board by the cpu backend") as caught:
         deliver(release, device, options={"precision": "fp16"})
-    assert caught.value.kind == "road" and "fp32" in caught.value.remedy
+    assert caught.value.kind == "backend" and "fp32" in caught.value.remedy
     assert not list((board.devices[0].home / "jetlane" / "releases").iterdir())

@@ -16,7 +16,8 @@ from jetlane.specs.catalogue import entry
 _FAIL = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from jetlane_agent import build, cli
+from jetlane_agent import cli
+from jetlane_agent.commands import build
 from jetlane_agent.errors import AgentError
 def fail(store, request):
     raise AgentError("TensorRT's UFF parser does not accept the model", sys.argv[3], "", sys.argv[4])

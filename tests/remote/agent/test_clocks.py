@@ -71,13 +71,13 @@ def agent(tmp_path: Path) -> Path:
 _WAITS = """
 import json, os, subprocess, sys, time
 sys.path.insert(0, sys.argv[1])
-from jetlane_agent import events, hooks, stream
+from jetlane_agent import event_output, hooks, input_stream
 from jetlane_agent.errors import AgentError
-from jetlane_agent.pause import Pause
+from jetlane_agent.monotonic_event import MonotonicEvent
 from jetlane_agent.store import Store
 
 store, took, beats = Store(sys.argv[2]), {}, []
-events.emit = lambda event, **fields: beats.append(event)
+event_output.emit = lambda event, **fields: beats.append(event)
 
 def timed(name, wait):
     begin = time.monotonic()
@@ -88,7 +88,7 @@ def timed(name, wait):
     took[name] = time.monotonic() - begin
 
 def beating():
-    with events.heartbeat(every=0.1):
+    with event_output.heartbeat(every=0.1):
         time.sleep(1.0)
 
 def held():
@@ -96,11 +96,11 @@ def held():
         with store.lock(wait=0.5):
             pass
 
-timed("pause", lambda: Pause().wait(0.5))
+timed("pause", lambda: MonotonicEvent().wait(0.5))
 timed("heartbeat", beating)
 timed("lock", held)
 timed("command", lambda: hooks.run(store, ["sleep", "60"], None, store.new_log("x"), timeout=0.5))
-timed("silence", lambda: list(stream.Input(os.pipe()[0], silence=0.5).exactly(1)))
+timed("silence", lambda: list(input_stream.InputStream(os.pipe()[0], silence=0.5).exactly(1)))
 took["beats"] = len(beats)
 print(json.dumps(took))
 """
@@ -127,7 +127,7 @@ def test_a_delivery_with_its_windows_goes_through_whatever_the_clock_does(
 ) -> None:
     root = tmp_path / "root"
     health = {"command": ["sh", "-c", "echo asked >> asked"], "window_s": 1.0, "interval_s": 0.2}
-    config = {"build": {"before": [["sleep", "0.3"]], "after": [["true"]]}, "activation": {"health": health}}
+    config = {"build": {"before": [["sleep", "0.3"]], "after": [["true"]]}, "activate": {"health": health}}
     (root / "releases").mkdir(parents=True)
     shutil.copytree(release, root / "releases" / release.name)
     (root / "config.json").write_text(json.dumps(config))

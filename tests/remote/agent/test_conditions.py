@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.remote.agent.conditions import conditions, parse_power_mode
+from jetlane.remote.agent.board_conditions import conditions, parse_power_mode
 
 
 def put(root: Path, path: str, text: str) -> None:

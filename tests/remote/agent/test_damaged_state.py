@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jetlane.remote.agent import activate, build, cli, verify
+from jetlane.remote.agent import cli
+from jetlane.remote.agent.commands import activate, build, verify
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 
@@ -43,14 +44,14 @@ COMMANDS = ("status", "activate", "health", "rollback", "cancel", "verify", "ben
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> tuple[Path, Path, str]:
     """An agent's folder with an active release; the release; its engine's key."""
-    release = make_release(tmp_path_factory.mktemp("release"), activation={"before": [["true"]]})
+    release = make_release(tmp_path_factory.mktemp("release"), activate={"before": [["true"]]})
     root = tmp_path_factory.mktemp("prepared") / "root"
     store = Store(str(root))
     shutil.copytree(release, root / "releases" / release.name)
     build.build(store, {"release": release.name})
     key = verify.verify(store, {"release": release.name})["engine"]
     activate.activate(store, {"release": release.name})
-    (root / "config.json").write_text(json.dumps({"quota": 1 << 40, "activation": {"health": {"window_s": 0.1}}}))
+    (root / "config.json").write_text(json.dumps({"quota": 1 << 40, "activate": {"health": {"window_s": 0.1}}}))
     (root / "serials.json").write_text(json.dumps({"format": 1, "serials": {"small": 3}}))
     (root / "switch.json").write_text(json.dumps({"release": release.name, "kind": "activate", "current": None}))
     (root / "build" / "owed.json").write_text(json.dumps({"release": release.name, "after": [["true"]]}))

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import build, engines, garbage, verify
+from jetlane.remote.agent import engines
 from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.commands import build, garbage, verify
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 from jetlane.remote.device.client import collect_garbage, status

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent import receive, strict
+from jetlane.remote.agent import strict_json
+from jetlane.remote.agent.commands import receive
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.input_stream import InputStream
 from jetlane.remote.agent.store import Store as Board
-from jetlane.remote.agent.stream import Input
 from jetlane.remote.release.folder import meant, read_release
 from jetlane.remote.release.store import Store
 from jetlane.specs.errors import ReleaseError
@@ -36,7 +37,7 @@ def said(**changes: Any) -> dict[str, Any]:
                   "normalize": {"scale": [1, 1, 1], "offset": [0, 0, 0]}},
         "nms": {"confidence_threshold": 0.3, "nms_threshold": 0.6, "top_k": 8, "keep_top_k": 8,
                 "background_label_id": 0, "is_normalized": True},
-        "roads": {"cpu": "model.onnx"}, "thresholds": {"score": 0.3},
+        "backends": {"cpu": "model.onnx"}, "thresholds": {"score": 0.3},
         "tolerances": {"fp32": {"iou": 0.99, "score": 0.005}}, "labels": ["one"],
     }  # fmt: skip
     return {**made, **changes}
@@ -54,8 +55,27 @@ def refused(manifest: Any) -> AgentError:
     return failure.value
 
 
+def said_by_0_1(**changes: Any) -> dict[str, Any]:
+    """The same manifest in the words of 0.1, in its order."""
+    old = {"backends": "roads", "activate": "activation"}
+    return {old.get(name, name): value for name, value in said(**changes).items()}
+
+
 def test_a_sound_manifest_is_read_as_it_is() -> None:
     assert parsed(said()) == said()
+
+
+def test_a_manifest_of_0_1_is_read_under_the_names_of_this_version() -> None:
+    old = said_by_0_1(activate={"before": [["true"]]})
+    assert old["roads"] == {"cpu": "model.onnx"} and old["activation"] and "backends" not in old
+    assert parsed(old) == said(activate={"before": [["true"]]})
+    assert "lacks backends" in refused({name: value for name, value in old.items() if name != "roads"}).what
+
+
+@pytest.mark.parametrize("both", [{"roads": {"cpu": "model.onnx"}}, {"activate": {}, "activation": {}}])
+def test_a_manifest_with_an_old_and_a_new_name_of_one_field_is_refused(both: dict[str, Any]) -> None:
+    error = refused(said(**both))
+    assert error.kind == "tampered" and "which are the same" in error.why
 
 
 def _put(place: str, value: Any) -> dict[str, Any]:
@@ -75,10 +95,10 @@ WRONG = [True, False, -1, 1.5, 1 << 60, "7", "", None, [], {}, [1], {"a": 1}, ["
 @pytest.mark.parametrize(
     "place",
     [
-        "format", "name", "files", "files/model", "files/model/size", "files/model/sha256", "roads", "roads/cpu",
+        "format", "name", "files", "files/model", "files/model/size", "files/model/sha256", "backends", "backends/cpu",
         "input/height", "input/resize", "input/normalize", "input/normalize/scale", "nms/top_k", "nms/nms_threshold",
         "thresholds", "thresholds/score", "tolerances/fp32", "tolerances/fp32/iou", "calibration", "calibration_cache",
-        "serial", "project", "activation", "build", "labels",
+        "serial", "project", "activate", "build", "labels",
     ],
 )  # fmt: skip
 def test_a_field_of_another_type_is_refused_or_means_what_it_says(place: str, value: Any) -> None:
@@ -89,9 +109,9 @@ def test_a_field_of_another_type_is_refused_or_means_what_it_says(place: str, va
         "labels": lambda value: isinstance(value, list) and all(isinstance(label, str) for label in value),
         "calibration": lambda value: value == [],
         "calibration_cache": lambda value: value is None,
-        "activation": lambda value: isinstance(value, dict),
+        "activate": lambda value: isinstance(value, dict),
         "build": lambda value: isinstance(value, dict),
-        "roads": lambda value: value == {},
+        "backends": lambda value: value == {},
         "nms/nms_threshold": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
         "thresholds/score": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
         "tolerances/fp32/iou": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
@@ -136,7 +156,7 @@ def test_paths_have_one_spelling_and_lead_nowhere_else(paths: tuple[str, ...]) -
 )  # fmt: skip
 def test_json_that_readers_would_not_agree_on_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
-        strict.loads(text.encode())
+        strict_json.loads(text.encode())
     assert "cannot be read" in refused(text.encode()).what
 
 
@@ -162,7 +182,7 @@ def test_whatever_a_field_holds_ends_in_words_or_is_sound(field: str, value: Any
 @given(json_values)
 def test_sound_json_is_read_as_python_reads_it(value: Any) -> None:
     raw = json.dumps(value).encode()
-    assert strict.loads(raw) == json.loads(raw)
+    assert strict_json.loads(raw) == json.loads(raw)
 
 
 # Ids
@@ -188,7 +208,7 @@ def test_the_beginning_of_an_id_means_the_one_release_that_begins_so() -> None:
 
 def release_in(folder: Path, nonce: str, digits: int = 12) -> Path:
     """A release with an id as 0.1 made it."""
-    raw = json.dumps(said(zz=nonce)).encode()
+    raw = json.dumps(said_by_0_1(zz=nonce)).encode()
     place = folder / f"twin-{hashlib.sha256(raw).hexdigest()[:digits]}"
     place.mkdir(parents=True)
     (place / "manifest.json").write_bytes(raw)
@@ -263,7 +283,9 @@ def test_a_board_keeps_the_release_that_it_has(tmp_path: Path, twins: tuple[Path
         sent = tmp_path / "sent"
         sent.write_bytes(raw + json.dumps(header).encode() + b"\n" + MODEL)
         with open(sent, "rb") as file:
-            return receive.receive(board, {"release": release.name, "manifest_size": len(raw)}, Input(file.fileno()))
+            return receive.receive(
+                board, {"release": release.name, "manifest_size": len(raw)}, InputStream(file.fileno())
+            )
 
     assert offer(one)["received"] == 1 and offer(one)["received"] == 0
     with pytest.raises(AgentError, match="another release on this board has the id") as failure:

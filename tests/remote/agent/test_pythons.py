@@ -45,7 +45,7 @@ def test_a_release_is_delivered_and_runs(
     assert facts["python"].startswith(f"{version}.") and facts["onnxruntime"] and facts["tensorrt"] is None
 
     report = deliver(release, device)
-    assert report.state == "active" and report.road == "cpu"
+    assert report.state == "active" and report.backend == "cpu"
     assert report.agreement["agreed"] and report.agreement["matched"] > 0
     assert report.agreement["lowest_iou"] > 0.9999 and report.agreement["largest_score_difference"] < 1e-5
     assert deliver(release, device).state == "unchanged"

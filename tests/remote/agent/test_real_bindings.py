@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 from tests.remote.agent import doubles
+from tests.remote.agent.doubles import plan_of
 from tests.remote.agent.doubles.pieces import surface
-from tests.remote.agent.test_tensorrt_roads import MANIFEST, OPTIONS, PIXELS
+from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
-from jetlane.remote.agent import roads
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent import backends
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.trt import common as trt
-from jetlane.remote.agent.trt.platform import platform
+from jetlane.remote.agent.trt.gpu_features import gpu_features
 
 #: The bindings, and the doubles whose every part must be in them. 8.2's parts are all in 8.6 still, 10.3's in 10.16.
 HELD = {"8.6.1": ("8.2", "8.6"), "10.3.0": ("10.3",), "10.16.1.11": ("10.3",), "11.4.0.106": ("11",)}
@@ -75,20 +76,20 @@ def exercised(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
         board.dla_cores, board.fast_int8 = 1, True
         cudart.stubCapability(7, 2)
         with trt.outdated_calls():
-            platform(Store(str(tmp_path / era)), sys.modules["tensorrt"], {"compute_capability": "7.2"})
-        for road in ("uff", "onnx"):
-            if era not in (doubles.WITH_UFF if road == "uff" else doubles.WITH_ONNX):
+            gpu_features(Store(str(tmp_path / era)), sys.modules["tensorrt"], {"compute_capability": "7.2"})
+        for backend in ("uff", "onnx"):
+            if era not in (doubles.WITH_UFF if backend == "uff" else doubles.WITH_ONNX):
                 continue
-            model = tmp_path / f"model.{road}"
-            model.write_bytes(models.small_model() if road == "uff" else models.heads_model())
+            model = tmp_path / f"model.{backend}"
+            model.write_bytes(models.small_model() if backend == "uff" else models.heads_model())
             for precision in ("fp32", "fp16", "int8"):
                 if precision == "int8" and era not in doubles.WITH_INT8:
                     continue
-                module, options = roads.module(road), {**OPTIONS, "precision": precision}
+                module, options = backends.module(backend), {**OPTIONS, "precision": precision}
                 options["dla_core"] = 0 if precision == "fp16" else None
                 manifest = {**MANIFEST, "calibration": models.save_images(tmp_path)}
-                caches = Caches(str(tmp_path / f"caches-{era}"), {"road": road, "precision": precision})
-                plan = module.build(str(model), manifest, options, lambda note: None, caches)
+                caches = Caches(str(tmp_path / f"caches-{era}"), {"backend": backend, "precision": precision})
+                plan = plan_of(module, model, manifest, options, lambda note: None, caches)
                 engine = module.load(plan, MANIFEST, options)
                 engine.run(PIXELS)
                 engine.close()
@@ -135,7 +136,7 @@ _OURS = """
 import json, sys
 import tensorrt_bindings
 sys.modules["tensorrt"] = tensorrt_bindings
-from jetlane.remote.agent import probe
+from jetlane.remote.agent.commands import probe
 from jetlane.remote.agent.trt import calibration as trt_calibration, common as trt, progress as trt_progress
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt.eras import era_of
@@ -169,7 +170,7 @@ def test_our_own_classes_stand_on_theirs(bindings: Any) -> None:
     found = json.loads(run(["-c", _OURS]))
     assert found["era"] == NAMES[version] and found["rows"] == [[2, "a line"]]
     what, why, kind = found["builder"]
-    assert what == "TensorRT makes no builder" and "nullptr" in why and kind == "road"
+    assert what == "TensorRT makes no builder" and "nullptr" in why and kind == "backend"
     assert found["made"] == [
         *(["building: Building"] if version != "8.6.1" else []), *(["b'TRT-8601'"] if version != "11.4.0.106" else [])
     ]  # fmt: skip

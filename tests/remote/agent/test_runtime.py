@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.remote.agent.doubles import plan_of
 
-from jetlane.remote.agent import engines, roads, verify
+from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent.commands import verify
 from jetlane.remote.agent.detect import runtime
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input
@@ -100,7 +102,7 @@ def test_it_is_the_agents_own_code_and_nothing_else(repository: Path) -> None:
         place = (repository / "remote" / "agent").joinpath(*name.split("."))
         path = place / "__init__.py" if place.is_dir() else place.with_name(place.name + ".py")
         assert source == path.read_text(), name
-    assert {roads.module_name(road) for road in roads.ROADS} < set(quoted)
+    assert {backends.module_name(backend) for backend in backends.BACKENDS} < set(quoted)
     assert {"detect.runtime", "detect.image", "detect.nms", "detect.detections", "trt.cuda"} < set(quoted)
     assert not {"receive", "activate", "cli", "job"} & set(quoted), "what only a delivery needs stays out"
     assert verify.detect is runtime.detect, "the verification runs what programs run"
@@ -189,7 +191,7 @@ def test_runs_an_engine_of_every_tensorrt(
 ) -> None:
     """Against doubles of TensorRT, whose engines onnxruntime computes."""
     board = put_double(era)
-    road = "uff" if era in ("5", "7", "8.2", "8.6") else "onnx"
+    backend = "uff" if era in ("5", "7", "8.2", "8.6") else "onnx"
     images = models.images(2)
     params = PluginParams(InputSpec(models.SIZE, models.SIZE), Nms(4, 8, models.KEEP, 0.6), 10, ((4, 4),), None)
     store = Store(str(tmp_path / "agent"))
@@ -204,16 +206,16 @@ def test_runs_an_engine_of_every_tensorrt(
     )
     manifest = store.manifest(release)
     options = engines.options_of({"options": {"workspace_mb": 64}})
-    model = str(tmp_path / "agent" / "releases" / release / manifest["roads"][road])
-    plan = roads.module(road).build(model, manifest, options, lambda note: None)
-    recipe = engines.recipe(manifest, road, {"tensorrt": {"version": board.version}}, options)
+    model = str(tmp_path / "agent" / "releases" / release / manifest["backends"][backend])
+    plan = plan_of(backends.module(backend), model, manifest, options, lambda note: None)
+    recipe = engines.recipe(manifest, backend, {"tensorrt": {"version": board.version}}, options)
     engines.keep(store, "key", plan, {"recipe": recipe})
     store.remember_verified(release, "key")
     with loaded.Detector(str(tmp_path / "agent" / "releases" / release), threshold=0.0) as detector:
         for image in images:
             pixels, content = to_input(image, manifest["input"])
             outputs = board.compute(Path(model).read_bytes(), pixels[None])
-            if road == "uff":
+            if backend == "uff":
                 rows, count = outputs["NMS"][0, 0], int(outputs["NMS_1"].item())
             else:
                 rows, count = suppress(outputs["boxes"][0], outputs["scores"][0], manifest["nms"])

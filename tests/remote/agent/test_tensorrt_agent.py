@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ _MODULE = """
 import sys
 sys.path[:0] = {paths!r}
 from tests.remote.agent import doubles
+from tests.remote.agent.doubles import pieces
 double = doubles.make({era!r})
 double.board.gpu, double.board.fast_int8, double.board.dla_cores = "7.2", True, 2
 double.board.refuse = {refuse!r}
+pieces.FATAL.update({fatal!r})
 sys.modules["tensorrt"] = double.module
 """
 
@@ -32,6 +35,7 @@ class Machine:
 
     def __init__(self, folder: Path, era: str, cudart: Any, repository: Path) -> None:
         self.root, self.era, self._repository = folder / "root", era, repository
+        self.code = 0  # the last command's exit status
         self._agent = folder / agent_file().name
         self._agent.write_bytes(agent_file().content)
         self._libraries = folder / "libraries"
@@ -40,9 +44,20 @@ class Machine:
             (self._libraries / f"libcudart.so.{number}").symlink_to(cudart._name)
         self.fit("")
 
-    def fit(self, refuse: str) -> None:
-        text = _MODULE.format(paths=[str(self._repository), *filter(None, sys.path)], era=self.era, refuse=refuse)
+    def fit(self, refuse: str, fatal: Iterable[str] = ()) -> None:
+        """Put another tensorrt in place.
+
+        Args:
+            refuse: What goes wrong.
+            fatal: Classes whose objects end the process when they are let go.
+        """
+        paths = [str(self._repository), *filter(None, sys.path)]
+        text = _MODULE.format(paths=paths, era=self.era, refuse=refuse, fatal=sorted(fatal))
         (self._libraries / "tensorrt.py").write_text(text)
+
+    def at_start(self, code: str) -> None:
+        """Run code at the start of each of the agent's processes."""
+        (self._libraries / "sitecustomize.py").write_text(code)
 
     def ask(self, command: str, **request: Any) -> list[dict[str, Any]]:
         environment = {
@@ -53,15 +68,16 @@ class Machine:
         done = subprocess.run(
             program, input=json.dumps(request) + "\n", capture_output=True, text=True, env=environment
         )
+        self.code = done.returncode
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("era", "precision", "road"),
+    ("era", "precision", "backend"),
     [("5", "int8", "uff"), ("8.6", "fp16", "uff"), ("10.3", "int8", "onnx"), ("11", "fp16", "onnx_fp16")],
 )
 def test_from_probe_to_activation(
-    era: str, precision: str, road: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    era: str, precision: str, backend: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
 ) -> None:
     here = Site(era, put_double(era), cudart, models, tmp_path, half=era == "11")
     board = Machine(tmp_path, era, cudart, repository)
@@ -71,7 +87,7 @@ def test_from_probe_to_activation(
     request = {"release": here.release, "options": {"precision": precision, "dla_core": 1}}
     built = board.ask("build", **request)
     assert built[-1]["event"] == "result", built[-1]
-    assert built[-1]["road"] == road and not built[-1]["cached"]
+    assert built[-1]["backend"] == backend and not built[-1]["cached"]
     assert board.ask("build", **request)[-1]["cached"]
     verified = board.ask("verify", **request)[-1]
     assert verified["event"] == "result" and verified["agreed"] and verified["matched"] > 10, verified
@@ -105,6 +121,6 @@ def test_what_a_board_cannot_do_ends_before_anything_is_built(
     here = Site("11", put_double("11"), cudart, models, tmp_path)
     board = Machine(tmp_path, "11", cudart, repository)
     error = board.ask("build", release=here.release, options={"precision": "int8"})[-1]
-    assert error["kind"] == "road" and "property of the model" in error["why"]
+    assert error["kind"] == "backend" and "property of the model" in error["why"]
     assert not list((board.root / "engines").iterdir())
-    assert "onnx_fp16" not in read_release(tmp_path / here.release).manifest["roads"]
+    assert "onnx_fp16" not in read_release(tmp_path / here.release).manifest["backends"]

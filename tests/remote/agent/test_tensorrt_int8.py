@@ -1,4 +1,4 @@
-"""A whole release on a board with TensorRT, in this process: probe, choice of road, build, verify; int8 above all."""
+"""A whole release on a board with TensorRT, in this process: choice of backend, build, verify; int8 above all."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.remote.agent.doubles import WITH_INT8, WITH_UFF
+from tests.remote.agent.doubles import WITH_INT8, WITH_UFF, plan_of
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent.commands.probe import probe
+from jetlane.remote.agent.commands.verify import verify
 from jetlane.remote.agent.detect.detections import Detections, output_count
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.agent.detect.nms import suppress
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.probe import probe
 from jetlane.remote.agent.store import Store
-from jetlane.remote.agent.verify import verify
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.lowering.half import to_half
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
@@ -83,11 +83,11 @@ class Site:
         """What ``build`` does, without its processes."""
         options = engines.options_of({"options": {"precision": precision}})
         facts = probe(self.store)
-        road = roads.choose(facts, self.manifest, options)
-        recipe = engines.recipe(self.manifest, road, facts, options)
-        model = self.store.path("releases", self.release, self.manifest["roads"][road])
+        backend = backends.choose_backend(facts, self.manifest, options)
+        recipe = engines.recipe(self.manifest, backend, facts, options)
+        model = self.store.path("releases", self.release, self.manifest["backends"][backend])
         caches = engines.caches(self.store, recipe)
-        plan = roads.module(road).build(model, self.manifest, options, self.notes.append, caches)
+        plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches)
         engines.keep(self.store, engines.key_of(recipe), plan, {"recipe": recipe})
         return engines.key_of(recipe)
 
@@ -113,7 +113,7 @@ def test_int8_is_calibrated_with_the_releases_images_and_verified(era: str, site
     assert [note for note in here.notes if "calibrating" in note][-1] == "calibrating with image 5 of 5"
     report = here.verify()
     assert report["agreed"] and report["missing"] == report["surplus"] == 0 and report["matched"] > 10
-    assert report["precision"] == "int8" and report["road"] == ("uff" if era in WITH_UFF else "onnx")
+    assert report["precision"] == "int8" and report["backend"] == ("uff" if era in WITH_UFF else "onnx")
     assert report["mAP@0.5"] == {"expected": 1.0, "found": 1.0, "images": 6}
     assert "95% of the detections" in report["checked"] and "mAP@0.5 at most 0.02 lower" in report["checked"]
     latency = report["latency"]
@@ -271,5 +271,5 @@ def test_nothing_is_asked_of_a_nano(site: Any, cudart: Any) -> None:
     assert facts["tensorrt"]["fast_int8"] is False and facts["tensorrt"]["dla_cores"] == 0
     assert ("Builder", "__init__", "call", 1) not in here.board.uses
     with pytest.raises(AgentError, match="int8 cannot be built on this board") as caught:
-        roads.choose(facts, here.manifest, {"precision": "int8"})
+        backends.choose_backend(facts, here.manifest, {"precision": "int8"})
     assert "compute capability 5.3" in caught.value.why

@@ -17,10 +17,10 @@ from typing import Any, Optional
 import pytest
 
 from jetlane.remote.agent import cli
-from jetlane.remote.agent import keys as keys_command
 from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.agent.commands import keys as keys_command
 from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.files import write_bytes
+from jetlane.remote.agent.safe_files import write_bytes
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.agent.trust import keys
@@ -230,7 +230,7 @@ def lived_in(release: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     for name, content in (("model.uff", b"uff" * 50), ("model.trt.onnx", b"onnx" * 50)):
         (copy / name).write_bytes(content)
         said["files"][name] = {"sha256": manifests.sha256_file(str(copy / name)), "size": len(content)}
-    said["roads"] = {**said["roads"], "uff": "model.uff", "onnx": "model.trt.onnx"}
+    said["backends"] = {**said["backends"], "uff": "model.uff", "onnx": "model.trt.onnx"}
     given = changed(copy, folder / "out", key, **said, project="small", serial=5)
     agent = folder / agent_file().name
     agent.write_bytes(agent_file().content)

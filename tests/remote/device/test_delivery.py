@@ -30,7 +30,7 @@ def test_delivers_verifies_and_activates_then_finds_nothing_to_do(
 ) -> None:
     events: list = []
     report = deliver(release, device, events.append)
-    assert (report.state, report.road, report.skipped) == ("active", "cpu", [])
+    assert (report.state, report.backend, report.skipped) == ("active", "cpu", [])
     sent = sum(path.stat().st_size for path in release.rglob("*") if path.is_file() and path.name != "manifest.json")
     assert report.bytes_sent == sent
     assert report.agreement["agreed"] and report.agreement["matched"] > 10
@@ -216,15 +216,15 @@ def test_a_board_without_a_runtime_is_refused_before_any_transfer(
     fleet = virtual.start(tmp_path / "board", python=str(bare))
     try:
         device = load_inventory(fleet.inventory).device(NAME)
-        with pytest.raises(AgentFailure, match="no road fits: this board can run nothing") as caught:
+        with pytest.raises(AgentFailure, match="no backend fits: this board can run nothing") as caught:
             deliver(release, device)
-        assert caught.value.kind == "road" and "has no numpy" in caught.value.why
+        assert caught.value.kind == "backend" and "has no numpy" in caught.value.why
         assert not list((fleet.device(NAME).home / "jetlane" / "releases").iterdir())
     finally:
         virtual.stop(fleet.folder)
 
 
-@pytest.mark.parametrize("damage", ["a score", "the road"])
+@pytest.mark.parametrize("damage", ["a score", "the backend"])
 def test_a_report_that_cannot_be_is_made_anew(
     board: virtual.VirtualFleet, device: Device, release: Path, damage: str
 ) -> None:
@@ -235,7 +235,7 @@ def test_a_report_that_cannot_be_is_made_anew(
     if damage == "a score":
         report["samples"][0]["scores"][0] = 9.9
     else:
-        report["road"] = "uff"
+        report["backend"] = "uff"
     path.write_text(json.dumps(report))
     assert deliver(release, device).state == "active"
     assert deliver(release, device).state == "unchanged"

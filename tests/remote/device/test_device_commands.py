@@ -23,8 +23,8 @@ WELL = ["sh", "-c", "echo it answers; test ! -e sick"]
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> list[Path]:
     folder = tmp_path_factory.mktemp("releases")
-    activation = {"health": {"command": WELL, "window_s": 0.2, "interval_s": 0.1}}
-    return [make_release(folder, seed=seed, activation=activation) for seed in range(3)]
+    activate = {"health": {"command": WELL, "window_s": 0.2, "interval_s": 0.1}}
+    return [make_release(folder, seed=seed, activate=activate) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")

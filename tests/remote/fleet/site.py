@@ -93,7 +93,7 @@ class Site:
 
     def whole(self, name: str) -> bool:
         """Whether what a board runs is there to the last byte, was verified, and nothing is half done beside it."""
-        from jetlane.remote.agent.status import status
+        from jetlane.remote.agent.commands.status import status
         from jetlane.remote.agent.store import Store
 
         now = status(Store(str(self.root(name))), {})

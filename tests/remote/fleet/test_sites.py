@@ -71,8 +71,8 @@ def outcome(of: Path, device: str, **changes: Any) -> dict[str, Any]:
     """What a worker says of a delivery that went well."""
     samples = json.loads((of / "expected.json").read_text())["samples"]
     found = [{key: row[key] for key in ("file", "boxes", "labels", "scores")} for row in samples]
-    own = {"road": "cpu", "precision": "fp32", "latency": {"runs": 30}, "conditions": {}, "peak_memory": 1}
-    report = {"name": device, "host": "h", "release": of.name, "state": "active", "previous": None, "road": "cpu"}
+    own = {"backend": "cpu", "precision": "fp32", "latency": {"runs": 30}, "conditions": {}, "peak_memory": 1}
+    report = {"name": device, "host": "h", "release": of.name, "state": "active", "previous": None, "backend": "cpu"}
     report.update(board={"machine": "aarch64"}, engine="0" * 20, bytes_sent=9, seconds={"ship": 0.1}, skipped=[])
     report.update(signed=None, removed=[], notes=[], agreement={**own, "matched": 7, "agreed": True}, detections=found)
     return {"result": {**report, **changes}}

@@ -167,3 +167,9 @@ def test_a_boards_words_are_no_markup_and_no_formula(ledger_url: str) -> None:
     follow(ledger, rollout, drawn)
     Console(file=screen, width=200, color_system=None).print(drawn)
     assert all(reason.strip() in screen.getvalue() for reason in words.values())
+
+
+def test_events_of_0_1_are_read_under_the_names_of_this_version() -> None:
+    data = {"state": "failed", "kind": "road", "facts": {"engine": "0f", "road": "cpu"}}
+    event = event_of(1, 1.0, "r", "device", "nano", None, json.dumps(data))
+    assert event.data == {"state": "failed", "kind": "backend", "facts": {"engine": "0f", "backend": "cpu"}}

@@ -35,7 +35,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Wor
         (root / place).write_bytes(secret)
     (root / "releases").mkdir()
     quick = {"health": {"window_s": 0.5}}
-    return Workshop(make_release(root / "releases", activation=quick), secret)
+    return Workshop(make_release(root / "releases", activate=quick), secret)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.detect.detections import Detections
 
@@ -118,7 +118,7 @@ class Memory:
         self.options = engines.options_of(request)
         beats = [{"event": "heartbeat", "step": "build", "seconds": 0.2, "note": "building"}]
         precision = self.options["precision"]
-        known = {"engine": self._key(), "road": "cpu", "precision": precision}
+        known = {"engine": self._key(), "backend": "cpu", "precision": precision}
         return [*beats, _result(**known, cached=False, attached=False, seconds=1.5, size=1234)]
 
     def _verify(self, request: dict[str, Any]) -> list[Event]:
@@ -157,8 +157,8 @@ class Memory:
         self.signature = given.encode() if given else None
 
     def _key(self) -> str:
-        road = roads.choose(_FACTS, self.manifest, self.options)
-        return engines.key_of(engines.recipe(self.manifest, road, _FACTS, self.options))
+        backend = backends.choose_backend(_FACTS, self.manifest, self.options)
+        return engines.key_of(engines.recipe(self.manifest, backend, _FACTS, self.options))
 
     def _found(self) -> tuple[list[Event], dict[str, Any]]:
         """The samples of the release that came, as found, and the report of it."""
@@ -179,7 +179,7 @@ class Memory:
             {"event": "sample", **{name: row[name] for name in ("file", "boxes", "labels", "scores")}}
             for row in report.pop("samples")
         ]
-        report.update(release=self.release, engine=self._key(), road="cpu", precision=precision)
+        report.update(release=self.release, engine=self._key(), backend="cpu", precision=precision)
         latency = {"runs": 30, "input_median_ms": 0.5, "engine_median_ms": 2.5}
         return shown, {**report, "latency": latency, "conditions": _CONDITIONS, "peak_memory": 1 << 27}
 

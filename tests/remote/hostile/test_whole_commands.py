@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Iterato
     fleet = virtual.start(folder / "virtual", GOOD)
     doubles = Doubles(folder / "doubles", 6)
     quick = {"health": {"window_s": 0.5}}
-    make_release(folder / ".jetlane" / "releases", activation=quick)
+    make_release(folder / ".jetlane" / "releases", activate=quick)
     key = str(fleet.folder / "user_key")
     good = {d.name: {"port": d.port, "user": virtual.USER, "key": key} for d in fleet.devices}
     for entry in good.values():

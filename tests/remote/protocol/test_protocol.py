@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote import agent
-from jetlane.remote.agent import probe
+from jetlane.remote.agent.commands import probe
 from jetlane.remote.agent.store import Store
 from jetlane.remote.protocol.dialogue import BURST, LONGEST_LINE, MOST_BYTES, MOST_SHOWN, RATE, Dialogue, LineReader
 from jetlane.remote.protocol.events import Failure, Heartbeat, Kind, Need, Progress, Sample
@@ -25,7 +25,7 @@ AGENT = Path(agent.__file__).parent
 SHA = "0" * 64
 NEEDED = {"path": "model.onnx", "offset": 0, "size": 9, "sha256": SHA}
 SAMPLE = {"event": "sample", "file": "samples/0.npy", "boxes": [[0, 0.1, 1, 1.5]], "labels": [1], "scores": [0.9]}
-BUILT = {"event": "result", "engine": "0f", "road": "cpu", "precision": "fp32", "cached": False, "attached": False}
+BUILT = {"event": "result", "engine": "0f", "backend": "cpu", "precision": "fp32", "cached": False, "attached": False}
 BUILT.update(seconds=1.5, size=3)
 
 
@@ -117,7 +117,7 @@ def test_what_a_login_script_prints_is_passed_over(said: bytes) -> None:
         (b'{"event": "error", "what": {"deep": 1}}', "what"),
         (b'{"event": "result"}', "engine"),
         (line({**BUILT, "engine": "../x"}), "engine"),
-        (line({**BUILT, "road": "mine"}), "road"),
+        (line({**BUILT, "backend": "mine"}), "backend"),
         (line({**BUILT, "cached": 1}), "cached"),
         (line({**BUILT, "more": 1}), "more"),
         (line({"event": "need", "files": []}), "nothing is to be needed here"),
@@ -355,3 +355,15 @@ def _calls(source: str, name: str) -> list[list[Any]]:
 def _text(node: Any) -> Any:
     value = getattr(node, "value", None)
     return value if isinstance(value, str) else None
+
+
+def test_the_words_of_0_1_are_read_under_the_names_of_this_version() -> None:
+    """A build that 0.1 started may end with its kind of error; a site's worker of 0.1 writes its name of the field."""
+    from jetlane.remote.protocol.events import EVENT
+    from jetlane.remote.protocol.results import Built, plain
+
+    failure = EVENT.validate_python({"event": "error", "what": "no road fits", "kind": "road"})
+    assert failure.kind == "backend"  # type: ignore[union-attr]
+    fields = {name: value for name, value in BUILT.items() if name not in ("event", "backend")}
+    old = Built.model_validate({**fields, "road": "cpu", "seconds": 1.0, "size": 3})
+    assert old.backend == "cpu" and plain(old)["backend"] == "cpu" and "road" not in plain(old)

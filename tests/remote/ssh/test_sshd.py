@@ -65,7 +65,7 @@ def test_a_switch_goes_on_when_the_session_is_killed_in_its_health_window(
     command = ["sh", "-c", "echo asked >> asked; test -e well"]
     health = {"command": command, "window_s": 2.0, "interval_s": 0.1}
     old = make_release(tmp_path / "old")
-    new = make_release(tmp_path / "new", seed=1, activation={"health": health})
+    new = make_release(tmp_path / "new", seed=1, activate={"health": health})
     deliver(old, real)
     root = Path(real.root)
 

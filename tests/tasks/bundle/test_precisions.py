@@ -1,4 +1,4 @@
-"""What int8 and fp16 add to a release: calibration images, what the samples show, tolerances, a road."""
+"""What int8 and fp16 add to a release: calibration images, what the samples show, tolerances, a backend."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_calibration_images_travel_and_are_named_in_the_manifest(tmp_path: Path)
     for path, image in zip(release.manifest["calibration"], IMAGES):
         assert path in release.manifest["files"]
         np.testing.assert_array_equal(np.load(release.file(path)), image)
-    assert release.manifest["roads"]["onnx_fp16"] == "model.trt.fp16.onnx"
-    plain = read_release(write(tmp_path, roads=["onnx", "cpu"]))
-    assert "calibration" not in plain.manifest and "onnx_fp16" not in plain.manifest["roads"]
+    assert release.manifest["backends"]["onnx_fp16"] == "model.trt.fp16.onnx"
+    plain = read_release(write(tmp_path, backends=["onnx", "cpu"]))
+    assert "calibration" not in plain.manifest and "onnx_fp16" not in plain.manifest["backends"]
     (folder / "calibration" / "001.npy").chmod(0o600)
     (folder / "calibration" / "001.npy").write_bytes(b"")
     with pytest.raises(ReleaseError, match=r"calibration/001\.npy changed"):

@@ -43,7 +43,7 @@ def test_holds_what_the_architecture_says(tmp_path: Path) -> None:
         "deepstream/nvdsinfer_jetlane.cpp", "expected.json", "jetlane_runtime.py", "labels.txt", "metrics.json",
         "model.onnx", "model.trt.onnx", "model.uff", "plugins.json", "samples/000.npy", "samples/001.npy",
     ]  # fmt: skip
-    assert release.manifest["roads"] == {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
+    assert release.manifest["backends"] == {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
     assert release.manifest["tolerances"]["fp32"] == {"iou": 0.99, "score": 0.005}
     assert release.manifest["input"]["height"] == 160 and release.manifest["nms"]["keep_top_k"] == 100
     assert PluginParams.from_json(json.loads(release.file("plugins.json").read_text())) == PARAMS
@@ -70,7 +70,7 @@ def test_the_same_content_has_the_same_id_and_other_content_another(tmp_path: Pa
         {"metrics": {"map": 0.6}},
         {"threshold": 0.4},
         {"tolerances": {"fp32": Tolerance(0.95, 0.01)}},
-        {"roads": ["onnx", "cpu"]},
+        {"backends": ["onnx", "cpu"]},
         {"precision": "fp16"},
         {"params": PARAMS.with_nms(top_k=90)},
         {"samples": [np.full((20, 30, 3), 8, np.uint8), np.zeros((30, 20, 3), np.uint8)]},
@@ -79,9 +79,9 @@ def test_the_same_content_has_the_same_id_and_other_content_another(tmp_path: Pa
     assert len({identity, *(write(tmp_path / "d", **change) for change in changes)}) == len(changes) + 1
 
 
-def test_a_uff_may_travel_without_being_a_road(tmp_path: Path) -> None:
-    release = read_release(tmp_path / write(tmp_path, roads=["onnx", "cpu"]))
-    assert "model.uff" in release.manifest["files"] and "uff" not in release.manifest["roads"]
+def test_a_uff_may_travel_without_being_a_backend(tmp_path: Path) -> None:
+    release = read_release(tmp_path / write(tmp_path, backends=["onnx", "cpu"]))
+    assert "model.uff" in release.manifest["files"] and "uff" not in release.manifest["backends"]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_renamed_release_is_no_release(tmp_path: Path) -> None:
         ({"samples": []}, "0 sample images and 2 sets"),
         ({"samples": [np.zeros((4, 4, 3), np.float32)] * 2}, "sample 0 has shape"),
         ({"labels": ["cat"]}, "1 labels for 2 classes"),
-        ({"files": {"config.py": "x"}}, "no model for any road"),
-        ({"files": {"model.onnx": b"x"}, "roads": ["uff"]}, "no model for uff"),
+        ({"files": {"config.py": "x"}}, "no model for any backend"),
+        ({"files": {"model.onnx": b"x"}, "backends": ["uff"]}, "no model for uff"),
         ({"files": {"model.onnx": Path("/nowhere/model.onnx")}}, r"no such file: /nowhere/model\.onnx"),
         ({"files": {"model.onnx": b"x", "../evil": b"x"}}, "names the file '../evil'"),
         ({"tolerances": {"fp8": Tolerance(1, 0)}}, "tolerances are given for fp8"),

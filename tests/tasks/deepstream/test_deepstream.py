@@ -1,4 +1,4 @@
-"""The release's deepstream/ folder: keys by age and road, and a parser that finds what the agent finds."""
+"""The release's deepstream/ folder: keys by age and backend, and a parser that finds what the agent finds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_configurations_say_what_was_derived() -> None:
     assert "NEVER RUN" in readme and "NOT THE SAME RESIZE" in readme
 
 
-def test_a_road_that_is_not_offered_has_no_configuration() -> None:
+def test_a_backend_that_is_not_offered_has_no_configuration() -> None:
     without_uff = deepstream_files(PARAMS, LABELS, ("onnx", "cpu"))
     assert "deepstream/config_infer_primary_ds5.txt" not in without_uff
     assert config(without_uff, "ds6")["onnx-file"] == config(without_uff, "ds7")["onnx-file"] == "../model.trt.onnx"

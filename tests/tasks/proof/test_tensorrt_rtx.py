@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import common
 from jetlane.remote.agent.trt.eras import era_of
-from jetlane.remote.agent.trt.strongly_typed import StronglyTyped
+from jetlane.remote.agent.trt.explicit_batch import StronglyTyped
 from jetlane.specs.errors import PreflightError
 from jetlane.specs.schema import Preflight
 from jetlane.tasks.converter.convert import convert_model

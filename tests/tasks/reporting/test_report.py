@@ -30,7 +30,7 @@ def facts(tmp_path: Path) -> RunFacts:
         name="nano-1",
         host="127.0.0.1:2222",
         state="active",
-        road="cpu",
+        backend="cpu",
         seconds={"build": 1.5},
         agreement={"matched": 123, "lowest_iou": 0.9987, "latency": {"engine_median_ms": 4.25, "engine_p95_ms": 5.0}},
         detections=({"file": "samples/000.npy", **DETECTION, "scores": [0.874]},),

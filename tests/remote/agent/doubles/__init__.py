@@ -25,8 +25,16 @@ _ERAS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "11": (era11.VERSION, era11.names, {}),
 }
 ERAS = tuple(_ERAS)
-#: Those with UffParser; those that take the ONNX road on their boards; those that calibrate.
+#: Those with UffParser; those that take the ONNX backend on their boards; those that calibrate.
 WITH_UFF, WITH_ONNX, WITH_INT8 = ERAS[:4], ERAS[2:], ERAS[:5]
+
+
+def plan_of(backend: Any, model: Any, manifest: Any, options: Any, progress: Any, *more: Any) -> bytes:
+    """The engine that a backend's build gives to be saved."""
+    saved: list[bytes] = []
+    backend.build(str(model), manifest, options, progress, saved.append, *more)
+    (plan,) = saved
+    return plan
 
 
 def make(era: str) -> Double:

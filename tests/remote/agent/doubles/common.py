@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 from tests.remote.agent.doubles.board import ERROR, Board, layers_of
-from tests.remote.agent.doubles.pieces import Dims, IHostMemory, Kind, Strict, create, enum, host_memory, outdated
+from tests.remote.agent.doubles.pieces import (
+    Dims,
+    IHostMemory,
+    Kind,
+    Strict,
+    create,
+    enum,
+    host_memory,
+    let_go,
+    outdated,
+)
 
 #: The enum's numbers, the same from 8.6 to 11.4.
 LAYER_TYPES = {"REDUCE": 14, "ELEMENTWISE": 9}
@@ -25,6 +35,9 @@ def basics(board: Board) -> dict[str, Any]:
 
         def log(self, severity: Any, msg: str) -> None:
             raise NotImplementedError
+
+        def __del__(self) -> None:
+            let_go(self)
 
     ILogger.Severity_ = list(severity.__members__.values())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.remote.agent.doubles import common
-from tests.remote.agent.doubles.board import WARNING, Board, timing_lines
+from tests.remote.agent.doubles.board import ERROR, WARNING, Board, timing_lines
 from tests.remote.agent.doubles.era7 import ask
 from tests.remote.agent.doubles.pieces import Strict, create, enum, host_memory, outdated
 
@@ -106,6 +106,8 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
         def build_serialized_network(self, network: Any, config: Any) -> Any:
             state = network._state
             board.say(self._logger, *timing_lines(state["layers"], runner=True))
+            if board.refuse == "old timings" and config._cache is not None and config._cache._content:
+                board.say(self._logger, (ERROR, "Myelin error: ... The timing cache will not be used!"))
             plan = board.plan(
                 self._logger, state["model"], settings_of(state, config, self._batch), config.int8_calibrator
             )

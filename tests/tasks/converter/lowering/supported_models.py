@@ -25,7 +25,7 @@ from jetlane.remote.agent.detect.nms import suppress
 HEAD = """# Models that are known to convert
 
 Real frozen graphs of the Object Detection API, of many years and architectures, each with what TensorFlow itself
-found in the same images. Each is converted, and each road's result is held against TensorFlow's. The page is made
+found in the same images. Each is converted, and each backend's result is held against TensorFlow's. The page is made
 from that run: `python -m tests.lowering.supported_models > docs/supported-models.md` (with the golden data at
 `JETLANE_SHARED_DATA`), and the tests compare it with what they find.
 
@@ -47,8 +47,8 @@ ssd_mobilenet_v1 (depth 1, 0.75, 0.5 and 0.25), ssd_mobilenet_v2, its lite form,
 ssd_mobilenet_v3_small and _large, ssd_mobiledet_cpu, ssd_mobilenet_v1_ppn, ssd_mobilenet_v1_fpn, ssd_resnet50_v1_fpn,
 embedded_ssd_mobilenet_v1.
 
-Exports of 2017 and of early 2018 (here: G17, G18) clip boxes to the image before suppression, and so do both ONNX roads
-of such a graph. NMS_TRT clips after it: boards that take the UFF can find other boxes at the image's edge.
+Exports of 2017 and of early 2018 (here: G17, G18) clip boxes to the image before suppression, and so do both ONNX
+backends of such a graph. NMS_TRT clips after it: boards that take the UFF can find other boxes at the image's edge.
 """
 COLUMNS = (
     "graph",
@@ -87,11 +87,11 @@ class Outcome:
 
 
 def measure(name: str, case: Case) -> Outcome:
-    """Run one case on its images, on both roads that run here."""
+    """Run one case on its images, on both backends that run here."""
     meta, image = case.meta, case.params.input
     distances = [_distances(case, reference) for reference in case.references()]
     boxes, scores = (_pair([one[part] for one in distances if one]) for part in (0, 1))
-    roads = [_detections(case, road) for road in (_by_heads, _by_nms)]
+    backends = [_detections(case, backend) for backend in (_by_heads, _by_nms)]
     grid = case.params.grid_anchor
     cells = (
         name,
@@ -102,7 +102,7 @@ def measure(name: str, case: Case) -> Outcome:
         _evidence(case.facts["evidence"]),
         boxes,
         scores,
-        *roads,
+        *backends,
     )
     return Outcome(cells)
 
@@ -146,14 +146,14 @@ def _by_nms(case: Case, pixels: np.ndarray, content: tuple[float, float]) -> Det
     return case.detect(pixels, content)
 
 
-def _detections(case: Case, road) -> str:
+def _detections(case: Case, backend) -> str:
     matched = expected = surplus = 0
     ious, differences = [1.0], [0.0]
     for reference in case.references():
         wanted = reference.detections.above(0.3)
         if len(wanted) >= 100:
             continue
-        report = match(wanted, road(case, *to_input(reference.image, case.facts["plugins"]["input"])), 0.99, 0.005)
+        report = match(wanted, backend(case, *to_input(reference.image, case.facts["plugins"]["input"])), 0.99, 0.005)
         expected, matched = expected + len(wanted), matched + len(report.pairs)
         surplus += len(report.surplus)
         if report.pairs:

@@ -99,7 +99,7 @@ def _detections(folder: Path, plugins: Any, shared_data: Path) -> list[Any]:
     return [detector.detect(np.asarray(Image.open(path).convert("RGB"))) for path in images]
 
 
-def test_its_doubtful_patterns_bar_the_uff_road_too(
+def test_its_doubtful_patterns_bar_the_uff_backend_too(
     interpreter: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(interpreter(**DROP_IN)).parent)

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from .errors import AgentError
 
 #: Kinds of error whose cause stands in a log.
-_WITH_LOG = ("build", "engine", "memory", "road")
+_WITH_LOG = ("build", "engine", "memory", "backend")
 
 
 def explained(error: AgentError) -> Dict[str, str]:

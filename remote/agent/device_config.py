@@ -3,9 +3,9 @@
 import os
 from typing import Any, Dict, Optional
 
-from . import strict
+from . import old_names, strict_json
 from .errors import AgentError
-from .files import read_bytes, remove, write_bytes
+from .safe_files import read_bytes, remove, write_bytes
 
 #: What a power cut leaves of a file.
 _EMPTY = b"\0 \n"
@@ -23,12 +23,15 @@ def read(path: str) -> Dict[str, Any]:
     except OSError as error:
         raise AgentError("config.json on the board cannot be read", str(error), "mend it, or delete it", "config")
     try:
-        config = strict.loads(raw) if raw else {}
+        config = strict_json.loads(raw) if raw else {}
     except ValueError as error:
         raise AgentError("config.json on the board is not JSON", str(error), "mend it, or delete it", "config")
     if not isinstance(config, dict):
         raise AgentError("config.json on the board is not a JSON object", "", "mend it, or delete it", "config")
-    return config
+    try:
+        return old_names.device_config(config)
+    except ValueError as error:
+        raise AgentError("config.json on the board says a thing twice", str(error), "keep one of them", "config")
 
 
 def mend(path: str, copy: str) -> None:
@@ -53,7 +56,7 @@ def mend(path: str, copy: str) -> None:
 
 def _understood(raw: bytes) -> bool:
     try:
-        return strict.loads(raw) is not None
+        return strict_json.loads(raw) is not None
     except ValueError:
         return False
 

@@ -2,11 +2,10 @@
 
 from typing import Any, Dict, Optional
 
-from . import engines
-from . import manifest as manifests
-from .errors import AgentError
-from .files import read_object
-from .store import Store
+from .. import engines
+from .. import manifest as manifests
+from ..errors import AgentError
+from ..store import Store
 
 
 def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
@@ -43,7 +42,7 @@ def _problem(store: Store, release: str, hashed: bool) -> Optional[str]:
 def _options(store: Store, key: str) -> Dict[str, Any]:
     """The options an engine was built with; none where that is not known."""
     try:
-        made = engines.recipe_of(read_object(store.path("engines", key, "engine.json")))
+        made = engines.recipe_of(engines.read_entry(store, key))
         return engines.options_of({"options": made})
     except AgentError:
         return {}

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Dict
 
-from . import engines, hooks, roads
+from . import engines, hooks
 from . import manifest as manifests
 from .errors import AgentError
 from .store import Store
@@ -21,7 +21,7 @@ def check(store: Store, release: str, log: str, window: bool) -> Dict[str, Any]:
     Raises:
         AgentError: It is not well; kind ``unhealthy``.
     """
-    wanted = hooks.activation(store, release)
+    wanted = hooks.around_activate(store, release)
     if wanted["command"] is None:
         _check_engine(store, release)
         return {"release": release, "healthy": True, "checked": "engine", "answers": 1, "printed": ""}
@@ -55,8 +55,7 @@ def _check_engine(store: Store, release: str) -> None:
             raise AgentError("release %s is damaged" % release, lacks, "deliver it again")
         made = engines.recipe_of(entry)
         options = engines.options_of({"options": made})
-        road = roads.module(made["road"])
-        road.load(engines.load_bytes(store, key), manifest, options).close()
+        engines.load(store, key, made["backend"], manifest, options)
     except Exception as error:  # whatever a runtime raises here, a board must go back by itself
         parts = (error.what, error.why) if isinstance(error, AgentError) else (type(error).__name__, str(error))
         remedy = getattr(error, "remedy", "") or "deliver it again"

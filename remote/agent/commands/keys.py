@@ -2,9 +2,9 @@
 
 from typing import Any, Dict
 
-from .errors import AgentError
-from .store import Store
-from .trust.keys import enrolled, fingerprint, public_key, write
+from ..errors import AgentError
+from ..store import Store
+from ..trust.keys import enrolled, fingerprint, public_key, write
 
 
 def keys(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:

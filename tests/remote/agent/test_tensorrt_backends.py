@@ -1,4 +1,4 @@
-"""The TensorRT roads against doubles of six versions, one per era and per change that matters.
+"""The TensorRT backends against doubles of six versions, one per era and per change that matters.
 
 A double's "engine" is the model itself (an ONNX file), run by onnxruntime on the addresses it is given; memory and
 copies go through a stub of CUDA's runtime library. So parsing, configuring, buffers, reading by name and NMS run for
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF
+from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
-from jetlane.remote.agent.caches import Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import (
     common as trt,
@@ -52,11 +52,11 @@ NAMES = {
 
 @pytest.fixture
 def model(models: Any, tmp_path: Path) -> Any:
-    """Paths of the model for either road."""
+    """Paths of the model for either backend."""
 
-    def path(road: str) -> str:
-        file = tmp_path / f"model.{road}"
-        file.write_bytes(models.small_model() if road == "uff" else models.heads_model())
+    def path(backend: str) -> str:
+        file = tmp_path / f"model.{backend}"
+        file.write_bytes(models.small_model() if backend == "uff" else models.heads_model())
         return str(file)
 
     return path
@@ -64,10 +64,10 @@ def model(models: Any, tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("era", WITH_UFF)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_the_uff_road_builds_and_runs(era: str, precision: str, put_double: Any, models: Any, model: Any) -> None:
+def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: Any, models: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
-    plan = trt_uff.build(model("uff"), MANIFEST, {**OPTIONS, "precision": precision, "batch": 2}, notes.append)
+    plan = plan_of(trt_uff, model("uff"), MANIFEST, {**OPTIONS, "precision": precision, "batch": 2}, notes.append)
     calls = {"5": "build_cuda_engine", "7": "build_engine"}
     assert board.built["call"] == calls.get(era, "build_serialized_network")
     assert (board.built["workspace"], board.built["batch"]) == (64 << 20, 2)
@@ -86,10 +86,10 @@ def test_the_uff_road_builds_and_runs(era: str, precision: str, put_double: Any,
 
 
 @pytest.mark.parametrize("era", WITH_ONNX)
-def test_the_onnx_road_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, models: Any, model: Any) -> None:
+def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, models: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
-    plan = trt_onnx.build(model("onnx"), MANIFEST, OPTIONS, notes.append)
+    plan = plan_of(trt_onnx, model("onnx"), MANIFEST, OPTIONS, notes.append)
     assert board.built["workspace"] == 64 << 20 and not board.built["implicit"]
     exact = [] if era == "11" else ["mean", "shift", "boxes", "scores"]
     assert board.built["flags"] == (["FP16", "PREFER_PRECISION_CONSTRAINTS"] if exact else [])
@@ -110,16 +110,16 @@ def test_eras_are_told_by_their_features(era: str, put_double: Any) -> None:
     assert era_of(trt.tensorrt()).name == NAMES[era]
 
 
-@pytest.mark.parametrize(("era", "road"), [("8.2", "uff"), ("8.6", "uff"), ("10.3", "onnx"), ("11", "onnx")])
+@pytest.mark.parametrize(("era", "backend"), [("8.2", "uff"), ("8.6", "uff"), ("10.3", "onnx"), ("11", "onnx")])
 def test_a_timing_cache_is_kept_and_a_bad_one_ignored(
-    era: str, road: str, put_double: Any, model: Any, tmp_path: Path
+    era: str, backend: str, put_double: Any, model: Any, tmp_path: Path
 ) -> None:
     board = put_double(era)
-    build = {"uff": trt_uff, "onnx": trt_onnx}[road].build
+    module = {"uff": trt_uff, "onnx": trt_onnx}[backend]
     caches = Caches(str(tmp_path / "caches"), {"runtime": {"tensorrt": era}, "precision": "fp16"})
 
     def cache_of_build(options: dict[str, Any] = OPTIONS) -> str:
-        build(model(road), MANIFEST, options, lambda note: None, caches)
+        plan_of(module, model(backend), MANIFEST, options, lambda note: None, caches)
         return board.built["cache"]
 
     assert cache_of_build() == ""
@@ -137,17 +137,17 @@ def test_a_timing_cache_is_kept_and_a_bad_one_ignored(
 
 
 @pytest.mark.parametrize(
-    ("era", "road"), [("5", "uff"), ("7", "uff"), ("8.6", "uff"), ("10.3", "onnx"), ("11", "onnx")]
+    ("era", "backend"), [("5", "uff"), ("7", "uff"), ("8.6", "uff"), ("10.3", "onnx"), ("11", "onnx")]
 )
-def test_a_dla_core_is_used_or_refused(era: str, road: str, put_double: Any, model: Any) -> None:
+def test_a_dla_core_is_used_or_refused(era: str, backend: str, put_double: Any, model: Any) -> None:
     board = put_double(era)
-    module = {"uff": trt_uff, "onnx": trt_onnx}[road]
+    module = {"uff": trt_uff, "onnx": trt_onnx}[backend]
     options = {**OPTIONS, "dla_core": 1}
     with pytest.raises(AgentError, match="has no DLA core 1") as caught:
-        module.build(model(road), MANIFEST, options, lambda note: None)
-    assert caught.value.kind == "road" and "counts 0" in caught.value.why
+        plan_of(module, model(backend), MANIFEST, options, lambda note: None)
+    assert caught.value.kind == "backend" and "counts 0" in caught.value.why
     board.dla_cores = 2
-    plan = module.build(model(road), MANIFEST, options, lambda note: None)
+    plan = plan_of(module, model(backend), MANIFEST, options, lambda note: None)
     assert board.built["dla"] == 1 and (era == "5" or "GPU_FALLBACK" in board.built["flags"])
     module.load(plan, MANIFEST, options).close()
     assert ("Runtime", "DLA_core", "set") in board.uses
@@ -157,8 +157,8 @@ def test_a_first_jetpack_without_flattenconcat_is_told_apart(put_double: Any, mo
     board = put_double("5")
     board.plugins.remove("FlattenConcat_TRT")
     with pytest.raises(AgentError, match="lacks the plugins FlattenConcat_TRT") as caught:
-        trt_uff.build(model("uff"), MANIFEST, OPTIONS, lambda note: None)
-    assert caught.value.kind == "road"
+        plan_of(trt_uff, model("uff"), MANIFEST, OPTIONS, lambda note: None)
+    assert caught.value.kind == "backend"
 
 
 def test_the_log_keeps_the_latest_lines_and_never_raises(put_double: Any, capsys: pytest.CaptureFixture) -> None:

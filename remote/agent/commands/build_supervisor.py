@@ -1,10 +1,8 @@
-"""The build's own processes: a supervisor that outlives the SSH session, and under it the worker that may die.
+"""The process that outlives the SSH session while an engine is built, and starts the worker that may die of it.
 
-The supervisor holds the build lock, writes a heartbeat, and explains how the worker ended. The worker holds the memory:
-it is first in line when the board runs out of it, before the board's own application.
+It holds the build lock, writes a heartbeat, and explains how the worker ended.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,19 +11,14 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, hooks, roads, strict
-from . import manifest as manifests
+from .. import engines, hooks, strict_json
+from ..errors import AgentError
+from ..monotonic_event import MonotonicEvent
+from ..safe_files import open_plain, read_object, remove, replace_json, write_json
+from ..store import Store
 from .build import log_tail, own_command, own_environment, pay
-from .errors import AgentError
-from .events import emit
-from .files import open_plain, read_object, remove, replace_json, write_json
-from .pause import Pause
+from .build_worker import SUPERVISOR
 from .probe import memory
-from .store import Store
-
-_PR_SET_PDEATHSIG = 1
-#: In the worker's environment: the process it must not outlive.
-_SUPERVISOR = "JETLANE_BUILD_SUPERVISOR"
 
 
 def supervise(store: Store, request: Dict[str, Any]) -> None:
@@ -37,7 +30,12 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
         if job["before"] or job["after"]:
             # on disk before the first command stops anything: should all of us be killed, the next contact pays it
             write_json(store.path("build", "owed.json"), {"release": job["release"], "after": job["after"]})
+        note = ""
         error = _run_before(store, job, watch) or _run_worker(store, watch)
+        if error is not None and error["kind"] != "cancelled" and engines.find_made(store, job["recipe"]) is not None:
+            # there was no such engine before: it was finished, and counts, however the process ended that made it
+            note, error = "%s, but the engine was finished and whole by then" % error["what"], None
+            sys.stderr.write("%s\n" % note)
         if error is not None:  # what the worker wrote last may be what filled the disk
             remove(store.path("engines", job["key"] + ".part"))
         watch.note = "commands after the build"
@@ -45,7 +43,7 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
             pay(store)
         except AgentError as failure:  # still owed; whoever asks for the engine next runs them again, and is told
             sys.stderr.write("%s\n" % failure)
-    write_json(store.path("build", "outcome.json"), {"id": job["id"], "error": error})
+    write_json(store.path("build", "outcome.json"), {"id": job["id"], "error": error, "note": note})
 
 
 class Watch(object):
@@ -64,7 +62,7 @@ class Watch(object):
         self._store = store
         self._identity = identity
         self._started = time.monotonic()
-        self._done = Pause()
+        self._done = MonotonicEvent()
         self._thread = threading.Thread(target=self._beat)
 
     def __enter__(self) -> "Watch":
@@ -72,7 +70,7 @@ class Watch(object):
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        self._done.end()
+        self._done.set()
         self._thread.join()
         self._done.close()
 
@@ -126,7 +124,7 @@ def _run_worker(store: Store, watch: Watch) -> Optional[Dict[str, str]]:
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
         # What a killed worker leaves half written is cleared away by the next build; and /tmp may lie in memory.
-        env=dict(own_environment(), TMPDIR=store.path("build"), **{_SUPERVISOR: str(os.getpid())}),
+        env=dict(own_environment(), TMPDIR=store.path("build"), **{SUPERVISOR: str(os.getpid())}),
     )
     watch.note, watch.pid = None, worker.pid
     last = {}  # type: Dict[str, Dict[str, str]]
@@ -157,7 +155,7 @@ def _read_events(worker: Any, watch: Watch, last: Dict[str, Dict[str, str]]) -> 
         sys.stderr.write(line)
         sys.stderr.flush()
         try:
-            event = strict.loads(raw)
+            event = strict_json.loads(raw)
         except ValueError:
             continue
         if not isinstance(event, dict):  # TensorRT's own words may look like JSON
@@ -202,49 +200,3 @@ def _error(store: Store, code: int, said: Optional[Dict[str, str]], least: Optio
         "remedy": "the whole log is build/log.txt in the agent's folder on the board",
         "kind": "build",
     }
-
-
-def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Build the engine that ``job.json`` asks for, and put it under its key.
-
-    Each file that goes into it is read once and checked: should one have been altered, or be mended meanwhile, there is
-    no engine of other bytes under the key of these.
-    """
-    _be_modest()
-    job = read_object(store.path("build", "job.json"))
-    folder, manifest = store.release(job["release"]), store.manifest(job["release"])
-    path = manifest["roads"][job["road"]]
-    model = os.path.join(folder, path)
-    if job["recipe"]["model"] != manifest["files"][path]["sha256"] or engines.key_of(job["recipe"]) != job["key"]:
-        raise AgentError("the build's job was altered on the board", "build/job.json", "run again", "tampered")
-    free = store.free_bytes()
-    if free < 3 * os.path.getsize(model):
-        raise AgentError(
-            "the board's disk is too full to build on: %.1f MB is free" % (free / 1e6),
-            "an engine of this model needs about %.1f MB" % (3 * os.path.getsize(model) / 1e6),
-            "free some space on the board, then run again",
-            "disk",
-        )
-    started = time.monotonic()
-
-    def progress(note: str) -> None:
-        emit("progress", step="build", note=note)
-
-    caches = engines.caches(store, job["recipe"])
-    read = manifests.Checked(folder, manifest)
-    engine = roads.module(job["road"]).build(model, manifest, job["options"], progress, caches, read)
-    seconds = round(time.monotonic() - started, 3)
-    return engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds})
-
-
-def _be_modest() -> None:
-    """End with the supervisor, yield the processor, and be the first to go when memory runs out."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if str(os.getppid()) != os.environ.get(_SUPERVISOR):
-        os._exit(1)  # it died before we could ask to die with it
-    os.nice(10)
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        pass

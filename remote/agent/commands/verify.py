@@ -7,18 +7,18 @@ from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-from . import engines, roads, strict
-from . import manifest as manifests
-from .conditions import conditions
-from .detect.detections import Detections
-from .detect.image import decoded, to_input
-from .detect.runtime import detect
-from .detect.verdict import disagreement, judge
-from .errors import AgentError
-from .events import emit, heartbeat
-from .files import write_json
+from .. import backends, engines, strict_json
+from .. import manifest as manifests
+from ..board_conditions import conditions
+from ..detect.detections import Detections
+from ..detect.image import decoded, to_input
+from ..detect.runtime import detect
+from ..detect.verdict import disagreement, judge
+from ..errors import AgentError
+from ..event_output import emit, heartbeat
+from ..safe_files import write_json
+from ..store import Store
 from .probe import probe
-from .store import Store
 
 WARM_UP = 2
 #: Runs timed at least, over the samples again and again.
@@ -54,21 +54,17 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 "tampered",
             )
         facts = probe(store)
-        road = roads.choose(facts, manifest, options)
+        backend = backends.choose_backend(facts, manifest, options)
         tolerance = _tolerance(manifest, options)
-        wanted = engines.recipe(manifest, road, facts, options)
+        wanted = engines.recipe(manifest, backend, facts, options)
         key, entry = engines.key_of(wanted), engines.find_made(store, wanted)
         if entry is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
         samples = _samples(manifests.Checked(folder, manifest))
         with _blamed(store, release, key, entry), engines.tried(store, key, entry):
-            engine = roads.module(road).load(engines.load_bytes(store, key), manifest, options)
-            try:
-                latency = _run(engine, samples, manifest)
-            finally:
-                engine.close()
+            latency = _run(engines.load(store, key, backend, manifest, options), samples, manifest)
         report = judge(samples, tolerance, manifest["thresholds"]["score"])
-        report.update(release=release, engine=key, road=road, precision=options["precision"], latency=latency)
+        report.update(release=release, engine=key, backend=backend, precision=options["precision"], latency=latency)
         report.update(conditions=conditions(), peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         # what is found wrong is set aside before anything else: a full disk, or a power cut, must not keep it
         aside = "" if report["agreed"] else engines.set_aside(store, key, entry, "its detections are not the expected")
@@ -105,7 +101,7 @@ def _tolerance(manifest: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, A
             "the release says nothing of engines in %s" % options["precision"],
             "its manifest has tolerances for %s" % ", ".join(sorted(manifest["tolerances"])),
             "set build.precision to one of these, or make the release again",
-            "road",
+            "backend",
         )
     return dict(manifest["tolerances"][options["precision"]])
 
@@ -117,7 +113,7 @@ def _samples(read: manifests.Checked) -> List[Dict[str, Any]]:
         AgentError: The release does not say; kind ``tampered``.
     """
     try:
-        expected = strict.loads(read("expected.json"))
+        expected = strict_json.loads(read("expected.json"))
         rows = [(str(entry["file"]), Detections.from_json(entry), entry.get("truth")) for entry in expected["samples"]]
         if not rows:
             raise ValueError("it has no samples")
@@ -142,7 +138,7 @@ def _run(engine: Any, samples: List[Dict[str, Any]], manifest: Dict[str, Any]) -
 def _times(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any]) -> Dict[str, Any]:
     """Median and 95th percentile, in milliseconds, of image -> input and of the engine.
 
-    Within the engine's time, of ``copy`` and ``execute`` on the GPU too, where the road tells them apart.
+    Within the engine's time, of ``copy`` and ``execute`` on the GPU too, where the backend tells them apart.
     """
     for image in images[:WARM_UP]:
         engine.run(to_input(image, manifest["input"])[0])

@@ -7,13 +7,13 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import engines, hooks, roads
-from . import manifest as manifests
-from .errors import AgentError
-from .events import HEARTBEAT, emit, heartbeat
-from .files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
+from .. import backends, engines, hooks
+from .. import manifest as manifests
+from ..errors import AgentError
+from ..event_output import HEARTBEAT, emit, heartbeat
+from ..safe_files import make_folder, open_log, open_plain, read_object, remove, write_bytes, write_json
+from ..store import Store
 from .probe import probe
-from .store import Store
 
 #: A build that was cut off (power, kill) is begun again this often before it is called a failure.
 ATTEMPTS = 2
@@ -23,22 +23,23 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Build a release's engine in a process that outlives this one, and wait for it.
 
     Returns:
-        ``{"engine": key, "road", "cached", "attached", "seconds", "size"}``.
+        ``{"engine": key, "backend", "precision", "cached", "attached", "seconds", "size", "note"}``; ``note`` says what
+        went wrong after the engine was finished, None where nothing did.
 
     Raises:
-        AgentError: No road fits, or the build failed; kinds ``road``, ``memory``, ``disk``, ``build``,
+        AgentError: No backend fits, or the build failed; kinds ``backend``, ``memory``, ``disk``, ``build``,
             ``cancelled``, ``command``.
     """
     release = str(request.get("release"))
     manifest = store.manifest(release)
     options = engines.options_of(request)
     facts = probe(store)
-    road = roads.choose(facts, manifest, options)
-    wanted = engines.recipe(manifest, road, facts, options)
+    backend = backends.choose_backend(facts, manifest, options)
+    wanted = engines.recipe(manifest, backend, facts, options)
     job: Dict[str, Any] = {
         "key": engines.key_of(wanted),
         "release": release,
-        "road": road,
+        "backend": backend,
         "options": options,
         "recipe": wanted,
     }
@@ -50,7 +51,8 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 pay(store)
                 entry = engines.find_made(store, wanted)
                 if entry is not None:
-                    return _result(job, entry, cached=not attached and not attempts, attached=attached)
+                    note = (_outcome(store, ours) or {}).get("note")
+                    return _result(job, entry, cached=not attached and not attempts, attached=attached, note=note)
                 if attempts == ATTEMPTS:
                     raise _gave_up(store)
                 attempts += 1
@@ -110,15 +112,18 @@ def pay(store: Store) -> None:
     remove(store.path("build", "owed.json"))
 
 
-def _result(job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool) -> Dict[str, Any]:
+def _result(
+    job: Dict[str, Any], entry: Dict[str, Any], cached: bool, attached: bool, note: Any = None
+) -> Dict[str, Any]:
     return {
         "engine": job["key"],
-        "road": job["road"],
+        "backend": job["backend"],
         "precision": job["options"]["precision"],
         "cached": cached,
         "attached": attached,
         "seconds": entry.get("seconds"),
         "size": entry.get("size"),
+        "note": str(note) if note else None,
     }
 
 
@@ -151,7 +156,7 @@ def own_command(store: Store, command: str) -> list:
     if os.path.isfile(sys.argv[0]) and sys.argv[0].endswith(".pyz"):
         start = [sys.executable, os.path.abspath(sys.argv[0])]
     else:
-        start = [sys.executable, "-m", __package__]
+        start = [sys.executable, "-m", __package__.rpartition(".")[0]]
     return start + ["--root", store.root, command]
 
 

@@ -5,13 +5,13 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from . import engines, roads
-from . import manifest as manifests
-from .conditions import conditions
-from .detect.image import decoded, to_input
-from .errors import AgentError
-from .events import heartbeat
-from .store import Store
+from .. import engines
+from .. import manifest as manifests
+from ..board_conditions import conditions
+from ..detect.image import decoded, to_input
+from ..errors import AgentError
+from ..event_output import heartbeat
+from ..store import Store
 
 WARM_UP = 5
 LONGEST = 600.0
@@ -24,9 +24,9 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         request: ``{"release": id or the beginning of one, "seconds": s}``; ``current`` and 5 s where not given.
 
     Returns:
-        ``{"release", "engine", "road", "precision", "runs", "per_second", "table": {part: {"median_ms", "p95_ms",
+        ``{"release", "engine", "backend", "precision", "runs", "per_second", "table": {part: {"median_ms", "p95_ms",
         "max_ms"}}, "before", "after"}``. The parts: ``input`` (image to input), ``engine``, within that ``copy`` and
-        ``execute`` where the road tells them apart, and ``total``. ``before`` and ``after`` are the conditions.
+        ``execute`` where the backend tells them apart, and ``total``. ``before`` and ``after`` are the conditions.
 
     Raises:
         AgentError: There is no such release, or no engine it was verified with; kind ``absent``.
@@ -46,15 +46,12 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     with heartbeat(lambda: {"step": "bench"}):
         before = conditions()
         options = engines.options_of({"options": recipe})
-        engine = roads.module(recipe["road"]).load(engines.load_bytes(store, key), manifest, options)
-        try:
-            times, elapsed = _measure(engine, images, manifest, float(seconds))
-        finally:
-            engine.close()
+        engine = engines.load(store, key, recipe["backend"], manifest, options)
+        times, elapsed = _measure(engine, images, manifest, float(seconds))
     return {
         "release": release,
         "engine": key,
-        "road": recipe["road"],
+        "backend": recipe["backend"],
         "precision": options["precision"],
         "runs": len(times["total"]),
         "per_second": round(len(times["total"]) / elapsed, 2),

@@ -8,13 +8,13 @@ that activates: a release that runs but was never found healthy is asked again, 
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from . import engines, hooks
-from . import health as checks
-from . import manifest as manifests
-from .errors import AgentError
-from .events import heartbeat
+from .. import engines, hooks
+from .. import health_check as checks
+from .. import manifest as manifests
+from ..errors import AgentError
+from ..event_output import heartbeat
+from ..store import Store
 from .probe import probe
-from .store import Store
 
 Say = Callable[[str], None]
 
@@ -29,7 +29,7 @@ def activate(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """
     release = str(request.get("release"))
     with store.lock(), _telling("activate") as say:
-        hooks.activation(store, release)  # written wrongly, it is said before anything is touched
+        hooks.around_activate(store, release)  # written wrongly, it is said before anything is touched
         log = store.new_log("activate")
         _settle(store, release, log, say)
         _check(store, release)
@@ -60,7 +60,7 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 "absent",
             )
         _check(store, release)
-        hooks.activation(store, release)
+        hooks.around_activate(store, release)
         switch = store.switching()
         if switch is not None:  # it is left unfinished: nobody wants to know any more whether it is healthy
             if store.pointed("current") != switch["release"]:
@@ -103,7 +103,7 @@ def _switch(store: Store, release: str, kind: str, log: str, say: Say) -> None:
     switch = {"release": release, "kind": kind, "current": current, "previous": previous}
     store.begin(switch)
     try:
-        wanted = hooks.activation(store, release)
+        wanted = hooks.around_activate(store, release)
         say("commands before the switch")
         hooks.run_all(store, wanted["before"], release, log, "before the switch")
         if current is not None:
@@ -117,7 +117,7 @@ def _switch(store: Store, release: str, kind: str, log: str, say: Say) -> None:
 def _finish(store: Store, release: str, log: str, say: Say) -> None:
     """What comes after the links: commands, health, and the end of the switch."""
     say("commands after the switch")
-    hooks.run_all(store, hooks.activation(store, release)["after"], release, log, "after the switch")
+    hooks.run_all(store, hooks.around_activate(store, release)["after"], release, log, "after the switch")
     say("watching the health of %s" % release)
     checks.check(store, release, log, window=True)
     store.settled()
@@ -170,7 +170,7 @@ def _go_back(store: Store, switch: Dict[str, Any], log: str, say: Say) -> str:
 def _tried(store: Store, release: str, when: str, log: str) -> list:
     """Commands on the way back: one that fails is told, and stops nothing."""
     try:
-        hooks.run_all(store, hooks.activation(store, release)[when], release, log, when + " the switch back")
+        hooks.run_all(store, hooks.around_activate(store, release)[when], release, log, when + " the switch back")
     except AgentError as error:
         return [_why(error)]
     return []
@@ -223,8 +223,8 @@ def _check(store: Store, release: str) -> None:
 
 def _other_board(store: Store, manifest: Dict[str, Any], built: Dict[str, Any]) -> bool:
     """Whether the engine is not this board's for this model: JetPack, GPU or onnxruntime have changed since."""
-    if built["road"] not in manifest["roads"]:
+    if built["backend"] not in manifest["backends"]:
         return True
     options = engines.options_of({"options": built})
-    wanted = engines.recipe(manifest, built["road"], probe(store), options)
+    wanted = engines.recipe(manifest, built["backend"], probe(store), options)
     return any(wanted[name] != built.get(name) for name in ("runtime", "model"))

@@ -5,9 +5,10 @@ import shutil
 import sys
 from typing import Any, Dict, List, Optional, Set
 
-from .errors import AgentError
-from .files import read_object, remove, sync_folder
-from .store import Store
+from ..engines import read_entry
+from ..errors import AgentError
+from ..safe_files import read_object, remove, sync_folder
+from ..store import Store
 
 
 def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
@@ -71,8 +72,7 @@ def _remove_engines(store: Store, kept: Set[str]) -> List[str]:
     removed = []
     with store.build_lock() as lock:
         for key in store.engines():
-            recipe = read_object(store.path("engines", key, "engine.json")).get("recipe")
-            model = recipe.get("model") if isinstance(recipe, dict) else None
+            model = read_entry(store, key).get("recipe", {}).get("model")
             if key not in needed and str(model) not in open_models:
                 _remove(store, "engines", key)
                 removed.append(key)
@@ -87,7 +87,7 @@ def _models(store: Store, release: str) -> Set[str]:
         manifest = store.manifest(release)
     except AgentError:
         return set()
-    return {manifest["files"][path]["sha256"] for path in manifest["roads"].values()}
+    return {manifest["files"][path]["sha256"] for path in manifest["backends"].values()}
 
 
 def _remove(store: Store, kind: str, name: str) -> None:

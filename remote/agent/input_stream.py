@@ -14,7 +14,7 @@ _CHUNK = 1 << 18
 _SET_PIPE_SIZE, _PIPE = 1031, 1 << 20
 
 
-class Input(object):
+class InputStream(object):
     """Reads lines and bytes from a descriptor without losing what lies between them.
 
     All methods raise AgentError (kind ``cut``) when the sender closes, or is silent for too long.

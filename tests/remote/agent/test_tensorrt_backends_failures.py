@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.remote.agent.doubles import ERAS, WITH_UFF
-from tests.remote.agent.test_tensorrt_roads import MANIFEST, OPTIONS, PIXELS
+from tests.remote.agent.doubles import ERAS, WITH_UFF, plan_of
+from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import onnx_backend as trt_onnx
 from jetlane.remote.agent.trt import uff_backend as trt_uff
 
 
-class Road:
-    """The road that boards of an era go: build a model, load a plan."""
+class Backend:
+    """The backend that boards of an era go: build a model, load a plan."""
 
     def __init__(self, era: str, models: Any, folder: Path) -> None:
         self._module: Any = trt_uff if era in WITH_UFF else trt_onnx
@@ -23,7 +23,7 @@ class Road:
         self.model.write_bytes(models.small_model() if era in WITH_UFF else models.heads_model())
 
     def build(self) -> bytes:
-        return self._module.build(str(self.model), MANIFEST, OPTIONS, lambda note: None)
+        return plan_of(self._module, self.model, MANIFEST, OPTIONS, lambda note: None)
 
     def load(self, plan: bytes) -> Any:
         return self._module.load(plan, MANIFEST)
@@ -40,13 +40,13 @@ def board(era: str, put_double: Any) -> Any:
 
 
 @pytest.fixture
-def road(era: str, board: Any, models: Any, tmp_path: Path) -> Road:
-    return Road(era, models, tmp_path)
+def backend(era: str, board: Any, models: Any, tmp_path: Path) -> Backend:
+    return Backend(era, models, tmp_path)
 
 
 BUILDING = {
-    "plugins": ("TensorRT's plugins do not load", "road", ""),
-    "builder": ("TensorRT makes no builder", "road", "factory function returned nullptr"),
+    "plugins": ("TensorRT's plugins do not load", "backend", ""),
+    "builder": ("TensorRT makes no builder", "backend", "factory function returned nullptr"),
     "network": ("TensorRT makes no network", "build", ""),
     "parse": ("parser does not accept the model", "build", ""),
     "memory": ("TensorRT could not build the engine", "build", "out of memory"),
@@ -54,43 +54,43 @@ BUILDING = {
 
 
 @pytest.mark.parametrize("refuse", sorted(BUILDING))
-def test_a_build_that_fails_is_explained(refuse: str, board: Any, road: Road) -> None:
+def test_a_build_that_fails_is_explained(refuse: str, board: Any, backend: Backend) -> None:
     what, kind, said = BUILDING[refuse]
     board.refuse = refuse
     with pytest.raises(AgentError, match=what) as caught:
-        road.build()
+        backend.build()
     assert caught.value.kind == kind and said in caught.value.why
 
 
-def test_errors_of_the_parser_are_told_and_having_none_is_no_success(era: str, board: Any, road: Road) -> None:
+def test_errors_of_the_parser_are_told_and_having_none_is_no_success(era: str, board: Any, backend: Backend) -> None:
     board.refuse = "parse" if era in WITH_UFF else "silence"
     with pytest.raises(AgentError, match="parser does not accept the model"):
-        road.build()
+        backend.build()
     board.refuse = "parse"
     with pytest.raises(AgentError) as caught:
-        road.build()
+        backend.build()
     assert ("Unsupported operation _Cast" if era in WITH_UFF else "operator: Bar") in caught.value.why
 
 
 @pytest.mark.parametrize("era", WITH_UFF, indirect=True)
-def test_an_empty_model_is_refused(era: str, road: Road) -> None:
-    road.model.write_bytes(b"")
+def test_an_empty_model_is_refused(era: str, backend: Backend) -> None:
+    backend.model.write_bytes(b"")
     with pytest.raises(AgentError) as caught:
-        road.build()
+        backend.build()
     assert "Unsupported number of graph 0" in caught.value.why
 
 
-def test_a_slow_gpu_is_not_given_fp16(era: str, board: Any, road: Road) -> None:
+def test_a_slow_gpu_is_not_given_fp16(era: str, board: Any, backend: Backend) -> None:
     board.fast_fp16 = False
     if era == "11":
-        road.build()  # nobody is asked any more: the model says how to compute
+        backend.build()  # nobody is asked any more: the model says how to compute
         return
     with pytest.raises(AgentError, match="not faster in fp16"):
-        road.build()
+        backend.build()
 
 
-def test_a_plan_that_does_not_fit_is_built_again(board: Any, road: Road) -> None:
-    plan = road.build()
+def test_a_plan_that_does_not_fit_is_built_again(board: Any, backend: Backend) -> None:
+    plan = backend.build()
     changes: list[tuple[str, str, str]] = [
         ("version", "9.9.9", "expecting library version 9.9.9"),
         ("gpu", "8.7", "expecting compute 8.7 got compute 5.3"),
@@ -99,32 +99,34 @@ def test_a_plan_that_does_not_fit_is_built_again(board: Any, road: Road) -> None
         was = getattr(board, name)
         setattr(board, name, other)
         with pytest.raises(AgentError, match="does not load the engine") as caught:
-            road.load(plan)
+            backend.load(plan)
         assert caught.value.kind == "engine" and said in caught.value.why and "build it again" in caught.value.remedy
         setattr(board, name, was)
     for damaged in (plan[5:], b""):
         with pytest.raises(AgentError, match="does not load the engine") as caught:
-            road.load(damaged)
+            backend.load(damaged)
         assert "magicTag" in caught.value.why
 
 
-def test_no_memory_for_running(board: Any, road: Road, cudart: Any) -> None:
-    plan = road.build()
+def test_no_memory_for_running(board: Any, backend: Backend, cudart: Any) -> None:
+    plan = backend.build()
     board.refuse = "context"
     with pytest.raises(AgentError, match="no memory for running") as caught:
-        road.load(plan)
+        backend.load(plan)
     assert caught.value.kind == "memory"
     board.refuse = ""
     cudart.stubFail(2)
     with pytest.raises(
         AgentError, match="cudaMalloc failed with CUDA error 2, cudaErrorMemoryAllocation: out of memory"
     ) as caught:
-        road.load(plan)
+        backend.load(plan)
     assert caught.value.kind == "cuda" and "workspace_mb" in caught.value.remedy
 
 
-def test_a_run_that_fails_is_explained_though_it_was_queued(era: str, board: Any, road: Road, cudart: Any) -> None:
-    engine = road.load(road.build())
+def test_a_run_that_fails_is_explained_though_it_was_queued(
+    era: str, board: Any, backend: Backend, cudart: Any
+) -> None:
+    engine = backend.load(backend.build())
     try:
         board.refuse = "run"
         with pytest.raises(AgentError, match="did not run the engine"):
@@ -138,8 +140,8 @@ def test_a_run_that_fails_is_explained_though_it_was_queued(era: str, board: Any
         engine.close()
 
 
-def test_what_cannot_be_freed_hides_no_other_error(board: Any, road: Road, cudart: Any) -> None:
-    engine = road.load(road.build())
+def test_what_cannot_be_freed_hides_no_other_error(board: Any, backend: Backend, cudart: Any) -> None:
+    engine = backend.load(backend.build())
     before = cudart.stubAlive()
     cudart.stubFailSync(700)
     cudart.stubFailFree(700)
@@ -159,11 +161,11 @@ def test_what_cannot_be_freed_hides_no_other_error(board: Any, road: Road, cudar
     ("refuse", "what"), [("address", "takes no address for scores, Input, boxes"), ("type", "type DataType.BF16")]
 )
 @pytest.mark.parametrize("era", ["10.3", "11"], indirect=True)
-def test_tensors_that_cannot_be_bound(refuse: str, what: str, board: Any, road: Road) -> None:
-    plan = road.build()
+def test_tensors_that_cannot_be_bound(refuse: str, what: str, board: Any, backend: Backend) -> None:
+    plan = backend.build()
     board.refuse = refuse
     with pytest.raises(AgentError, match=what) as caught:
-        road.load(plan)
+        backend.load(plan)
     assert caught.value.kind == "engine"
 
 

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator
 
-from .pause import Pause
+from .monotonic_event import MonotonicEvent
 
 #: Seconds between signs of life. The workstation gives a board up after several of them stayed away.
 HEARTBEAT = 5.0
@@ -41,7 +41,7 @@ def emit_result(result: Dict[str, Any]) -> None:
 @contextmanager
 def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEARTBEAT) -> Iterator[None]:
     """Show signs of life while something long runs; ``describe`` gives the fields."""
-    done = Pause()
+    done = MonotonicEvent()
 
     def beat() -> None:
         while not done.wait(every):
@@ -56,6 +56,6 @@ def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEAR
     try:
         yield
     finally:
-        done.end()
+        done.set()
         thread.join()
         done.close()

@@ -1,7 +1,7 @@
-"""TensorRT 5: everything is an attribute of the builder; UFF and implicit batch alone.
+"""TensorRT 5 to 7: UFF with implicit batch.
 
-The first era's adapter is also the interface of all: ``parse``, ``configure``, ``build``, ``load``, and ``run`` of what
-was loaded. Their attributes ``builder``, ``network`` and ``config`` are TensorRT's own objects.
+The first adapter is also the interface of all: ``parse``, ``configure``, ``build``, ``release``, and ``load`` of what
+was built. Their attributes ``builder``, ``network`` and ``config`` are TensorRT's own objects.
 """
 
 from typing import Any, Callable, Dict, Optional
@@ -9,11 +9,17 @@ from typing import Any, Callable, Dict, Optional
 from ..errors import AgentError
 from . import common
 from . import progress as trt_progress
-from .run import Engine, ImplicitEngine
+from .execution import Engine, ImplicitEngine
+
+#: The order in which TensorRT wants its objects let go: what was made from another before that one, and what it holds
+#: plain pointers to after it. Some versions end the process otherwise, or even so: save the engine first.
+_RELEASED = ("plan", "engine", "parser", "config", "timing cache", "network", "builder", "calibrator", "monitor")
 
 
 class BuilderAttributes(object):
-    """A build by one TensorRT module; or, with ``load`` alone, the running of what was built.
+    """TensorRT 5: everything is an attribute of the builder.
+
+    It builds with one TensorRT module; or, with ``load`` alone, runs what was built.
 
     Attributes:
         name: The era, for people.
@@ -24,26 +30,42 @@ class BuilderAttributes(object):
     def __init__(self, trt: Any, log: Any) -> None:
         self.trt = trt
         self.log = log
-        self.builder: Any = None
-        self.network: Any = None
-        self.config: Any = None
-        # TensorRT holds plain pointers to these
-        self._kept: Dict[str, Any] = {}
+        self._objects: Dict[str, Any] = {}
+
+    @property
+    def builder(self) -> Any:
+        return self._objects["builder"]
+
+    @property
+    def network(self) -> Any:
+        return self._objects["network"]
+
+    @property
+    def config(self) -> Any:
+        return self._objects["config"]
+
+    def release(self) -> None:
+        """Let TensorRT's objects go, in the order that it documents; the log comes last, with the adapter itself."""
+        for name in _RELEASED:
+            self._objects.pop(name, None)
+
+    def __del__(self) -> None:
+        self.release()
 
     # parse
 
-    def parse(self, model: bytes, road: str, image: Dict[str, Any]) -> None:
+    def parse(self, model: bytes, backend: str, image: Dict[str, Any]) -> None:
         """Read a model into a network.
 
         Args:
-            road: ``uff``, else ONNX.
+            backend: ``uff``, else ONNX.
             image: The manifest's ``input``: name, height, width.
 
         Raises:
             AgentError: There is no builder (no GPU), or the parser refuses the model; with TensorRT's log.
         """
-        self.builder = self._make_builder()
-        if road == "uff":
+        self._objects["builder"] = self._make_builder()
+        if backend == "uff":
             self._parse_uff(model, image)
         else:
             self._parse_onnx(model)
@@ -60,31 +82,33 @@ class BuilderAttributes(object):
                 "TensorRT makes no builder",
                 "\n".join(filter(None, [reason, common.last_words(self.log)])),
                 "see that the GPU's driver runs; in a container, start it with the NVIDIA runtime",
-                "road",
+                "backend",
             )
         return builder
 
     def _parse_uff(self, model: bytes, image: Dict[str, Any]) -> None:
-        self.network = self._made(self.builder.create_network(), "network")
-        parser = self._kept["parser"] = self.trt.UffParser()
+        network = self._make("network", self.builder.create_network())
+        parser = self._make("parser", self.trt.UffParser())
         shape = (3, int(image["height"]), int(image["width"]))
         if not (parser.register_input(image.get("name", "Input"), shape) and parser.register_output("MarkOutput_0")):
             raise common.failure(self.log, "TensorRT's UFF parser takes neither the input nor the output")
-        if not parser.parse_buffer(model, self.network):
+        if not parser.parse_buffer(model, network):
             raise common.failure(self.log, "TensorRT's UFF parser does not accept the model")
 
     def _parse_onnx(self, model: bytes) -> None:
-        raise AgentError("this TensorRT goes by UFF alone", "its builder has no explicit batch", "", "road")
+        raise AgentError("this TensorRT goes by UFF alone", "its builder has no explicit batch", "", "backend")
 
-    def _made(self, thing: Any, name: str) -> Any:
-        if thing is None:
+    def _make(self, name: str, made: Any) -> Any:
+        """Keep one of TensorRT's objects until ``release``; AgentError where it gave none."""
+        if made is None:
             raise common.failure(self.log, "TensorRT makes no %s" % name)
-        return thing
+        self._objects[name] = made
+        return made
 
     # configure
 
     def configure(self, options: Dict[str, Any], calibrator: Any = None, timing_cache: Optional[bytes] = None) -> None:
-        """Say how the engine is to be built.
+        """Set how the engine is to be built.
 
         Args:
             options: ``precision``, ``batch``, ``workspace_mb``, ``dla_core``.
@@ -92,7 +116,7 @@ class BuilderAttributes(object):
             timing_cache: Of an earlier build; eras without one pass it over.
 
         Raises:
-            AgentError: This GPU or TensorRT has no such thing; kind ``road``.
+            AgentError: This GPU or TensorRT has no such thing; kind ``backend``.
         """
         builder = self.builder
         builder.max_batch_size = int(options["batch"])
@@ -113,15 +137,15 @@ class BuilderAttributes(object):
         """Whether fp16 is allowed: where it is asked for, and beside int8, for layers that have no int8 kernel."""
         fast = bool(self.builder.platform_has_fast_fp16)
         if options["precision"] == "fp16" and not fast:
-            raise common.failure(self.log, "this GPU is not faster in fp16", "road", "set build.precision to fp32")
+            raise common.failure(self.log, "this GPU is not faster in fp16", "backend", "set build.precision to fp32")
         return fast and options["precision"] != "fp32"
 
     def _check_int8(self, calibrator: Any) -> None:
         if not self.builder.platform_has_fast_int8:
             raise common.failure(
-                self.log, "this GPU is not faster in int8", "road", "set build.precision to fp16 or fp32"
+                self.log, "this GPU is not faster in int8", "backend", "set build.precision to fp16 or fp32"
             )
-        self._kept["calibrator"] = self._made(calibrator, "engine in int8 without a calibrator")
+        self._make("calibrator", calibrator)
 
     def _check_dla(self, options: Dict[str, Any]) -> None:
         cores = int(self.builder.num_DLA_cores)
@@ -130,13 +154,13 @@ class BuilderAttributes(object):
                 "this board has no DLA core %d" % int(options["dla_core"]),
                 "TensorRT counts %d of them" % cores,
                 "leave build.dla_core out, or name one that is there",
-                "road",
+                "backend",
             )
 
     # build
 
     def build(self, progress: Callable[[str], None]) -> bytes:
-        """Build and serialise the engine; minutes on a small board.
+        """Build and serialise the engine; minutes on a small board. Nothing is let go before ``release``.
 
         Args:
             progress: Told what is at work, at most once a second, from any thread.
@@ -151,17 +175,19 @@ class BuilderAttributes(object):
             self.log.listener = lambda text: None
         if plan is None:
             raise common.failure(self.log, "TensorRT could not build the engine")
-        return bytes(plan)
+        return bytes(self._make("plan", plan))
 
     def _watch(self, progress: Callable[[str], None]) -> None:
         self.log.listener = trt_progress.Lines(progress, int(self.network.num_layers))
 
     def _plan(self) -> Any:
-        engine = self.builder.build_cuda_engine(self.network)
-        return None if engine is None else engine.serialize()
+        return self._serialized(self.builder.build_cuda_engine(self.network))
+
+    def _serialized(self, engine: Any) -> Any:
+        return None if engine is None else self._make("engine", engine).serialize()
 
     def timing_cache(self) -> Optional[bytes]:
-        """What the build measured, for the next one; None where this era keeps nothing."""
+        """What the build measured, for the next one; None where it is of no use, or this era keeps nothing."""
         return None
 
     # load
@@ -172,7 +198,9 @@ class BuilderAttributes(object):
         Raises:
             AgentError: TensorRT does not load it, or there is no memory for it; kinds ``engine``, ``memory``, ``cuda``.
         """
-        runtime = self._made(self.trt.Runtime(self.log), "runtime")
+        runtime = self.trt.Runtime(self.log)
+        if runtime is None:
+            raise common.failure(self.log, "TensorRT makes no runtime")
         if dla_core is not None and hasattr(runtime, "DLA_core"):
             runtime.DLA_core = int(dla_core)
         engine = runtime.deserialize_cuda_engine(plan)
@@ -187,3 +215,46 @@ class BuilderAttributes(object):
 
     def _running(self, runtime: Any, engine: Any) -> Engine:
         return ImplicitEngine(self.trt, self.log, runtime, engine)
+
+
+class BuilderConfig(BuilderAttributes):
+    """TensorRT 6 and 7: what shapes an engine moved from the builder to a config of its own."""
+
+    name = "builder config"
+
+    def configure(self, options: Dict[str, Any], calibrator: Any = None, timing_cache: Optional[bytes] = None) -> None:
+        self._make("config", self.builder.create_builder_config())
+        self._set_batch(int(options["batch"]))
+        self._set_workspace(int(options["workspace_mb"]) << 20)
+        self._set_precision(options, calibrator)
+        if options.get("dla_core") is not None:
+            self._check_dla(options)
+            self.config.default_device_type = self.trt.DeviceType.DLA
+            self.config.DLA_core = int(options["dla_core"])
+            # the plugins, NMS above all, have no other place to run
+            self.config.set_flag(self.trt.BuilderFlag.GPU_FALLBACK)
+        self._start_from(timing_cache)
+
+    def _set_batch(self, batch: int) -> None:
+        with common.outdated_calls():
+            self.builder.max_batch_size = batch
+
+    def _set_workspace(self, size: int) -> None:
+        """It must be set: the default is nothing, or all of the board's memory."""
+        self.config.max_workspace_size = size
+
+    def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
+        flags = self.trt.BuilderFlag
+        if self._half(options):
+            self.config.set_flag(flags.FP16)
+        if options["precision"] == "int8":
+            self._check_int8(calibrator)
+            self.config.set_flag(flags.INT8)
+            with common.outdated_calls():
+                self.config.int8_calibrator = calibrator
+
+    def _start_from(self, timing_cache: Optional[bytes]) -> None:
+        """Nothing to start from before 8.0."""
+
+    def _plan(self) -> Any:
+        return self._serialized(self.builder.build_engine(self.network, self.config))

@@ -13,7 +13,7 @@ import shutil
 import stat
 from typing import IO, Any, Dict, Optional, Union
 
-from . import strict
+from . import strict_json
 from .errors import AgentError
 
 Place = Union[str, "os.PathLike[str]"]
@@ -223,7 +223,7 @@ def read_json(path: str) -> Optional[Any]:
     """A file's JSON value; None where there is no file, or none that can be read: a power cut left it empty or torn, a
     bad sector filled it with something."""
     try:
-        return strict.loads(read_bytes(path, _LONGEST_JSON))
+        return strict_json.loads(read_bytes(path, _LONGEST_JSON))
     except (OSError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""Which road a release goes on a board, and what is refused before anything is sent: pure, from the probe's facts."""
+"""Which backend a board uses for a release, what is refused before anything is sent: pure, from the probe's facts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import engines, roads
+from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent.errors import AgentError
 
 EVERY = {"uff": "model.uff", "onnx": "model.trt.onnx", "onnx_fp16": "model.trt.fp16.onnx", "cpu": "model.onnx"}
-PLAIN = {road: file for road, file in EVERY.items() if road != "onnx_fp16"}
+PLAIN = {backend: file for backend, file in EVERY.items() if backend != "onnx_fp16"}
 
 
 def board(era: str, capability: str, fast_int8: Any, dla: Any) -> dict[str, Any]:
@@ -30,11 +30,11 @@ VIRTUAL = {"numpy": "1", "onnxruntime": "1.17", "tensorrt": None, "cuda": None}
 
 
 def manifest(offered: dict[str, str], calibration: bool = True) -> dict[str, Any]:
-    return {"roads": offered, **({"calibration": ["calibration/000.npy"]} if calibration else {})}
+    return {"backends": offered, **({"calibration": ["calibration/000.npy"]} if calibration else {})}
 
 
 @pytest.mark.parametrize(
-    ("facts", "options", "offered", "road"),
+    ("facts", "options", "offered", "backend"),
     [
         (NANO_5, {"precision": "fp16"}, EVERY, "uff"),
         (NANO_8, {"precision": "fp16", "batch": 4}, EVERY, "uff"),
@@ -47,8 +47,8 @@ def manifest(offered: dict[str, str], calibration: bool = True) -> dict[str, Any
         (VIRTUAL, {}, EVERY, "cpu"),
     ],
 )
-def test_the_best_road_that_fits(facts: Any, options: dict[str, Any], offered: dict[str, str], road: str) -> None:
-    assert roads.choose(facts, manifest(offered), options) == road
+def test_the_best_backend_that_fits(facts: Any, options: dict[str, Any], offered: dict[str, str], backend: str) -> None:
+    assert backends.choose_backend(facts, manifest(offered), options) == backend
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_best_road_that_fits(facts: Any, options: dict[str, Any], offered: d
         (ORIN, {"precision": "fp16", "dla_core": 2}, manifest(EVERY), "DLA cores 0 to 1"),
         (ORIN, {"precision": "fp32", "dla_core": 0}, manifest(EVERY), "fp16 and int8 alone.*precision to fp16"),
         (VIRTUAL, {"dla_core": 0}, manifest(EVERY), "onnxruntime runs on the CPU"),
-        (ORIN, {}, manifest({"uff": "model.uff"}), "no road fits"),
+        (ORIN, {}, manifest({"uff": "model.uff"}), "no backend fits"),
         ({"numpy": None, "tensorrt": ORIN["tensorrt"], "python": "3.6"}, {}, manifest(EVERY), "has no numpy"),
     ],
 )  # fmt: skip
@@ -76,9 +76,9 @@ def test_what_a_board_cannot_do_is_refused_with_a_reason(
     facts: Any, options: dict[str, Any], given: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(AgentError) as caught:
-        roads.choose(facts, given, options)
+        backends.choose_backend(facts, given, options)
     error = caught.value
-    assert error.kind == "road"
+    assert error.kind == "backend"
     text = " ".join([error.what, error.why, error.remedy])
     assert re.search(words, text), text
 
@@ -86,20 +86,20 @@ def test_what_a_board_cannot_do_is_refused_with_a_reason(
 def test_a_precision_that_nobody_knows_about_is_not_refused_here() -> None:
     """An Orin whose builder did not answer: the build will say."""
     unknown = board("10.3", "8.7", None, None)
-    assert roads.choose(unknown, manifest(EVERY), {"precision": "int8", "dla_core": 1}) == "onnx"
+    assert backends.choose_backend(unknown, manifest(EVERY), {"precision": "int8", "dla_core": 1}) == "onnx"
 
 
 def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     files = {file: {"sha256": file} for file in [*EVERY.values(), "calibration/000.npy"]}
     whole = dict(manifest(EVERY), files=files, input={"height": 300, "width": 300})
 
-    def key(facts: Any = ORIN, road: str = "onnx", whole: Any = whole, **options: Any) -> str:
-        return engines.key_of(engines.recipe(whole, road, facts, engines.options_of({"options": options})))
+    def key(facts: Any = ORIN, backend: str = "onnx", whole: Any = whole, **options: Any) -> str:
+        return engines.key_of(engines.recipe(whole, backend, facts, engines.options_of({"options": options})))
 
     other = {**ORIN, "tensorrt": {**ORIN["tensorrt"], "version": "10.7"}}
     upgraded = {**ORIN, "cuda": {**ORIN["cuda"], "runtime": 12060}}
     changed = [
-        key(), key(other), key(upgraded), key(road="onnx_fp16"), key(precision="fp16"), key(precision="int8"),
+        key(), key(other), key(upgraded), key(backend="onnx_fp16"), key(precision="fp16"), key(precision="int8"),
         key(batch=2), key(workspace_mb=512), key(precision="fp16", dla_core=0), key(precision="fp16", dla_core=1),
     ]  # fmt: skip
     assert len(set(changed)) == len(changed)

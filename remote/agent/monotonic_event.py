@@ -8,17 +8,17 @@ import os
 import select
 
 
-class Pause(object):
-    """Can be waited for, for some seconds at most, until somebody ends it."""
+class MonotonicEvent(object):
+    """Can be waited for, for some seconds at most, until it is set."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was ended."""
+        """Whether it is set."""
         return bool(select.select([self._read], [], [], seconds)[0])
 
-    def end(self) -> None:
+    def set(self) -> None:
         os.write(self._write, b".")
 
     def close(self) -> None:

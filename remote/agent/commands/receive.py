@@ -12,11 +12,12 @@ import shutil
 from contextlib import contextmanager
 from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
 
-from . import manifest as manifests
-from . import strict
-from .errors import AgentError
-from .events import emit
-from .files import (
+from .. import manifest as manifests
+from .. import strict_json
+from ..errors import AgentError
+from ..event_output import emit
+from ..input_stream import InputStream
+from ..safe_files import (
     discard,
     displaced,
     is_folder,
@@ -30,16 +31,15 @@ from .files import (
     sync_folder,
     write_bytes,
 )
-from .store import Store
-from .stream import Input
-from .trust import admission as trust
-from .trust import keys
+from ..store import Store
+from ..trust import admission as trust
+from ..trust import keys
 
 #: Bytes left free beside the release; the engine is about as large as the model.
 SPARE = 16 << 20
 
 
-def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, Any]:
+def receive(store: Store, request: Dict[str, Any], stream: InputStream) -> Dict[str, Any]:
     """Bring one release onto the board, whole and checked.
 
     Returns:
@@ -51,7 +51,7 @@ def receive(store: Store, request: Dict[str, Any], stream: Input) -> Dict[str, A
             arrived whole is kept.
     """
     size = request.get("manifest_size")  # type: Any
-    if not strict.is_whole(size) or not 0 < size <= manifests.LONGEST:
+    if not strict_json.is_whole(size) or not 0 < size <= manifests.LONGEST:
         raise AgentError("the request gives no usable manifest_size")
     raw = b"".join(stream.exactly(size))
     release = str(request.get("release"))
@@ -211,10 +211,10 @@ def _check_space(store: Store, manifest: Dict[str, Any], needed: List[Dict[str, 
 
 def room_for_engine(manifest: Dict[str, Any]) -> int:
     """Bytes to keep free for building: three times the largest model, and a little."""
-    return 3 * max([manifest["files"][path]["size"] for path in manifest["roads"].values()] or [0]) + SPARE
+    return 3 * max([manifest["files"][path]["size"] for path in manifest["backends"].values()] or [0]) + SPARE
 
 
-def _take(stream: Input, folder: str, entry: Dict[str, Any]) -> int:
+def _take(stream: InputStream, folder: str, entry: Dict[str, Any]) -> int:
     """Receive one file's missing bytes, check it, and give it its name. Returns the bytes received."""
     line = stream.line()
     if not line.endswith(b"\n"):
@@ -259,12 +259,12 @@ def _offset(line: bytes, entry: Dict[str, Any]) -> int:
         AgentError: It is not the header of this file; kind ``corrupt``.
     """
     try:
-        said = strict.loads(line)
+        said = strict_json.loads(line)
     except ValueError:
         said = None
     same = isinstance(said, dict) and all(said.get(name) == entry[name] for name in ("path", "size", "sha256"))
     offset = said["offset"] if same and "offset" in said else None  # type: Any
-    if not strict.is_whole(offset) or offset not in (0, entry["offset"]):
+    if not strict_json.is_whole(offset) or offset not in (0, entry["offset"]):
         raise AgentError("the sender and the board disagree about %s" % entry["path"], "", "run again", "corrupt")
     return int(offset)
 

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, Optional
 
 from .errors import AgentError
-from .files import read_bytes, remove, write_bytes
+from .safe_files import read_bytes, remove, write_bytes
 
 #: Of what an engine is made of: what a timing cache depends on; a calibration depends on the model and images instead.
 _TIMING = ("runtime", "precision", "dla_core")
@@ -20,7 +20,7 @@ class Caches(object):
 
     Args:
         folder: Where they are kept; None for nowhere.
-        recipe: All that shapes the engine, as ``engines.recipe`` gives it.
+        recipe: All that shapes the engine, as keys are made of it: see ``old_names.hashed_recipe``.
     """
 
     def __init__(self, folder: Optional[str], recipe: Dict[str, Any]) -> None:
@@ -32,6 +32,9 @@ class Caches(object):
         return self._read("timing", _TIMING)
 
     def keep_timing(self, content: Optional[bytes]) -> None:
+        """Keep what a build measured; None: what is kept is of no use any more."""
+        if content is None and self._folder is not None:
+            remove(self._path("timing", _TIMING))
         self._write("timing", _TIMING, content)
 
     def calibration(self) -> Optional[bytes]:

@@ -1,12 +1,14 @@
-"""What a board's GPU is good for, as far as a build may ask for it: fp16, int8, DLA cores."""
+"""What a board's GPU can do, as far as a build may ask for it: fp16, int8, DLA cores."""
 
 import os
 from typing import Any, Dict, Optional
 
-from ..files import read_object, write_json
+from .. import process_end
+from ..safe_files import read_object, write_json
 from ..store import Store
+from .common import make_log
 
-#: By compute capability, where nobody has to be asked. Asking TensorRT takes seconds and hundreds of megabytes, which a
+#: By compute capability, where TensorRT need not be asked. Asking it takes seconds and hundreds of megabytes, which a
 #: Nano or a TX2 (5.3, 6.2) can spare least. Thor (11.0) has no DLA.
 _KNOWN: Dict[str, Dict[str, Any]] = {
     "5.3": {"fast_fp16": True, "fast_int8": False, "dla_cores": 0},
@@ -15,8 +17,8 @@ _KNOWN: Dict[str, Dict[str, Any]] = {
 }
 
 
-def platform(store: Store, trt: Any, cuda: Optional[Dict[str, Any]]) -> Dict[str, Any]:
-    """``fast_fp16``, ``fast_int8``, ``dla_cores``; None for what nobody knows.
+def gpu_features(store: Store, trt: Any, cuda: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """``fast_fp16``, ``fast_int8``, ``dla_cores``; None for what is unknown.
 
     TensorRT's builder is asked once; the answer is kept until TensorRT or the GPU is another.
     """
@@ -31,8 +33,11 @@ def platform(store: Store, trt: Any, cuda: Optional[Dict[str, Any]]) -> Dict[str
     kept = read_object(path)
     if kept.get("of") == asked and isinstance(kept.get("is"), dict) and set(kept["is"]) == set(unknown):
         return kept["is"]
-    found = _ask(trt)
-    if found is None:
+    try:
+        builder = trt.Builder(make_log(trt))
+        process_end.keep(builder)
+        found = _asked(builder)
+    except Exception:  # no builder, no answer; a build will say why
         return unknown
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -42,16 +47,8 @@ def platform(store: Store, trt: Any, cuda: Optional[Dict[str, Any]]) -> Dict[str
     return found
 
 
-def _ask(trt: Any) -> Optional[Dict[str, Any]]:
-    from .common import make_log
-
-    try:
-        builder = trt.Builder(make_log(trt))
-        return {
-            # from 11 on TensorRT no longer says: precision is the model's own affair there
-            "fast_fp16": bool(builder.platform_has_fast_fp16) if hasattr(builder, "platform_has_fast_fp16") else None,
-            "fast_int8": bool(builder.platform_has_fast_int8) if hasattr(builder, "platform_has_fast_int8") else None,
-            "dla_cores": int(builder.num_DLA_cores),
-        }
-    except Exception:  # no builder, no answer; a build will say why
-        return None
+def _asked(builder: Any) -> Dict[str, Any]:
+    """The answers of a builder; from TensorRT 11 on it is not asked for precisions, which are the model's."""
+    fast = {name: getattr(builder, "platform_has_" + name, None) for name in ("fast_fp16", "fast_int8")}
+    found: Dict[str, Any] = {name: None if value is None else bool(value) for name, value in fast.items()}
+    return dict(found, dla_cores=int(builder.num_DLA_cores))

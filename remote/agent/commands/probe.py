@@ -9,9 +9,9 @@ import subprocess
 import sys
 from typing import Any, Dict, Optional
 
-from .conditions import conditions
-from .files import sha256_file
-from .store import Store
+from ..board_conditions import conditions
+from ..safe_files import sha256_file
+from ..store import Store
 
 #: Characters of a text.
 LONGEST = 500
@@ -80,15 +80,15 @@ def _platform(store: Store, cuda: Optional[Dict[str, Any]]) -> Dict[str, Any]:
     """The API's era, and what the GPU is good for."""
     import tensorrt
 
-    from .trt.eras import era_of
-    from .trt.platform import platform
+    from ..trt.eras import era_of
+    from ..trt.gpu_features import gpu_features
 
-    return dict(platform(store, tensorrt, cuda), era=era_of(tensorrt).name)
+    return dict(gpu_features(store, tensorrt, cuda), era=era_of(tensorrt).name)
 
 
 def _cuda() -> Optional[Dict[str, Any]]:
-    from .errors import AgentError
-    from .trt.cuda import Cuda
+    from ..errors import AgentError
+    from ..trt.cuda import Cuda
 
     try:
         return Cuda().facts()

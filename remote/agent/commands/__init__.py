@@ -1,0 +1,1 @@
+"""One module for each command of the agent; ``cli`` finds them."""
