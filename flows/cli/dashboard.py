@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.cli.lines import Lines
 from jetlane.remote.agent.manifest import short
-from jetlane.remote.fleet.observer import Observer, Progress, Several
+from jetlane.remote.fleet.observer import Observer, ObserverGroup, Progress
 from jetlane.remote.fleet.state import (
     ACTIVE,
     BUILDING,
@@ -200,7 +200,7 @@ def watching(console: Optional[Console] = None) -> Iterator[Watch]:
             live.start(refresh=True)
 
     with live:
-        yield Watch(Several([Lines(), dashboard]), aside)
+        yield Watch(ObserverGroup([Lines(), dashboard]), aside)
 
 
 def _cells(*texts: str) -> list[Text]:

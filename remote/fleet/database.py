@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from jetlane.remote.agent.files import sync_file, sync_folder
-from jetlane.remote.fleet.faults import LedgerError, foreign, refuse_damaged, told
+from jetlane.remote.fleet.ledger_errors import LedgerError, from_driver, not_a_ledger, refuse_damaged
 from jetlane.remote.fleet.models import HEAD, Base
 from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
@@ -124,7 +124,7 @@ def _tells(engine: Engine, shown: str, path: Optional[Path] = None) -> Engine:
     def tell(context: ExceptionContext) -> Optional[LedgerError]:
         if context.is_pre_ping:  # there an error makes the pool connect anew
             return None
-        return told(context.original_exception, shown, path)
+        return from_driver(context.original_exception, shown, path)
 
     return engine
 
@@ -253,11 +253,11 @@ def _version(connection: Connection, shown: str) -> Optional[str]:
     if "alembic_version" not in there:
         shared = connection.dialect.name == "sqlite" and there  # a schema of PostgreSQL may hold other tables as well
         if shared or there & set(Base.metadata.tables):
-            raise foreign(shown, f"it has the tables {harmless(', '.join(sorted(there)), 100)}")
+            raise not_a_ledger(shown, f"it has the tables {harmless(', '.join(sorted(there)), 100)}")
         return None
     found = str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
     if not re.fullmatch(r"\d{4}", found):
-        raise foreign(shown, "its tables are another program's")
+        raise not_a_ledger(shown, "its tables are another program's")
     if found > HEAD:
         raise LedgerError(
             "the ledger was made by a later version of jetlane",
@@ -266,5 +266,5 @@ def _version(connection: Connection, shown: str) -> Optional[str]:
         )
     missing = set(Base.metadata.tables) - there
     if missing:
-        raise foreign(shown, f"it lacks the table {', '.join(sorted(missing))}")
+        raise not_a_ledger(shown, f"it lacks the table {', '.join(sorted(missing))}")
     return found

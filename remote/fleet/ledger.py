@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jetlane.remote.fleet import database
-from jetlane.remote.fleet.faults import LedgerError
+from jetlane.remote.fleet.event_rows import event_of, row_of
 from jetlane.remote.fleet.leases import Holder, Leases
+from jetlane.remote.fleet.ledger_errors import LedgerError
 from jetlane.remote.fleet.models import EventRow
 from jetlane.remote.fleet.state import Event, RolloutState, fold
-from jetlane.remote.fleet.words import event_of, fitted
 
 _TABLE = cast(sa.Table, EventRow.__table__)
 #: Rows of an import that go to the database together.
@@ -56,7 +56,7 @@ class Ledger:
         self, rollout: str, kind: str, device: Optional[str] = None, runs: Optional[str] = None, /, **data: Any
     ) -> Event:
         """Add one event; it is on disk when this returns. What looks like a secret does not get in; see ``words``."""
-        row = {"at": self._clock(), **fitted(rollout, kind, device, runs, data)}
+        row = {"at": self._clock(), **row_of(rollout, kind, device, runs, data)}
         with self._writing, self._engine.begin() as connection:
             self._queue(connection)
             key = connection.execute(sa.insert(_TABLE), row).inserted_primary_key
@@ -83,7 +83,7 @@ class Ledger:
             for start in range(0, len(rows), _AT_ONCE):
                 some = rows[start : start + _AT_ONCE]
                 fit = [
-                    {"number": row["number"], "at": row["at"], **fitted(*(row[key] for key in told))} for row in some
+                    {"number": row["number"], "at": row["at"], **row_of(*(row[key] for key in told))} for row in some
                 ]
                 connection.execute(sa.insert(_TABLE), fit)
             if rows and self._engine.dialect.name == "postgresql":

@@ -144,7 +144,7 @@ def rollback(
         with watching() as watch:
             listeners = task.Listeners(watch.observer, sites=known_server())
             named = _id(release, store.root)
-            runs = task.put_back(devices, asked.fleet, book, store, listeners, named, whole=whole)
+            runs = task.rollback_and_remember(devices, asked.fleet, book, store, listeners, named, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
 
@@ -291,7 +291,7 @@ def watch(rollout: Optional[str], workspace: Path, ledger: Optional[str]) -> Non
     """Follow ROLLOUT, which another process works on, until it has ended; Ctrl-C ends the watching alone."""
     from jetlane.flows.cli.dashboard import watching
     from jetlane.remote.fleet import controls
-    from jetlane.remote.fleet.follow import follow
+    from jetlane.remote.fleet.observer import follow
 
     with _open(workspace, ledger) as book, watching() as watch:
         follow(book, controls.find(book, rollout).id, watch.observer)
@@ -384,7 +384,7 @@ def _number(text: str) -> Any:
 def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], names: Sequence[str]) -> Sequence[Device]:
     if select is None and not names:
         return listed
-    from jetlane.remote.device.probes import NAME, recorded
+    from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
 

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.fleet import leases
-from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.creation import Request, create_or_resume
+from jetlane.remote.fleet.execution import Clock
 from jetlane.remote.fleet.leases import Holder
 from jetlane.remote.fleet.ledger import Ledger, new_id
 from jetlane.remote.fleet.models import LeaseRow
 from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
-from jetlane.remote.fleet.work import Clock
 from jetlane.specs.errors import DeviceError
 
 HOUR = 3600.0
@@ -40,9 +40,9 @@ class Wall:
 
 
 def rolled(fakes: Any, ledger: Ledger, clock: Any, boards: dict[str, Any], policy: Policy) -> Any:
-    rollout = begin(ledger, Request({name: name for name in boards}, "new-2", policy), ledger._clock)
-    hands = fakes.Boards(boards, "new-2", clock)
-    return Rollout(ledger, rollout, hands, executor=fakes.Inline(), clock=clock).run()
+    rollout = create_or_resume(ledger, Request({name: name for name in boards}, "new-2", policy), ledger._clock)
+    operations = fakes.Operations(boards, "new-2", clock)
+    return Rollout(ledger, rollout, operations, executor=fakes.Inline(), clock=clock).run()
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
@@ -53,7 +53,7 @@ def test_no_jump_of_the_wall_clock_changes_a_rollout(
     """Jumps of an hour and of ten years, at any event: windows, pauses and soak are as long as asked."""
     jump = st.sampled_from([HOUR, -HOUR, 3e8, -3e8])
     jumps = data.draw(st.dictionaries(st.integers(1, 40), jump, min_size=1, max_size=4))
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     ledger = fakes.Ledger(fresh_ledger(), Wall(clock, jumps))
     boards = {f"d{number}": fakes.Board() for number in range(4)}
     boards["d1"].off = (0.0, clock.now() + 100.0)
@@ -75,11 +75,11 @@ def test_a_soak_that_is_taken_up_waits_for_the_rest(
     cuts = data.draw(st.lists(st.floats(1.0, 120.0), min_size=1, max_size=4))
     pauses = data.draw(st.lists(st.floats(0.0, 40.0), min_size=len(cuts), max_size=len(cuts)))
     jumps = data.draw(st.dictionaries(st.integers(1, 30), st.sampled_from([HOUR, -HOUR]), max_size=3))
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     ledger = fakes.Ledger(fresh_ledger(), Wall(clock, jumps), holder=Holder(since=0))
     boards = {"d0": fakes.Board()}
     policy = Policy(waves=("100%",), soak=200.0)
-    wait, ends = fakes.Turned.wait, [0.0]
+    wait, ends = fakes.SteppedClock.wait, [0.0]
 
     def until(self: Any, running: Any, seconds: float) -> Any:
         if not running and clock.now() >= ends[0] > 0:
@@ -107,7 +107,7 @@ def test_a_soak_that_is_taken_up_waits_for_the_rest(
 
 def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> None:
     """There nobody can tell how long it was: it is never shorter than asked."""
-    clock, boards = fakes.Turned(), {"d0": fakes.Board()}
+    clock, boards = fakes.SteppedClock(), {"d0": fakes.Board()}
     ledger = fakes.Ledger(ledger_url, clock.now, holder=Holder(since=0))
     policy = Policy(waves=("100%",), soak=200.0)
     wait = clock.wait
@@ -120,7 +120,7 @@ def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> N
     clock.wait = dies
     with pytest.raises(fakes.PowerCut):
         rolled(fakes, ledger, clock, boards, policy)
-    clock = fakes.Turned(5_000.0)  # started a while ago
+    clock = fakes.SteppedClock(5_000.0)  # started a while ago
     there = fakes.Ledger(ledger_url, lambda: 9e9, holder=Holder(boot="another start"))
     assert rolled(fakes, there, clock, boards, policy).outcome == "succeeded"
     assert 200.0 <= clock.now() - 5_000.0 < 202.0
@@ -174,7 +174,7 @@ def test_ids_do_not_collide_in_an_hour_that_comes_twice(ledger_url: str, monkeyp
     words = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
     monkeypatch.setattr("jetlane.remote.fleet.ledger.random.token_hex", lambda count: next(words))
     ledger = Ledger(ledger_url, clock=lambda: 1e9)
-    made = [begin(ledger, Request({name: name}, "new", Policy()), lambda: 1e9) for name in ("d1", "d2")]
+    made = [create_or_resume(ledger, Request({name: name}, "new", Policy()), lambda: 1e9) for name in ("d1", "d2")]
     assert made[0] != made[1]
 
 
@@ -183,12 +183,12 @@ _PROGRAM = """
 import sys, time
 real, off = time.time, [0.0]
 time.time = lambda: real() + off[0]
-from jetlane.remote.fleet import devices
-again = devices.Devices._again
+from jetlane.remote.fleet.device_jobs import DeviceJobs
+retry_at = DeviceJobs._retry_at
 def turned(self, *given):
     off[0] = float(sys.argv[1])
-    return again(self, *given)
-devices.Devices._again = turned
+    return retry_at(self, *given)
+DeviceJobs._retry_at = turned
 from jetlane.flows.cli.main import main
 main(sys.argv[2:])
 """

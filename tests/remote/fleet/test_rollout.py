@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.fleet import controls
-from jetlane.remote.fleet.begin import Request, begin, failed_before
+from jetlane.remote.fleet.creation import Request, create_or_resume, failed_before
 from jetlane.remote.fleet.leases import Holder
-from jetlane.remote.fleet.observer import Silent
+from jetlane.remote.fleet.observer import NullObserver
 from jetlane.remote.fleet.policy import Policy, seconds, split
 from jetlane.remote.fleet.rollout import Answer, Rollout
 from jetlane.remote.fleet.state import RolloutState, fold
@@ -24,10 +24,10 @@ NEW = "new-2"
 
 
 class World:
-    """Boards, a ledger and a clock."""
+    """DeviceOperations, a ledger and a clock."""
 
     def __init__(self, fakes: Any, url: str, count: int) -> None:
-        self.fakes, self.clock = fakes, fakes.Turned()
+        self.fakes, self.clock = fakes, fakes.SteppedClock()
         self.boards = {f"d{number:02}": fakes.Board() for number in range(count)}
         self.url = url
         self.ledger = fakes.Ledger(url, self.clock.now)
@@ -40,9 +40,9 @@ class World:
         return Request({name: f"{name}:22/jetlane" for name in self.boards}, release, policy, **more)
 
     def run(self, policy: Optional[Policy] = None, request: Optional[Request] = None, **more: Any) -> RolloutState:
-        rollout = begin(self.ledger, request or self.request(policy or Policy()), self.clock.now)
-        hands = self.fakes.Boards(self.boards, NEW, self.clock)
-        engine = Rollout(self.ledger, rollout, hands, executor=self.fakes.Inline(), clock=self.clock, **more)
+        rollout = create_or_resume(self.ledger, request or self.request(policy or Policy()), self.clock.now)
+        operations = self.fakes.Operations(self.boards, NEW, self.clock)
+        engine = Rollout(self.ledger, rollout, operations, executor=self.fakes.Inline(), clock=self.clock, **more)
         state = engine.run()
         assert asdict(state) == asdict(self.ledger.state(rollout)), "what it thinks is not what it wrote down"
         return state
@@ -157,14 +157,14 @@ def test_what_becomes_of_the_good_ones(world, rule: str, runs: list[str]) -> Non
     assert w.states(state)[:4] == expected
 
 
-def test_what_ran_the_release_before_is_not_put_back(world) -> None:
+def test_devices_that_already_ran_the_release_are_not_rolled_back(world) -> None:
     w = world(4)
     w.board(0).current, w.board(0).previous = NEW, "older-0"
     w.board(1).current = None  # never had one
     w.board(3).faults = ["disagreement"]
     state = w.run(Policy(waves=("100%",), on_failure="rollback_all"))
     assert [board.current for board in w.boards.values()] == [NEW, NEW, "old-1", "old-1"]
-    assert state.devices["d01"].reason == "nothing was there to go back to"
+    assert state.devices["d01"].reason == "nothing was there to roll back to"
 
 
 def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> None:
@@ -214,7 +214,7 @@ def test_a_person_approves_each_wave_but_the_first(world) -> None:
     assert w.states(state) == ["active"] * 3 + ["skipped"] * 3
 
 
-class Meanwhile(Silent):
+class Meanwhile(NullObserver):
     """Does something from elsewhere when a kind of event comes by."""
 
     def __init__(self, kind: str, act) -> None:
@@ -249,15 +249,15 @@ def test_approval_pause_and_abort_from_elsewhere(world) -> None:
 
 def test_an_abort_of_what_nobody_works_on_ends_it(world) -> None:
     w = world(3)
-    rollout = begin(w.ledger, w.request(Policy()), w.clock.now)
+    rollout = create_or_resume(w.ledger, w.request(Policy()), w.clock.now)
     controls.abort(w.ledger, controls.find(w.ledger), "bob")
     assert w.ledger.state(rollout).outcome == "aborted" and not w.ledger.unfinished()
 
 
 def test_a_newer_rollout_ends_an_abandoned_one(world) -> None:
     w = world(3)
-    rollout = begin(w.ledger, w.request(Policy()), w.clock.now)
-    newer = begin(w.ledger, Request({"d01": "d01:22/jetlane"}, "newer-3", Policy()), w.clock.now)
+    rollout = create_or_resume(w.ledger, w.request(Policy()), w.clock.now)
+    newer = create_or_resume(w.ledger, Request({"d01": "d01:22/jetlane"}, "newer-3", Policy()), w.clock.now)
     assert w.ledger.state(rollout).outcome == "superseded" and newer != rollout
 
 
@@ -269,8 +269,10 @@ def test_two_at_once_is_one_too_many(world, tmp_path) -> None:
     def second(state: RolloutState) -> None:
         for request in (w.request(Policy()), Request({"d02": "d02:22/jetlane"}, "other", Policy())):
             with pytest.raises(DeviceError) as caught:
-                hands = w.fakes.Boards(w.boards, NEW, w.clock)
-                Rollout(other, begin(other, request), hands, executor=w.fakes.Inline(), clock=w.clock).run()
+                operations = w.fakes.Operations(w.boards, NEW, w.clock)
+                Rollout(
+                    other, create_or_resume(other, request), operations, executor=w.fakes.Inline(), clock=w.clock
+                ).run()
             refused.append(caught.value)
 
     assert w.run(observer=Meanwhile("wave_started", second)).outcome == "succeeded"
@@ -285,7 +287,7 @@ def test_rollback_by_hand_and_twice_is_once(world) -> None:
     state = w.run(request=w.request(Policy(waves=("100%",), max_failures="100%"), operation="rollback"))
     assert w.states(state) == ["rolled_back"] * 3 + ["failed"]
     assert [board.current for board in w.boards.values()] == ["old-1"] * 3 + [NEW]
-    assert "nothing to go back to" in state.devices["d03"].reason
+    assert "nothing to roll back to" in state.devices["d03"].reason
     # it died when the boards had switched, and the ledger did not know yet
     for board in w.boards.values():
         board.current, board.previous = NEW, "old-1"
@@ -300,7 +302,7 @@ def test_rollback_by_hand_and_twice_is_once(world) -> None:
 
 
 def test_who_watches_cannot_break_it(world) -> None:
-    class Broken(Silent):
+    class Broken(NullObserver):
         def recorded(self, event, state) -> None:
             raise RuntimeError("no window to draw in")
 
@@ -378,33 +380,33 @@ def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callabl
 def test_threads_and_a_real_clock(world) -> None:
     """Every device in a thread: never more at once than allowed, and the ledger is whole."""
     w = world(12)
-    rollout = begin(w.ledger, w.request(Policy(waves=("100%",), concurrency=3)))
-    hands, inside, most, lock = w.fakes.Boards(w.boards, NEW, w.clock), 0, 0, threading.Lock()
-    deliver = hands.deliver
+    rollout = create_or_resume(w.ledger, w.request(Policy(waves=("100%",), concurrency=3)))
+    operations, inside, most, lock = w.fakes.Operations(w.boards, NEW, w.clock), 0, 0, threading.Lock()
+    deliver = operations.deliver
 
-    def counted(name, tell):
+    def counted(name, reporter):
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
         try:
-            return deliver(name, tell)
+            return deliver(name, reporter)
         finally:
             with lock:
                 inside -= 1
 
-    hands.deliver = counted
-    state = Rollout(w.ledger, rollout, hands).run()
+    operations.deliver = counted
+    state = Rollout(w.ledger, rollout, operations).run()
     assert state.outcome == "succeeded" and 1 <= most <= 3
     assert asdict(state) == asdict(w.ledger.state(rollout))
 
 
 def test_a_bug_on_one_device_is_its_failure_alone(world) -> None:
     w = world(3)
-    rollout = begin(w.ledger, w.request(Policy(waves=("100%",), max_failures=1)))
-    hands = w.fakes.Boards(w.boards, NEW, w.clock)
-    deliver = hands.deliver
-    hands.deliver = lambda name, tell: 1 / 0 if name == "d01" else deliver(name, tell)
-    state = Rollout(w.ledger, rollout, hands, executor=w.fakes.Inline(), clock=w.clock).run()
+    rollout = create_or_resume(w.ledger, w.request(Policy(waves=("100%",), max_failures=1)))
+    operations = w.fakes.Operations(w.boards, NEW, w.clock)
+    deliver = operations.deliver
+    operations.deliver = lambda name, reporter: 1 / 0 if name == "d01" else deliver(name, reporter)
+    state = Rollout(w.ledger, rollout, operations, executor=w.fakes.Inline(), clock=w.clock).run()
     assert w.states(state) == ["active", "failed", "active"] and state.devices["d01"].kind == "bug"
     assert isinstance(JetlaneError(""), Exception)

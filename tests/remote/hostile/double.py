@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.remote.device.report import DeviceReport
-from jetlane.remote.fleet.begin import Request, addresses_of, begin
-from jetlane.remote.fleet.boards import SshBoards
+from jetlane.remote.fleet.creation import Request, addresses_of, create_or_resume
+from jetlane.remote.fleet.device_operations import SshOperations
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
@@ -121,12 +121,15 @@ class Doubles:
         request = Request(addresses_of(list(devices.values())), release.name, policy, options=options)
         reports: dict[str, DeviceReport] = {}
         rollout = Rollout(
-            ledger, begin(ledger, request), boards, on_report=lambda report: reports.update({report.name: report})
+            ledger,
+            create_or_resume(ledger, request),
+            boards,
+            on_report=lambda report: reports.update({report.name: report}),
         )
         return Played(named, rollout.run(), reports, boards.raised, boards.seconds, got)
 
 
-class Watched(SshBoards):
+class Watched(SshOperations):
     """Keeps what the work on each board ended with, and how long it took."""
 
     def __init__(self, devices: Mapping[str, Device], release: Path, options: Mapping[str, Any]) -> None:
@@ -145,14 +148,14 @@ class Watched(SshBoards):
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
-    def deliver(self, name: str, tell: Any) -> Any:
+    def deliver(self, name: str, reporter: Any) -> Any:
         with self._watched(name):
-            return super().deliver(name, tell)
+            return super().deliver(name, reporter)
 
-    def check(self, name: str, tell: Any) -> None:
+    def check_health(self, name: str, reporter: Any) -> None:
         with self._watched(name):
-            super().check(name, tell)
+            super().check_health(name, reporter)
 
-    def put_back(self, name: str, release: str, tell: Any) -> None:
+    def rollback(self, name: str, release: str, reporter: Any) -> None:
         with self._watched(name):
-            super().put_back(name, release, tell)
+            super().rollback(name, release, reporter)

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Optional
 
-from jetlane.remote.fleet.secrets import environment, scrub_text
+from jetlane.remote.fleet.scrubbing import environment, scrub_text
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.text import harmless
 
@@ -31,33 +31,33 @@ class LedgerError(JetlaneError):
     """The ledger cannot be read or written. What was written before is there, and boards keep what they run."""
 
 
-def told(error: BaseException, shown: str, path: Optional[Path] = None) -> LedgerError:
+def from_driver(error: BaseException, shown: str, path: Optional[Path] = None) -> LedgerError:
     """A driver's error in words.
 
     Args:
         shown: The ledger's URL, without secrets.
         path: Of SQLite's file; None for PostgreSQL, and for a ledger in memory.
     """
-    said = _said(error)
+    message = _driver_message(error)
     if path is not None:
-        return _of_sqlite(said, path)
-    if "does not exist" in said and "relation" in said:
-        return foreign(shown, said)
-    verb = "opened" if "connection failed" in said or "connection timeout" in said else "used"
+        return _of_sqlite(message, path)
+    if "does not exist" in message and "relation" in message:
+        return not_a_ledger(shown, message)
+    verb = "opened" if "connection failed" in message or "connection timeout" in message else "used"
     remedy = "see that its server runs, and may be reached and written from here"
-    return LedgerError(f"the ledger {shown} cannot be {verb}", said, remedy + _AGAIN)
+    return LedgerError(f"the ledger {shown} cannot be {verb}", message, remedy + _AGAIN)
 
 
-def _said(error: BaseException) -> str:
+def _driver_message(error: BaseException) -> str:
     """The driver's words, as far as they concern a person."""
     text = str(getattr(error, "orig", None) or error).strip()
     return harmless(scrub_text(text[:2000], environment()), lines=True)
 
 
-def _of_sqlite(said: str, path: Path) -> LedgerError:
-    low = said.lower()
+def _of_sqlite(message: str, path: Path) -> LedgerError:
+    low = message.lower()
     if "malformed" in low or "not a database" in low or "encrypted" in low:
-        return damaged(path, said)
+        return damaged(path, message)
     if "full" in low or "no space" in low or ("i/o error" in low and _free(path) < _FULL):
         room = f"{_free(path) // 1000} kB are free there"
         return LedgerError(
@@ -67,13 +67,13 @@ def _of_sqlite(said: str, path: Path) -> LedgerError:
         why = "another process has been writing to it for too long"
         return LedgerError(f"the ledger {path} is locked", why, "see who has it open, such as a backup" + _AGAIN)
     if "no such table" in low or "no such column" in low or "already exists" in low or "no column named" in low:
-        return foreign(str(path), said)
+        return not_a_ledger(str(path), message)
     if "readonly" in low or "read-only" in low:
         remedy = "see that the file, its -wal and -shm, and their folder may be written"
-        return LedgerError(f"the ledger {path} may not be written", said, remedy + _AGAIN)
+        return LedgerError(f"the ledger {path} may not be written", message, remedy + _AGAIN)
     return LedgerError(
         f"the ledger {path} cannot be opened" if "unable to open" in low else f"the ledger {path} cannot be used",
-        said,
+        message,
         "see that the file, its -wal and -shm, and their folder are there and may be read and written" + _AGAIN,
     )
 
@@ -90,7 +90,7 @@ def damaged(path: Path, why: str) -> LedgerError:
     return LedgerError(f"the ledger {path} is damaged", why, _RESCUE.format(path=path))
 
 
-def foreign(shown: str, why: str) -> LedgerError:
+def not_a_ledger(shown: str, why: str) -> LedgerError:
     """A database of another program."""
     return LedgerError(f"{shown} is not a ledger of jetlane", why, "name another file or database as the ledger")
 
@@ -122,7 +122,7 @@ def refuse_damaged(path: Path) -> None:
     except sqlite3.Error as error:
         if "unable to open" in str(error) and not os.access(path.parent, os.W_OK):
             return  # read-only: whether it can be read so is found out by whoever tries
-        raise told(error, str(path), path) from None
+        raise from_driver(error, str(path), path) from None
     if found != ["ok"]:
         raise damaged(path, harmless("; ".join(found)))
 

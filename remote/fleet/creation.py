@@ -1,4 +1,4 @@
-"""Begin a rollout or a rollback, or find the one that a dead orchestrator left."""
+"""Create a rollout or a rollback, or resume the unfinished one that asked for the same."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.fleet import state as states
+from jetlane.remote.fleet.event_rows import bounded_data
 from jetlane.remote.fleet.ledger import Ledger, new_id
 from jetlane.remote.fleet.policy import Policy, split
 from jetlane.remote.fleet.state import RolloutState
-from jetlane.remote.fleet.words import fitted_data
 from jetlane.specs.errors import DeviceError, SpecError
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
 
-#: A rollback by hand goes on with the others when one cannot be put back.
+#: A requested rollback continues with the other devices when one cannot be rolled back.
 ROLLBACK_POLICY = Policy(waves=("100%",), max_failures="100%")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """What a rollout is asked to do.
 
     Attributes:
         addresses: {name: address} of the devices, in the order in which they are reached.
-        release: Id; for a rollback empty where each device goes to its own previous one.
+        release: Id; for a rollback, empty to roll each device back to its own previous one.
         options: Of the build.
     """
 
@@ -39,7 +39,7 @@ class Request:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes two requests the same: how far one has got is how far the other has."""
+        """What makes two requests the same, so that the second resumes the rollout of the first."""
         return {
             "operation": self.operation,
             "release": self.release,
@@ -49,17 +49,17 @@ class Request:
 
 
 def addresses_of(devices: Sequence[Device]) -> dict[str, str]:
-    """{name: where the device's agent is}, the way there included: what two rollouts must not share."""
+    """{name: where the device's agent is}, including its jump hosts: what two rollouts must not share."""
     return {
         device.name: ">".join([*(host.address for host in device.jump or ()), f"{device.address}/{device.root}"])
         for device in devices
     }
 
 
-def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.time) -> str:
-    """The id of the rollout to run: a new one, or the unfinished one that asked for the same.
+def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float] = time.time) -> str:
+    """Return the id of the rollout to run: a new one, or the unfinished one that asked for the same.
 
-    An unfinished rollout of something else that shares a device is over with this: it would undo what now begins.
+    An unfinished rollout of anything else that shares a device is ended: it would undo what now begins.
 
     Raises:
         SpecError: There are no devices, or two of them are one.
@@ -71,7 +71,7 @@ def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.ti
     if len(shared) < len(request.addresses):
         twice = [name for name, at in request.addresses.items() if list(request.addresses.values()).count(at) > 1]
         raise SpecError(f"{', '.join(twice)} are one device", "they have one address and folder", "leave one name")
-    asked = fitted_data(request.identity)  # as it would be written
+    asked = bounded_data(request.identity)  # as it would be written
     for known in ledger.unfinished():
         if not shared & set(known.addresses.values()):
             continue

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from jetlane.remote.device.judgement import judged, sample_names
+from jetlane.remote.device.comparison import compare, sample_names
 from jetlane.remote.device.report import DeviceReport
-from jetlane.remote.fleet.boards import Seen
+from jetlane.remote.fleet.device_operations import RunningReleases
 from jetlane.remote.protocol.events import Kind, Shown
 from jetlane.remote.protocol.fields import (
     Count,
@@ -90,8 +90,8 @@ class _Report(Said):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def settled(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
-    """The result in an outcome of ``sites.on_one``.
+def result_of(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
+    """The result in an outcome of ``sites.run_on_device``.
 
     Raises:
         AgentFailure: The work failed, and why.
@@ -106,18 +106,18 @@ def settled(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
     return result
 
 
-def looked(result: Mapping[str, Any], device: str) -> Seen:
+def releases_of(result: Mapping[str, Any], device: str) -> RunningReleases:
     """What a worker saw on a device."""
     found = _read(_Looked, result, device)
-    return Seen(found.current, found.previous)
+    return RunningReleases(found.current, found.previous)
 
 
-def well(result: Mapping[str, Any], device: str) -> str:
+def healthy_release_of(result: Mapping[str, Any], device: str) -> str:
     """What runs on a device, and is well by a worker's word."""
     return _read(_Well, result, device).release
 
 
-def delivered(result: Mapping[str, Any], device: str, release: Release, precision: str) -> DeviceReport:
+def report_of(result: Mapping[str, Any], device: str, release: Release, precision: str) -> DeviceReport:
     """A delivery at a site; its detections are compared here.
 
     Raises:
@@ -130,7 +130,7 @@ def delivered(result: Mapping[str, Any], device: str, release: Release, precisio
     if report.signed not in (None, release.signed_by):
         raise _wrong(device, f"{release.id} is signed by {release.signed_by}, not {report.signed}")
     samples = [sample.model_dump() for sample in report.detections]
-    found = judged(release, samples, precision)
+    found = compare(release, samples, precision)
     if not found["agreed"]:
         raise AgentFailure(
             f"{device}: the engine of release {release.id} does not find on this board what the workstation found",

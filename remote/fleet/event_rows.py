@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from jetlane.remote.fleet.secrets import environment, scrub_text
+from jetlane.remote.fleet.scrubbing import environment, scrub_text
 from jetlane.remote.fleet.state import Event
 from jetlane.specs.text import TEXT, harmless
 
@@ -25,7 +25,7 @@ _MORE = "…"
 _CUT = "… (1000000 characters more)"
 
 
-def fitted(
+def row_of(
     rollout: str, kind: str, device: Optional[str], runs: Optional[str], data: Mapping[str, Any]
 ) -> dict[str, Any]:
     """An event as the columns of a row, without secrets; read back by ``event_of`` it is the same."""
@@ -34,13 +34,13 @@ def fitted(
         "kind": harmless(kind, _KIND),
         "device": None if device is None else harmless(device, _DEVICE),
         "runs": None if runs is None else harmless(runs, _RUNS),
-        "data": fitted_data(data, device is not None),
+        "data": bounded_data(data, device is not None),
     }
 
 
-def fitted_data(data: Mapping[str, Any], of_device: bool = False) -> dict[str, Any]:
+def bounded_data(data: Mapping[str, Any], of_device: bool = False) -> dict[str, Any]:
     """The data of an event as they are written; what a rollout says of itself may be as long as its fleet."""
-    return _Plain(environment(), 1.0 if of_device else math.inf).mapping(data, 0)
+    return _BoundedData(environment(), 1.0 if of_device else math.inf).mapping(data, 0)
 
 
 def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: Any, data: Any) -> Event:
@@ -52,7 +52,7 @@ def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: A
         kind=harmless(_text(kind), _KIND),
         device=None if device is None else harmless(_text(device), _DEVICE),
         runs=None if runs is None else harmless(_text(runs), _RUNS),
-        data=_Plain(None, 2.0 if device is not None else math.inf).mapping(_parsed(data), 0),
+        data=_BoundedData(None, 2.0 if device is not None else math.inf).mapping(_parsed(data), 0),
     )
 
 
@@ -71,7 +71,7 @@ def _parsed(data: Any) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {"unreadable": found}
 
 
-class _Plain:
+class _BoundedData:
     """Makes one event's data plain.
 
     Args:
