@@ -62,16 +62,16 @@ def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float
     An unfinished rollout of anything else that shares a device is ended: it would undo what now begins.
 
     Raises:
-        SpecError: There are no devices, or two of them are one.
+        SpecError: There are no devices, or two of them have the same address.
         DeviceError: A living process works on one of them.
     """
     if not request.addresses:
-        raise SpecError("no device is meant", "the inventory or the selection is empty", "name some")
+        raise SpecError("no device is selected", "the inventory or the selection is empty", "name at least one device")
     shared = set(request.addresses.values())
     if len(shared) < len(request.addresses):
         twice = [name for name, at in request.addresses.items() if list(request.addresses.values()).count(at) > 1]
-        raise SpecError(f"{', '.join(twice)} are one device", "they have one address and folder", "leave one name")
-    asked = bounded_data(request.identity)  # as it would be written
+        raise SpecError(f"{', '.join(twice)} are one device", "they have the same address and folder", "keep one name")
+    asked = bounded_data(request.identity)  # as it is written
     for known in ledger.unfinished():
         if not shared & set(known.addresses.values()):
             continue
@@ -80,7 +80,7 @@ def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float
         refuse_held(ledger, known)
         ledger.append(known.id, "ended", outcome=states.SUPERSEDED, reason="another rollout began on its devices")
     rollout = new_id(clock())
-    while ledger.events(rollout):  # a clock that was set back comes to the same second again
+    while ledger.events(rollout):  # a clock that was set back passes the same second again
         rollout = new_id(clock())
     waves = split(list(request.addresses), request.policy.waves)
     chosen = {name for wave in waves for name in wave}
@@ -98,10 +98,10 @@ def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float
 
 
 def refuse_held(ledger: Ledger, known: RolloutState) -> None:
-    """See that nobody works on a rollout.
+    """Check that no process works on a rollout.
 
     Raises:
-        DeviceError: Somebody does.
+        DeviceError: A process does.
     """
     holder = ledger.leases.held(known.id)
     if holder is not None:
@@ -113,18 +113,20 @@ def refuse_held(ledger: Ledger, known: RolloutState) -> None:
 
 
 def failed_before(ledger: Ledger, release: str, names: Sequence[str]) -> list[str]:
-    """Which of these devices failed in the last rollout of a release; what a retry takes.
+    """Which of these devices failed in the last rollout of a release; those that a retry includes.
 
     Raises:
-        DeviceError: There was no such rollout, it is not ended, or nothing failed.
+        DeviceError: There was no such rollout, it has not ended, or nothing failed.
     """
     last = _last(ledger, release)
     if last is None:
-        raise DeviceError(f"{release} was not rolled out before", "the ledger does not know it", "roll it out first")
+        raise DeviceError(
+            f"{release} was not rolled out before", "the ledger has no rollout of it", "roll it out first"
+        )
     if not last.ended:
         raise DeviceError(
-            f"rollout {last.id} of {release} is not ended",
-            "it can be taken up where it was",
+            f"rollout {last.id} of {release} has not ended",
+            "it can be resumed",
             "run it again without --retry-failed, or end it: jetlane fleet abort " + last.id,
         )
     bad = [name for name in names if name in last.devices and last.devices[name].failed]

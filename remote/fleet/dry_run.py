@@ -1,4 +1,4 @@
-"""What a rollout would do, device by device. Boards are only read: nothing is sent to one, not even the agent."""
+"""What a rollout would do on each device. Devices are only read: nothing is sent to them, not even the agent."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Row = dict[str, Any]
 def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapping[str, Any]) -> list[Row]:
     """One row per device: its wave, what it runs, and what would be sent, built and switched.
 
-    A board that has not this workstation's agent is not asked any further: everything would be sent to it.
+    A device without this version's agent is not asked any further: everything would be sent to it.
 
     Raises:
-        ReleaseError: The folder is not a whole release.
+        ReleaseError: The folder is not a complete release.
     """
     from jetlane.remote.release.folder import read_release
 
@@ -51,7 +51,9 @@ def _device(device: Device, release: Release, options: dict[str, Any], given_up:
     except DeviceError as error:
         if error.kind != "agent":
             return _unknown(error)
-        return _row(None, _megabytes(release.size), "yes", "yes", "has not this version's agent: it would be sent too")
+        return _row(
+            None, _megabytes(release.size), "yes", "yes", "it lacks this version's agent, which would be sent too"
+        )
     current = status["current"]
     try:
         road = roads.choose(facts, release.manifest, options)
@@ -75,10 +77,10 @@ def _row(runs: Any, send: str, build: str, switch: str, note: str) -> Row:
 
 
 def _look(device: Device, given_up: GivenUp) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Facts and status, from an agent that is there already.
+    """Facts and status, from an agent that is already on the device.
 
     Raises:
-        DeviceError: Not reached; or kind ``agent``: there is none, or another one.
+        DeviceError: Not reached; kind ``agent`` where there is no agent, or another version.
     """
     from jetlane.remote.device.client import Agent
     from jetlane.remote.ssh.connection import connect

@@ -1,4 +1,4 @@
-"""How a rollout goes: its waves, how many failures it bears, how long it waits, and what becomes of a failed one."""
+"""The rules of a rollout: its waves, how many failures it tolerates, how long it waits, and what a stop does."""
 
 from __future__ import annotations
 
