@@ -113,7 +113,7 @@ class Dashboard:
         left = 0.0
         for wave in state.waves:
             open_ones = sum(not state.devices[name].final for name in wave)
-            left += each * -(-open_ones // state.policy.concurrency)
+            left += each * -(-open_ones // state.rules.concurrency)
         under_way = [state.changed_at - since for since in self._began.values()]
         return max(left - (max(under_way) if under_way else 0.0), each * 0.1)
 

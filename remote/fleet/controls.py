@@ -62,7 +62,7 @@ def answer(ledger: Ledger, state: RolloutState, by: str, approved: bool = True, 
         ledger.append(state.id, "approved", wave=number, by=by, note=note)
     else:
         reason = f"wave {number + 1} was not approved by {by}" + (f": {note}" if note else "")
-        ledger.append(state.id, "rejected", wave=number, by=by, reason=reason, scope=state.policy.on_failure)
+        ledger.append(state.id, "rejected", wave=number, by=by, reason=reason, scope=state.rules.on_failure)
     return number
 
 

@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.fleet import rules
 from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.event_rows import bounded_data
 from jetlane.remote.fleet.ledger import Ledger, new_id
-from jetlane.remote.fleet.policy import Policy, split
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.specs.errors import DeviceError, SpecError
+from jetlane.specs.schema import Fleet
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
-
-#: A requested rollback continues with the other devices when one cannot be rolled back.
-ROLLBACK_POLICY = Policy(waves=("100%",), max_failures="100%")
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Request:
 
     addresses: Mapping[str, str]
     release: str
-    policy: Policy
+    rules: Fleet
     operation: str = states.ROLLOUT
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,7 +80,7 @@ def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float
     rollout = new_id(clock())
     while ledger.events(rollout):  # a clock that was set back passes the same second again
         rollout = new_id(clock())
-    waves = split(list(request.addresses), request.policy.waves)
+    waves = rules.split(list(request.addresses), request.rules.waves)
     chosen = {name for wave in waves for name in wave}
     ledger.append(
         rollout,
@@ -90,7 +88,7 @@ def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float
         operation=request.operation,
         release=request.release,
         request=request.identity,
-        policy=request.policy.to_json(),
+        policy=rules.to_json(request.rules),
         waves=waves,
         addresses={name: address for name, address in request.addresses.items() if name in chosen},
     )

@@ -9,6 +9,7 @@ from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.device_operations import PASSING, DeviceOperations
 from jetlane.remote.fleet.execution import Backoff, Clock
 from jetlane.remote.fleet.progress_reporter import Interrupted, ProgressReporter
+from jetlane.remote.fleet.rules import exceeded, seconds
 from jetlane.remote.fleet.session import RolloutSession
 from jetlane.remote.fleet.state import ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE
 from jetlane.specs.errors import JetlaneError
@@ -192,19 +193,19 @@ class DeviceJobs:
         return self._backoff.next(count + 1, since, self._window(error), now)
 
     def _window(self, error: Exception) -> float:
-        window = self._session.state.policy.offline_window
+        window = seconds(self._session.state.rules.offline_window)
         return window if kind_of(error) == "unreachable" else max(window, PATIENCE)
 
     def stop_if_exceeded(self) -> None:
-        """Stop the rollout when it has more failures than its policy allows."""
+        """Stop the rollout when it has more failures than its rules allow."""
         state = self._session.state
-        if self._session.halted or not state.policy.exceeded(state.failures, state.begun):
+        if self._session.halted or not exceeded(state.rules, state.failures, state.begun):
             return
         names = [device.name for device in state.devices.values() if device.failed]
         listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         failed = f"{listed} failed before it" if len(names) == 1 else f"{listed} failed"
-        reason = f"{failed} ({len(names)} of {state.begun}; more than {state.policy.max_failures} stop it)"
-        self._session.record("stopping", reason=reason, scope=state.policy.on_failure)
+        reason = f"{failed} ({len(names)} of {state.begun}; more than {state.rules.max_failures} stop it)"
+        self._session.record("stopping", reason=reason, scope=state.rules.on_failure)
 
     def _reporter(self, name: str, on_stage: Callable[[str, str], None] = lambda name, stage: None) -> ProgressReporter:
         return ProgressReporter(self._session.id, name, self._session.interrupt, on_stage, self._session.report)

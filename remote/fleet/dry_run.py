@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from jetlane.remote.agent import engines, roads
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.fan_out import on_each
-from jetlane.remote.fleet.policy import Policy, split
+from jetlane.remote.fleet.rules import split
 from jetlane.remote.ssh.watchdog import GivenUp
 from jetlane.specs.errors import DeviceError, JetlaneError
+from jetlane.specs.schema import Fleet
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapping[str, Any]) -> list[Row]:
+def plan(release: Path, devices: Sequence[Device], rules: Fleet, options: Mapping[str, Any]) -> list[Row]:
     """One row per device: its wave, what it runs, and what would be sent, built and switched.
 
     A device without this version's agent is not asked any further: everything would be sent to it.
@@ -31,12 +32,10 @@ def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapp
     from jetlane.remote.release.folder import read_release
 
     whole = read_release(release)
-    waves = split([device.name for device in devices], policy.waves)
+    waves = split([device.name for device in devices], rules.waves)
     numbers = {name: number + 1 for number, wave in enumerate(waves) for name in wave}
     chosen = engines.options_of({"options": dict(options)})
-    found = dict(
-        on_each(devices, lambda device, given_up: _device(device, whole, chosen, given_up), policy.concurrency)
-    )
+    found = dict(on_each(devices, lambda device, given_up: _device(device, whole, chosen, given_up), rules.concurrency))
     rows = {device.name: _unknown(row) if isinstance(row, JetlaneError) else row for device, row in found.items()}
     return [{"device": device.name, "wave": numbers.get(device.name), **rows[device.name]} for device in devices]
 

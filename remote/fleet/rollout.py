@@ -16,7 +16,7 @@ from jetlane.remote.fleet.device_operations import DeviceOperations
 from jetlane.remote.fleet.execution import Backoff, Clock, Executor, Threads
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.observer import NullObserver, Observer
-from jetlane.remote.fleet.policy import ROLLBACK_ALL, ROLLBACK_WAVE, STOP
+from jetlane.remote.fleet.rules import ROLLBACK_ALL, ROLLBACK_WAVE, STOP, seconds
 from jetlane.remote.fleet.scheduler import Job, RecordOutcome, Scheduler
 from jetlane.remote.fleet.session import RolloutSession
 from jetlane.remote.fleet.state import ACTIVE, SKIPPED, RolloutState
@@ -67,7 +67,7 @@ class Rollout:
         backoff: Optional[Backoff] = None,
     ) -> None:
         self._clock = clock or Clock()
-        self._executor = executor or Threads(ledger.state(rollout).policy.concurrency)
+        self._executor = executor or Threads(ledger.state(rollout).rules.concurrency)
         self._approver = approver
         self._session = RolloutSession(ledger, rollout, observer or NullObserver())
         self._scheduler = Scheduler(self._session, self._executor, self._clock)
@@ -104,7 +104,7 @@ class Rollout:
         if ended:
             self._scheduler.run_each(todo, *self._job())
             return
-        if number and self.state.policy.approval:
+        if number and self.state.rules.approval:
             self._await_approval(number)
         if self._session.halted:
             return
@@ -140,12 +140,12 @@ class Rollout:
             self._session.record("approved", wave=number, by=answer.by, note=answer.note)
             return
         reason = f"wave {number + 1} was not approved by {answer.by}" + (f": {answer.note}" if answer.note else "")
-        scope = self.state.policy.on_failure
+        scope = self.state.rules.on_failure
         self._session.record("rejected", wave=number, by=answer.by, reason=reason, scope=scope)
 
     def _soak(self, number: int) -> None:
         """Wait while the wave's devices run the release, then check their health again."""
-        soak = self.state.policy.soak
+        soak = seconds(self.state.rules.soak)
         devices = [self.state.devices[name] for name in self.state.waves[number]]
         names = [device.name for device in devices if device.state == ACTIVE and not device.soaked]
         if not soak or not names:
@@ -187,7 +187,7 @@ class Rollout:
         self._session.record("ended", outcome=outcome, reason=why, failed=bad)
 
     def _rollback_devices(self) -> None:
-        """Roll back the devices that this rollout changed, as far as its policy says."""
+        """Roll back the devices that this rollout changed, as its rules say."""
         reach = {ROLLBACK_WAVE: [self.state.stopped_in], ROLLBACK_ALL: range(len(self.state.waves))}[self.state.scope]
         names = []
         for device in list(self.state.devices.values()):

@@ -48,7 +48,7 @@ class Scheduler:
             now = self._clock.now()
             while later and later[0][0] <= now:
                 ready.append(heapq.heappop(later)[1])
-            while ready and len(running) < session.state.policy.concurrency and not session.state.paused_by:
+            while ready and len(running) < session.state.rules.concurrency and not session.state.paused_by:
                 name = ready.popleft()
                 running[self._executor.submit(name, lambda name=name: job(name))] = name  # type: ignore[misc]
             if not (ready or later or running):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet import rules
+from jetlane.specs.schema import Fleet
 
 PENDING, SHIPPING, BUILDING, VERIFYING, ROLLING_BACK = "pending", "shipping", "building", "verifying", "rolling_back"
 ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE, SKIPPED = "active", "failed", "rolled_back", "unreachable", "skipped"
@@ -89,6 +90,7 @@ class RolloutState:
         operation: ``rollout`` or ``rollback``.
         release: Id of the release; empty for a rollback to each device's previous one.
         request: The request that started it, by which it is recognised.
+        rules: Those keys of the spec's fleet section that the engine follows; see ``rules``.
         waves: Names of the devices in each wave.
         addresses: {name: where the device is}.
         wave: Number of the current wave, from 0; -1 before the first.
@@ -97,7 +99,7 @@ class RolloutState:
         soaking: The same by a monotonic clock: (machine and boot, seconds of its clock), as last recorded.
         stopping: Why it stops; empty while it does not.
         scope: With ``stopping``: which devices to roll back: ``stop``, ``rollback_wave``, ``rollback_all``.
-        outcome: ``succeeded``, ``incomplete`` (failures within the policy's limit), ``stopped``, ``aborted``,
+        outcome: ``succeeded``, ``incomplete`` (no more failures than allowed), ``stopped``, ``aborted``,
             ``superseded``; empty until it has ended.
         unclear: Numbers of events that cannot be understood, because a failing disk or another version wrote them.
             They are ignored.
@@ -107,7 +109,7 @@ class RolloutState:
     operation: str = ROLLOUT
     release: str = ""
     request: dict[str, Any] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
+    rules: Fleet = field(default_factory=Fleet)
     waves: list[list[str]] = field(default_factory=list)
     devices: dict[str, DeviceState] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
@@ -178,7 +180,7 @@ class RolloutState:
         self.operation = str(data.get("operation", ROLLOUT))
         self.release = str(data.get("release") or "")
         self.request = dict(data.get("request") or {})
-        self.policy = Policy.from_json(data["policy"])
+        self.rules = rules.from_json(data["policy"])
         self.waves = [[str(name) for name in wave] for wave in data["waves"]]
         self.addresses = {str(name): str(address) for name, address in data["addresses"].items()}
         for number, wave in enumerate(self.waves):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.fleet import rules
 from jetlane.remote.fleet import state as states
-from jetlane.remote.fleet.policy import Policy, seconds
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
@@ -79,20 +79,6 @@ class Rolled:
         return self.outcome in (states.SUCCEEDED, states.INCOMPLETE)
 
 
-def policy_of(fleet: Fleet) -> Policy:
-    """The engine's form of what a spec says."""
-    return Policy(
-        waves=tuple(fleet.waves),
-        max_failures=fleet.max_failures,
-        min_sample=fleet.min_sample,
-        soak=seconds(fleet.soak),
-        approval=fleet.approval,
-        on_failure=fleet.on_failure,
-        offline_window=seconds(fleet.offline_window),
-        concurrency=fleet.concurrency,
-    )
-
-
 def options_of(build: Build) -> dict[str, Any]:
     """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``. ``time_limit`` is the workstation's."""
     return {
@@ -101,7 +87,7 @@ def options_of(build: Build) -> dict[str, Any]:
         "workspace_mb": build.workspace_mb,
         "dla_core": build.dla_core,
         "timing_cache": build.timing_cache,
-        "time_limit": seconds(build.time_limit),
+        "time_limit": rules.seconds(build.time_limit),
     }
 
 
@@ -135,9 +121,7 @@ def roll_out(
         devices = [device for device in devices if device.name in names]
     options = options_of(build)
     engine_options = {name: value for name, value in options.items() if name != "time_limit"}  # shapes no engine
-    rollout = create_or_resume(
-        ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=engine_options)
-    )
+    rollout = create_or_resume(ledger, Request(addresses_of(devices), whole.id, fleet, options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
     near = SshOperations(named, whole.path, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
@@ -158,15 +142,11 @@ def rollback(
     Raises:
         DeviceError: A rollout is at work on one of the devices.
     """
-    from dataclasses import replace
-
-    from jetlane.remote.fleet.creation import ROLLBACK_POLICY, Request, addresses_of, create_or_resume
+    from jetlane.remote.fleet.creation import Request, addresses_of, create_or_resume
     from jetlane.remote.fleet.device_operations import SshOperations
     from jetlane.remote.fleet.rollout import Rollout
 
-    given = policy_of(fleet)
-    policy = replace(ROLLBACK_POLICY, offline_window=given.offline_window, concurrency=given.concurrency)
-    request = Request(addresses_of(devices), release, policy, operation=states.ROLLBACK)
+    request = Request(addresses_of(devices), release, rules.for_rollback(fleet), operation=states.ROLLBACK)
     boards = _with_sites(SshOperations({device.name: device for device in devices}), devices, fleet, listeners)
     engine = Rollout(ledger, create_or_resume(ledger, request), boards, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, Reports())

@@ -409,12 +409,11 @@ def _id(given: str, workspace: Path) -> str:
 
 def _show_plan(folder: Path, devices: Sequence[Device], asked: RunSpec, book: Ledger) -> None:
     from jetlane.remote.fleet.dry_run import plan
-    from jetlane.tasks.run.rollout import options_of, policy_of
+    from jetlane.tasks.run.rollout import options_of
 
-    policy = policy_of(asked.fleet)
-    rows = plan(folder, devices, policy, options_of(asked.build))
+    rows = plan(folder, devices, asked.fleet, options_of(asked.build))
     waves = len({row["wave"] for row in rows if row["wave"]})
-    rule = f"more than {policy.max_failures} failures stop it ({policy.on_failure})"
+    rule = f"more than {asked.fleet.max_failures} failures stop it ({asked.fleet.on_failure})"
     _print(rows, None, f"{folder.name}: {len(rows)} devices in {waves} waves; {rule}; nothing was changed")
 
 

@@ -24,9 +24,9 @@ from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.leases import Holder
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.ledger_errors import LedgerError
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.specs.errors import JetlaneError, WorkspaceError
+from jetlane.specs.schema import Fleet
 
 PAGE = 4096
 #: Every command that reads a ledger, and one that writes.
@@ -40,7 +40,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Any]
     ledger = Ledger(f"sqlite:///{path}")
     for number in range(6):
         names = [f"device-{index:03}" for index in range(60)]
-        request = Request({name: f"{name}:22/{'r' * 60}" for name in names}, f"rel-{number}", Policy(waves=("100%",)))
+        request = Request({name: f"{name}:22/{'r' * 60}" for name in names}, f"rel-{number}", Fleet(waves=["100%"]))
         rollout = create_or_resume(ledger, request)
         for name in names[:40]:
             ledger.append(rollout, "device", name, f"rel-{number}", state="active", reason="x" * 500)
@@ -354,8 +354,8 @@ def boards_of(fakes: Any) -> dict[str, Any]:
 
 
 def run(ledger: Ledger, fakes: Any, boards: dict[str, Any], clock: Any) -> Any:
-    policy = Policy(waves=(1, "100%"), soak=5, concurrency=2)
-    rollout = create_or_resume(ledger, Request({name: name for name in boards}, "new-2", policy), clock.now)
+    rules = Fleet(waves=[1, "100%"], soak=5, concurrency=2)
+    rollout = create_or_resume(ledger, Request({name: name for name in boards}, "new-2", rules), clock.now)
     operations = fakes.Operations(boards, "new-2", clock)
     return Rollout(ledger, rollout, operations, executor=fakes.Inline(), clock=clock).run()
 

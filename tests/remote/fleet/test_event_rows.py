@@ -23,7 +23,7 @@ from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.event_rows import DEVICE, bounded_data, event_of
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.observer import follow
-from jetlane.remote.fleet.policy import Policy
+from jetlane.specs.schema import Fleet
 
 TEXTS = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(
     [
@@ -48,7 +48,7 @@ VALUES = st.recursive(
 DATA = st.dictionaries(
     st.sampled_from(
         ["state", "reason", "kind", "previous", "facts", "final", "wave", "by", "outcome", "seconds", "board"]
-        + ["policy", "waves", "addresses", "request", "operation", "release", "devices", "process", "clock", "boot"]
+        + ["rules", "waves", "addresses", "request", "operation", "release", "devices", "process", "clock", "boot"]
     ),
     VALUES,
     max_size=6,
@@ -108,7 +108,7 @@ def test_whatever_rows_there_are_every_view_shows_them(
     """Of a version that bounded nothing, or of somebody with a database tool."""
     path = Path(fresh_ledger().removeprefix("sqlite:///"))
     ledger = Ledger(f"sqlite:///{path}")
-    rollout = create_or_resume(ledger, Request({"d1": "d1", "d2": "d2"}, "new-2", Policy()))
+    rollout = create_or_resume(ledger, Request({"d1": "d1", "d2": "d2"}, "new-2", Fleet()))
     ledger.close()
     with sqlite3.connect(path) as book:
         for kind, device, data, other in rows:
@@ -154,8 +154,8 @@ def test_a_boards_words_are_no_markup_and_no_formula(ledger_url: str) -> None:
         "d5": "-2+3",
         "d6": ":smile:",
     }
-    policy = Policy(waves=("100%",))
-    rollout = create_or_resume(ledger, Request({name: name for name in words}, "new-2", policy))
+    rules = Fleet(waves=["100%"])
+    rollout = create_or_resume(ledger, Request({name: name for name in words}, "new-2", rules))
     for name, reason in words.items():
         ledger.append(rollout, "device", name, state="failed", reason=reason)
     ledger.append(rollout, "ended", outcome="incomplete")

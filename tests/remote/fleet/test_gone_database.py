@@ -18,8 +18,8 @@ from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.leases import Holder
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.ledger_errors import LedgerError
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
+from jetlane.specs.schema import Fleet
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_database_that_goes_away_stops_the_rollout_in_words_and_it_goes_on(pos
         clock, release = fakes.SteppedClock(), f"new-{moment.replace(' ', '-')}"
         boards = {f"d{number}": fakes.Board() for number in range(4)}
         ledger = Ledger(url, clock.now, Holder(since=0))
-        request = Request({name: name for name in boards}, release, Policy(waves=(1, "100%")))
+        request = Request({name: name for name in boards}, release, Fleet(waves=[1, "100%"]))
         operations = fakes.Operations(boards, release, clock)
         deliver = operations.deliver
 

@@ -20,10 +20,10 @@ from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.leases import EXPIRES, Holder, LeaseLost
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.models import HEAD, Base, LeaseRow
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.remote.fleet.scrubbing import scrub
 from jetlane.specs.errors import DeviceError, JetlaneError, SpecError
+from jetlane.specs.schema import Fleet
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_rollout_over_either_database(url: str, fakes: Any) -> None:
     clock = fakes.SteppedClock()
     boards = {f"d{number}": fakes.Board() for number in range(12)}
     ledger = Ledger(url, clock.now)
-    request = Request({name: name for name in boards}, "new-2", Policy(waves=(1, "100%"), concurrency=6))
+    request = Request({name: name for name in boards}, "new-2", Fleet(waves=[1, "100%"], concurrency=6))
     rollout = create_or_resume(ledger, request, clock.now)
     state = Rollout(ledger, rollout, fakes.Operations(boards, "new-2", clock)).run()
     assert state.outcome == "succeeded" and ledger.state(rollout).outcome == "succeeded"
@@ -146,7 +146,7 @@ def test_who_lost_its_leases_stops(ledger_url: str, fakes: Any, monkeypatch: pyt
     monkeypatch.setattr("jetlane.remote.fleet.session.BEAT", 0.05)
     ledger, clock = Ledger(ledger_url), fakes.SteppedClock()
     boards = {f"d{number}": fakes.Board() for number in range(3)}
-    request = Request({name: name for name in boards}, "new-2", Policy(waves=("100%",), concurrency=1))
+    request = Request({name: name for name in boards}, "new-2", Fleet(waves=["100%"], concurrency=1))
     operations = fakes.Operations(boards, "new-2", clock)
     deliver, taken = operations.deliver, threading.Event()
 

@@ -15,8 +15,8 @@ from jetlane.flows.cli.dashboard import Dashboard, watching
 from jetlane.flows.cli.lines import Lines
 from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.observer import Progress, follow
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
+from jetlane.specs.schema import Fleet
 
 RELEASE = "new-2"
 
@@ -49,9 +49,9 @@ def rolled(fakes: Any, ledger_url: str) -> Any:
     boards["nano-05"].faults = ["disagreement"]
     boards["nano-07"].off = (0.0, clock.now() + 20.0)
     ledger = fakes.Ledger(ledger_url, clock.now)
-    policy = Policy(max_failures=2, offline_window=600.0, concurrency=4)
+    rules = Fleet(max_failures=2, offline_window=600, concurrency=4)
     rollout = create_or_resume(
-        ledger, Request({name: f"{name}:22/jetlane" for name in boards}, RELEASE, policy), clock.now
+        ledger, Request({name: f"{name}:22/jetlane" for name in boards}, RELEASE, rules), clock.now
     )
     operations = fakes.Operations(boards, RELEASE, clock)
     pictures = Pictures()

@@ -16,10 +16,10 @@ from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.fleet.creation import Request, addresses_of, create_or_resume
 from jetlane.remote.fleet.device_operations import SshOperations
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.remote.inventory import Device, load_inventory
+from jetlane.specs.schema import Fleet
 
 from .departures import Departure
 
@@ -117,8 +117,8 @@ class Doubles:
             got["honest"] = honest.got(honest.names[0])
         boards = Watched(devices, release, options)
         soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
-        policy = Policy(("100%",), "100%", soak=0.001 if soaks else 0.0, offline_window=0.0, concurrency=len(devices))
-        request = Request(addresses_of(list(devices.values())), release.name, policy, options=options)
+        rules = Fleet(waves=["100%"], max_failures="100%", soak=int(soaks), offline_window=0, concurrency=len(devices))
+        request = Request(addresses_of(list(devices.values())), release.name, rules, options=options)
         reports: dict[str, DeviceReport] = {}
         rollout = Rollout(
             ledger,
