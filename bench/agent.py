@@ -46,7 +46,7 @@ def measure(python: str, rounds: int) -> dict[str, Any]:
     """Medians, in seconds, of one interpreter."""
     from jetlane.remote.device.client import open_agent
     from jetlane.remote.inventory import load_inventory
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
 
     with tempfile.TemporaryDirectory() as folder:
         fleet = virtual.start(Path(folder) / "board", python=python)

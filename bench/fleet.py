@@ -86,7 +86,7 @@ def measure(folder: Path, size: int, concurrency: int) -> Run:
         SystemExit: The rollout failed, or a board does not run the release.
     """
     from jetlane.remote.release.signing import project_key
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
 
     workspace = folder / "workspace"
     key = project_key(workspace)

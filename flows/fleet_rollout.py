@@ -8,7 +8,7 @@ from prefect import flow
 from jetlane.flows.cli.lines import Lines
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.fleet.prefect_view import Artifacts, PrefectApprover, Tasks, threads
-from jetlane.remote.fleet.observer import Several
+from jetlane.remote.fleet.observer import ObserverGroup
 from jetlane.specs.files import real
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet
@@ -45,7 +45,7 @@ def fleet_rollout(
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
     folder, store = real(Path(release)), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
-        listeners = Listeners(Several([artifacts, Lines()]), PrefectApprover(), Tasks(), PrefectSites)
+        listeners = Listeners(ObserverGroup([artifacts, Lines()]), PrefectApprover(), Tasks(), PrefectSites)
         rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet

@@ -58,15 +58,15 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
 def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> Any:
     """One device: its outcome goes into the store. Runs wherever the task runner has it run."""
     from jetlane.remote.fleet import sites
-    from jetlane.remote.fleet.boards import Unheard
-    from jetlane.remote.release.store import Store
+    from jetlane.remote.fleet.device_operations import NullReporter
+    from jetlane.remote.release.shared_store import SharedStore
 
-    order, shared = sites.SiteJob.from_json({**job, "devices": [device]}), Store(store)
+    order, shared = sites.SiteJob.from_json({**job, "devices": [device]}), SharedStore(store)
     with tempfile.TemporaryDirectory() as laid_out:
         (board,) = sites.unpack(order, Path(laid_out))
         delivers = order.operation == sites.DELIVER
         release = shared.fetch(order.release, Path(folder), order.digest or None) if delivers else None
-        outcome = sites.on_one(order, board, release, Unheard())
+        outcome = sites.run_on_device(order, board, release, NullReporter())
     shared.write(f"jobs/{order.id}/{device}", outcome)
     error = outcome.get("error")
     if error:  # told to the rollout; shown here without a traceback
@@ -85,9 +85,11 @@ def fleet_site(store: str, job: dict[str, Any], folder: Optional[str] = None) ->
     place = Path(folder or FOLDER).expanduser()
     get_run_logger().info("%s on %d devices", job["operation"], len(job["devices"]))
     if job["operation"] == "deliver":
-        from jetlane.remote.release.store import Store
+        from jetlane.remote.release.shared_store import SharedStore
 
-        Store(store).fetch(job["release"], place, job.get("digest") or None)  # once, before all devices ask for it
+        SharedStore(store).fetch(
+            job["release"], place, job.get("digest") or None
+        )  # once, before all devices ask for it
     for _ in _windowed(job["devices"], int(job["concurrency"]), store, job, str(place)):
         pass
 

@@ -8,10 +8,10 @@ from prefect import flow
 from jetlane.flows.cli.lines import Lines
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.fleet.prefect_view import Artifacts, Tasks, threads
-from jetlane.remote.fleet.observer import Several
+from jetlane.remote.fleet.observer import ObserverGroup
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Fleet
-from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, put_back
+from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, rollback_and_remember
 from jetlane.tasks.run.workspace import Workspace
 
 
@@ -40,5 +40,5 @@ def rollback(
     refuse_relative(workspace=workspace, inventory=fleet.inventory)
     store = Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
-        listeners = Listeners(Several([artifacts, Lines()]), executor=Tasks(), sites=PrefectSites)
-        return put_back(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)
+        listeners = Listeners(ObserverGroup([artifacts, Lines()]), executor=Tasks(), sites=PrefectSites)
+        return rollback_and_remember(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)

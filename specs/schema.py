@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from jetlane.specs import secrets
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.text import is_harmless
+from jetlane.specs.validation import contradiction
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -23,6 +24,7 @@ Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 DEFAULT_STEPS = 20_000
+WORKSPACE = ".jetlane"
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
 #: In YAML without quotes it is a number.
@@ -324,6 +326,21 @@ class Fleet(Section):
     )
 
 
+class FleetSpec(Section):
+    """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
+
+    build: Build = Build()
+    activate: Activate = Activate()
+    fleet: Fleet = Fleet()
+    workspace: NewPath = WORKSPACE
+    base_dir: Optional[NewPath] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FleetSpec:
+        _refuse_contradictions(_fleet_contradictions(self.build, self.fleet))
+        return self
+
+
 class RunSpec(Section):
     """One run of ``retrain-and-deploy``."""
 
@@ -338,7 +355,7 @@ class RunSpec(Section):
     verify: Verify = Verify()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
-    workspace: NewPath = Field(default=".jetlane", description="folder of everything that is made")
+    workspace: NewPath = Field(default=WORKSPACE, description="folder of everything that is made")
     signing_key: Optional[FilePath] = Field(
         default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"
     )
@@ -346,8 +363,7 @@ class RunSpec(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:
-        for at, message in _contradictions(self):
-            raise PydanticCustomError("contradiction", "{message}", {"message": message, "at": list(at)})
+        _refuse_contradictions([*_contradictions(self), *_fleet_contradictions(self.build, self.fleet)])
         return self
 
     @property
@@ -392,12 +408,22 @@ def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
         found.append((("convert", "backend"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
     if spec.convert.backend != "nvidia" and spec.convert.nvidia_python is not None:
         found.append((("convert", "nvidia_python"), "is for convert.backend: nvidia; give both or neither"))
-    if spec.build.calibration_cache is not None and spec.build.precision != "int8":
-        found.append((("build", "calibration_cache"), "is for build.precision: int8"))
-    if spec.build.dla_core is not None and spec.build.precision == "fp32":
-        found.append((("build", "dla_core"), "needs build.precision fp16 or int8: a DLA computes in nothing else"))
     if spec.verify.images and data is not None and data.has_validation:
         found.append((("verify", "images"), "is for specs without validation data; the samples are taken from that"))
-    if spec.fleet.inventory is not None and spec.fleet.virtual:
+    return found
+
+
+def _fleet_contradictions(build: Build, fleet: Fleet) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    if build.calibration_cache is not None and build.precision != "int8":
+        found.append((("build", "calibration_cache"), "is for build.precision: int8"))
+    if build.dla_core is not None and build.precision == "fp32":
+        found.append((("build", "dla_core"), "needs build.precision fp16 or int8: a DLA computes in nothing else"))
+    if fleet.inventory is not None and fleet.virtual:
         found.append((("fleet", "virtual"), "excludes inventory; give one or the other"))
     return found
+
+
+def _refuse_contradictions(found: list[tuple[tuple[str, ...], str]]) -> None:
+    for at, message in found:
+        raise contradiction(at, message)

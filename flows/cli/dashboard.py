@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.cli.lines import Lines
 from jetlane.remote.agent.manifest import short
-from jetlane.remote.fleet.observer import Observer, Progress, Several
+from jetlane.remote.fleet.observer import Observer, ObserverGroup, Progress
 from jetlane.remote.fleet.state import (
     ACTIVE,
     BUILDING,
@@ -113,7 +113,7 @@ class Dashboard:
         left = 0.0
         for wave in state.waves:
             open_ones = sum(not state.devices[name].final for name in wave)
-            left += each * -(-open_ones // state.policy.concurrency)
+            left += each * -(-open_ones // state.rules.concurrency)
         under_way = [state.changed_at - since for since in self._began.values()]
         return max(left - (max(under_way) if under_way else 0.0), each * 0.1)
 
@@ -200,7 +200,7 @@ def watching(console: Optional[Console] = None) -> Iterator[Watch]:
             live.start(refresh=True)
 
     with live:
-        yield Watch(Several([Lines(), dashboard]), aside)
+        yield Watch(ObserverGroup([Lines(), dashboard]), aside)
 
 
 def _cells(*texts: str) -> list[Text]:

@@ -143,7 +143,7 @@ def _explain(error: JetlaneError, debug: bool) -> None:
     if debug:
         import traceback
 
-        from jetlane.remote.fleet.secrets import environment, scrub_text
+        from jetlane.remote.fleet.scrubbing import environment, scrub_text
 
         told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         click.echo(scrub_text(told, environment()), err=True, nl=False)

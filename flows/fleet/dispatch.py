@@ -12,7 +12,7 @@ from jetlane.remote.fleet.sites import SiteJob, time_limit
 from jetlane.specs.errors import DeviceError, JetlaneError
 
 if TYPE_CHECKING:
-    from jetlane.remote.release.store import Store
+    from jetlane.remote.release.shared_store import SharedStore
 
 #: Seconds within which a worker of the pool must have begun a run.
 PATIENCE = 180.0
@@ -41,7 +41,7 @@ class PrefectSites:
         patience: Seconds to wait for a worker.
     """
 
-    def __init__(self, store: Store, patience: float = PATIENCE) -> None:
+    def __init__(self, store: SharedStore, patience: float = PATIENCE) -> None:
         self._store, self._patience = store, patience
         self._made: set[str] = set()
 

@@ -15,7 +15,7 @@ from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.client import LIMITS, Agent, open_agent
-from jetlane.remote.device.judgement import judged, sample_names
+from jetlane.remote.device.comparison import compare, sample_names
 from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.inventory import Device
 from jetlane.remote.protocol.dialogue import board_error
@@ -189,7 +189,7 @@ def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport)
     said = (report.engine, report.backend, precision)
     if not _all_done(status, whole, said):
         return False
-    found = judged(whole, status.get("samples", ()), precision)
+    found = compare(whole, status.get("samples", ()), precision)
     if not found["agreed"]:
         return False  # its own report does not bear out what it says: it is verified anew
     _trusted(report, whole, status["signed"].get(whole.id))
@@ -218,7 +218,7 @@ def _verify(agent: Agent, whole: Release, request: Mapping[str, Any], report: De
     """
     said = agent.call("verify", request, samples=sample_names(whole))
     _is_ours(agent, "verify", said, report, request["options"])
-    found = judged(whole, said.get("samples", ()), said["precision"])
+    found = compare(whole, said.get("samples", ()), said["precision"])
     if not (found["agreed"] and said["agreed"]):
         with _on(agent.device):
             raise verdict.disagreement(whole.id, found)

@@ -1,4 +1,4 @@
-"""What a person may ask of a rollout from another process: pause, resume, approve, abort. It acts within a second."""
+"""Requests to a rollout from another process: pause, resume, approve, abort. They take effect within a second."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def find(ledger: Ledger, rollout: Optional[str] = None) -> RolloutState:
 
 
 def pause(ledger: Ledger, state: RolloutState, by: str) -> None:
-    """No further device is begun; those under way are finished."""
+    """Start no further device; those in progress finish."""
     _refuse_ended(state)
     ledger.append(state.id, "paused", by=by)
 
 
 def resume(ledger: Ledger, state: RolloutState, by: str) -> None:
-    """The end of a pause."""
+    """End a pause."""
     _refuse_ended(state)
     ledger.append(state.id, "resumed", by=by)
 
 
 def answer(ledger: Ledger, state: RolloutState, by: str, approved: bool = True, note: str = "") -> int:
-    """A person's word on the wave that a rollout waits to begin; returns its number, from 0.
+    """Record a person's decision on the wave that waits for approval; returns its number, from 0.
 
     Raises:
-        DeviceError: It does not wait for one.
+        DeviceError: No wave waits for approval.
     """
     _refuse_ended(state)
     waiting = sorted(state.asked - state.approved)
@@ -62,14 +62,14 @@ def answer(ledger: Ledger, state: RolloutState, by: str, approved: bool = True, 
         ledger.append(state.id, "approved", wave=number, by=by, note=note)
     else:
         reason = f"wave {number + 1} was not approved by {by}" + (f": {note}" if note else "")
-        ledger.append(state.id, "rejected", wave=number, by=by, reason=reason, scope=state.policy.on_failure)
+        ledger.append(state.id, "rejected", wave=number, by=by, reason=reason, scope=state.rules.on_failure)
     return number
 
 
 def abort(ledger: Ledger, state: RolloutState, by: str) -> None:
-    """The end of a rollout: devices that are switching finish, all others stay as they are, nothing is put back.
+    """End a rollout: devices that are switching finish, all others stay as they are, nothing is rolled back.
 
-    Where no process works on it any more, it is ended here.
+    Where no process works on it, its end is recorded here.
     """
     _refuse_ended(state)
     ledger.append(state.id, "abort", by=by)

@@ -1,4 +1,4 @@
-"""Open the ledger's database: SQLite in WAL mode, or PostgreSQL by URL; its tables are brought up to date."""
+"""Opens the ledger's database, SQLite in WAL mode or PostgreSQL by URL, and migrates its tables."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from jetlane.remote.agent.safe_files import sync_file, sync_folder
-from jetlane.remote.fleet.faults import LedgerError, foreign, refuse_damaged, told
+from jetlane.remote.fleet.ledger_errors import LedgerError, from_driver, not_a_ledger, refuse_damaged
 from jetlane.remote.fleet.models import HEAD, Base
 from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
 from jetlane.specs.text import harmless
 
-#: Overrides the spec's ``fleet.ledger``; the only place for a URL with a password in it.
+#: Overrides the spec's ``fleet.ledger``; the only place for a URL that contains a password.
 VARIABLE = "JETLANE_LEDGER"
-#: alembic keeps its context in a global.
+#: alembic keeps its context in a global variable.
 _MIGRATING = threading.Lock()
-#: Seconds that a writer waits for another.
+#: Seconds for which a writer waits for another one.
 _BUSY = 30.0
-#: Of a connection to PostgreSQL, in seconds and milliseconds: a server that is gone is noticed.
+#: Of a connection to PostgreSQL, in seconds and milliseconds, so that a dead server is noticed.
 _LIMITS = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _LIMITS["tcp_user_timeout"] = 30_000
-#: A number of our own for PostgreSQL's advisory locks: writers of events queue, so numbers rise as they are committed.
+#: Key of PostgreSQL's advisory lock that serialises writers of events, so that numbers rise in the order of commits.
 ADVISORY = 0x6A65746C
 
 
 def location(workspace: Path, given: Optional[str] = None) -> str:
-    """The ledger's URL: of the environment, else as given, else ``fleet.db`` in the workspace.
+    """The ledger's URL: from the environment, else as given, else ``fleet.db`` in the workspace.
 
     Raises:
         SpecError: The given URL holds a password or another secret: it would be shown with the spec.
@@ -50,10 +50,10 @@ def location(workspace: Path, given: Optional[str] = None) -> str:
 
 
 def named(given: str) -> str:
-    """The URL of a ledger that is named by its file or its URL, whatever the environment says.
+    """The URL of a ledger that is named by its file or its URL; the environment is ignored.
 
     Raises:
-        SpecError: As of ``location``.
+        SpecError: As for ``location``.
     """
     what = secrets.secret_in(given)
     if what:
@@ -66,7 +66,7 @@ def _url(given: str) -> str:
 
 
 def file_of(url: str) -> Optional[Path]:
-    """SQLite's file; None for another database, and for one in memory."""
+    """The file of an SQLite ledger; None for other databases, and for one in memory."""
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
@@ -76,13 +76,13 @@ def file_of(url: str) -> Optional[Path]:
 
 
 def name_of(engine: Engine) -> str:
-    """A ledger's file, or its URL without secrets, for people."""
+    """A ledger's file, or its URL without secrets, for messages."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     return path or secrets.shown(engine.url.render_as_string(hide_password=True))
 
 
 def open_engine(url: str) -> Engine:
-    """A database that has the ledger's tables in their newest form. Whatever fails in it raises a ``LedgerError``.
+    """Open a database with the ledger's tables at the newest version. Any failure of it raises a ``LedgerError``.
 
     Raises:
         LedgerError: It cannot be opened, is damaged, was made by a later version, or is another program's.
@@ -105,7 +105,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _parsed(url: str) -> sa.URL:
-    with suppress(ArgumentError, NoSuchModuleError, ValueError):  # what they say may quote it, and a password in it
+    with suppress(ArgumentError, NoSuchModuleError, ValueError):  # messages may quote a password
         address = make_url(url)
         if address.get_backend_name() in ("sqlite", "postgresql") and "@" not in (address.host or ""):
             address.get_dialect()
@@ -117,14 +117,14 @@ def _parsed(url: str) -> sa.URL:
     )
 
 
-def _tells(engine: Engine, shown: str, path: Optional[Path] = None) -> Engine:
-    """Have SQLAlchemy raise our words in place of a driver's error."""
+def _explain_errors(engine: Engine, shown: str, path: Optional[Path] = None) -> Engine:
+    """Have SQLAlchemy raise a ``LedgerError`` in place of a driver's error."""
 
     @sa.event.listens_for(engine, "handle_error")
-    def tell(context: ExceptionContext) -> Optional[LedgerError]:
-        if context.is_pre_ping:  # there an error makes the pool connect anew
+    def explain(context: ExceptionContext) -> Optional[LedgerError]:
+        if context.is_pre_ping:  # the pool reconnects after such an error
             return None
-        return told(context.original_exception, shown, path)
+        return from_driver(context.original_exception, shown, path)
 
     return engine
 
@@ -135,7 +135,7 @@ def _sqlite(address: sa.URL, shown: str) -> Engine:
         if not os.path.lexists(path):
             _create(path)
         refuse_damaged(path)
-        _for_its_owner(path)
+        _restrict_to_owner(path)
     return _sqlite_engine(address, shown, path)
 
 
@@ -144,22 +144,22 @@ def _sqlite_engine(address: sa.URL, shown: str, path: Optional[Path]) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN would come too late: see `begin`
+        connection.isolation_level = None  # the driver's own BEGIN comes too late: see `begin`
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         connection.execute(f"PRAGMA busy_timeout = {int(_BUSY * 1000)}")
-        _into_wal(connection)
+        _enable_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A reader that turns writer cannot wait for another writer; who begins as a writer can.
+        # A transaction that starts as a reader cannot wait for a writer later; one that starts as a writer can.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    return _tells(engine, shown, path)
+    return _explain_errors(engine, shown, path)
 
 
 def _create(path: Path) -> None:
-    """A new ledger appears whole, tables and all: so one that is empty, or in part, is known to be damaged."""
+    """Create a new ledger with its tables in one step: an empty or partial file is therefore known to be damaged."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
     try:
@@ -168,7 +168,7 @@ def _create(path: Path) -> None:
         try:
             _migrate(engine, str(path))
         finally:
-            engine.dispose()  # the last to close it brings its write-ahead log home
+            engine.dispose()  # closing the last connection merges the write-ahead log
         sync_file(str(made))
         _publish(made, path)
         sync_folder(str(path.parent))
@@ -187,17 +187,17 @@ def _publish(made: Path, path: Path) -> None:
             os.rename(made, path)
 
 
-def _for_its_owner(path: Path) -> None:
-    """Nobody else reads it; a version before this one left that to the umask."""
+def _restrict_to_owner(path: Path) -> None:
+    """Remove all permissions of other users; 0.1 left them to the umask."""
     for suffix in ("", "-wal", "-shm"):
         place = path.with_name(path.name + suffix)
-        with suppress(OSError):  # not there, or somebody else's
+        with suppress(OSError):  # missing, or owned by another user
             if stat.S_IMODE(place.stat().st_mode) & 0o077:
                 place.chmod(0o600)
 
 
-def _into_wal(connection: Any) -> None:
-    """Switch to the write-ahead log; SQLite does not wait by itself when two processes do that at once."""
+def _enable_wal(connection: Any) -> None:
+    """Switch to the write-ahead log; SQLite does not wait when two processes do that at once."""
     import sqlite3
 
     deadline = time.monotonic() + _BUSY
@@ -223,7 +223,7 @@ def _postgresql(address: sa.URL, shown: str) -> Engine:
             cursor.execute(f"SET lock_timeout = '{_BUSY:.0f}s'")
         connection.commit()
 
-    return _tells(engine, shown)
+    return _explain_errors(engine, shown)
 
 
 def _migrate(engine: Engine, shown: str) -> None:
@@ -233,7 +233,7 @@ def _migrate(engine: Engine, shown: str) -> None:
         found = _version(connection, shown)
         if found == HEAD:
             return
-        # only here: alembic takes longer to import than everything else takes
+        # imported here: that takes longer than everything else
         import alembic.command
         from alembic.config import Config
 
@@ -244,27 +244,27 @@ def _migrate(engine: Engine, shown: str) -> None:
 
 
 def _version(connection: Connection, shown: str) -> Optional[str]:
-    """The form that the tables have; None when there are none.
+    """The version of the tables; None when there are none.
 
     Raises:
-        LedgerError: They are another program's, or of a later version.
+        LedgerError: They belong to another program or to a later version.
     """
     there = set(sa.inspect(connection).get_table_names())
     if "alembic_version" not in there:
-        shared = connection.dialect.name == "sqlite" and there  # a schema of PostgreSQL may hold other tables as well
+        shared = connection.dialect.name == "sqlite" and there  # a PostgreSQL schema may contain other tables as well
         if shared or there & set(Base.metadata.tables):
-            raise foreign(shown, f"it has the tables {harmless(', '.join(sorted(there)), 100)}")
+            raise not_a_ledger(shown, f"it has the tables {harmless(', '.join(sorted(there)), 100)}")
         return None
     found = str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
     if not re.fullmatch(r"\d{4}", found):
-        raise foreign(shown, "its tables are another program's")
+        raise not_a_ledger(shown, "its tables are another program's")
     if found > HEAD:
         raise LedgerError(
             "the ledger was made by a later version of jetlane",
-            f"its form is {found}, this version knows {HEAD}",
+            f"its tables have version {found}, this jetlane knows {HEAD}",
             "upgrade jetlane here, or name another ledger",
         )
     missing = set(Base.metadata.tables) - there
     if missing:
-        raise foreign(shown, f"it lacks the table {', '.join(sorted(missing))}")
+        raise not_a_ledger(shown, f"it lacks the table {', '.join(sorted(missing))}")
     return found

@@ -1,4 +1,4 @@
-"""What a rollout would do, device by device. Boards are only read: nothing is sent to one, not even the agent."""
+"""What a rollout would do on each device. Devices are only read: nothing is sent to them, not even the agent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.fan_out import on_each
-from jetlane.remote.fleet.policy import Policy, split
+from jetlane.remote.fleet.rules import split
 from jetlane.remote.ssh.watchdog import GivenUp
 from jetlane.specs.errors import DeviceError, JetlaneError
+from jetlane.specs.schema import Fleet
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -20,23 +21,21 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def plan(release: Path, devices: Sequence[Device], policy: Policy, options: Mapping[str, Any]) -> list[Row]:
+def plan(release: Path, devices: Sequence[Device], rules: Fleet, options: Mapping[str, Any]) -> list[Row]:
     """One row per device: its wave, what it runs, and what would be sent, built and switched.
 
-    A board that has not this workstation's agent is not asked any further: everything would be sent to it.
+    A device without this version's agent is not asked any further: everything would be sent to it.
 
     Raises:
-        ReleaseError: The folder is not a whole release.
+        ReleaseError: The folder is not a complete release.
     """
     from jetlane.remote.release.folder import read_release
 
     whole = read_release(release)
-    waves = split([device.name for device in devices], policy.waves)
+    waves = split([device.name for device in devices], rules.waves)
     numbers = {name: number + 1 for number, wave in enumerate(waves) for name in wave}
     chosen = engines.options_of({"options": dict(options)})
-    found = dict(
-        on_each(devices, lambda device, given_up: _device(device, whole, chosen, given_up), policy.concurrency)
-    )
+    found = dict(on_each(devices, lambda device, given_up: _device(device, whole, chosen, given_up), rules.concurrency))
     rows = {device.name: _unknown(row) if isinstance(row, JetlaneError) else row for device, row in found.items()}
     return [{"device": device.name, "wave": numbers.get(device.name), **rows[device.name]} for device in devices]
 
@@ -51,7 +50,9 @@ def _device(device: Device, release: Release, options: dict[str, Any], given_up:
     except DeviceError as error:
         if error.kind != "agent":
             return _unknown(error)
-        return _row(None, _megabytes(release.size), "yes", "yes", "has not this version's agent: it would be sent too")
+        return _row(
+            None, _megabytes(release.size), "yes", "yes", "it lacks this version's agent, which would be sent too"
+        )
     current = status["current"]
     try:
         backend = backends.choose_backend(facts, release.manifest, options)
@@ -75,10 +76,10 @@ def _row(runs: Any, send: str, build: str, switch: str, note: str) -> Row:
 
 
 def _look(device: Device, given_up: GivenUp) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Facts and status, from an agent that is there already.
+    """Facts and status, from an agent that is already on the device.
 
     Raises:
-        DeviceError: Not reached; or kind ``agent``: there is none, or another one.
+        DeviceError: Not reached; kind ``agent`` where there is no agent, or another version.
     """
     from jetlane.remote.device.client import Agent
     from jetlane.remote.ssh.connection import connect

@@ -1,10 +1,10 @@
-"""Leases: two rollouts never touch one device at once, whoever started them and wherever they run.
+"""Leases keep two rollouts from working on one device at once, whoever started them and on whatever machine.
 
-A lease is free again when its process is gone (known at once on the same machine) or gave no sign of life for a minute
-by the database's clock (the only one that all machines share). That clock may be set, too: so a lease whose last sign
-is not of the last minute, or of a time to come, is watched for a while by this process's own steady clock, and is free
-only when no sign comes. A clock that jumps can thus make somebody wait, and cannot take a device from a living process
-or keep it for a dead one. On the board, the agent's own lock stands behind this.
+A lease is free when its process has ended (known at once on the same machine) or sent no heartbeat for a minute by the
+database's clock (the only one that all machines share). That clock may be set as well: a lease whose last heartbeat is
+older than a minute, or in the future, is watched for a while by this process's monotonic clock, and is free only when
+no heartbeat comes. So a clock that jumps can make a process wait, but cannot take a device from a living process or
+keep it for a dead one. On the device, the agent's own lock is the second guard.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from sqlalchemy.engine import Connection, Engine
 from jetlane.remote.fleet.models import LeaseRow
 from jetlane.specs.errors import DeviceError
 
-#: Seconds without a sign of life after which a lease of another machine is free, and between two signs.
+#: Seconds without a heartbeat after which a lease of another machine is free, and between two heartbeats.
 EXPIRES, BEAT = 60.0, 10.0
-#: For so many seconds a lease that seems to be given up is watched: a living process gives a sign meanwhile.
+#: Seconds for which a lease that seems abandoned is watched: a living process sends a heartbeat meanwhile.
 WATCH = 1.5 * BEAT
-_LOOK = 0.5
+_POLL = 0.5
 
 _TABLE = cast(sa.Table, LeaseRow.__table__)
 
 
 @dataclass(frozen=True)
 class Holder:
-    """This process, as leases name it."""
+    """The process that holds a lease; this one by default."""
 
     host: str = field(default_factory=socket.gethostname)
     boot: str = field(default_factory=lambda: _boot())
@@ -48,21 +48,21 @@ class Holder:
 
 
 class LeaseLost(DeviceError):
-    """Another process took the devices over: this one was silent for too long."""
+    """Another process took over the devices, because this one sent no heartbeat for too long."""
 
 
 class Leases:
-    """The leases in one ledger, taken for one process."""
+    """The leases in one ledger, taken for one holder."""
 
     def __init__(self, engine: Engine, holder: Optional[Holder] = None) -> None:
         self._engine = engine
         self.holder = holder or Holder()
 
     def take(self, rollout: str, devices: Mapping[str, str]) -> None:
-        """Take all the devices or none.
+        """Take the leases of all devices, or of none.
 
         Args:
-            devices: {name: address}; the address is what is locked, as one board may have two names.
+            devices: {name: address}; the address is what is leased, as one device may have two names.
 
         Raises:
             DeviceError: Another rollout works on one of them.
@@ -70,12 +70,12 @@ class Leases:
         names = {address: name for name, address in devices.items()}
         silent = self._silent(_TABLE.c.device.in_(list(names)))
         with self._engine.begin() as connection:
-            self._queue(connection)
+            self._lock_table(connection)
             held = connection.execute(sa.select(_TABLE).where(_TABLE.c.device.in_(list(names)))).all()
             now = self._now(connection)
             for lease in held:
                 mine = (lease.holder, lease.rollout) == (self.holder.mark, rollout)
-                if not mine and _alive(lease, now) is not False and _sign(lease) not in silent:
+                if not mine and _alive(lease, now) is not False and _heartbeat(lease) not in silent:
                     raise DeviceError(
                         f"{names[lease.device]}: another rollout is at work on this device",
                         f"rollout {lease.rollout}, process {lease.pid} on {lease.host}",
@@ -88,10 +88,10 @@ class Leases:
                 connection.execute(sa.insert(_TABLE), [{"device": key, **owner, **process} for key in names])
 
     def renew(self, rollout: str) -> None:
-        """Give a sign of life.
+        """Send a heartbeat.
 
         Raises:
-            LeaseLost: The leases are somebody else's now.
+            LeaseLost: Another process holds the leases now.
         """
         with self._engine.begin() as connection:
             mine = (_TABLE.c.rollout == rollout) & (_TABLE.c.holder == self.holder.mark)
@@ -99,21 +99,21 @@ class Leases:
         if done.rowcount == 0:
             raise LeaseLost(
                 f"rollout {rollout} was taken over by another process",
-                f"this one gave no sign of life for {EXPIRES:.0f} s",
-                "watch that one: jetlane fleet status",
+                f"this one sent no heartbeat for {EXPIRES:.0f} s",
+                "see how that one proceeds: jetlane fleet status",
             )
 
     def release(self, rollout: str) -> None:
-        """Give this process's leases back."""
+        """Release the leases of this holder."""
         with self._engine.begin() as connection:
             mine = (_TABLE.c.rollout == rollout) & (_TABLE.c.holder == self.holder.mark)
             connection.execute(sa.delete(_TABLE).where(mine))
 
     def held(self, rollout: str) -> Optional[str]:
-        """Which living process works on a rollout; None when none does."""
+        """Which living process works on a rollout; None when there is none."""
         silent = self._silent(_TABLE.c.rollout == rollout)
         rows, now = self._read(_TABLE.c.rollout == rollout)
-        living = (lease for lease in rows if _alive(lease, now) is not False and _sign(lease) not in silent)
+        living = (lease for lease in rows if _alive(lease, now) is not False and _heartbeat(lease) not in silent)
         alive = next(living, None)
         return f"process {alive.pid} on {alive.host}" if alive is not None else None
 
@@ -122,16 +122,18 @@ class Leases:
             return connection.execute(sa.select(_TABLE).where(which)).all(), self._now(connection)
 
     def _silent(self, which: sa.ColumnElement[bool]) -> set[tuple[str, str, float]]:
-        """The last signs of processes that seem to be gone, and gave none while they were watched."""
+        """The last heartbeats of leases that seem abandoned and got no new one while they were watched."""
         rows, now = self._read(which)
-        doubtful = {_sign(lease) for lease in rows if _alive(lease, now) is None and lease.holder != self.holder.mark}
+        doubtful = {
+            _heartbeat(lease) for lease in rows if _alive(lease, now) is None and lease.holder != self.holder.mark
+        }
         end = time.monotonic() + WATCH
         while doubtful and time.monotonic() < end:
-            time.sleep(_LOOK)
-            doubtful &= {_sign(lease) for lease in self._read(which)[0]}
+            time.sleep(_POLL)
+            doubtful &= {_heartbeat(lease) for lease in self._read(which)[0]}
         return doubtful
 
-    def _queue(self, connection: Connection) -> None:
+    def _lock_table(self, connection: Connection) -> None:
         if self._engine.dialect.name == "postgresql":
             connection.execute(sa.text("LOCK TABLE leases IN SHARE ROW EXCLUSIVE MODE"))
 
@@ -144,20 +146,20 @@ class Leases:
 
 
 def _alive(lease: sa.Row, now: float) -> Optional[bool]:
-    """Whether a lease's process lives; None where the clocks leave that open."""
+    """Whether a lease's process is alive; None where the clocks do not tell."""
     if lease.boot == _boot():
         return _started(lease.pid) == lease.since
     return True if -1.0 <= now - lease.beat <= EXPIRES else None
 
 
-def _sign(lease: sa.Row) -> tuple[str, str, float]:
+def _heartbeat(lease: sa.Row) -> tuple[str, str, float]:
     return (lease.device, lease.holder, lease.beat)
 
 
 def _boot() -> str:
-    """This machine since it was switched on; containers that do not see each other's processes differ.
+    """Identifies this machine since its start; containers that do not see each other's processes differ.
 
-    Where that cannot be told, every answer is another.
+    Where it is not known, the answer is different every time.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,4 +1,4 @@
-"""The ledger: what happened to which device, in events that are only ever added."""
+"""The ledger: an append-only log of what happened to each device."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from jetlane.remote.fleet import database
-from jetlane.remote.fleet.faults import LedgerError
+from jetlane.remote.fleet.event_rows import event_of, row_of
 from jetlane.remote.fleet.leases import Holder, Leases
+from jetlane.remote.fleet.ledger_errors import LedgerError
 from jetlane.remote.fleet.models import EventRow
 from jetlane.remote.fleet.state import Event, RolloutState, fold
-from jetlane.remote.fleet.words import event_of, fitted
 
 _TABLE = cast(sa.Table, EventRow.__table__)
-#: Rows of an import that go to the database together.
-_AT_ONCE = 1000
-#: An event's columns, its data as they are stored: what cannot be parsed is told in words, not by a traceback.
+#: Rows of an import per INSERT statement.
+_BATCH = 1000
+#: An event's columns, its data as stored text: data that cannot be parsed must not raise in the driver.
 _COLUMNS = [*(column for column in _TABLE.c if column.name != "data"), sa.type_coerce(_TABLE.c.data, sa.Text)]
 
 
 class Ledger:
-    """One database of events and leases. Threads may share it, and so may processes.
+    """One database of events and leases, for any number of threads and processes.
 
     Args:
-        url: Of SQLite or PostgreSQL; see ``database.location``.
+        url: SQLite or PostgreSQL; see ``database.location``.
         clock: UTC seconds since 1970.
-        holder: Who takes leases; this process.
+        holder: Holds the leases; this process unless given.
 
     Raises:
         JetlaneError: The database cannot be opened.
@@ -55,42 +55,43 @@ class Ledger:
     def append(
         self, rollout: str, kind: str, device: Optional[str] = None, runs: Optional[str] = None, /, **data: Any
     ) -> Event:
-        """Add one event; it is on disk when this returns. What looks like a secret does not get in; see ``words``."""
-        row = {"at": self._clock(), **fitted(rollout, kind, device, runs, data)}
+        """Append one event; it is on disk when this returns. Secrets are hidden; see ``event_rows``."""
+        row = {"at": self._clock(), **row_of(rollout, kind, device, runs, data)}
         with self._writing, self._engine.begin() as connection:
-            self._queue(connection)
+            self._serialise_writers(connection)
             key = connection.execute(sa.insert(_TABLE), row).inserted_primary_key
         return Event(number=int(key[0]) if key else 0, **row)
 
     def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Fill a ledger without events with those of an export, under the numbers that they had; all or nothing.
+        """Fill an empty ledger with the events of an export, under their original numbers; all or nothing.
 
         Args:
-            rows: ``number``, ``at``, ``rollout``, ``kind``, ``device``, ``runs``, ``data`` of each, in their order.
+            rows: ``number``, ``at``, ``rollout``, ``kind``, ``device``, ``runs``, ``data`` of each, in order.
 
         Raises:
-            LedgerError: It has events already, or does not take these.
+            LedgerError: It has events already, or cannot store these.
         """
-        told = ("rollout", "kind", "device", "runs", "data")
+        columns = ("rollout", "kind", "device", "runs", "data")
         with self._writing, self._engine.begin() as connection:
-            self._queue(connection)
+            self._serialise_writers(connection)
             if connection.execute(sa.select(sa.func.count()).select_from(_TABLE)).scalar_one():
                 raise LedgerError(
                     f"the ledger {database.name_of(self._engine)} has events already",
-                    "an export becomes a new ledger",
+                    "an export can only become a new ledger",
                     "move that one away, or name another file",
                 )
-            for start in range(0, len(rows), _AT_ONCE):
-                some = rows[start : start + _AT_ONCE]
-                fit = [
-                    {"number": row["number"], "at": row["at"], **fitted(*(row[key] for key in told))} for row in some
+            for start in range(0, len(rows), _BATCH):
+                batch = rows[start : start + _BATCH]
+                values = [
+                    {"number": row["number"], "at": row["at"], **row_of(*(row[key] for key in columns))}
+                    for row in batch
                 ]
-                connection.execute(sa.insert(_TABLE), fit)
+                connection.execute(sa.insert(_TABLE), values)
             if rows and self._engine.dialect.name == "postgresql":
                 column = "pg_get_serial_sequence('events', 'number')"
                 connection.execute(sa.text(f"SELECT setval({column}, :last)"), {"last": rows[-1]["number"]})
 
-    def _queue(self, connection: Connection) -> None:
+    def _serialise_writers(self, connection: Connection) -> None:
         if self._engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(database.ADVISORY)))
 
@@ -101,7 +102,7 @@ class Ledger:
         after: int = 0,
         kinds: Sequence[str] = (),
     ) -> list[Event]:
-        """Events in their order, of one rollout or device where named."""
+        """Events in order; of one rollout or device if given."""
         query = sa.select(*_COLUMNS).where(_TABLE.c.number > after).order_by(_TABLE.c.number)
         if rollout is not None:
             query = query.where(_TABLE.c.rollout == rollout)
@@ -119,7 +120,7 @@ class Ledger:
             return [str(found) for found in connection.execute(query.limit(limit)).scalars()]
 
     def unfinished(self) -> list[RolloutState]:
-        """Rollouts that were started and not ended, the newest first; whether anybody works on them is not said."""
+        """Rollouts that have not ended, the newest first; whether a process works on them is not considered."""
         ended = sa.select(_TABLE.c.rollout).where(_TABLE.c.kind == "ended")
         query = (
             sa.select(_TABLE.c.rollout)
@@ -131,19 +132,19 @@ class Ledger:
         return [self.state(rollout) for rollout in found]
 
     def state(self, rollout: str) -> RolloutState:
-        """What is known of one rollout."""
+        """The state of one rollout."""
         return fold(rollout, self.events(rollout))
 
     def latest(self) -> list[Event]:
-        """For each device the last event that tells its state, and for each the last that tells what it runs."""
-        told = sa.select(sa.func.max(_TABLE.c.number)).where(_TABLE.c.device.is_not(None))
-        newest = told.group_by(_TABLE.c.device)
-        running = told.where(_TABLE.c.runs.is_not(None)).group_by(_TABLE.c.device)
+        """For each device its last event, and its last event with the release that it runs."""
+        last = sa.select(sa.func.max(_TABLE.c.number)).where(_TABLE.c.device.is_not(None))
+        newest = last.group_by(_TABLE.c.device)
+        running = last.where(_TABLE.c.runs.is_not(None)).group_by(_TABLE.c.device)
         query = sa.select(*_COLUMNS).where(_TABLE.c.number.in_(newest) | _TABLE.c.number.in_(running))
         with self._engine.begin() as connection:
             return [event_of(*row) for row in connection.execute(query.order_by(_TABLE.c.number))]
 
 
 def new_id(now: float) -> str:
-    """Id of a new rollout: its time (UTC), and eight hex digits against two at once, or one hour twice."""
+    """Id of a new rollout: its time (UTC) and eight random hex digits."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + random.token_hex(4)

@@ -1,4 +1,4 @@
-"""The ledger's tables. Events are only ever added (triggers hold that); leases come and go."""
+"""The ledger's tables. Events are only ever appended (triggers enforce that); leases are inserted and deleted."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Optional
 from sqlalchemy import JSON, BigInteger, Float, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-#: The migration that makes the tables as they are described here.
+#: The migration that creates the tables as described here.
 HEAD = "0001"
 
 
 class Base(DeclarativeBase):
-    """Of all tables."""
+    """Holds the metadata of the ledger's tables."""
 
 
 class EventRow(Base):
@@ -32,10 +32,10 @@ class EventRow(Base):
 
 
 class LeaseRow(Base):
-    """Who may change a device now.
+    """The process that may change a device now.
 
-    ``boot`` and ``since`` (start of the process, in the kernel's clock ticks) tell a process from a later one of the
-    same number; ``beat`` is the database's clock at the last sign of life.
+    ``boot`` and ``since`` (start of the process, in the kernel's clock ticks) tell a process from a later one with the
+    same pid; ``beat`` is the database's time of the last heartbeat.
     """
 
     __tablename__ = "leases"

@@ -1,24 +1,31 @@
-"""Who watches a rollout: a terminal, a dashboard, Prefect. Watching changes nothing about it."""
+"""Observers of a rollout: a terminal, a dashboard, Prefect. An observer cannot affect the rollout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional, Protocol
 
 from jetlane.remote.fleet.state import Event, RolloutState
+
+if TYPE_CHECKING:
+    from jetlane.remote.fleet.ledger import Ledger
+
+#: Seconds between two polls of a followed ledger.
+POLL = 0.5
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a device is within a stage; told often, and not kept.
+    """How far a device is within a stage; reported often, and not recorded.
 
     Attributes:
         stage: ``probe``, ``ship``, ``build``, ``verify``, ``activate``, ``check`` or ``rollback``.
-        done, total: Of ``unit``; None where the end is not known.
+        done, total: In ``unit``; None where the total is not known.
         unit: ``bytes`` while shipping, else empty.
         seconds: Since the stage began.
-        note: What the device says it is doing.
+        note: What the device reports that it is doing.
     """
 
     rollout: str
@@ -41,30 +48,30 @@ class Progress:
 
 
 class Observer(Protocol):
-    """A watcher. Its methods are called from several threads, one call at a time, and should be quick."""
+    """Its methods are called from several threads, one call at a time, and should return quickly."""
 
     def recorded(self, event: Event, state: RolloutState) -> None:
-        """Something was written to the ledger.
+        """An event was written to the ledger.
 
         Args:
-            event: A wave started, a device came into a state, ...; see ``state.Event``.
-            state: The rollout with this event taken in. It is the engine's own and goes on changing.
+            event: A wave started, a device changed its state, ...; see ``state.Event``.
+            state: The rollout after this event. It belongs to the engine and continues to change.
         """
 
     def progress(self, progress: Progress) -> None:
-        """A device goes on within a stage."""
+        """A device made progress within a stage."""
 
 
-class Silent:
-    """Nobody watches."""
+class NullObserver:
+    """Ignores everything."""
 
     def recorded(self, event: Event, state: RolloutState) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
 
 
-class Several:
-    """Everybody watches."""
+class ObserverGroup:
+    """Passes everything on to each of several observers."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
@@ -76,3 +83,20 @@ class Several:
     def progress(self, progress: Progress) -> None:
         for observer in self._observers:
             observer.progress(progress)
+
+
+def follow(
+    ledger: Ledger, rollout: str, observer: Observer, pause: Callable[[float], object] = time.sleep
+) -> RolloutState:
+    """Pass every event of a rollout of any process to an observer, from the first until the rollout has ended.
+
+    Progress within stages is not in the ledger, so it is not passed on.
+    """
+    state = RolloutState(rollout)
+    while True:
+        for event in ledger.events(rollout, after=state.last):
+            state.apply(event)
+            observer.recorded(event, state)
+        if state.ended:
+            return state
+        pause(POLL)

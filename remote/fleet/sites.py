@@ -1,8 +1,8 @@
-"""Devices of other sites: their part of a rollout is done by workers next to them.
+"""Devices at other sites: workers next to them carry out their part of a rollout.
 
-The rollout stays one, with one ledger, one set of waves and one count of failures. What it wants done on the devices of
-a site it hands over in batches: each is a ``SiteJob`` that a worker of the site's pool carries out with ``on_one``.
-The job travels with whoever dispatches it; release and results go through the shared store.
+It remains one rollout, with one ledger, one set of waves and one count of failures. Operations on the devices of a site
+are sent in batches: each is a ``SiteJob`` that a worker of the site's pool carries out with ``run_on_device``. The job
+travels with the ``Dispatch``; release and results go through the shared store.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from jetlane.remote.device.client import LIMITS
-from jetlane.remote.fleet import outcomes
-from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell, refuse_another
+from jetlane.remote.fleet import site_outcomes
+from jetlane.remote.fleet.device_operations import (
+    DeviceOperations,
+    Reporter,
+    RunningReleases,
+    SshOperations,
+    refuse_other_release,
+)
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
@@ -26,10 +32,11 @@ if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
     from jetlane.remote.release.folder import Release
 
-LOOK, DELIVER, CHECK, PUT_BACK = "look", "deliver", "check", "put_back"
+#: Operations as they are called in jobs, and were in 0.1: workers of either version may meet jobs of the other.
+STATUS, DELIVER, CHECK_HEALTH, ROLLBACK = "look", "deliver", "check", "put_back"
 #: Seconds for which a job waits for more devices: starting it takes far longer.
 GATHER = 1.0
-#: Seconds between two signs of life to the engine while a site works.
+#: Seconds between two heartbeats to the engine while a site works.
 BEAT = 2.0
 
 
@@ -40,9 +47,9 @@ class SiteJob:
     Attributes:
         id: Where its results are in the store: ``jobs/<id>/<device>``.
         operation: ``look``, ``deliver``, ``check`` or ``put_back``.
-        release: Id of the release to deliver or to put back to.
-        digest: Hex sha256 of the manifest of the one to deliver; empty where nobody said.
-        inventory: Text of the inventory; private keys are named in it, and are the site's own.
+        release: Id of the release to deliver or to roll back to.
+        digest: Hex sha256 of the manifest of the release to deliver; empty where it is not known.
+        inventory: Text of the inventory; it names private keys, which are files of the site.
         known_hosts: {path from the inventory's folder: text} of the pinned host keys.
     """
 
@@ -67,7 +74,7 @@ class SiteJob:
 
 
 def time_limit(job: SiteJob) -> float:
-    """Seconds after which a job cannot go on any more: each device has the limits of its stages."""
+    """Seconds after which a job must have ended: each device has the limits of its stages."""
     stages = sum(LIMITS[stage] for stage in ("probe", "status", "receive", "build", "verify", "activate"))
     build = float(job.options.get("time_limit") or LIMITS["build"])
     return -(-len(job.devices) // job.concurrency) * (stages - LIMITS["build"] + build)
@@ -77,10 +84,10 @@ class Dispatch(Protocol):
     """Has a job carried out by a worker of a pool."""
 
     def run(self, pool: str, job: SiteJob, given_up: Callable[[], bool]) -> Mapping[str, Mapping[str, Any]]:
-        """The outcome of each device, as ``on_one`` gives it; a device whose outcome never came is left out.
+        """The outcome of each device, as returned by ``run_on_device``; devices without an outcome are left out.
 
         Args:
-            given_up: Whether nobody waits for the job any more; it is then cancelled.
+            given_up: Whether the job's outcome is not needed any more; it is then cancelled.
 
         Raises:
             JetlaneError: The job did not begin, or its workers were not reached; with ``kind`` where known.
@@ -88,7 +95,7 @@ class Dispatch(Protocol):
 
 
 @dataclass
-class _Order:
+class _Request:
     name: str
     operation: str
     release: str
@@ -96,124 +103,124 @@ class _Order:
     given_up: bool = False
 
 
-class SiteBoards:
-    """The ``Boards`` of a fleet with several sites.
+class SiteOperations:
+    """The ``DeviceOperations`` of a fleet with several sites.
 
     Args:
-        near: The devices that are reached from here.
+        local: Operations on the devices that are reached from here.
         pools: {device: pool} of the others.
-        inventory: The file that all of them are in.
         template: Options and limits of the jobs; its devices and operation are filled in.
-        release: What is delivered; needed for that.
+        release: The release to deliver; not needed for the other operations.
     """
 
     def __init__(
         self,
-        near: Boards,
+        local: DeviceOperations,
         pools: Mapping[str, str],
         dispatch: Dispatch,
         template: SiteJob,
         release: Optional[Release] = None,
     ) -> None:
-        self._near, self._pools, self._dispatch, self._template = near, dict(pools), dispatch, template
+        self._local, self._pools, self._dispatch, self._template = local, dict(pools), dispatch, template
         self._release = release
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[_Order]] = {}
+        self._waiting: dict[str, list[_Request]] = {}
 
-    def look(self, name: str, tell: Tell) -> Seen:
+    def status(self, name: str, reporter: Reporter) -> RunningReleases:
         if name not in self._pools:
-            return self._near.look(name, tell)
-        return outcomes.looked(self._ask(name, LOOK, "", tell), name)
+            return self._local.status(name, reporter)
+        return site_outcomes.releases_of(self._request(name, STATUS, "", reporter), name)
 
-    def deliver(self, name: str, tell: Tell) -> DeviceReport:
+    def deliver(self, name: str, reporter: Reporter) -> DeviceReport:
         if name not in self._pools:
-            return self._near.deliver(name, tell)
+            return self._local.deliver(name, reporter)
         assert self._release is not None
-        said = self._ask(name, DELIVER, self._template.release, tell)
-        return outcomes.delivered(said, name, self._release, str(self._template.options.get("precision", "fp32")))
+        result = self._request(name, DELIVER, self._template.release, reporter)
+        precision = str(self._template.options.get("precision", "fp32"))
+        return site_outcomes.report_of(result, name, self._release, precision)
 
-    def check(self, name: str, tell: Tell) -> None:
+    def check_health(self, name: str, reporter: Reporter) -> None:
         if name not in self._pools:
-            self._near.check(name, tell)
+            self._local.check_health(name, reporter)
         else:
-            runs = outcomes.well(self._ask(name, CHECK, "", tell), name)
+            running = site_outcomes.healthy_release_of(self._request(name, CHECK_HEALTH, "", reporter), name)
             if self._release is not None:
-                refuse_another(name, runs, self._release.id)
+                refuse_other_release(name, running, self._release.id)
 
-    def put_back(self, name: str, release: str, tell: Tell) -> None:
+    def rollback(self, name: str, release: str, reporter: Reporter) -> None:
         if name not in self._pools:
-            self._near.put_back(name, release, tell)
+            self._local.rollback(name, release, reporter)
         else:
-            self._ask(name, PUT_BACK, release, tell)
+            self._request(name, ROLLBACK, release, reporter)
 
-    def _ask(self, name: str, operation: str, release: str, tell: Tell) -> Mapping[str, Any]:
-        """What a site answers about one device; what ``tell`` raises gives the device up."""
-        pool, order = self._pools[name], _Order(name, operation, release)
+    def _request(self, name: str, operation: str, release: str, reporter: Reporter) -> Mapping[str, Any]:
+        """Request an operation on one device and wait for its result; an exception of ``reporter`` withdraws it."""
+        pool, request = self._pools[name], _Request(name, operation, release)
         with self._lock:
             first = not self._waiting.get(pool)
-            self._waiting.setdefault(pool, []).append(order)
+            self._waiting.setdefault(pool, []).append(request)
         if first:
             threading.Thread(target=self._send, args=(pool,), name=f"jetlane-site-{pool}", daemon=True).start()
         try:
             while True:
-                tell({"event": "heartbeat", "note": f"at the site of {pool}"})
+                reporter({"event": "heartbeat", "note": f"at the site of {pool}"})
                 try:
-                    return outcomes.settled(order.outcome.result(BEAT), name)
+                    return site_outcomes.result_of(request.outcome.result(BEAT), name)
                 except NotYet:
                     continue
         finally:
-            order.given_up = True
+            request.given_up = True
 
     def _send(self, pool: str) -> None:
-        """Hand over what has gathered for a site: one job for each operation."""
+        """Send what has gathered for a site: one job for each operation."""
         time.sleep(GATHER)
         with self._lock:
-            orders = self._waiting.pop(pool)
-        jobs: dict[tuple[str, str], list[_Order]] = {}
-        for order in orders:
-            jobs.setdefault((order.operation, order.release), []).append(order)
+            requests = self._waiting.pop(pool)
+        jobs: dict[tuple[str, str], list[_Request]] = {}
+        for request in requests:
+            jobs.setdefault((request.operation, request.release), []).append(request)
         for (operation, release), batch in jobs.items():
             threading.Thread(target=self._run, args=(pool, operation, release, batch), daemon=True).start()
 
-    def _run(self, pool: str, operation: str, release: str, batch: Sequence[_Order]) -> None:
+    def _run(self, pool: str, operation: str, release: str, batch: Sequence[_Request]) -> None:
         from dataclasses import replace
         from uuid import uuid4
 
-        names = tuple(order.name for order in batch)
+        names = tuple(request.name for request in batch)
         job = replace(self._template, id=uuid4().hex, operation=operation, release=release, devices=names)
         try:
-            found = self._dispatch.run(pool, job, lambda: all(order.given_up for order in batch))
+            found = self._dispatch.run(pool, job, lambda: all(request.given_up for request in batch))
         except BaseException as error:
-            for order in batch:
-                order.outcome.set_exception(error)
+            for request in batch:
+                request.outcome.set_exception(error)
             return
-        for order in batch:
-            order.outcome.set_result(found.get(order.name) or _unheard(order.name, pool))
+        for request in batch:
+            request.outcome.set_result(found.get(request.name) or _no_outcome(request.name, pool))
 
 
-def _unheard(name: str, pool: str) -> dict[str, Any]:
-    why = f"a run on the work pool {pool} ended without a word about it"
+def _no_outcome(name: str, pool: str) -> dict[str, Any]:
+    why = f"a run on the work pool {pool} ended without an outcome for it"
     remedy = "look at the run in Prefect; what was done on the device is kept"
-    return {"error": {"what": f"{name}: what became of it is not known", "why": why, "remedy": remedy, "kind": "cut"}}
+    return {"error": {"what": f"{name}: its outcome is not known", "why": why, "remedy": remedy, "kind": "cut"}}
 
 
-def travelling(inventory: Path, devices: Iterable[Device]) -> tuple[str, dict[str, str]]:
+def inventory_payload(inventory: Path, devices: Iterable[Device]) -> tuple[str, dict[str, str]]:
     """The inventory's text, and the pinned host keys beside it: what a site needs to reach its devices.
 
-    A ``known_hosts`` outside of the inventory's folder is taken to be a file of the site's own.
+    A ``known_hosts`` outside the inventory's folder is taken to be a file of the site.
     """
     folder, pinned = inventory.parent, {}
     for device in devices:
         for host in (device, *(device.jump or ())):
             if host.known_hosts.is_file() and folder in host.known_hosts.parents:
-                # a comment in another encoding may stand in it; a key is ASCII
+                # a comment may be in another encoding; keys are ASCII
                 text = host.known_hosts.read_text(encoding="utf-8", errors="replace")
                 pinned[host.known_hosts.relative_to(folder).as_posix()] = text
     return inventory.read_text(encoding="utf-8"), pinned
 
 
 def unpack(job: SiteJob, folder: Path) -> list[Device]:
-    """Lay the inventory and host keys of a job out in a folder, and read the job's devices."""
+    """Write the inventory and host keys of a job into a folder, and read the job's devices from it."""
     from jetlane.remote.inventory import load_inventory
 
     for name, text in job.known_hosts.items():
@@ -227,26 +234,32 @@ def unpack(job: SiteJob, folder: Path) -> list[Device]:
     return [inventory.device(name) for name in job.devices]
 
 
-def on_one(job: SiteJob, device: Device, release: Optional[Path], tell: Tell) -> dict[str, Any]:
-    """Do a job's work on one device.
+def run_on_device(job: SiteJob, device: Device, release: Optional[Path], reporter: Reporter) -> dict[str, Any]:
+    """Carry out a job's operation on one device.
 
     Returns:
         ``{"result": {...}}``, or ``{"error": {"what", "why", "remedy", "kind"}}``.
     """
-    boards = SshBoards({device.name: device}, release, job.options, keep_releases=job.keep_releases)
+    operations = SshOperations({device.name: device}, release, job.options, keep_releases=job.keep_releases)
     try:
-        return {"result": _done(boards, job, device.name, tell)}
+        return {"result": _result(operations, job, device.name, reporter)}
     except JetlaneError as error:
         parts = {"what": error.what, "why": error.why, "remedy": error.remedy}
         return {"error": {**parts, "kind": str(getattr(error, "kind", "failed"))}}
 
 
-def _done(boards: SshBoards, job: SiteJob, name: str, tell: Tell) -> dict[str, Any]:
-    if job.operation == LOOK:
-        return asdict(boards.look(name, tell))
+def _result(operations: SshOperations, job: SiteJob, name: str, reporter: Reporter) -> dict[str, Any]:
+    if job.operation == STATUS:
+        return asdict(operations.status(name, reporter))
     if job.operation == DELIVER:
-        return asdict(boards.deliver(name, tell))
-    if job.operation == CHECK:
-        return {"release": boards.well(name, tell)}
-    boards.put_back(name, job.release, tell)
-    return {}
+        return asdict(operations.deliver(name, reporter))
+    if job.operation == CHECK_HEALTH:
+        return {"release": operations.healthy_release(name, reporter)}
+    if job.operation == ROLLBACK:
+        operations.rollback(name, job.release, reporter)
+        return {}
+    raise JetlaneError(
+        f"{name}: the job asks for the unknown operation {job.operation!r}",
+        "a later version of jetlane sent it",
+        "upgrade jetlane at the site",
+    )

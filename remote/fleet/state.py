@@ -1,4 +1,4 @@
-"""What is known of a rollout: the fold of its events, for the engine and every reader of the ledger alike."""
+"""The state of a rollout: the fold of its events, for the engine and all readers of the ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet import rules
+from jetlane.specs.schema import Fleet
 
 PENDING, SHIPPING, BUILDING, VERIFYING, ROLLING_BACK = "pending", "shipping", "building", "verifying", "rolling_back"
 ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE, SKIPPED = "active", "failed", "rolled_back", "unreachable", "skipped"
@@ -17,7 +18,7 @@ SUCCEEDED, INCOMPLETE, STOPPED, ABORTED, SUPERSEDED = "succeeded", "incomplete",
 
 ROLLOUT, ROLLBACK = "rollout", "rollback"
 
-#: What happens, as ``Event.kind`` names it.
+#: Values of ``Event.kind``.
 KINDS = (
     *("started", "attached", "wave_started", "wave_soaking", "wave_ended", "approval_asked", "approved", "rejected"),
     *("paused", "resumed", "abort", "device", "reconciled", "stopping", "ended"),
@@ -26,13 +27,13 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the ledger.
+    """One event of the ledger.
 
     Attributes:
-        number: Rises with time, over all rollouts.
-        at: UTC seconds since 1970, by the clock of whoever wrote it.
+        number: Rises with time, across all rollouts.
+        at: UTC seconds since 1970, by the clock of the process that wrote it.
         kind: One of ``KINDS``; a later version may write others.
-        runs: The release that the device runs now, where the event tells.
+        runs: The release that the device runs now, where the event says so.
     """
 
     number: int
@@ -50,14 +51,14 @@ class DeviceState:
 
     Attributes:
         state: One of this module's states.
-        final: Whether that is how it ended.
-        touched: Whether this rollout began to bring it the release.
-        changed: Whether this rollout made it run the release; False where it ran it before.
-        previous: What it would go back to.
-        since: When it came into this state.
-        attempts: Contacts that were lost since an orchestrator took the rollout up.
-        runs: What it runs now, as far as this rollout knows.
-        judged: False for a device that policy put back: its failure is not its own.
+        final: Whether the rollout is done with the device.
+        touched: Whether this rollout began to deliver the release to it.
+        changed: Whether this rollout made it run the release; False where it already did.
+        previous: The release that it would roll back to.
+        since: When it entered this state.
+        attempts: Failed contacts since the rollout was last started or resumed.
+        runs: The release that it runs now, as far as this rollout knows.
+        judged: Whether a failed state counts as a failure of the device; False where the rollout rolled it back.
     """
 
     name: str
@@ -83,32 +84,32 @@ class DeviceState:
 
 @dataclass
 class RolloutState:
-    """A rollout as its events tell it.
+    """The state of a rollout, as its events describe it.
 
     Attributes:
         operation: ``rollout`` or ``rollback``.
         release: Id of the release; empty for a rollback to each device's previous one.
-        request: What it was started with, to recognise it by.
+        request: The request that started it, by which it is recognised.
+        rules: Those keys of the spec's fleet section that the engine follows; see ``rules``.
         waves: Names of the devices in each wave.
         addresses: {name: where the device is}.
-        wave: Number of the wave that is under way, from 0; -1 before the first.
-        ended_waves: Waves that need no more.
-        soaking_since: When the second health check's waiting began, by wave.
-        soaking: The same by a clock that nobody turns: (which machine since which start, its seconds); the last word
-            of whoever waited.
+        wave: Number of the current wave, from 0; -1 before the first.
+        ended_waves: Numbers of the waves that have ended.
+        soaking_since: When the wait for the second health check began, by wave.
+        soaking: The same by a monotonic clock: (machine and boot, seconds of its clock), as last recorded.
         stopping: Why it stops; empty while it does not.
-        scope: With ``stopping``: whom to put back: ``stop``, ``rollback_wave``, ``rollback_all``.
-        outcome: ``succeeded``, ``incomplete`` (failures within what the policy bears), ``stopped``, ``aborted``,
-            ``superseded``; empty while it is not ended.
-        unclear: Numbers of events that say nothing that can be understood: written by a failing disk, or by another
-            version. They change nothing.
+        scope: With ``stopping``: which devices to roll back: ``stop``, ``rollback_wave``, ``rollback_all``.
+        outcome: ``succeeded``, ``incomplete`` (no more failures than allowed), ``stopped``, ``aborted``,
+            ``superseded``; empty until it has ended.
+        unclear: Numbers of events that cannot be understood, because a failing disk or another version wrote them.
+            They are ignored.
     """
 
     id: str
     operation: str = ROLLOUT
     release: str = ""
     request: dict[str, Any] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
+    rules: Fleet = field(default_factory=Fleet)
     waves: list[list[str]] = field(default_factory=list)
     devices: dict[str, DeviceState] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
@@ -140,17 +141,17 @@ class RolloutState:
 
     @property
     def failures(self) -> int:
-        """Devices that count against the policy."""
+        """Number of devices that count as failures."""
         return sum(device.failed for device in self.devices.values())
 
     @property
     def begun(self) -> int:
-        """Devices in the waves that have begun."""
+        """Number of devices in the waves that have begun."""
         return sum(len(wave) for wave in self.waves[: self.wave + 1])
 
     @property
     def phase(self) -> str:
-        """What it is at, for people."""
+        """What the rollout is doing, for display."""
         if self.outcome:
             return self.outcome
         if self.stopping:
@@ -164,7 +165,7 @@ class RolloutState:
         return "running"
 
     def apply(self, event: Event) -> RolloutState:
-        """Take one event in; returns itself."""
+        """Apply one event; returns itself."""
         self.last, self.changed_at = event.number, event.at
         if event.kind in KINDS:
             try:
@@ -179,7 +180,7 @@ class RolloutState:
         self.operation = str(data.get("operation", ROLLOUT))
         self.release = str(data.get("release") or "")
         self.request = dict(data.get("request") or {})
-        self.policy = Policy.from_json(data["policy"])
+        self.rules = rules.from_json(data["policy"])
         self.waves = [[str(name) for name in wave] for wave in data["waves"]]
         self.addresses = {str(name): str(address) for name, address in data["addresses"].items()}
         for number, wave in enumerate(self.waves):
@@ -188,7 +189,7 @@ class RolloutState:
 
     def _attached(self, event: Event) -> None:
         self.orchestrator = str(event.data.get("process", ""))
-        for device in self.devices.values():  # whoever takes it up gives everybody the whole window
+        for device in self.devices.values():  # a resumed rollout restarts every offline window
             device.attempts = 0
 
     def _wave_started(self, event: Event) -> None:
@@ -209,13 +210,13 @@ class RolloutState:
         self.approved.add(int(event.data["wave"]))
 
     def _paused(self, event: Event) -> None:
-        self.paused_by = str(event.data.get("by") or "somebody")
+        self.paused_by = str(event.data.get("by") or "unknown")
 
     def _resumed(self, event: Event) -> None:
         self.paused_by = ""
 
     def _abort(self, event: Event) -> None:
-        self.aborted_by = str(event.data.get("by") or "somebody")
+        self.aborted_by = str(event.data.get("by") or "unknown")
 
     def _rejected(self, event: Event) -> None:
         self._stopping(event)
@@ -231,7 +232,7 @@ class RolloutState:
         self.reason = str(event.data.get("reason") or "")
 
     def _reconciled(self, event: Event) -> None:
-        """The board says otherwise, and the board is right."""
+        """The device disagrees with the ledger, and the device is right."""
         device = self.devices.get(event.device or "")
         if device is not None and "state" in event.data:
             self._move(device, event)
@@ -259,7 +260,7 @@ class RolloutState:
 
 
 def fold(rollout: str, events: Iterable[Event]) -> RolloutState:
-    """The state that a rollout's events, in their order, lead to."""
+    """The state that results from a rollout's events, in order."""
     state = RolloutState(rollout)
     for event in events:
         state.apply(event)

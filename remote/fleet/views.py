@@ -1,4 +1,4 @@
-"""What a ledger shows: the fleet as it is, the rollouts there were, every single event. Rows of plain values."""
+"""Tables of a ledger, as rows of plain values: the fleet, the rollouts, the events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def fleet(ledger: Ledger) -> list[Row]:
-    """One row per device that was ever part of a rollout: what it runs, its last state, when and why."""
+    """One row per device that was ever part of a rollout: the release it runs, its last state, when and why."""
     rows: dict[str, Row] = {}
     for event in ledger.latest():
         row = rows.setdefault(str(event.device), {"device": event.device, "runs": None})
@@ -42,12 +42,12 @@ def devices(state: RolloutState) -> list[Row]:
 
 
 def history(ledger: Ledger, limit: Optional[int] = None) -> list[Row]:
-    """One row per rollout, the newest first."""
+    """One row per rollout, newest first."""
     return [overview(ledger.state(rollout)) for rollout in ledger.rollouts(limit)]
 
 
 def overview(state: RolloutState) -> Row:
-    """One rollout in a row."""
+    """The row of one rollout."""
     return {
         "rollout": state.id,
         "operation": state.operation,
@@ -58,7 +58,7 @@ def overview(state: RolloutState) -> Row:
         "active": state.count("active"),
         "failed": state.failures,
         "began": when(state.started),
-        "seconds": round(max(state.changed_at - state.started, 0.0), 1),  # a clock may have been set back
+        "seconds": round(max(state.changed_at - state.started, 0.0), 1),  # the clock may have been set back
         "reason": first_line(state.reason or state.stopping),
     }
 
@@ -81,7 +81,7 @@ def _line(event: Event) -> Row:
 
 
 def when(at: float) -> str:
-    """UTC, ISO 8601, to the second; of a time that is in no calendar, its seconds since 1970."""
+    """A time in UTC, ISO 8601, to the second; seconds since 1970 where the calendar does not reach."""
     try:
         return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     except (OverflowError, ValueError, OSError):
@@ -89,7 +89,7 @@ def when(at: float) -> str:
 
 
 def _total(seconds: Any) -> Optional[float]:
-    """Of the stages of a delivery; they may have been written by anybody."""
+    """Sum of the seconds of a delivery's stages; None where the ledger has no valid ones."""
     given = seconds.values() if isinstance(seconds, dict) else ()
     return round(sum(value for value in given if isinstance(value, (int, float))), 1) or None
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.inventory.devices import Device, Group, Inventory
+from jetlane.remote.inventory.model import Device, Group, Inventory
 from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import MIB, odd

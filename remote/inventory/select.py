@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Optional
 
-from jetlane.remote.inventory.devices import Device, Facts, Inventory
 from jetlane.remote.inventory.facts import BoardFacts, board_facts
+from jetlane.remote.inventory.model import Device, Facts, Inventory
 from jetlane.specs.errors import SpecError
 from jetlane.specs.text import harmless
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.inventory.devices import SSH_PORT
+from jetlane.remote.inventory.model import SSH_PORT
 from jetlane.specs.errors import DeviceError, WorkspaceError
 from jetlane.specs.local_files import locked, write_atomic
 

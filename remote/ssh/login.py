@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.inventory.devices import SSH_PORT
+from jetlane.remote.inventory.model import SSH_PORT
 from jetlane.remote.ssh import host_keys
 from jetlane.remote.ssh.watchdog import Watchdog
 from jetlane.specs.errors import DeviceError, JetlaneError

@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import asyncssh
 
-from jetlane.remote.virtual.devices import HOST, STAYS, USER
+from jetlane.remote.virtual.fleet import HOST, STAYS, USER
 from jetlane.specs.local_files import PRIVATE, locked, read_json, write_atomic
 
 _CHUNK = 1 << 16
@@ -181,7 +181,7 @@ async def _pump(source: Any, sink: Any) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``FOLDER PYTHON NAME...``: the process behind ``jetlane.remote.virtual.devices.start``."""
+    """``FOLDER PYTHON NAME...``: the process behind ``jetlane.remote.virtual.fleet.start``."""
     folder, python, *names = arguments
     _allow_many_files()
     asyncio.run(serve(Path(folder), python, names))

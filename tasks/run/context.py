@@ -17,7 +17,7 @@ from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.sites import Dispatch
-    from jetlane.remote.release.store import Store
+    from jetlane.remote.release.shared_store import SharedStore
     from jetlane.tasks.odapi.client import OdapiChild
 
 #: Describes a finished step in one line, from what it recorded.
@@ -46,7 +46,7 @@ class Run:
         spec: RunSpec,
         progress: Optional[Progress] = None,
         force: bool = False,
-        sites: Optional[Callable[[Store], Dispatch]] = None,
+        sites: Optional[Callable[[SharedStore], Dispatch]] = None,
         verify: bool = False,
     ) -> None:
         self.spec = spec

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.fleet import rules
 from jetlane.remote.fleet import state as states
-from jetlane.remote.fleet.policy import Policy, seconds
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
@@ -20,16 +20,16 @@ from jetlane.tasks.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.device.report import DeviceReport
-    from jetlane.remote.fleet.boards import Boards
+    from jetlane.remote.fleet.device_operations import DeviceOperations
+    from jetlane.remote.fleet.execution import Executor
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.observer import Observer
     from jetlane.remote.fleet.rollout import Approver
     from jetlane.remote.fleet.sites import Dispatch
     from jetlane.remote.fleet.state import DeviceState, RolloutState
-    from jetlane.remote.fleet.work import Executor
     from jetlane.remote.inventory import Device
     from jetlane.remote.release.folder import Release
-    from jetlane.remote.release.store import Store
+    from jetlane.remote.release.shared_store import SharedStore
 
 #: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
 _PICTURED = 1
@@ -49,7 +49,7 @@ class Listeners:
     observer: Optional[Observer] = None
     approver: Optional[Approver] = None
     executor: Optional[Executor] = None
-    sites: Optional[Callable[[Store], Dispatch]] = None
+    sites: Optional[Callable[[SharedStore], Dispatch]] = None
 
     def as_arguments(self) -> dict[str, Any]:
         return {"observer": self.observer, "approver": self.approver, "executor": self.executor}
@@ -79,20 +79,6 @@ class Rolled:
         return self.outcome in (states.SUCCEEDED, states.INCOMPLETE)
 
 
-def policy_of(fleet: Fleet) -> Policy:
-    """The engine's form of what a spec says."""
-    return Policy(
-        waves=tuple(fleet.waves),
-        max_failures=fleet.max_failures,
-        min_sample=fleet.min_sample,
-        soak=seconds(fleet.soak),
-        approval=fleet.approval,
-        on_failure=fleet.on_failure,
-        offline_window=seconds(fleet.offline_window),
-        concurrency=fleet.concurrency,
-    )
-
-
 def options_of(build: Build) -> dict[str, Any]:
     """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``. ``time_limit`` is the workstation's."""
     return {
@@ -101,7 +87,7 @@ def options_of(build: Build) -> dict[str, Any]:
         "workspace_mb": build.workspace_mb,
         "dla_core": build.dla_core,
         "timing_cache": build.timing_cache,
-        "time_limit": seconds(build.time_limit),
+        "time_limit": rules.seconds(build.time_limit),
     }
 
 
@@ -123,8 +109,8 @@ def roll_out(
         ReleaseError: The folder is not a whole release.
         DeviceError: Another rollout is at work on one of the devices.
     """
-    from jetlane.remote.fleet.begin import Request, addresses_of, begin, failed_before
-    from jetlane.remote.fleet.boards import SshBoards
+    from jetlane.remote.fleet.creation import Request, addresses_of, create_or_resume, failed_before
+    from jetlane.remote.fleet.device_operations import SshOperations
     from jetlane.remote.fleet.rollout import Rollout
     from jetlane.remote.release.folder import read_release
     from jetlane.remote.ssh.transfer import Uploads
@@ -135,16 +121,16 @@ def roll_out(
         devices = [device for device in devices if device.name in names]
     options = options_of(build)
     engine_options = {name: value for name, value in options.items() if name != "time_limit"}  # shapes no engine
-    rollout = begin(ledger, Request(addresses_of(devices), whole.id, policy_of(fleet), options=engine_options))
+    rollout = create_or_resume(ledger, Request(addresses_of(devices), whole.id, fleet, options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
-    near = SshBoards(named, whole.path, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
+    near = SshOperations(named, whole.path, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
     boards = _with_sites(near, devices, fleet, listeners, whole, options)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
 
 
-def roll_back(
+def rollback(
     devices: Sequence[Device],
     fleet: Fleet,
     ledger: Ledger,
@@ -156,21 +142,17 @@ def roll_back(
     Raises:
         DeviceError: A rollout is at work on one of the devices.
     """
-    from dataclasses import replace
-
-    from jetlane.remote.fleet.begin import ROLLBACK_POLICY, Request, addresses_of, begin
-    from jetlane.remote.fleet.boards import SshBoards
+    from jetlane.remote.fleet.creation import Request, addresses_of, create_or_resume
+    from jetlane.remote.fleet.device_operations import SshOperations
     from jetlane.remote.fleet.rollout import Rollout
 
-    given = policy_of(fleet)
-    policy = replace(ROLLBACK_POLICY, offline_window=given.offline_window, concurrency=given.concurrency)
-    request = Request(addresses_of(devices), release, policy, operation=states.ROLLBACK)
-    boards = _with_sites(SshBoards({device.name: device for device in devices}), devices, fleet, listeners)
-    engine = Rollout(ledger, begin(ledger, request), boards, **(listeners or Listeners()).as_arguments())
+    request = Request(addresses_of(devices), release, rules.for_rollback(fleet), operation=states.ROLLBACK)
+    boards = _with_sites(SshOperations({device.name: device for device in devices}), devices, fleet, listeners)
+    engine = Rollout(ledger, create_or_resume(ledger, request), boards, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, Reports())
 
 
-def put_back(
+def rollback_and_remember(
     devices: Sequence[Device],
     fleet: Fleet,
     ledger: Ledger,
@@ -179,7 +161,7 @@ def put_back(
     release: str = "",
     whole: bool = True,
 ) -> dict[str, str]:
-    """``roll_back``, and a note of what is live now; returns {device: the release that it runs now}.
+    """``rollback``, and a note of what is live now; returns {device: the release that it runs now}.
 
     Args:
         whole: These devices speak for the fleet.
@@ -189,7 +171,7 @@ def put_back(
     """
     from jetlane.tasks.run.live import remember_live
 
-    rolled = roll_back(devices, fleet, ledger, listeners, release)
+    rolled = rollback(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
         raise DeviceError(
@@ -213,20 +195,20 @@ def pools_of(devices: Sequence[Device]) -> dict[str, str]:
 
 
 def _with_sites(
-    near: Boards,
+    near: DeviceOperations,
     devices: Sequence[Device],
     fleet: Fleet,
     listeners: Optional[Listeners],
     release: Optional[Release] = None,
     options: Optional[Mapping[str, Any]] = None,
-) -> Boards:
+) -> DeviceOperations:
     """The boards of here, and those of sites, whose workers get the release from the shared store.
 
     Raises:
         SpecError: A group names a work pool, and the fleet has no store, or there is no Prefect server.
     """
-    from jetlane.remote.fleet.sites import SiteBoards, SiteJob, travelling
-    from jetlane.remote.release.store import Store
+    from jetlane.remote.fleet.sites import SiteJob, SiteOperations, inventory_payload
+    from jetlane.remote.release.shared_store import SharedStore
 
     pools = pools_of(devices)
     if not pools:
@@ -245,10 +227,10 @@ def _with_sites(
             "",
             "set PREFECT_API_URL, or start a server: jetlane up",
         )
-    store = Store(fleet.store)
+    store = SharedStore(fleet.store)
     digest = store.publish(release.path) if release is not None else ""
     inventory = devices[0].inventory
-    text, pinned = travelling(inventory, [device for device in devices if device.name in pools])
+    text, pinned = inventory_payload(inventory, [device for device in devices if device.name in pools])
     template = SiteJob(
         id="",
         operation="",
@@ -261,7 +243,7 @@ def _with_sites(
         concurrency=fleet.concurrency,
         digest=digest,
     )
-    return SiteBoards(near, pools, sites(store), template, release)
+    return SiteOperations(near, pools, sites(store), template, release)
 
 
 def refuse_failures(rolled: Rolled) -> None:
@@ -304,7 +286,7 @@ def devices_of(
         yield chosen(Path(fleet.inventory))
         return
     from jetlane.remote.release.signing import project_key
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
 
     folder = workspace.root / "virtual"
     with workspace.lock("virtual"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 
 pytestmark = [pytest.mark.prefect, pytest.mark.tensorflow]
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 
 pytestmark = pytest.mark.prefect
 

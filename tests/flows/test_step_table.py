@@ -236,7 +236,7 @@ def test_a_renewed_release_counts_as_a_new_one(project: Project, flows) -> None:
 
 def test_the_device(project: Project, flows) -> None:
     """A fleet is asked, not remembered: what is on it needs no doing, what was lost there is done again."""
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
 
     project.write_spec("fleet", virtual=1)
     first = flows.run(project.path)

@@ -19,7 +19,7 @@ import pytest
 from jetlane.remote.agent.detect.detections import Detections, output_count
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.inventory import Device, load_inventory
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 

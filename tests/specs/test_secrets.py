@@ -19,7 +19,7 @@ from jetlane.flows.cli.main import main
 from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.inventory import load_inventory
-from jetlane.remote.release.store import Store
+from jetlane.remote.release.shared_store import SharedStore
 from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.load import load_spec
 from jetlane.specs.schema import Fleet, RunSpec
@@ -113,7 +113,7 @@ def test_an_address_with_a_secret_is_refused_everywhere_and_shown_nowhere(
     assert secret not in said(lambda: rewrite(["deployment", "run", "fleet-rollout", "--params", str(inventory)]))
     for words in (["status", "--ledger", address], ["ledger", "check", address], ["ledger", "import", "x", address]):
         assert secret not in said(lambda words=words: main(["fleet", *words, "--debug"]))
-    assert secret not in said(lambda: Store(address))
+    assert secret not in said(lambda: SharedStore(address))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)

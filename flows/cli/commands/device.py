@@ -152,9 +152,9 @@ def cancel(name: str, inventory: Optional[Path]) -> None:
 )
 def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> None:
     """Put device NAME back to a release it has; one that the board has outgrown is built and verified again first."""
-    from jetlane.remote.device.delivery import rollback as put_back
+    from jetlane.remote.device import delivery
 
-    done = put_back(_device(name, inventory), release=release)
+    done = delivery.rollback(_device(name, inventory), release=release)
     click.echo(f"{name}: runs {done['release']}, before: {done['previous']}")
 
 
@@ -181,7 +181,7 @@ def virtual_device() -> None:
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
     from jetlane.remote.release.signing import project_key
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
     from jetlane.tasks.run.workspace import Workspace
 
     folder = Workspace(real(workspace)).folder("virtual")
@@ -196,7 +196,7 @@ def start(count: int, workspace: Path) -> None:
 @_WORKSPACE
 def stop(workspace: Path) -> None:
     """Stop them; what is on them stays."""
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
 
     folder = real(workspace) / "virtual"
     (folder / virtual.STAYS).unlink(missing_ok=True)

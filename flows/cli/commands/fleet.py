@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetlane.remote.fleet.rollout import Answer
     from jetlane.remote.fleet.state import RolloutState
     from jetlane.remote.inventory import Device
-    from jetlane.specs.schema import RunSpec
+    from jetlane.specs.schema import FleetSpec
 
 _WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 _LEDGER = click.option("--ledger", help="URL of the ledger; default: fleet.db in the workspace.")
@@ -144,7 +144,7 @@ def rollback(
         with watching() as watch:
             listeners = task.Listeners(watch.observer, sites=known_server())
             named = _id(release, store.root)
-            runs = task.put_back(devices, asked.fleet, book, store, listeners, named, whole=whole)
+            runs = task.rollback_and_remember(devices, asked.fleet, book, store, listeners, named, whole=whole)
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
 
@@ -291,7 +291,7 @@ def watch(rollout: Optional[str], workspace: Path, ledger: Optional[str]) -> Non
     """Follow ROLLOUT, which another process works on, until it has ended; Ctrl-C ends the watching alone."""
     from jetlane.flows.cli.dashboard import watching
     from jetlane.remote.fleet import controls
-    from jetlane.remote.fleet.follow import follow
+    from jetlane.remote.fleet.observer import follow
 
     with _open(workspace, ledger) as book, watching() as watch:
         follow(book, controls.find(book, rollout).id, watch.observer)
@@ -348,21 +348,21 @@ def _me() -> str:
 
 def _spec(
     spec: Optional[Path], inventory: Optional[Path], workspace: Path, ledger: Optional[str], rules: dict[str, Any]
-) -> RunSpec:
-    """What the command line and a spec ask for together, checked as a spec is; the command line goes first."""
-    from jetlane.specs.load import load_spec, spec_from_data
+) -> FleetSpec:
+    """What the command line and a spec ask for together, checked as a spec is; the command line takes precedence."""
+    from jetlane.specs.load import fleet_spec_from_data, load_spec
 
-    data: dict[str, Any] = {"name": "rollout", "dataset": {"shapes": {}}, "workspace": str(workspace)}
+    data: dict[str, Any] = {"workspace": str(workspace)}
     if spec is not None:
         given = load_spec(spec).model_dump(mode="json", exclude_none=True)
-        data.update({key: given[key] for key in ("name", "fleet", "build", "workspace")})
+        data.update({key: given[key] for key in ("fleet", "build", "activate", "workspace")})
     fleet = dict(data.get("fleet") or {})
     if inventory is not None:
         fleet.update(inventory=str(inventory), virtual=0)
     elif not fleet.get("inventory") and not fleet.get("virtual"):
         raise click.UsageError("name the devices: --to INVENTORY, or a spec with a fleet: --spec SPEC")
     fleet.update({key: value for key, value in _rules(rules, ledger).items() if value is not None})
-    return spec_from_data({**data, "fleet": fleet}, Path.cwd())
+    return fleet_spec_from_data({**data, "fleet": fleet}, Path.cwd())
 
 
 def _rules(rules: dict[str, Any], ledger: Optional[str]) -> dict[str, Any]:
@@ -381,10 +381,12 @@ def _number(text: str) -> Any:
     return int(text) if text.isdigit() else text
 
 
-def _chosen(asked: RunSpec, listed: Sequence[Device], select: Optional[str], names: Sequence[str]) -> Sequence[Device]:
+def _chosen(
+    asked: FleetSpec, listed: Sequence[Device], select: Optional[str], names: Sequence[str]
+) -> Sequence[Device]:
     if select is None and not names:
         return listed
-    from jetlane.remote.device.probes import NAME, recorded
+    from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
 
@@ -407,14 +409,13 @@ def _id(given: str, workspace: Path) -> str:
     return meant(given, [path.name for path in folder.iterdir()] if folder.is_dir() else ())
 
 
-def _show_plan(folder: Path, devices: Sequence[Device], asked: RunSpec, book: Ledger) -> None:
+def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, book: Ledger) -> None:
     from jetlane.remote.fleet.dry_run import plan
-    from jetlane.tasks.run.rollout import options_of, policy_of
+    from jetlane.tasks.run.rollout import options_of
 
-    policy = policy_of(asked.fleet)
-    rows = plan(folder, devices, policy, options_of(asked.build))
+    rows = plan(folder, devices, asked.fleet, options_of(asked.build))
     waves = len({row["wave"] for row in rows if row["wave"]})
-    rule = f"more than {policy.max_failures} failures stop it ({policy.on_failure})"
+    rule = f"more than {asked.fleet.max_failures} failures stop it ({asked.fleet.on_failure})"
     _print(rows, None, f"{folder.name}: {len(rows)} devices in {waves} waves; {rule}; nothing was changed")
 
 

@@ -1,4 +1,4 @@
-"""``jetlane fleet ledger``: is it whole, what can be read of it, and make that into a new one."""
+"""``jetlane fleet ledger``: check, export and import the ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
-    from jetlane.remote.fleet.rescue import Found
+    from jetlane.remote.fleet.ledger_check import LedgerCheck
 
 _WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 _LEDGER = click.argument("ledger", required=False)
@@ -23,19 +23,19 @@ _LONGEST = 64 << 20
 
 @click.group("ledger")
 def ledger() -> None:
-    """Look after the ledger itself. LEDGER is its file or URL; default: fleet.db in the workspace."""
+    """Check, export and import the ledger. LEDGER is its file or URL; default: fleet.db in the workspace."""
 
 
 @ledger.command()
 @_LEDGER
 @_WORKSPACE
 def check(ledger: Optional[str], workspace: Path) -> None:
-    """Say whether LEDGER is whole, and how many events of which rollouts can be read. Nothing is changed."""
-    from jetlane.remote.fleet import rescue
-    from jetlane.remote.fleet.faults import LedgerError
+    """Show whether LEDGER is whole, and how many events of which rollouts can be read. Nothing is changed."""
+    from jetlane.remote.fleet import ledger_check
+    from jetlane.remote.fleet.ledger_errors import LedgerError
 
     url, shown = _named(ledger, workspace)
-    found = rescue.check(url)
+    found = ledger_check.check(url)
     for name, state in found.rollouts.items():
         doubt = f"; {found.doubts[name]}" if name in found.doubts else ""
         click.echo(f"{name or '(no name)'}: {found.counts[name]} events, {state.phase}{doubt}")
@@ -50,19 +50,19 @@ def check(ledger: Optional[str], workspace: Path) -> None:
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Default: standard output.")
 @_WORKSPACE
 def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
-    """Write every event of LEDGER that can be read as JSON lines, of a damaged one too; docs/fleet.md has the form."""
+    """Write every readable event of LEDGER, damaged or not, as JSON lines; docs/fleet.md describes the format."""
     import io
 
-    from jetlane.remote.fleet import rescue
+    from jetlane.remote.fleet import ledger_export
     from jetlane.specs.local_files import PRIVATE, atomic_file, in_words
 
     url, _ = _named(ledger, workspace)
     if out is None:
-        found = rescue.export(url, sys.stdout)
+        found = ledger_export.export(url, sys.stdout)
     else:
         with in_words(out), atomic_file(out, PRIVATE) as file:
             lines = io.TextIOWrapper(file, encoding="ascii")
-            found = rescue.export(url, lines)
+            found = ledger_export.export(url, lines)
             lines.detach()
     damage = f"; the ledger is damaged: {_why(found)}" if found.damage else ""
     click.echo(f"{found.events} events{_lost(found.lost)}{damage}", err=True)
@@ -71,11 +71,11 @@ def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
 @ledger.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @_LEDGER
-@click.option("--cut-off", is_flag=True, help="Take what FILE has although its end is missing.")
+@click.option("--cut-off", is_flag=True, help="Import the events of FILE although its end is missing.")
 @_WORKSPACE
 def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -> None:
-    """Make FILE, written by `export`, into LEDGER, which is not there yet or has no events."""
-    from jetlane.remote.fleet import rescue
+    """Import FILE, written by `export`, into LEDGER, which must not exist yet or have no events."""
+    from jetlane.remote.fleet import ledger_export
     from jetlane.specs.errors import WorkspaceError
     from jetlane.specs.files import odd
 
@@ -85,7 +85,7 @@ def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -
         raise WorkspaceError(f"{file} is {other}", "an export is a regular file", "name a file of `export`")
     try:
         with open(file, encoding="utf-8", errors="replace") as lines:
-            count = rescue.restore(iter(lambda: lines.readline(_LONGEST), ""), str(file), url, cut_off)
+            count = ledger_export.restore(iter(lambda: lines.readline(_LONGEST), ""), str(file), url, cut_off)
     except OSError as error:
         raise WorkspaceError(f"{file} cannot be read", str(error.strerror), "name a file of `export`") from None
     click.echo(f"{count} events are in {shown}")
@@ -112,7 +112,7 @@ def _lost(lost: Sequence[tuple[int, int]]) -> str:
     return f", {count} are lost ({some}{', ...' if len(lost) > _SHOWN else ''})"
 
 
-def _why(found: Found) -> str:
+def _why(found: LedgerCheck) -> str:
     if found.damage:
         return "; ".join(found.damage[:_SHOWN])
     return "numbers are missing" if found.lost else "; ".join(f"{name}: {text}" for name, text in found.doubts.items())

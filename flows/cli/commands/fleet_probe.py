@@ -31,7 +31,7 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
     """
     from jetlane.flows.cli.commands.device import inventory_at
     from jetlane.remote.device.fan_out import on_each
-    from jetlane.remote.device.probes import NAME, record, recorded
+    from jetlane.remote.device.probe_records import NAME, record, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError

@@ -57,7 +57,7 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
 def list_devices(path: Optional[Path], select: Optional[str], workspace: Path) -> None:
     """List devices, by name, without asking them anything."""
     from jetlane.flows.cli.commands.device import inventory_at
-    from jetlane.remote.device.probes import NAME, recorded
+    from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
 

@@ -26,7 +26,7 @@ from jetlane.remote.device.client import cancel, status
 from jetlane.remote.device.delivery import deliver
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh.connection import AgentFailure
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 
 # Held up until the test says go: in place of the minutes a real board takes.
 _SLOW = """

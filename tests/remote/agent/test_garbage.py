@@ -20,7 +20,7 @@ from jetlane.remote.device.client import collect_garbage, status
 from jetlane.remote.device.delivery import deliver
 from jetlane.remote.inventory import Device
 from jetlane.remote.ssh.connection import AgentFailure
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from jetlane.remote.device.client import open_agent, status
 from jetlane.remote.device.delivery import deliver, rollback
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.release.signing import project_key
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace

@@ -11,7 +11,7 @@ import pytest
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.device.delivery import deliver
 from jetlane.remote.inventory import Device, load_inventory
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd.params import PluginParams

@@ -27,7 +27,7 @@ from jetlane.remote.agent.store import Store
 from jetlane.remote.device.delivery import deliver
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.release.runtime_file import NAME, runtime_file
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
@@ -78,7 +78,7 @@ def loaded(here: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def delivered(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report_of(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The agent's folder on a board with an active release."""
     fleet = virtual.start(tmp_path_factory.mktemp("delivered") / "board")
     try:

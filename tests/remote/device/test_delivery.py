@@ -15,7 +15,7 @@ from jetlane.remote.device.client import bench, status
 from jetlane.remote.device.delivery import deliver, rollback
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh.connection import AgentFailure
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError, ReleaseError
 
 NAME = "virtual-jetson"

@@ -15,7 +15,7 @@ from jetlane.remote.device.client import bench, health, status
 from jetlane.remote.device.delivery import deliver, rollback
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh.connection import AgentFailure
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 
 WELL = ["sh", "-c", "echo it answers; test ! -e sick"]
 

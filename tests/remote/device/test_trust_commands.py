@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from jetlane.flows.cli.main import cli
 from jetlane.remote.inventory import Device
 from jetlane.remote.release.signing import project_key
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace

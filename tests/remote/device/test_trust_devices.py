@@ -17,7 +17,7 @@ from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.release.agent_file import agent_file
 from jetlane.remote.release.signing import SigningKey, new_key, project_key
 from jetlane.remote.ssh.connection import AgentFailure
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError, ReleaseError
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace

@@ -18,12 +18,12 @@ from typing import Any, Optional
 import pytest
 
 from jetlane.remote.device.report import DeviceReport
-from jetlane.remote.fleet.boards import Seen, Tell
+from jetlane.remote.fleet.device_operations import Reporter, RunningReleases
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.specs.errors import DeviceError
 
 
-class Turned:
+class SteppedClock:
     """A clock that is turned by whoever waits."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
@@ -75,10 +75,10 @@ class FakeBoard:
     touched: list[float] = field(default_factory=list)
 
 
-class FakeBoards:
-    """The ``Boards`` of these."""
+class FakeOperations:
+    """The ``DeviceOperations`` of these."""
 
-    def __init__(self, boards: dict[str, FakeBoard], release: str, clock: Turned) -> None:
+    def __init__(self, boards: dict[str, FakeBoard], release: str, clock: SteppedClock) -> None:
         self.boards, self.release, self.clock = boards, release, clock
 
     def _reach(self, name: str) -> FakeBoard:
@@ -88,11 +88,11 @@ class FakeBoards:
             raise DeviceError(f"{name}: no SSH connection", "it is off", "switch it on", "unreachable")
         return board
 
-    def look(self, name: str, tell: Tell) -> Seen:
+    def status(self, name: str, reporter: Reporter) -> RunningReleases:
         board = self._reach(name)
-        return Seen(board.current, board.previous)
+        return RunningReleases(board.current, board.previous)
 
-    def deliver(self, name: str, tell: Tell) -> DeviceReport:
+    def deliver(self, name: str, reporter: Reporter) -> DeviceReport:
         board = self._reach(name)
         report = DeviceReport(name, name, self.release)
         if board.current == self.release:
@@ -100,7 +100,7 @@ class FakeBoards:
             return report
         fault = board.faults.pop(0) if board.faults else ""
         for phase in ("ship", "build", "verify", "activate"):
-            tell({"event": "phase", "phase": phase})
+            reporter({"event": "phase", "phase": phase})
             if phase == "build" and self.release not in board.builds:
                 board.builds.append(self.release)
             if fault == f"cut-{phase}":
@@ -116,17 +116,17 @@ class FakeBoards:
         report.previous = board.previous
         return report
 
-    def check(self, name: str, tell: Tell) -> None:
+    def check_health(self, name: str, reporter: Reporter) -> None:
         if self._reach(name).sick:
             raise DeviceError(f"{name}: not well any more", "", "", "unhealthy")
 
-    def put_back(self, name: str, release: str, tell: Tell) -> None:
+    def rollback(self, name: str, release: str, reporter: Reporter) -> None:
         board = self._reach(name)
         if board.current != release:
             board.previous, board.current = board.current, release
 
 
-class Fallible(Ledger):
+class CrashingLedger(Ledger):
     """A ledger whose process dies before or after its n-th event."""
 
     dies_at: Optional[int] = None
@@ -148,7 +148,12 @@ class Fallible(Ledger):
 def fakes() -> SimpleNamespace:
     """The classes of this file."""
     return SimpleNamespace(
-        Turned=Turned, Inline=Inline, PowerCut=PowerCut, Board=FakeBoard, Boards=FakeBoards, Ledger=Fallible
+        SteppedClock=SteppedClock,
+        Inline=Inline,
+        PowerCut=PowerCut,
+        Board=FakeBoard,
+        Operations=FakeOperations,
+        Ledger=CrashingLedger,
     )
 
 

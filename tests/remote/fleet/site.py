@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.inventory import Device, load_inventory
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run.rollout import Listeners, Rolled, roll_out
 

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.fleet import leases
-from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.creation import Request, create_or_resume
+from jetlane.remote.fleet.execution import Clock
 from jetlane.remote.fleet.leases import Holder
 from jetlane.remote.fleet.ledger import Ledger, new_id
 from jetlane.remote.fleet.models import LeaseRow
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
-from jetlane.remote.fleet.work import Clock
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.schema import Fleet
 
 HOUR = 3600.0
 
@@ -39,10 +39,10 @@ class Wall:
         return self.steady.now() + self.off
 
 
-def rolled(fakes: Any, ledger: Ledger, clock: Any, boards: dict[str, Any], policy: Policy) -> Any:
-    rollout = begin(ledger, Request({name: name for name in boards}, "new-2", policy), ledger._clock)
-    hands = fakes.Boards(boards, "new-2", clock)
-    return Rollout(ledger, rollout, hands, executor=fakes.Inline(), clock=clock).run()
+def rolled(fakes: Any, ledger: Ledger, clock: Any, boards: dict[str, Any], rules: Fleet) -> Any:
+    rollout = create_or_resume(ledger, Request({name: name for name in boards}, "new-2", rules), ledger._clock)
+    operations = fakes.Operations(boards, "new-2", clock)
+    return Rollout(ledger, rollout, operations, executor=fakes.Inline(), clock=clock).run()
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
@@ -53,14 +53,14 @@ def test_no_jump_of_the_wall_clock_changes_a_rollout(
     """Jumps of an hour and of ten years, at any event: windows, pauses and soak are as long as asked."""
     jump = st.sampled_from([HOUR, -HOUR, 3e8, -3e8])
     jumps = data.draw(st.dictionaries(st.integers(1, 40), jump, min_size=1, max_size=4))
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     ledger = fakes.Ledger(fresh_ledger(), Wall(clock, jumps))
     boards = {f"d{number}": fakes.Board() for number in range(4)}
     boards["d1"].off = (0.0, clock.now() + 100.0)
     boards["d2"].off = (0.0, clock.now() + 1e6)
     began = clock.now()
-    policy = Policy(waves=("100%",), max_failures=1, offline_window=300.0, soak=200.0)
-    state = rolled(fakes, ledger, clock, boards, policy)
+    rules = Fleet(waves=["100%"], max_failures=1, offline_window=300, soak=200)
+    state = rolled(fakes, ledger, clock, boards, rules)
     assert [device.state for device in state.devices.values()] == ["active", "active", "unreachable", "active"]
     assert 500.0 <= clock.now() - began < 510.0, "the window of one, and the soak of the others"
     assert all(board.contacts <= 14 for board in boards.values())
@@ -75,11 +75,11 @@ def test_a_soak_that_is_taken_up_waits_for_the_rest(
     cuts = data.draw(st.lists(st.floats(1.0, 120.0), min_size=1, max_size=4))
     pauses = data.draw(st.lists(st.floats(0.0, 40.0), min_size=len(cuts), max_size=len(cuts)))
     jumps = data.draw(st.dictionaries(st.integers(1, 30), st.sampled_from([HOUR, -HOUR]), max_size=3))
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     ledger = fakes.Ledger(fresh_ledger(), Wall(clock, jumps), holder=Holder(since=0))
     boards = {"d0": fakes.Board()}
-    policy = Policy(waves=("100%",), soak=200.0)
-    wait, ends = fakes.Turned.wait, [0.0]
+    rules = Fleet(waves=["100%"], soak=200)
+    wait, ends = fakes.SteppedClock.wait, [0.0]
 
     def until(self: Any, running: Any, seconds: float) -> Any:
         if not running and clock.now() >= ends[0] > 0:
@@ -91,14 +91,14 @@ def test_a_soak_that_is_taken_up_waits_for_the_rest(
     for cut, pause in zip(cuts, pauses):
         ends[0] = clock.now() + cut
         try:
-            rolled(fakes, ledger, clock, boards, policy)
+            rolled(fakes, ledger, clock, boards, rules)
             break
         except fakes.PowerCut:
             clock._now += pause
     ends[0] = 0.0
     state = ledger.state(ledger.rollouts()[0])
     if not state.ended:
-        state = rolled(fakes, ledger, clock, boards, policy)
+        state = rolled(fakes, ledger, clock, boards, rules)
     assert state.outcome == "succeeded" and len(ledger.rollouts()) == 1
     waited = clock.now() - began
     assert 200.0 <= waited <= 202.0 + max(0.0, sum(cuts) + sum(pauses) - 200.0), "the rest, and neither more nor less"
@@ -107,9 +107,9 @@ def test_a_soak_that_is_taken_up_waits_for_the_rest(
 
 def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> None:
     """There nobody can tell how long it was: it is never shorter than asked."""
-    clock, boards = fakes.Turned(), {"d0": fakes.Board()}
+    clock, boards = fakes.SteppedClock(), {"d0": fakes.Board()}
     ledger = fakes.Ledger(ledger_url, clock.now, holder=Holder(since=0))
-    policy = Policy(waves=("100%",), soak=200.0)
+    rules = Fleet(waves=["100%"], soak=200)
     wait = clock.wait
 
     def dies(running: Any, seconds: float) -> Any:
@@ -119,10 +119,10 @@ def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> N
 
     clock.wait = dies
     with pytest.raises(fakes.PowerCut):
-        rolled(fakes, ledger, clock, boards, policy)
-    clock = fakes.Turned(5_000.0)  # started a while ago
+        rolled(fakes, ledger, clock, boards, rules)
+    clock = fakes.SteppedClock(5_000.0)  # started a while ago
     there = fakes.Ledger(ledger_url, lambda: 9e9, holder=Holder(boot="another start"))
-    assert rolled(fakes, there, clock, boards, policy).outcome == "succeeded"
+    assert rolled(fakes, there, clock, boards, rules).outcome == "succeeded"
     assert 200.0 <= clock.now() - 5_000.0 < 202.0
 
 
@@ -174,7 +174,7 @@ def test_ids_do_not_collide_in_an_hour_that_comes_twice(ledger_url: str, monkeyp
     words = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
     monkeypatch.setattr("jetlane.remote.fleet.ledger.random.token_hex", lambda count: next(words))
     ledger = Ledger(ledger_url, clock=lambda: 1e9)
-    made = [begin(ledger, Request({name: name}, "new", Policy()), lambda: 1e9) for name in ("d1", "d2")]
+    made = [create_or_resume(ledger, Request({name: name}, "new", Fleet()), lambda: 1e9) for name in ("d1", "d2")]
     assert made[0] != made[1]
 
 
@@ -183,12 +183,12 @@ _PROGRAM = """
 import sys, time
 real, off = time.time, [0.0]
 time.time = lambda: real() + off[0]
-from jetlane.remote.fleet import devices
-again = devices.Devices._again
+from jetlane.remote.fleet.device_jobs import DeviceJobs
+retry_at = DeviceJobs._retry_at
 def turned(self, *given):
     off[0] = float(sys.argv[1])
-    return again(self, *given)
-devices.Devices._again = turned
+    return retry_at(self, *given)
+DeviceJobs._retry_at = turned
 from jetlane.flows.cli.main import main
 main(sys.argv[2:])
 """

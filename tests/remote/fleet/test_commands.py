@@ -12,24 +12,26 @@ import pytest
 from click.testing import CliRunner
 
 from jetlane.flows.cli.commands.fleet import _release, fleet
-from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.specs.errors import DeviceError, ReleaseError, WorkspaceError
+from jetlane.specs.schema import Fleet
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, fakes: Any) -> Path:
     """With a rollout that one of three devices failed, and one that nobody works on."""
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     ledger = Ledger(f"sqlite:///{tmp_path / 'fleet.db'}", clock.now)
     boards = {f"d{number}": fakes.Board() for number in range(3)}
     boards["d1"].faults = ["disagreement"]
-    request = Request({name: name for name in boards}, "new-2", Policy(waves=(1, "100%"), max_failures=1))
-    hands = fakes.Boards(boards, "new-2", clock)
-    Rollout(ledger, begin(ledger, request, clock.now), hands, executor=fakes.Inline(), clock=clock).run()
-    begin(ledger, Request({"d9": "d9"}, "next-3", Policy()), clock.now)
+    request = Request({name: name for name in boards}, "new-2", Fleet(waves=[1, "100%"], max_failures=1))
+    operations = fakes.Operations(boards, "new-2", clock)
+    Rollout(
+        ledger, create_or_resume(ledger, request, clock.now), operations, executor=fakes.Inline(), clock=clock
+    ).run()
+    create_or_resume(ledger, Request({"d9": "d9"}, "next-3", Fleet()), clock.now)
     ledger.close()
     return tmp_path
 

@@ -19,14 +19,14 @@ import pytest
 from click.testing import CliRunner
 
 from jetlane.flows.cli.commands.fleet import fleet
-from jetlane.remote.fleet import pages, rescue
-from jetlane.remote.fleet.begin import Request, begin
-from jetlane.remote.fleet.faults import LedgerError
+from jetlane.remote.fleet import ledger_check, ledger_export, sqlite_pages
+from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.leases import Holder
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.ledger_errors import LedgerError
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.specs.errors import JetlaneError, WorkspaceError
+from jetlane.specs.schema import Fleet
 
 PAGE = 4096
 #: Every command that reads a ledger, and one that writes.
@@ -40,8 +40,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Any]
     ledger = Ledger(f"sqlite:///{path}")
     for number in range(6):
         names = [f"device-{index:03}" for index in range(60)]
-        request = Request({name: f"{name}:22/{'r' * 60}" for name in names}, f"rel-{number}", Policy(waves=("100%",)))
-        rollout = begin(ledger, request)
+        request = Request({name: f"{name}:22/{'r' * 60}" for name in names}, f"rel-{number}", Fleet(waves=["100%"]))
+        rollout = create_or_resume(ledger, request)
         for name in names[:40]:
             ledger.append(rollout, "device", name, f"rel-{number}", state="active", reason="x" * 500)
         ledger.append(rollout, "ended", outcome="succeeded")
@@ -75,10 +75,10 @@ def told(folder: Path, *words: str) -> str:
 def saved(path: Path, original: list[Any], at_least: int) -> list[dict[str, Any]]:
     """Check and export say the same, every exported event is right, and a new ledger is made of them and goes on."""
     url, out = f"sqlite:///{path}", path.with_name("events.jsonl")
-    found = rescue.check(url)
+    found = ledger_check.check(url)
     assert not found.whole
     with out.open("w") as file:
-        assert rescue.export(url, file).events == found.events
+        assert ledger_export.export(url, file).events == found.events
     lines = [json.loads(line) for line in out.read_text(encoding="ascii").splitlines()]
     events = {event.number: event for event in original}
     for line in lines[1:-1]:
@@ -91,7 +91,7 @@ def saved(path: Path, original: list[Any], at_least: int) -> list[dict[str, Any]
     assert lost + found.events <= len(original)
     new = path.with_name("new.db")
     with out.open() as file:
-        assert rescue.restore(file, str(out), f"sqlite:///{new}") == found.events
+        assert ledger_export.restore(file, str(out), f"sqlite:///{new}") == found.events
     ledger = Ledger(f"sqlite:///{new}")
     assert [event.number for event in ledger.events()] == [line["number"] for line in lines[1:-1]]
     assert ledger.append("next", "started").number > max((line["number"] for line in lines[1:-1]), default=0)
@@ -140,7 +140,7 @@ def test_a_row_whose_pages_go_in_a_circle_ends(tmp_path: Path) -> None:
     circle = (2).to_bytes(4, "big")
     leaf = bytes([0x0D, 0, 0, 0, 1, 0, 0, 0, 0, 100]).ljust(100, b"\0") + cell
     path = place(tmp_path, b"".join(page.ljust(PAGE, b"\0") for page in (head, circle, leaf)))
-    assert list(pages.rows(path, 7)) == []
+    assert list(sqlite_pages.rows(path, 7)) == []
 
 
 def test_a_large_damaged_file_takes_no_memory_of_its_size(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_large_damaged_file_takes_no_memory_of_its_size(tmp_path: Path) -> Non
     os.truncate(path, 300_000_000)
     tracemalloc.start()
     try:
-        assert rescue.check(f"sqlite:///{path}").events == 0
+        assert ledger_check.check(f"sqlite:///{path}").events == 0
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
@@ -179,7 +179,7 @@ def test_noise_within_rows_is_told_in_words(original: Any, tmp_path: Path) -> No
         path = place(tmp_path, bytes(bad))
         for command in COMMANDS:
             told(tmp_path, *command)
-        rescue.check(f"sqlite:///{path}")
+        ledger_check.check(f"sqlite:///{path}")
         for left in path.parent.iterdir():
             left.unlink()
 
@@ -241,7 +241,7 @@ def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, 
     program = (
         "import sys, os; from click.testing import CliRunner; from jetlane.flows.cli.commands.fleet import fleet\n"
         "from jetlane.remote.fleet import ledger\nimport jetlane.flows.cli.commands.fleet_ledger, alembic.command\n"
-        "from jetlane.remote.fleet import controls, views, rescue\n"
+        "from jetlane.remote.fleet import controls, ledger_check, views\n"
         "os.setegid(65534); os.seteuid(65534)\n"
         "for words in (['status'], ['pause'], ['ledger', 'export']):\n"
         "    done = CliRunner().invoke(fleet, [*words, '--workspace', sys.argv[1]])\n"
@@ -300,7 +300,7 @@ def test_side_files_that_are_damaged(suffix: str, original: Any, tmp_path: Path,
             ledger.close()
         except LedgerError as error:
             assert error.what and error.remedy
-        rescue.check(f"sqlite:///{folder}/fleet.db")
+        ledger_check.check(f"sqlite:///{folder}/fleet.db")
 
 
 def test_the_commands_check_export_and_import(original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ def test_the_commands_check_export_and_import(original: Any, tmp_path: Path, mon
 
 
 class Failing:
-    """Makes a ledger fail at its n-th transaction, by SQLite's own hands."""
+    """Makes a ledger fail at its n-th transaction, by SQLite itself."""
 
     def __init__(self, ledger: Ledger, at: int, fail: Callable[[Any], None]) -> None:
         import sqlalchemy as sa
@@ -354,10 +354,10 @@ def boards_of(fakes: Any) -> dict[str, Any]:
 
 
 def run(ledger: Ledger, fakes: Any, boards: dict[str, Any], clock: Any) -> Any:
-    policy = Policy(waves=(1, "100%"), soak=5, concurrency=2)
-    rollout = begin(ledger, Request({name: name for name in boards}, "new-2", policy), clock.now)
-    hands = fakes.Boards(boards, "new-2", clock)
-    return Rollout(ledger, rollout, hands, executor=fakes.Inline(), clock=clock).run()
+    rules = Fleet(waves=[1, "100%"], soak=5, concurrency=2)
+    rollout = create_or_resume(ledger, Request({name: name for name in boards}, "new-2", rules), clock.now)
+    operations = fakes.Operations(boards, "new-2", clock)
+    return Rollout(ledger, rollout, operations, executor=fakes.Inline(), clock=clock).run()
 
 
 def test_a_write_that_fails_anywhere_in_a_rollout_stops_it_in_words(
@@ -367,7 +367,7 @@ def test_a_write_that_fails_anywhere_in_a_rollout_stops_it_in_words(
     at, ended = 0, False
     while not ended:
         at += 1
-        url, clock, boards = fresh_ledger(), fakes.Turned(), boards_of(fakes)
+        url, clock, boards = fresh_ledger(), fakes.SteppedClock(), boards_of(fakes)
         ledger = Ledger(url, clock.now, Holder(since=0))  # of a process that is gone when the next one comes
         failing = Failing(ledger, at, lambda connection: connection.exec_driver_sql("PRAGMA query_only = ON"))
         try:
@@ -399,7 +399,7 @@ def test_a_full_disk_at_every_write(fakes: Any, fresh_ledger: Callable[[], str],
         full = 0
         for at in range(1, 26):
             shutil.copyfile(fresh_ledger().removeprefix("sqlite:///"), place / "fleet.db")
-            clock, boards = fakes.Turned(), boards_of(fakes)
+            clock, boards = fakes.SteppedClock(), boards_of(fakes)
             ledger = Ledger(f"sqlite:///{place}/fleet.db", clock.now, Holder(since=0))
             Failing(ledger, at, lambda connection: fill(place / "filler"))
             try:
@@ -434,21 +434,21 @@ def test_another_process_that_never_lets_go_is_told_in_words(
     ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jetlane.remote.fleet.database._BUSY", 0.2)
-    clock, boards = fakes.Turned(), boards_of(fakes)
+    clock, boards = fakes.SteppedClock(), boards_of(fakes)
     ledger = Ledger(ledger_url, clock.now, Holder(since=0))
     other = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
-    deliver = fakes.Boards.deliver
+    deliver = fakes.Operations.deliver
 
-    def lock(self: Any, name: str, tell: Any) -> Any:
+    def lock(self: Any, name: str, reporter: Any) -> Any:
         if name == "d2":
             other.execute("BEGIN IMMEDIATE")
-        return deliver(self, name, tell)
+        return deliver(self, name, reporter)
 
-    monkeypatch.setattr(fakes.Boards, "deliver", lock)
+    monkeypatch.setattr(fakes.Operations, "deliver", lock)
     with pytest.raises(LedgerError, match="is locked"):
         run(ledger, fakes, boards, clock)
     other.close()
-    monkeypatch.setattr(fakes.Boards, "deliver", deliver)
+    monkeypatch.setattr(fakes.Operations, "deliver", deliver)
     assert run(Ledger(ledger_url, clock.now), fakes, boards, clock).outcome == "succeeded"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
 
 FIVE = virtual.numbered(5)

@@ -112,7 +112,7 @@ def test_a_rollout_with_approval_and_what_prefect_shows_of_it(
         assert [(event.data["by"], event.data["note"]) for event in approved] == [("ann", "looks well")]
 
     again = Flow(prefect_server, "rollback", **place, devices=[site.names[0]])
-    assert "nothing to go back to" in again.outcome()["error"]
+    assert "nothing to roll back to" in again.outcome()["error"]
 
 
 def test_a_flow_that_is_killed_is_taken_up_by_running_it_again(

@@ -16,14 +16,14 @@ import pytest
 import sqlalchemy as sa
 
 from jetlane.remote.fleet import database
-from jetlane.remote.fleet.begin import Request, begin
+from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.leases import EXPIRES, Holder, LeaseLost
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.models import HEAD, Base, LeaseRow
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
-from jetlane.remote.fleet.secrets import scrub
+from jetlane.remote.fleet.scrubbing import scrub
 from jetlane.specs.errors import DeviceError, JetlaneError, SpecError
+from jetlane.specs.schema import Fleet
 
 
 @pytest.fixture(scope="module")
@@ -131,35 +131,35 @@ def test_leases_are_all_or_nothing_and_end_with_their_holder(url: str, monkeypat
 
 
 def test_a_rollout_over_either_database(url: str, fakes: Any) -> None:
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     boards = {f"d{number}": fakes.Board() for number in range(12)}
     ledger = Ledger(url, clock.now)
-    request = Request({name: name for name in boards}, "new-2", Policy(waves=(1, "100%"), concurrency=6))
-    rollout = begin(ledger, request, clock.now)
-    state = Rollout(ledger, rollout, fakes.Boards(boards, "new-2", clock)).run()
+    request = Request({name: name for name in boards}, "new-2", Fleet(waves=[1, "100%"], concurrency=6))
+    rollout = create_or_resume(ledger, request, clock.now)
+    state = Rollout(ledger, rollout, fakes.Operations(boards, "new-2", clock)).run()
     assert state.outcome == "succeeded" and ledger.state(rollout).outcome == "succeeded"
     assert ledger.leases.held(rollout) is None
 
 
 def test_who_lost_its_leases_stops(ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that slept comes back, and another has taken its devices over: it touches none of them any more."""
-    monkeypatch.setattr("jetlane.remote.fleet.tenure.BEAT", 0.05)
-    ledger, clock = Ledger(ledger_url), fakes.Turned()
+    monkeypatch.setattr("jetlane.remote.fleet.session.BEAT", 0.05)
+    ledger, clock = Ledger(ledger_url), fakes.SteppedClock()
     boards = {f"d{number}": fakes.Board() for number in range(3)}
-    request = Request({name: name for name in boards}, "new-2", Policy(waves=("100%",), concurrency=1))
-    hands = fakes.Boards(boards, "new-2", clock)
-    deliver, taken = hands.deliver, threading.Event()
+    request = Request({name: name for name in boards}, "new-2", Fleet(waves=["100%"], concurrency=1))
+    operations = fakes.Operations(boards, "new-2", clock)
+    deliver, taken = operations.deliver, threading.Event()
 
-    def slow(name: str, tell: Callable[..., None]) -> Any:
+    def slow(name: str, reporter: Callable[..., None]) -> Any:
         if name == "d1":
             ledger.leases.release(rollout)
             taken.wait(1.0)
-        return deliver(name, tell)
+        return deliver(name, reporter)
 
-    hands.deliver = slow
-    rollout = begin(ledger, request)
+    operations.deliver = slow
+    rollout = create_or_resume(ledger, request)
     with pytest.raises(LeaseLost, match="taken over"):
-        Rollout(ledger, rollout, hands).run()
+        Rollout(ledger, rollout, operations).run()
     assert [board.current for board in boards.values()] == ["new-2", "old-1", "old-1"]
 
 

@@ -13,11 +13,10 @@ from rich.console import Console
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
 from jetlane.flows.cli.lines import Lines
-from jetlane.remote.fleet.begin import Request, begin
-from jetlane.remote.fleet.follow import follow
-from jetlane.remote.fleet.observer import Progress
-from jetlane.remote.fleet.policy import Policy
+from jetlane.remote.fleet.creation import Request, create_or_resume
+from jetlane.remote.fleet.observer import Progress, follow
 from jetlane.remote.fleet.rollout import Rollout
+from jetlane.specs.schema import Fleet
 
 RELEASE = "new-2"
 
@@ -45,16 +44,18 @@ def picture(dashboard: Dashboard) -> str:
 @pytest.fixture
 def rolled(fakes: Any, ledger_url: str) -> Any:
     """A rollout to 22 devices; one disagrees, one was off for a while. Its ledger and what was drawn of it."""
-    clock = fakes.Turned()
+    clock = fakes.SteppedClock()
     boards = {f"nano-{number:02}": fakes.Board() for number in range(22)}
     boards["nano-05"].faults = ["disagreement"]
     boards["nano-07"].off = (0.0, clock.now() + 20.0)
     ledger = fakes.Ledger(ledger_url, clock.now)
-    policy = Policy(max_failures=2, offline_window=600.0, concurrency=4)
-    rollout = begin(ledger, Request({name: f"{name}:22/jetlane" for name in boards}, RELEASE, policy), clock.now)
-    hands = fakes.Boards(boards, RELEASE, clock)
+    rules = Fleet(max_failures=2, offline_window=600, concurrency=4)
+    rollout = create_or_resume(
+        ledger, Request({name: f"{name}:22/jetlane" for name in boards}, RELEASE, rules), clock.now
+    )
+    operations = fakes.Operations(boards, RELEASE, clock)
     pictures = Pictures()
-    Rollout(ledger, rollout, hands, observer=pictures, executor=fakes.Inline(), clock=clock).run()
+    Rollout(ledger, rollout, operations, observer=pictures, executor=fakes.Inline(), clock=clock).run()
     return ledger, rollout, pictures.drawn
 
 

@@ -12,22 +12,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetlane.remote.fleet import controls
-from jetlane.remote.fleet.begin import Request, begin, failed_before
+from jetlane.remote.fleet.creation import Request, create_or_resume, failed_before
 from jetlane.remote.fleet.leases import Holder
-from jetlane.remote.fleet.observer import Silent
-from jetlane.remote.fleet.policy import Policy, seconds, split
+from jetlane.remote.fleet.observer import NullObserver
 from jetlane.remote.fleet.rollout import Answer, Rollout
+from jetlane.remote.fleet.rules import exceeded, seconds, split
 from jetlane.remote.fleet.state import RolloutState, fold
 from jetlane.specs.errors import DeviceError, JetlaneError
+from jetlane.specs.schema import Fleet
 
 NEW = "new-2"
 
 
 class World:
-    """Boards, a ledger and a clock."""
+    """DeviceOperations, a ledger and a clock."""
 
     def __init__(self, fakes: Any, url: str, count: int) -> None:
-        self.fakes, self.clock = fakes, fakes.Turned()
+        self.fakes, self.clock = fakes, fakes.SteppedClock()
         self.boards = {f"d{number:02}": fakes.Board() for number in range(count)}
         self.url = url
         self.ledger = fakes.Ledger(url, self.clock.now)
@@ -35,14 +36,14 @@ class World:
     def board(self, number: int) -> Any:
         return list(self.boards.values())[number]
 
-    def request(self, policy: Policy, **more: Any) -> Request:
+    def request(self, rules: Fleet, **more: Any) -> Request:
         release = "" if more.get("operation") == "rollback" else NEW
-        return Request({name: f"{name}:22/jetlane" for name in self.boards}, release, policy, **more)
+        return Request({name: f"{name}:22/jetlane" for name in self.boards}, release, rules, **more)
 
-    def run(self, policy: Optional[Policy] = None, request: Optional[Request] = None, **more: Any) -> RolloutState:
-        rollout = begin(self.ledger, request or self.request(policy or Policy()), self.clock.now)
-        hands = self.fakes.Boards(self.boards, NEW, self.clock)
-        engine = Rollout(self.ledger, rollout, hands, executor=self.fakes.Inline(), clock=self.clock, **more)
+    def run(self, rules: Optional[Fleet] = None, request: Optional[Request] = None, **more: Any) -> RolloutState:
+        rollout = create_or_resume(self.ledger, request or self.request(rules or Fleet()), self.clock.now)
+        operations = self.fakes.Operations(self.boards, NEW, self.clock)
+        engine = Rollout(self.ledger, rollout, operations, executor=self.fakes.Inline(), clock=self.clock, **more)
         state = engine.run()
         assert asdict(state) == asdict(self.ledger.state(rollout)), "what it thinks is not what it wrote down"
         return state
@@ -93,7 +94,7 @@ def test_waves(count: int, waves: Any, sizes: list[int]) -> None:
     ],
 )
 def test_the_threshold(most: Any, failed: int, begun: int, sample: int, stops: bool) -> None:
-    assert Policy(max_failures=most, min_sample=sample).exceeded(failed, begun) is stops
+    assert exceeded(Fleet(max_failures=most, min_sample=sample), failed, begun) is stops
 
 
 def test_durations() -> None:
@@ -129,12 +130,12 @@ def test_failures_within_the_limit_are_borne_and_retried_alone(world) -> None:
     w = world(20)
     for number in (3, 7):
         w.board(number).faults = ["disagreement"]
-    state = w.run(Policy(max_failures="10%"))
+    state = w.run(Fleet(max_failures="10%"))
     assert state.outcome == "incomplete" and state.failures == 2
     failed = failed_before(w.ledger, NEW, list(w.boards))
     assert failed == ["d03", "d07"]
     before = [board.contacts for board in w.boards.values()]
-    request = Request({name: f"{name}:22/jetlane" for name in failed}, NEW, Policy())
+    request = Request({name: f"{name}:22/jetlane" for name in failed}, NEW, Fleet())
     assert w.run(request=request).outcome == "succeeded"
     after = [board.contacts for board in w.boards.values()]
     assert [now - then for now, then in zip(after, before)] == [int(n in (3, 7)) for n in range(20)]
@@ -149,7 +150,7 @@ def test_failures_within_the_limit_are_borne_and_retried_alone(world) -> None:
 def test_what_becomes_of_the_good_ones(world, rule: str, runs: list[str]) -> None:
     w = world(6)
     w.board(4).faults = ["unhealthy"]
-    state = w.run(Policy(waves=(2, "100%"), on_failure=rule, concurrency=1))
+    state = w.run(Fleet(waves=[2, "100%"], on_failure=rule, concurrency=1))
     assert state.outcome == "stopped" and state.failures == 1
     assert [w.board(number).current for number in range(4)] == runs
     assert w.states(state)[4:] == ["rolled_back", "skipped"]
@@ -157,14 +158,14 @@ def test_what_becomes_of_the_good_ones(world, rule: str, runs: list[str]) -> Non
     assert w.states(state)[:4] == expected
 
 
-def test_what_ran_the_release_before_is_not_put_back(world) -> None:
+def test_devices_that_already_ran_the_release_are_not_rolled_back(world) -> None:
     w = world(4)
     w.board(0).current, w.board(0).previous = NEW, "older-0"
     w.board(1).current = None  # never had one
     w.board(3).faults = ["disagreement"]
-    state = w.run(Policy(waves=("100%",), on_failure="rollback_all"))
+    state = w.run(Fleet(waves=["100%"], on_failure="rollback_all"))
     assert [board.current for board in w.boards.values()] == [NEW, NEW, "old-1", "old-1"]
-    assert state.devices["d01"].reason == "nothing was there to go back to"
+    assert state.devices["d01"].reason == "nothing was there to roll back to"
 
 
 def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> None:
@@ -172,7 +173,7 @@ def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> Non
     begun = w.clock.now()
     w.board(1).off = (0, begun + 500)
     w.board(2).off = (0, begun + 5000)
-    state = w.run(Policy(waves=("100%",), max_failures=1, offline_window=600))
+    state = w.run(Fleet(waves=["100%"], max_failures=1, offline_window=600))
     assert w.states(state) == ["active", "active", "unreachable"] and state.outcome == "incomplete"
     assert 600 <= w.clock.now() - begun < 610
     assert w.board(2).contacts < 20, "the pauses grow"
@@ -182,7 +183,7 @@ def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> Non
 def test_a_cut_line_and_a_busy_board_are_tried_again_even_without_a_window(world) -> None:
     w = world(2)
     w.board(0).faults = ["cut-ship", "cut-build", "cut-verify", "cut-activate"]
-    state = w.run(Policy(offline_window=0))
+    state = w.run(Fleet(offline_window=0))
     assert state.outcome == "succeeded" and w.board(0).builds == [NEW]
 
 
@@ -190,7 +191,7 @@ def test_the_second_health_check(world) -> None:
     w = world(4)
     w.board(0).sick = True
     begun = w.clock.now()
-    state = w.run(Policy(waves=(2, "100%"), soak=60))
+    state = w.run(Fleet(waves=[2, "100%"], soak=60))
     assert w.states(state) == ["rolled_back", "active", "skipped", "skipped"]
     assert w.clock.now() - begun >= 60 and w.board(0).current == "old-1"
     assert "not well any more" in state.devices["d00"].reason
@@ -208,13 +209,13 @@ class Person:
 
 def test_a_person_approves_each_wave_but_the_first(world) -> None:
     w, person = world(6), Person(True, False)
-    state = w.run(Policy(waves=(1, 3, "100%"), approval=True), approver=person)
+    state = w.run(Fleet(waves=[1, 3, "100%"], approval=True), approver=person)
     assert person.asked == [1, 2]
     assert state.outcome == "stopped" and "wave 3 was not approved by ann: seen it" in state.reason
     assert w.states(state) == ["active"] * 3 + ["skipped"] * 3
 
 
-class Meanwhile(Silent):
+class Meanwhile(NullObserver):
     """Does something from elsewhere when a kind of event comes by."""
 
     def __init__(self, kind: str, act) -> None:
@@ -230,7 +231,7 @@ def test_approval_pause_and_abort_from_elsewhere(world) -> None:
     w = world(6)
     other = w.fakes.Ledger(w.url, w.clock.now)
     approve = Meanwhile("approval_asked", lambda state: controls.answer(other, other.state(state.id), "bob"))
-    state = w.run(Policy(waves=(1, "100%"), approval=True), observer=approve)
+    state = w.run(Fleet(waves=[1, "100%"], approval=True), observer=approve)
     assert state.outcome == "succeeded"
 
     for board in w.boards.values():
@@ -240,7 +241,7 @@ def test_approval_pause_and_abort_from_elsewhere(world) -> None:
         controls.pause(other, controls.find(other), "bob")
         controls.abort(other, controls.find(other), "bob")
 
-    state = w.run(Policy(waves=(1, "100%")), observer=Meanwhile("wave_ended", stop))
+    state = w.run(Fleet(waves=[1, "100%"]), observer=Meanwhile("wave_ended", stop))
     assert state.outcome == "aborted" and state.reason == "aborted by bob"
     assert w.states(state) == ["active"] + ["skipped"] * 5
     with pytest.raises(DeviceError, match="has ended"):
@@ -249,15 +250,15 @@ def test_approval_pause_and_abort_from_elsewhere(world) -> None:
 
 def test_an_abort_of_what_nobody_works_on_ends_it(world) -> None:
     w = world(3)
-    rollout = begin(w.ledger, w.request(Policy()), w.clock.now)
+    rollout = create_or_resume(w.ledger, w.request(Fleet()), w.clock.now)
     controls.abort(w.ledger, controls.find(w.ledger), "bob")
     assert w.ledger.state(rollout).outcome == "aborted" and not w.ledger.unfinished()
 
 
 def test_a_newer_rollout_ends_an_abandoned_one(world) -> None:
     w = world(3)
-    rollout = begin(w.ledger, w.request(Policy()), w.clock.now)
-    newer = begin(w.ledger, Request({"d01": "d01:22/jetlane"}, "newer-3", Policy()), w.clock.now)
+    rollout = create_or_resume(w.ledger, w.request(Fleet()), w.clock.now)
+    newer = create_or_resume(w.ledger, Request({"d01": "d01:22/jetlane"}, "newer-3", Fleet()), w.clock.now)
     assert w.ledger.state(rollout).outcome == "superseded" and newer != rollout
 
 
@@ -267,10 +268,12 @@ def test_two_at_once_is_one_too_many(world, tmp_path) -> None:
     refused: list[Exception] = []
 
     def second(state: RolloutState) -> None:
-        for request in (w.request(Policy()), Request({"d02": "d02:22/jetlane"}, "other", Policy())):
+        for request in (w.request(Fleet()), Request({"d02": "d02:22/jetlane"}, "other", Fleet())):
             with pytest.raises(DeviceError) as caught:
-                hands = w.fakes.Boards(w.boards, NEW, w.clock)
-                Rollout(other, begin(other, request), hands, executor=w.fakes.Inline(), clock=w.clock).run()
+                operations = w.fakes.Operations(w.boards, NEW, w.clock)
+                Rollout(
+                    other, create_or_resume(other, request), operations, executor=w.fakes.Inline(), clock=w.clock
+                ).run()
             refused.append(caught.value)
 
     assert w.run(observer=Meanwhile("wave_started", second)).outcome == "succeeded"
@@ -282,14 +285,14 @@ def test_rollback_by_hand_and_twice_is_once(world) -> None:
     w = world(4)
     w.run()
     w.board(3).previous = None
-    state = w.run(request=w.request(Policy(waves=("100%",), max_failures="100%"), operation="rollback"))
+    state = w.run(request=w.request(Fleet(waves=["100%"], max_failures="100%"), operation="rollback"))
     assert w.states(state) == ["rolled_back"] * 3 + ["failed"]
     assert [board.current for board in w.boards.values()] == ["old-1"] * 3 + [NEW]
-    assert "nothing to go back to" in state.devices["d03"].reason
+    assert "nothing to roll back to" in state.devices["d03"].reason
     # it died when the boards had switched, and the ledger did not know yet
     for board in w.boards.values():
         board.current, board.previous = NEW, "old-1"
-    rollback = w.request(Policy(waves=("100%",), max_failures="100%"), operation="rollback")
+    rollback = w.request(Fleet(waves=["100%"], max_failures="100%"), operation="rollback")
     w.ledger.dies_at = 6  # started, attached, wave_started, and for each of the first boards where it goes back to
     with pytest.raises(w.fakes.PowerCut):
         w.run(request=rollback)
@@ -300,7 +303,7 @@ def test_rollback_by_hand_and_twice_is_once(world) -> None:
 
 
 def test_who_watches_cannot_break_it(world) -> None:
-    class Broken(Silent):
+    class Broken(NullObserver):
         def recorded(self, event, state) -> None:
             raise RuntimeError("no window to draw in")
 
@@ -324,13 +327,13 @@ def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callabl
         board.sick = data.draw(st.integers(0, 9)) == 0
         if data.draw(st.integers(0, 4)) == 0:
             board.off = (0.0, w.clock.now() + data.draw(st.sampled_from([5.0, 5000.0])))
-    policy = Policy(
-        waves=data.draw(st.sampled_from([(1, "50%", "100%"), ("100%",), (2, 3)])),
+    rules = Fleet(
+        waves=data.draw(st.sampled_from([[1, "50%", "100%"], ["100%"], [2, 3]])),
         max_failures=data.draw(st.sampled_from([0, 1, "25%", "100%"])),
         min_sample=data.draw(st.sampled_from([1, 4])),
-        soak=data.draw(st.sampled_from([0.0, 5.0])),
+        soak=data.draw(st.sampled_from([0, 5])),
         on_failure=data.draw(st.sampled_from(["stop", "rollback_wave", "rollback_all"])),
-        offline_window=data.draw(st.sampled_from([0.0, 10.0])),
+        offline_window=data.draw(st.sampled_from([0, 10])),
         concurrency=data.draw(st.integers(1, 4)),
     )
     cuts = data.draw(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=3))
@@ -341,7 +344,7 @@ def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callabl
         w.ledger.dies_at, w.ledger.dies_after = cut if cut else (None, False)
         w.ledger.leases.holder = Holder(since=0)  # of a process that is gone
         try:
-            state = w.run(policy)
+            state = w.run(rules)
             rollouts.add(state.id)
             break
         except fakes.PowerCut:
@@ -356,7 +359,7 @@ def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callabl
         if event.kind == "wave_started":
             then = fold(state.id, events[:number])
             earlier = [d for d in then.devices.values() if d.wave < event.data["wave"]]
-            assert all(d.final for d in earlier) and not policy.exceeded(then.failures, then.begun)
+            assert all(d.final for d in earlier) and not exceeded(rules, then.failures, then.begun)
     for name, device in state.devices.items():
         board = w.boards[name]
         assert device.final, "nobody is left between states"
@@ -378,33 +381,33 @@ def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callabl
 def test_threads_and_a_real_clock(world) -> None:
     """Every device in a thread: never more at once than allowed, and the ledger is whole."""
     w = world(12)
-    rollout = begin(w.ledger, w.request(Policy(waves=("100%",), concurrency=3)))
-    hands, inside, most, lock = w.fakes.Boards(w.boards, NEW, w.clock), 0, 0, threading.Lock()
-    deliver = hands.deliver
+    rollout = create_or_resume(w.ledger, w.request(Fleet(waves=["100%"], concurrency=3)))
+    operations, inside, most, lock = w.fakes.Operations(w.boards, NEW, w.clock), 0, 0, threading.Lock()
+    deliver = operations.deliver
 
-    def counted(name, tell):
+    def counted(name, reporter):
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
         try:
-            return deliver(name, tell)
+            return deliver(name, reporter)
         finally:
             with lock:
                 inside -= 1
 
-    hands.deliver = counted
-    state = Rollout(w.ledger, rollout, hands).run()
+    operations.deliver = counted
+    state = Rollout(w.ledger, rollout, operations).run()
     assert state.outcome == "succeeded" and 1 <= most <= 3
     assert asdict(state) == asdict(w.ledger.state(rollout))
 
 
 def test_a_bug_on_one_device_is_its_failure_alone(world) -> None:
     w = world(3)
-    rollout = begin(w.ledger, w.request(Policy(waves=("100%",), max_failures=1)))
-    hands = w.fakes.Boards(w.boards, NEW, w.clock)
-    deliver = hands.deliver
-    hands.deliver = lambda name, tell: 1 / 0 if name == "d01" else deliver(name, tell)
-    state = Rollout(w.ledger, rollout, hands, executor=w.fakes.Inline(), clock=w.clock).run()
+    rollout = create_or_resume(w.ledger, w.request(Fleet(waves=["100%"], max_failures=1)))
+    operations = w.fakes.Operations(w.boards, NEW, w.clock)
+    deliver = operations.deliver
+    operations.deliver = lambda name, reporter: 1 / 0 if name == "d01" else deliver(name, reporter)
+    state = Rollout(w.ledger, rollout, operations, executor=w.fakes.Inline(), clock=w.clock).run()
     assert w.states(state) == ["active", "failed", "active"] and state.devices["d01"].kind == "bug"
     assert isinstance(JetlaneError(""), Exception)

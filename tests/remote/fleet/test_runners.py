@@ -14,8 +14,8 @@ import pytest
 from jetlane.flows.fleet_site import RUNNER, task_runner
 from jetlane.remote.fleet import sites as jobs
 from jetlane.remote.inventory import load_inventory
-from jetlane.remote.release.store import Store
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.release.shared_store import SharedStore
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import SpecError
 
 
@@ -46,7 +46,7 @@ def test_a_site_does_its_part_under(
         # ImportError: ray is there, and does not go with what else is
         pytest.importorskip(f"prefect_{runner}", exc_type=ImportError)
     environment = request.getfixturevalue("prefect_server")
-    store = Store(f"file://{tmp_path}/store")
+    store = SharedStore(f"file://{tmp_path}/store")
     store.publish(release)
     rows = {board.name: {"port": board.port} for board in boards.devices}
     away = rows["virtual-jetson-3"]
@@ -55,7 +55,7 @@ def test_a_site_does_its_part_under(
     defaults.update(python=sys.executable, ssh_config=False)
     inventory = boards.folder / "of-the-site.yaml"
     inventory.write_text(json.dumps({"defaults": defaults, "devices": rows}))
-    text, pinned = jobs.travelling(inventory, load_inventory(inventory).devices)
+    text, pinned = jobs.inventory_payload(inventory, load_inventory(inventory).devices)
     job = jobs.SiteJob("job", "deliver", release.name, tuple(rows), text, pinned)
     script = Path(__file__).with_name("run_flow.py")
     arguments = {"store": store.url, "job": job.to_json(), "folder": str(tmp_path / "site")}

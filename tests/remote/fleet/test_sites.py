@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from jetlane.remote.fleet import sites
-from jetlane.remote.fleet.boards import Unheard
+from jetlane.remote.fleet.device_operations import NullReporter
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.release.folder import read_release
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError, SpecError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run.rollout import ledger_of, roll_out
@@ -82,8 +82,8 @@ def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_
     error = {"what": "b: it does not agree", "why": "", "remedy": "", "kind": "disagreement"}
     pools = Pools({"a": outcome(release, "a"), "b": {"error": error}})
     placed = {"a": "x", "b": "x", "c": "x", "d": "y"}
-    boards = sites.SiteBoards(None, placed, pools, JOB, read_release(release))  # type: ignore[arg-type]
-    found = together(*[lambda name=name: boards.deliver(name, Unheard()) for name in "abcd"])  # type: ignore[misc]
+    boards = sites.SiteOperations(None, placed, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    found = together(*[lambda name=name: boards.deliver(name, NullReporter()) for name in "abcd"])  # type: ignore[misc]
     assert {(pool, frozenset(job.devices), job.release) for pool, job in pools.jobs} == {
         ("x", frozenset("abc"), "r-1"),
         ("y", frozenset("d"), "r-1"),
@@ -110,33 +110,33 @@ def test_what_a_worker_says_of_a_device_is_checked_like_a_device(
     release: Path, changes: dict[str, Any], kind: str
 ) -> None:
     pools = Pools({"a": outcome(release, "a", **changes)})
-    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    boards = sites.SiteOperations(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
     with pytest.raises(DeviceError) as caught:
-        boards.deliver("a", Unheard())
+        boards.deliver("a", NullReporter())
     assert caught.value.kind == kind
 
 
 def test_a_device_that_is_well_with_another_release_has_not_kept_this_one(release: Path) -> None:
     pools = Pools({"a": {"result": {"release": release.name}}, "b": {"result": {"release": "small-" + "0" * 32}}})
     pools_of = {"a": "x", "b": "x"}
-    boards = sites.SiteBoards(None, pools_of, pools, JOB, read_release(release))  # type: ignore[arg-type]
-    boards.check("a", Unheard())
-    with pytest.raises(DeviceError, match="it is well, but runs small-0000"):
-        boards.check("b", Unheard())
+    boards = sites.SiteOperations(None, pools_of, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    boards.check_health("a", NullReporter())
+    with pytest.raises(DeviceError, match="it is healthy, but runs small-0000"):
+        boards.check_health("b", NullReporter())
 
 
 def test_a_worker_that_calls_other_detections_agreement_is_not_believed(release: Path) -> None:
     said = outcome(release, "a")
     shifted = [{**row, "boxes": [[0.0, 0.0, 0.1, 0.1] for _ in row["boxes"]]} for row in said["result"]["detections"]]
     pools = Pools({"a": outcome(release, "a", detections=shifted)})
-    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    boards = sites.SiteOperations(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
     with pytest.raises(DeviceError) as caught:
-        boards.deliver("a", Unheard())
+        boards.deliver("a", NullReporter())
     assert caught.value.kind == "disagreement"
 
 
 def test_a_job_that_nobody_waits_for_is_given_up(release: Path) -> None:
-    class Impatient(Unheard):
+    class Impatient(NullReporter):
         told = 0
 
         def __call__(self, event: Mapping[str, Any]) -> None:
@@ -145,7 +145,7 @@ def test_a_job_that_nobody_waits_for_is_given_up(release: Path) -> None:
                 raise DeviceError("stopped", "", "")
 
     pools = Pools({}, seconds=30.0)
-    boards = sites.SiteBoards(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
+    boards = sites.SiteOperations(None, {"a": "x"}, pools, JOB, read_release(release))  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match="stopped"):
         boards.deliver("a", Impatient())
     assert pools.given_up.wait(10)
@@ -160,7 +160,7 @@ def test_host_keys_travel_and_stay_in_their_folder(tmp_path: Path) -> None:
 
     from jetlane.remote.inventory import load_inventory
 
-    text, pinned = sites.travelling(inventory, load_inventory(inventory).devices)
+    text, pinned = sites.inventory_payload(inventory, load_inventory(inventory).devices)
     job = replace(JOB, inventory=text, known_hosts={**pinned, "../outside": "x"}, devices=("a",))
     (tmp_path / "site").mkdir()
     (device,) = sites.unpack(job, tmp_path / "site")
@@ -173,7 +173,7 @@ def test_a_comment_in_another_encoding_keeps_no_host_key_from_travelling(tmp_pat
     (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: nano, known_hosts: kh}\n", encoding="utf-8")
     (tmp_path / "kh").write_bytes(b"# B\xfcro\nnano ssh-ed25519 AAAA\n")
     device = load_inventory(tmp_path / "inventory.yaml").devices[0]
-    _, pinned = sites.travelling(tmp_path / "inventory.yaml", [device])
+    _, pinned = sites.inventory_payload(tmp_path / "inventory.yaml", [device])
     assert json.dumps(pinned).encode() and pinned["kh"].splitlines()[1] == "nano ssh-ed25519 AAAA"
 
 

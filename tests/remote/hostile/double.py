@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.remote.device.report import DeviceReport
-from jetlane.remote.fleet.begin import Request, addresses_of, begin
-from jetlane.remote.fleet.boards import SshBoards
+from jetlane.remote.fleet.creation import Request, addresses_of, create_or_resume
+from jetlane.remote.fleet.device_operations import SshOperations
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.policy import Policy
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.remote.inventory import Device, load_inventory
+from jetlane.specs.schema import Fleet
 
 from .departures import Departure
 
@@ -117,16 +117,19 @@ class Doubles:
             got["honest"] = honest.got(honest.names[0])
         boards = Watched(devices, release, options)
         soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
-        policy = Policy(("100%",), "100%", soak=0.001 if soaks else 0.0, offline_window=0.0, concurrency=len(devices))
-        request = Request(addresses_of(list(devices.values())), release.name, policy, options=options)
+        rules = Fleet(waves=["100%"], max_failures="100%", soak=int(soaks), offline_window=0, concurrency=len(devices))
+        request = Request(addresses_of(list(devices.values())), release.name, rules, options=options)
         reports: dict[str, DeviceReport] = {}
         rollout = Rollout(
-            ledger, begin(ledger, request), boards, on_report=lambda report: reports.update({report.name: report})
+            ledger,
+            create_or_resume(ledger, request),
+            boards,
+            on_report=lambda report: reports.update({report.name: report}),
         )
         return Played(named, rollout.run(), reports, boards.raised, boards.seconds, got)
 
 
-class Watched(SshBoards):
+class Watched(SshOperations):
     """Keeps what the work on each board ended with, and how long it took."""
 
     def __init__(self, devices: Mapping[str, Device], release: Path, options: Mapping[str, Any]) -> None:
@@ -145,14 +148,14 @@ class Watched(SshBoards):
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
-    def deliver(self, name: str, tell: Any) -> Any:
+    def deliver(self, name: str, reporter: Any) -> Any:
         with self._watched(name):
-            return super().deliver(name, tell)
+            return super().deliver(name, reporter)
 
-    def check(self, name: str, tell: Any) -> None:
+    def check_health(self, name: str, reporter: Any) -> None:
         with self._watched(name):
-            super().check(name, tell)
+            super().check_health(name, reporter)
 
-    def put_back(self, name: str, release: str, tell: Any) -> None:
+    def rollback(self, name: str, release: str, reporter: Any) -> None:
         with self._watched(name):
-            super().put_back(name, release, tell)
+            super().rollback(name, release, reporter)

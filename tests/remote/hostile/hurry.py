@@ -20,7 +20,7 @@ def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) ->
     """
     from jetlane.remote.device import client as device
     from jetlane.remote.device import delivery
-    from jetlane.remote.fleet import devices
+    from jetlane.remote.fleet import device_jobs
     from jetlane.remote.ssh import connection as ssh
     from jetlane.remote.ssh import login, transfer, watchdog
 
@@ -36,7 +36,7 @@ def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) ->
     put(device, "LIMITS", dict.fromkeys(device.LIMITS, limit))
     put(delivery, "LIMITS", device.LIMITS)
     put(watchdog, "_TICK", 0.05)
-    put(devices, "PATIENCE", 0.0)
+    put(device_jobs, "PATIENCE", 0.0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tests.remote.hostile.terminal import Terminal, refuse_control, sequences
 
 from jetlane.remote.fleet import controls
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 
 GOOD = virtual.numbered(3)
 #: Seconds: of a silent board and of a stage, where a test waits for one; and for what takes no time at all.

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from jetlane.remote.release.folder import read_release
-from jetlane.remote.release.store import Store
+from jetlane.remote.release.shared_store import SharedStore
 from jetlane.specs.errors import ReleaseError, SpecError
 
 
 @pytest.fixture(params=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    store = Store(f"file://{tmp_path}/store" if request.param == "file" else f"memory://{tmp_path.name}")
+    store = SharedStore(f"file://{tmp_path}/store" if request.param == "file" else f"memory://{tmp_path.name}")
     yield store
     store.forget("")
 
 
 def test_a_release_comes_back_to_the_last_byte_and_is_sent_once(
-    store: Store, make_release: Any, tmp_path: Path
+    store: SharedStore, make_release: Any, tmp_path: Path
 ) -> None:
     release = make_release(tmp_path, seed=5)
     store.publish(release)
@@ -34,7 +34,7 @@ def test_a_release_comes_back_to_the_last_byte_and_is_sent_once(
 
 
 def test_what_was_altered_in_the_store_is_not_taken(make_release: Any, tmp_path: Path) -> None:
-    release, store = make_release(tmp_path, seed=6), Store(f"file://{tmp_path}/store")
+    release, store = make_release(tmp_path, seed=6), SharedStore(f"file://{tmp_path}/store")
     store.publish(release)
     model = tmp_path / "store" / "releases" / release.name / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
@@ -44,7 +44,7 @@ def test_what_was_altered_in_the_store_is_not_taken(make_release: Any, tmp_path:
     assert not list((tmp_path / "site").glob("*.part"))
 
 
-def test_a_damaged_copy_is_fetched_anew(store: Store, make_release: Any, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_fetched_anew(store: SharedStore, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=7)
     store.publish(release)
     folder = store.fetch(release.name, tmp_path / "site")
@@ -53,7 +53,7 @@ def test_a_damaged_copy_is_fetched_anew(store: Store, make_release: Any, tmp_pat
 
 
 def test_a_release_that_was_cut_off_while_it_was_sent_is_not_there(make_release: Any, tmp_path: Path) -> None:
-    release, store = make_release(tmp_path, seed=8), Store(f"file://{tmp_path}/store")
+    release, store = make_release(tmp_path, seed=8), SharedStore(f"file://{tmp_path}/store")
     store.publish(release)
     (tmp_path / "store" / "releases" / release.name / "manifest.json").unlink()
     with pytest.raises(ReleaseError, match="is not in the store"):
@@ -64,4 +64,4 @@ def test_a_release_that_was_cut_off_while_it_was_sent_is_not_there(make_release:
 
 def test_a_url_of_an_unknown_kind() -> None:
     with pytest.raises(SpecError, match="cannot be used"):
-        Store("carrier-pigeon://roof")
+        SharedStore("carrier-pigeon://roof")

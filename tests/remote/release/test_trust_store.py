@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from jetlane.remote.release.folder import read_release
+from jetlane.remote.release.shared_store import SharedStore
 from jetlane.remote.release.signing import project_key
-from jetlane.remote.release.store import Store
 from jetlane.specs.errors import ReleaseError
 
 
 def test_a_new_signature_reaches_those_who_have_the_release(make_release: Any, tmp_path: Path) -> None:
-    store = Store(f"file://{tmp_path / 'store'}")
+    store = SharedStore(f"file://{tmp_path / 'store'}")
     first, second = (project_key(tmp_path / name) for name in ("first", "second"))
     release = make_release(tmp_path / "out", signing_key=first)
     store.publish(release)
@@ -27,7 +27,7 @@ def test_a_new_signature_reaches_those_who_have_the_release(make_release: Any, t
 
 @pytest.mark.parametrize("file", ["manifest.json", "manifest.sig", "model.onnx", "samples/000.npy"])
 def test_what_was_changed_in_the_store_is_not_taken(make_release: Any, tmp_path: Path, file: str) -> None:
-    store = Store(f"file://{tmp_path / 'store'}")
+    store = SharedStore(f"file://{tmp_path / 'store'}")
     release = make_release(tmp_path / "out", signing_key=project_key(tmp_path / "key"))
     store.publish(release)
     (stored,) = (tmp_path / "store").rglob(f"{release.name}/{file}")
@@ -41,7 +41,7 @@ def test_what_was_changed_in_the_store_is_not_taken(make_release: Any, tmp_path:
 
 def test_a_store_leads_nowhere_else(make_release: Any, tmp_path: Path) -> None:
     """A manifest that names a file elsewhere is refused before that is read or written."""
-    store = Store(f"file://{tmp_path / 'store'}")
+    store = SharedStore(f"file://{tmp_path / 'store'}")
     release = make_release(tmp_path / "out")
     store.publish(release)
     (place,) = (tmp_path / "store").rglob(f"{release.name}/manifest.json")

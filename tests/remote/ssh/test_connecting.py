@@ -26,7 +26,7 @@ from jetlane.remote.device.enroll import enroll, fetch_host_key
 from jetlane.remote.device.fan_out import on_each
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh import host_keys
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
 
 
@@ -188,7 +188,7 @@ def test_virtual_boards_go_off_with_who_switched_them_on(tmp_path: Path, stays: 
     if stays:
         (tmp_path / virtual.STAYS).touch()
     program = (
-        "import sys, time; from jetlane.remote.virtual import devices\n"
+        "import sys, time; from jetlane.remote.virtual import fleet as devices\n"
         "devices.start(sys.argv[1]); print('on', flush=True)"
     )
     starter = subprocess.Popen(

@@ -23,7 +23,7 @@ from jetlane.remote.ssh import connection as ssh
 from jetlane.remote.ssh import login, transfer
 from jetlane.remote.ssh.transfer import Uploads
 from jetlane.remote.ssh.watchdog import Watchdog
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
 
 MODEL = 4_000_000

@@ -21,7 +21,7 @@ from jetlane.remote.device import probes
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.release.signing import new_key, project_key
 from jetlane.remote.ssh import host_keys
-from jetlane.remote.virtual import devices as virtual
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import read_json
 from jetlane.tasks.data.records import read_records, write_records

@@ -1,4 +1,4 @@
-"""Begin a rollout or a rollback, or find the one that a dead orchestrator left."""
+"""Create a rollout or a rollback, or resume the unfinished one that asked for the same."""
 
 from __future__ import annotations
 
@@ -7,39 +7,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.fleet import rules
 from jetlane.remote.fleet import state as states
+from jetlane.remote.fleet.event_rows import bounded_data
 from jetlane.remote.fleet.ledger import Ledger, new_id
-from jetlane.remote.fleet.policy import Policy, split
 from jetlane.remote.fleet.state import RolloutState
-from jetlane.remote.fleet.words import fitted_data
 from jetlane.specs.errors import DeviceError, SpecError
+from jetlane.specs.schema import Fleet
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
 
-#: A rollback by hand goes on with the others when one cannot be put back.
-ROLLBACK_POLICY = Policy(waves=("100%",), max_failures="100%")
-
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """What a rollout is asked to do.
 
     Attributes:
         addresses: {name: address} of the devices, in the order in which they are reached.
-        release: Id; for a rollback empty where each device goes to its own previous one.
+        release: Id; for a rollback, empty to roll each device back to its own previous one.
         options: Of the build.
     """
 
     addresses: Mapping[str, str]
     release: str
-    policy: Policy
+    rules: Fleet
     operation: str = states.ROLLOUT
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes two requests the same: how far one has got is how far the other has."""
+        """What makes two requests the same, so that the second resumes the rollout of the first."""
         return {
             "operation": self.operation,
             "release": self.release,
@@ -49,29 +47,29 @@ class Request:
 
 
 def addresses_of(devices: Sequence[Device]) -> dict[str, str]:
-    """{name: where the device's agent is}, the way there included: what two rollouts must not share."""
+    """{name: where the device's agent is}, including its jump hosts: what two rollouts must not share."""
     return {
         device.name: ">".join([*(host.address for host in device.jump or ()), f"{device.address}/{device.root}"])
         for device in devices
     }
 
 
-def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.time) -> str:
-    """The id of the rollout to run: a new one, or the unfinished one that asked for the same.
+def create_or_resume(ledger: Ledger, request: Request, clock: Callable[[], float] = time.time) -> str:
+    """Return the id of the rollout to run: a new one, or the unfinished one that asked for the same.
 
-    An unfinished rollout of something else that shares a device is over with this: it would undo what now begins.
+    An unfinished rollout of anything else that shares a device is ended: it would undo what now begins.
 
     Raises:
-        SpecError: There are no devices, or two of them are one.
+        SpecError: There are no devices, or two of them have the same address.
         DeviceError: A living process works on one of them.
     """
     if not request.addresses:
-        raise SpecError("no device is meant", "the inventory or the selection is empty", "name some")
+        raise SpecError("no device is selected", "the inventory or the selection is empty", "name at least one device")
     shared = set(request.addresses.values())
     if len(shared) < len(request.addresses):
         twice = [name for name, at in request.addresses.items() if list(request.addresses.values()).count(at) > 1]
-        raise SpecError(f"{', '.join(twice)} are one device", "they have one address and folder", "leave one name")
-    asked = fitted_data(request.identity)  # as it would be written
+        raise SpecError(f"{', '.join(twice)} are one device", "they have the same address and folder", "keep one name")
+    asked = bounded_data(request.identity)  # as it is written
     for known in ledger.unfinished():
         if not shared & set(known.addresses.values()):
             continue
@@ -80,9 +78,9 @@ def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.ti
         refuse_held(ledger, known)
         ledger.append(known.id, "ended", outcome=states.SUPERSEDED, reason="another rollout began on its devices")
     rollout = new_id(clock())
-    while ledger.events(rollout):  # a clock that was set back comes to the same second again
+    while ledger.events(rollout):  # a clock that was set back passes the same second again
         rollout = new_id(clock())
-    waves = split(list(request.addresses), request.policy.waves)
+    waves = rules.split(list(request.addresses), request.rules.waves)
     chosen = {name for wave in waves for name in wave}
     ledger.append(
         rollout,
@@ -90,7 +88,7 @@ def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.ti
         operation=request.operation,
         release=request.release,
         request=request.identity,
-        policy=request.policy.to_json(),
+        policy=rules.to_json(request.rules),
         waves=waves,
         addresses={name: address for name, address in request.addresses.items() if name in chosen},
     )
@@ -98,10 +96,10 @@ def begin(ledger: Ledger, request: Request, clock: Callable[[], float] = time.ti
 
 
 def refuse_held(ledger: Ledger, known: RolloutState) -> None:
-    """See that nobody works on a rollout.
+    """Check that no process works on a rollout.
 
     Raises:
-        DeviceError: Somebody does.
+        DeviceError: A process does.
     """
     holder = ledger.leases.held(known.id)
     if holder is not None:
@@ -113,18 +111,20 @@ def refuse_held(ledger: Ledger, known: RolloutState) -> None:
 
 
 def failed_before(ledger: Ledger, release: str, names: Sequence[str]) -> list[str]:
-    """Which of these devices failed in the last rollout of a release; what a retry takes.
+    """Which of these devices failed in the last rollout of a release; those that a retry includes.
 
     Raises:
-        DeviceError: There was no such rollout, it is not ended, or nothing failed.
+        DeviceError: There was no such rollout, it has not ended, or nothing failed.
     """
     last = _last(ledger, release)
     if last is None:
-        raise DeviceError(f"{release} was not rolled out before", "the ledger does not know it", "roll it out first")
+        raise DeviceError(
+            f"{release} was not rolled out before", "the ledger has no rollout of it", "roll it out first"
+        )
     if not last.ended:
         raise DeviceError(
-            f"rollout {last.id} of {release} is not ended",
-            "it can be taken up where it was",
+            f"rollout {last.id} of {release} has not ended",
+            "it can be resumed",
             "run it again without --retry-failed, or end it: jetlane fleet abort " + last.id,
         )
     bad = [name for name in names if name in last.devices and last.devices[name].failed]

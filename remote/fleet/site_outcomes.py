@@ -1,4 +1,4 @@
-"""What a site's worker says of a device, through the store: checked as what a device itself says."""
+"""Outcomes that a site's worker reports through the store, validated like the messages of a device."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from jetlane.remote.device.judgement import judged, sample_names
+from jetlane.remote.device.comparison import compare, sample_names
 from jetlane.remote.device.report import DeviceReport
-from jetlane.remote.fleet.boards import Seen
+from jetlane.remote.fleet.device_operations import RunningReleases
 from jetlane.remote.protocol.events import Kind, Shown
 from jetlane.remote.protocol.fields import (
     Backend,
@@ -31,7 +31,7 @@ from jetlane.remote.ssh.connection import AgentFailure
 from jetlane.specs.errors import BoardError
 from jetlane.specs.text import harmless
 
-#: What a worker finds out itself, beside what agents say.
+#: Kinds of failure that agents report, and those that a worker finds itself.
 _KINDS = (*get_args(Kind), "unreachable", "host_key", "auth", "python", "protocol", "deadline")
 
 
@@ -48,17 +48,17 @@ class _Failure(Said):
     kind: Annotated[str, BeforeValidator(current_kind), AfterValidator(_kind)]
 
 
-class _Looked(Said):
+class _Releases(Said):
     current: Optional[ReleaseId]
     previous: Optional[ReleaseId]
 
 
-class _Well(Said):
+class _Health(Said):
     release: ReleaseId
 
 
 class _Agreement(BaseModel):
-    """Of a report's agreement, what the device alone can know; the rest is judged here."""
+    """The part of a report's agreement that only the device can know; the rest is computed here."""
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
@@ -91,12 +91,12 @@ class _Report(Said):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def settled(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
-    """The result in an outcome of ``sites.on_one``.
+def result_of(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
+    """The result in an outcome of ``sites.run_on_device``.
 
     Raises:
-        AgentFailure: The work failed, and why.
-        BoardError: It is no outcome.
+        AgentFailure: The operation failed.
+        BoardError: It is no valid outcome.
     """
     error, result = outcome.get("error"), outcome.get("result")
     if error:
@@ -107,23 +107,23 @@ def settled(outcome: Mapping[str, Any], device: str) -> Mapping[str, Any]:
     return result
 
 
-def looked(result: Mapping[str, Any], device: str) -> Seen:
-    """What a worker saw on a device."""
-    found = _read(_Looked, result, device)
-    return Seen(found.current, found.previous)
+def releases_of(result: Mapping[str, Any], device: str) -> RunningReleases:
+    """The releases that a worker found on a device."""
+    found = _read(_Releases, result, device)
+    return RunningReleases(found.current, found.previous)
 
 
-def well(result: Mapping[str, Any], device: str) -> str:
-    """What runs on a device, and is well by a worker's word."""
-    return _read(_Well, result, device).release
+def healthy_release_of(result: Mapping[str, Any], device: str) -> str:
+    """The release that runs on a device and is healthy, as a worker reports."""
+    return _read(_Health, result, device).release
 
 
-def delivered(result: Mapping[str, Any], device: str, release: Release, precision: str) -> DeviceReport:
-    """A delivery at a site; its detections are compared here.
+def report_of(result: Mapping[str, Any], device: str, release: Release, precision: str) -> DeviceReport:
+    """The report of a delivery at a site; its detections are compared here.
 
     Raises:
-        AgentFailure: The device does not find what this workstation found; kind ``disagreement``.
-        BoardError: It is no report of that delivery.
+        AgentFailure: The device's detections differ from this workstation's; kind ``disagreement``.
+        BoardError: It is no valid report of that delivery.
     """
     report = _read(_Report, result, device)
     if (report.name, report.release, report.agreement.precision) != (device, release.id, precision):
@@ -131,19 +131,19 @@ def delivered(result: Mapping[str, Any], device: str, release: Release, precisio
     if report.signed not in (None, release.signed_by):
         raise _wrong(device, f"{release.id} is signed by {release.signed_by}, not {report.signed}")
     samples = [sample.model_dump() for sample in report.detections]
-    found = judged(release, samples, precision)
+    found = compare(release, samples, precision)
     if not found["agreed"]:
         raise AgentFailure(
             f"{device}: the engine of release {release.id} does not find on this board what the workstation found",
             f"{found['matched']} detections matched, {found['missing']} were not found, {found['surplus']} were found "
             f"in addition, in {len(samples)} of {len(sample_names(release))} samples",
-            "the site's worker says that they agree: see that it runs the same version of jetlane",
+            "the site's worker reports that they agree: check that it runs the same version of jetlane",
             "disagreement",
         )
     values = report.model_dump(exclude={"agreement", "detections"})
     made = DeviceReport(**{**values, "board": report.board.model_dump(exclude_unset=True)})
     made.take_verification(found, report.agreement.model_dump(exclude_unset=True))
-    made.detections = []  # one device's pictures are enough for a report, and that one is near
+    made.detections = []  # a report shows the images of one device, and that is a local one
     return made
 
 
@@ -157,7 +157,7 @@ def _read(model: type[_Model], given: Any, device: str) -> _Model:
 
 def _wrong(device: str, why: Union[str, Exception]) -> BoardError:
     return BoardError(
-        f"{device}: its site's worker does not say what became of it",
+        f"{device}: its site's worker reports no valid outcome for it",
         harmless(why),
-        "see that the worker runs this version of jetlane, and who else can write into the store",
+        "check that the worker runs this version of jetlane, and who else can write into the store",
     )

@@ -19,11 +19,11 @@ from rich.console import Console
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
-from jetlane.remote.fleet.begin import Request, begin
-from jetlane.remote.fleet.follow import follow
+from jetlane.remote.fleet.creation import Request, create_or_resume
+from jetlane.remote.fleet.event_rows import DEVICE, bounded_data, event_of
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.policy import Policy
-from jetlane.remote.fleet.words import DEVICE, event_of, fitted_data
+from jetlane.remote.fleet.observer import follow
+from jetlane.specs.schema import Fleet
 
 TEXTS = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(
     [
@@ -48,7 +48,7 @@ VALUES = st.recursive(
 DATA = st.dictionaries(
     st.sampled_from(
         ["state", "reason", "kind", "previous", "facts", "final", "wave", "by", "outcome", "seconds", "board"]
-        + ["policy", "waves", "addresses", "request", "operation", "release", "devices", "process", "clock", "boot"]
+        + ["rules", "waves", "addresses", "request", "operation", "release", "devices", "process", "clock", "boot"]
     ),
     VALUES,
     max_size=6,
@@ -65,7 +65,7 @@ def harmless(text: str, more: str = "\n") -> bool:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=DATA)
 def test_what_is_written_comes_back_the_same_bounded_and_harmless(data: dict[str, Any]) -> None:
-    plain = fitted_data(data, of_device=True)
+    plain = bounded_data(data, of_device=True)
     text = json.dumps(plain, allow_nan=False)
     back = event_of(1, 1.0, "r", "device", "d", None, text)
     assert dict(back.data) == plain
@@ -82,14 +82,14 @@ def test_what_is_written_comes_back_the_same_bounded_and_harmless(data: dict[str
     ],
 )
 def test_what_a_board_can_bring_into_one_event_is_limited(data: dict[str, Any]) -> None:
-    assert len(json.dumps(fitted_data(data, of_device=True), allow_nan=False)) < 2 * DEVICE
+    assert len(json.dumps(bounded_data(data, of_device=True), allow_nan=False)) < 2 * DEVICE
 
 
 def test_no_depth_breaks_it() -> None:
     deep: Any = "x"
     for _ in range(100_000):
         deep = [deep]
-    assert json.dumps(fitted_data({"deep": deep}))
+    assert json.dumps(bounded_data({"deep": deep}))
     event = event_of(1, "noon", b"r\xff", 7, None, None, "[" * 100_000)
     assert event.at == 0.0 and event.rollout == "r\ufffd" and "unreadable" in event.data
 
@@ -108,7 +108,7 @@ def test_whatever_rows_there_are_every_view_shows_them(
     """Of a version that bounded nothing, or of somebody with a database tool."""
     path = Path(fresh_ledger().removeprefix("sqlite:///"))
     ledger = Ledger(f"sqlite:///{path}")
-    rollout = begin(ledger, Request({"d1": "d1", "d2": "d2"}, "new-2", Policy()))
+    rollout = create_or_resume(ledger, Request({"d1": "d1", "d2": "d2"}, "new-2", Fleet()))
     ledger.close()
     with sqlite3.connect(path) as book:
         for kind, device, data, other in rows:
@@ -154,8 +154,8 @@ def test_a_boards_words_are_no_markup_and_no_formula(ledger_url: str) -> None:
         "d5": "-2+3",
         "d6": ":smile:",
     }
-    policy = Policy(waves=("100%",))
-    rollout = begin(ledger, Request({name: name for name in words}, "new-2", policy))
+    rules = Fleet(waves=["100%"])
+    rollout = create_or_resume(ledger, Request({name: name for name in words}, "new-2", rules))
     for name, reason in words.items():
         ledger.append(rollout, "device", name, state="failed", reason=reason)
     ledger.append(rollout, "ended", outcome="incomplete")

@@ -1,7 +1,7 @@
-"""What goes into the ledger and comes out of it: JSON of bounded size, whose texts harm no terminal, file or page.
+"""Events as rows of the ledger: JSON of bounded size, with texts that are safe to show in terminals, files and pages.
 
-A board's words end here, an older version's rows begin here. So both ways are looked at: what is written, and what is
-read of a ledger that a version before this one, or a failing disk, has written.
+Texts of devices are bounded and escaped when they are written. Rows are checked again when they are read, because an
+older version or a failing disk may have written them.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ import math
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from jetlane.remote.fleet.secrets import environment, scrub_text
+from jetlane.remote.fleet.scrubbing import environment, scrub_text
 from jetlane.remote.fleet.state import Event
 from jetlane.specs.text import TEXT, harmless
 
-#: Of a device's event: characters in all, entries of a list or mapping; and how deep lists and mappings nest.
+#: Limits of a device's event: characters in total, entries of a list or mapping, nesting of lists and mappings.
 DEVICE, ENTRIES, DEPTH = 32_000, 200, 12
-#: Widths of the columns; see ``models``.
+#: Widths of the columns in ``models``.
 _ROLLOUT, _KIND, _DEVICE, _RUNS = 40, 32, 80, 120
-#: Instead of what has no room.
+#: Stands for what was cut.
 _MORE = "…"
-#: What ``harmless`` adds to a cut text.
+#: The longest text that ``harmless`` adds where it cuts.
 _CUT = "… (1000000 characters more)"
 
 
-def fitted(
+def row_of(
     rollout: str, kind: str, device: Optional[str], runs: Optional[str], data: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """An event as the columns of a row, without secrets; read back by ``event_of`` it is the same."""
+    """The columns of an event's row, with secrets hidden; ``event_of`` reads it back unchanged."""
     return {
         "rollout": harmless(rollout, _ROLLOUT),
         "kind": harmless(kind, _KIND),
         "device": None if device is None else harmless(device, _DEVICE),
         "runs": None if runs is None else harmless(runs, _RUNS),
-        "data": fitted_data(data, device is not None),
+        "data": bounded_data(data, device is not None),
     }
 
 
-def fitted_data(data: Mapping[str, Any], of_device: bool = False) -> dict[str, Any]:
-    """The data of an event as they are written; what a rollout says of itself may be as long as its fleet."""
-    return _Plain(environment(), 1.0 if of_device else math.inf).mapping(data, 0)
+def bounded_data(data: Mapping[str, Any], of_device: bool = False) -> dict[str, Any]:
+    """The data of an event as they are written. Size is bounded for devices alone: a plan grows with its fleet."""
+    return _BoundedData(environment(), 1.0 if of_device else math.inf).mapping(data, 0)
 
 
 def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: Any, data: Any) -> Event:
-    """A row as an event, whoever wrote it; data that are no JSON object are told under ``unreadable``."""
+    """The event in a row; data that are no JSON object are returned under ``unreadable``."""
     return Event(
         number=number if isinstance(number, int) else 0,
         at=float(at) if isinstance(at, (int, float)) and math.isfinite(at) else 0.0,
@@ -52,7 +52,7 @@ def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: A
         kind=harmless(_text(kind), _KIND),
         device=None if device is None else harmless(_text(device), _DEVICE),
         runs=None if runs is None else harmless(_text(runs), _RUNS),
-        data=_current_names(_Plain(None, 2.0 if device is not None else math.inf).mapping(_parsed(data), 0)),
+        data=_current_names(_BoundedData(None, 2.0 if device is not None else math.inf).mapping(_parsed(data), 0)),
     )
 
 
@@ -71,7 +71,7 @@ def _text(value: Any) -> str:
 
 
 def _parsed(data: Any) -> Mapping[str, Any]:
-    """PostgreSQL's driver gives what it parsed, SQLite's the text."""
+    """The data of a row as a mapping; PostgreSQL's driver returns parsed JSON, SQLite's the text."""
     found = data
     if isinstance(data, (str, bytes)):
         try:
@@ -81,13 +81,13 @@ def _parsed(data: Any) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {"unreadable": found}
 
 
-class _Plain:
-    """Makes one event's data plain.
+class _BoundedData:
+    """Makes a bounded copy of one event's data.
 
     Args:
-        known: Secrets to hide; None: nothing is looked for.
-        room: So many times ``DEVICE`` and ``ENTRIES`` are its limits; what was cut when it was written has room when
-            it is read.
+        known: Secrets to hide; None: do not look for secrets.
+        room: Factor on the limits ``DEVICE`` and ``ENTRIES``; it is larger for reading, so that a text that was cut
+            when written is not cut again.
     """
 
     def __init__(self, known: Optional[list[str]], room: float) -> None:

@@ -30,7 +30,7 @@ _LAST = manifests.NAME
 _LARGEST = 64 << 20
 
 
-class Store:
+class SharedStore:
     """A store by its URL.
 
     Raises:

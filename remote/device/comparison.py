@@ -19,7 +19,7 @@ def sample_names(release: Release) -> list[str]:
     return [str(entry["file"]) for entry in _expected(release)]
 
 
-def judged(release: Release, samples: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
+def compare(release: Release, samples: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
     """Compare a device's detections with those that travel with the release.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where and when the work of a rollout happens: threads, and a clock that tests can turn."""
+"""Executors and clocks: where and when the work of a rollout runs. Tests replace them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Optional, Protocol
 
 
 class Executor(Protocol):
-    """Runs the work on one device beside that on others."""
+    """Runs the work on several devices in parallel."""
 
     def submit(self, name: str, work: Callable[[], Any]) -> Future[Any]:
         """Start the work on device ``name``."""
 
     def close(self) -> None:
-        """Drop what has not begun, and return when the rest has ended."""
+        """Cancel what has not started, and return when the rest has ended."""
 
 
 class Threads:
-    """A thread per device that is worked on."""
+    """An executor with one thread per device that is worked on."""
 
     def __init__(self, count: int) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(count, "jetlane-device")
@@ -33,14 +33,14 @@ class Threads:
 
 
 class Clock:
-    """The real one. Nobody turns it, so every wait within a process goes by it; of day and hour it knows nothing."""
+    """The monotonic clock, which cannot be set; all waits within a process use it."""
 
     def now(self) -> float:
-        """Seconds since some moment: on one machine the same for all its processes, until it is switched off."""
+        """Seconds since a fixed moment, which is the same for all processes of a machine until it restarts."""
         return time.monotonic()
 
     def wait(self, running: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
-        """Return what has ended, at the latest after so many seconds."""
+        """Return the futures that have ended, after at most so many seconds."""
         futures = list(running)
         if not futures:
             time.sleep(seconds)
@@ -50,17 +50,17 @@ class Clock:
 
 
 class Backoff:
-    """Pauses between attempts: they double from one second to a minute, and the last attempt is at the window's end."""
+    """Delays between retries: they double from one second to a minute; the last retry is at the end of the window."""
 
     def __init__(self, first: float = 1.0, longest: float = 60.0) -> None:
         self._first, self._longest = first, longest
 
     def next(self, attempts: int, since: float, window: float, now: float) -> Optional[float]:
-        """When to try again; None when the window has closed.
+        """When to retry; None when the window has closed.
 
         Args:
-            attempts: That failed so far, at least 1.
-            since: When the first of them did, by the clock that ``now`` is of.
+            attempts: Number of failed attempts, at least 1.
+            since: When the first attempt failed, by the same clock as ``now``.
         """
         end = since + window
         if now >= end:

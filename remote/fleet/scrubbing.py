@@ -1,4 +1,4 @@
-"""Keep secrets out of what is written down: whatever a device or a library says passes through here first."""
+"""Hides secrets in texts of devices and libraries before they are recorded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LEAST = 6
 
 
 def scrub(value: Any) -> Any:
-    """A copy of a JSON value in which no text holds what looks like a secret, or one of this process's environment."""
+    """A copy of a JSON value in which secrets, and those of this process's environment, are hidden."""
     known = environment()
     return _scrub(value, known)
 
 
 def scrub_text(text: str, known: list[str]) -> str:
-    """A text without what looks like a secret, and without the known ones; see ``environment``."""
+    """A text in which known secrets (see ``environment``) and what looks like a secret are hidden."""
     for secret in known:
         text = text.replace(secret, HIDDEN)
     text = hide(text)
@@ -40,7 +40,7 @@ def scrub_text(text: str, known: list[str]) -> str:
 
 
 def environment() -> list[str]:
-    """The secrets in this process's environment, the longest first."""
+    """The secrets in this process's environment, longest first."""
     return sorted(_known(os.environ), key=len, reverse=True)
 
 
@@ -55,9 +55,9 @@ def _scrub(value: Any, known: list[str]) -> Any:
 
 
 def _known(environment: Mapping[str, str]) -> set[str]:
-    """Values of variables whose names say that they are secret, and the secrets of addresses in any other.
+    """Values of variables whose names mark them as secret, and the secrets in addresses in any other variable.
 
-    Paths and short words are none.
+    Paths and short words are not secrets.
     """
     found = {value for name, value in environment.items() if _SECRET_NAME.search(name) and not value.startswith("/")}
     for value in environment.values():

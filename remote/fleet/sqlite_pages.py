@@ -1,8 +1,8 @@
-"""Rows of a damaged SQLite file, out of its pages, whatever became of the tree above them.
+"""Reads the rows of a damaged SQLite file directly from its leaf pages.
 
-SQLite finds a row from the root of a table's tree; one bad page on the way, and all below it are lost to it. Events are
-only ever added, so every row that stands in a leaf page is right, however old the page is: all leaves are read, of the
-file and of the committed part of its write-ahead log. The format: https://www.sqlite.org/fileformat2.html
+SQLite finds a row from the root of the table's B-tree, so one bad inner page hides all rows below it. Events are only
+ever appended, so every row in a leaf page is valid, however old the page is: all leaves are read, those of the file
+and those of the committed part of its write-ahead log. The format: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _LEAF = 0x0D
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _SIZES = tuple(2**power for power in range(9, 17))
-#: What jetlane's ledgers have, where the file's own word is lost.
+#: Page size of jetlane's ledgers, for files whose header is damaged.
 _USUAL = 4096
 _INTEGERS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
 class Row(NamedTuple):
-    """One row of a table: its key, and its columns' values; the column that is the key is None."""
+    """One row of a table: its key and the values of its columns; the key's own column is None."""
 
     key: int
     values: tuple[Any, ...]
 
 
 def rows(path: Path, columns: int) -> Iterator[Row]:
-    """Every row of so many columns, in the order of the pages; a row may come twice.
+    """Every row with so many columns, in the order of the pages; a row may come twice.
 
     Raises:
         OSError: The file cannot be read.
@@ -48,9 +48,9 @@ def rows(path: Path, columns: int) -> Iterator[Row]:
 
 
 class _Pages(NamedTuple):
-    """A file's pages, counted from 1, and those that its log has in newer forms.
+    """The pages of a file, counted from 1, and newer versions of them in its log.
 
-    They are read one by one: a file that is damaged may be of any size.
+    They are read one by one: a damaged file may have any size.
     """
 
     file: BinaryIO
@@ -74,7 +74,7 @@ def _page_size(start: bytes) -> int:
 
 
 def _logged(log: BinaryIO, size: int) -> dict[int, int]:
-    """{number: where the page begins} in a write-ahead log, up to the last frame that committed something."""
+    """{number: offset of the page} in a write-ahead log, up to the last frame that committed a transaction."""
     head = log.read(_WAL_HEADER)
     if head[:4] not in _WAL_MAGIC or int.from_bytes(head[8:12], "big") != size:
         return {}
@@ -82,7 +82,7 @@ def _logged(log: BinaryIO, size: int) -> dict[int, int]:
     whole = os.fstat(log.fileno()).st_size
     for start in range(_WAL_HEADER, whole - _FRAME_HEADER - size + 1, _FRAME_HEADER + size):
         header = os.pread(log.fileno(), _FRAME_HEADER, start)
-        if header[8:16] != salts:  # of an earlier round
+        if header[8:16] != salts:  # left over from an earlier log
             break
         found[int.from_bytes(header[:4], "big")] = start + _FRAME_HEADER
         if int.from_bytes(header[4:8], "big"):
@@ -113,7 +113,7 @@ def _row(page: bytes, cell: int, pages: _Pages, columns: int) -> Optional[Row]:
 
 
 def _payload(page: bytes, at: int, length: int, pages: _Pages) -> bytes:
-    """A row's bytes: those in its leaf, and those that went over into a chain of other pages."""
+    """The bytes of a row: those in its leaf, and those in its chain of overflow pages."""
     size = pages.size
     most, least = size - 35, (size - 12) * 32 // 255 - 23
     if length <= most:
@@ -126,7 +126,7 @@ def _payload(page: bytes, at: int, length: int, pages: _Pages) -> bytes:
         number = int.from_bytes(_exactly(more, 4), "big")
         next_page = b"" if number in seen else pages.now(number)
         if not next_page:
-            raise ValueError("the chain is broken, or a circle")
+            raise ValueError("the chain of overflow pages is broken or circular")
         seen.add(number)
         found.append(next_page[4 : 4 + min(left, size - 4)])
         more, left = next_page[:4], left - (size - 4)
@@ -134,7 +134,7 @@ def _payload(page: bytes, at: int, length: int, pages: _Pages) -> bytes:
 
 
 def _record(payload: bytes, columns: int) -> tuple[Any, ...]:
-    """The values of a row; empty when it is one of another table."""
+    """The values of a row; empty when it belongs to another table."""
     end, at = _varint(payload, 0)
     kinds: list[int] = []
     while at < end and len(kinds) <= columns:
