@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from jetlane.flows.cli.commands.fleet import _table
+from jetlane.flows.cli.commands.fleet.tables import _table
 from jetlane.flows.cli.terminal import Terminal
 from jetlane.tasks.run.facts import MADE, StepFacts
 

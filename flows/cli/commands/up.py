@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
+from jetlane.flows.cli.commands import options
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
-
-_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 
 
 @click.command()
 @click.option("--port", default=4200, show_default=True, help="Of the server, on this machine only.")
 @click.option("--show-login", is_flag=True, help="Print what the pages of the server that runs ask for, nothing else.")
-@_WORKSPACE
+@options.workspace
 def up(port: int, show_login: bool, workspace: Path) -> None:
     """Start a Prefect server, a worker and the deployments of prefect.yaml. Run it in the project's root.
 
@@ -34,7 +34,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     click.echo(f"Prefect answers at {running.url.removesuffix('/api')}, a worker waits, these run:")
     click.echo("  prefect deployment run retrain-and-deploy --params specs/examples/shapes.yaml")
     click.echo("  jetlane down")
-    where = "" if workspace == Path(".jetlane") else f" --workspace {shlex.quote(str(workspace))}"
+    where = "" if workspace == Path(WORKSPACE) else f" --workspace {shlex.quote(str(workspace))}"
     click.echo(f"its pages ask for a password: jetlane up --show-login{where}")
     click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={running.url}")
     click.echo(f'  export PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(running.login_file))})"')
@@ -51,7 +51,7 @@ def _login(workspace: Path) -> str:
 
 
 @click.command()
-@_WORKSPACE
+@options.workspace
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
     from jetlane.flows.serving.local_prefect import down as stop

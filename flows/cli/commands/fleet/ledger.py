@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.rescue import Found
 
-_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 _LEDGER = click.argument("ledger", required=False)
 _SHOWN = 5
 #: Characters of a line; the plan of a rollout over ten thousand devices has a few million.
@@ -28,7 +28,7 @@ def ledger() -> None:
 
 @ledger.command()
 @_LEDGER
-@_WORKSPACE
+@options.workspace
 def check(ledger: Optional[str], workspace: Path) -> None:
     """Say whether LEDGER is whole, and how many events of which rollouts can be read. Nothing is changed."""
     from jetlane.remote.fleet import rescue
@@ -48,7 +48,7 @@ def check(ledger: Optional[str], workspace: Path) -> None:
 @ledger.command()
 @_LEDGER
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Default: standard output.")
-@_WORKSPACE
+@options.workspace
 def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
     """Write every event of LEDGER that can be read as JSON lines, of a damaged one too; docs/fleet.md has the form."""
     import io
@@ -72,7 +72,7 @@ def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_LEDGER
 @click.option("--cut-off", is_flag=True, help="Take what FILE has although its end is missing.")
-@_WORKSPACE
+@options.workspace
 def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -> None:
     """Make FILE, written by `export`, into LEDGER, which is not there yet or has no events."""
     from jetlane.remote.fleet import rescue
