@@ -18,7 +18,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
-from jetlane.flows.fleet.prefect_view import MOST, threads
+from jetlane.flows.fleet.task_runs import MAX_WORKERS, thread_task_runner
 from jetlane.specs.errors import SpecError
 
 RUNNER = "JETLANE_TASK_RUNNER"
@@ -42,7 +42,7 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
 
         address = dask.config.get("scheduler-address", None)
         # a device is waiting, not computing: Dask's own choice is a thread for each core
-        here = {"n_workers": _PROCESSES, "threads_per_worker": MOST // _PROCESSES, "dashboard_address": None}
+        here = {"n_workers": _PROCESSES, "threads_per_worker": MAX_WORKERS // _PROCESSES, "dashboard_address": None}
         made = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=here)
         return cast("TaskRunner[PrefectFuture[Any]]", made)
     if name == "ray":
@@ -51,7 +51,7 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
         return cast("TaskRunner[PrefectFuture[Any]]", RayTaskRunner())
     if name != "threads":
         raise SpecError(f"{RUNNER} is {name!r}", "", "set it to threads, dask or ray, or leave it unset")
-    return threads()
+    return thread_task_runner()
 
 
 @task(name="site-device", task_run_name="{device}", cache_policy=NO_CACHE, persist_result=False)

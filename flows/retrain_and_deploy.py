@@ -12,6 +12,7 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import Terminal
 from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.run_names import run_name
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
@@ -94,7 +95,7 @@ def _whole_story(run: Run) -> dict[str, Any]:
         return story(run)
 
 
-@flow(name="retrain-and-deploy", flow_run_name="{name}")
+@flow(name="retrain-and-deploy", flow_run_name=run_name(lambda given: str(given["name"])))
 def retrain_and_deploy(
     name: Name,
     dataset: Optional[Dataset] = None,

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from jetlane.flows.plugin.spec_arguments import rewrite
-from jetlane.flows.serving.ports import reserve
-from jetlane.flows.serving.processes import started_at
-from jetlane.flows.serving.server import ask
-from jetlane.flows.serving.up_state import UpState, local_server
+from jetlane.flows.prefect_server.api import ask
+from jetlane.flows.prefect_server.ports import reserve
+from jetlane.flows.prefect_server.processes import started_at
+from jetlane.flows.prefect_server.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")

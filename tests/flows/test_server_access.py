@@ -30,10 +30,12 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from jetlane.flows.serving import local_prefect, owner_only
-from jetlane.flows.serving.ports import answers, reserve
-from jetlane.flows.serving.server import QUIET, PrefectApi, ask, wait_until_healthy
-from jetlane.flows.serving.up_state import UpState
+from jetlane.flows.prefect_server import private_files
+from jetlane.flows.prefect_server import up as up_module
+from jetlane.flows.prefect_server.api import QUIET, ask, wait_until_healthy
+from jetlane.flows.prefect_server.ports import answers, reserve
+from jetlane.flows.prefect_server.private_server import PrefectApi
+from jetlane.flows.prefect_server.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import PRIVATE, write_atomic
 
@@ -454,12 +456,12 @@ def test_a_server_of_an_older_jetlane_is_replaced_unless_runs_are_under_way(tmp_
         flow = ask(f"{url}/flows/", {"name": "long"})["id"]
         run = ask(f"{url}/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})["id"]
         with pytest.raises(JetlaneError, match="no login that is known") as refused:
-            local_prefect.up(tmp_path / ".jetlane", tmp_path, port)
+            up_module.up(tmp_path / ".jetlane", port)
         assert "runs under way: 1" in refused.value.why and "jetlane down" in refused.value.remedy
         assert old.poll() is None, "it was let alone"
         ask(f"{url}/flow_runs/{run}/set_state", {"state": {"type": "COMPLETED"}, "force": True})
         threading.Thread(target=old.wait, daemon=True).start()  # its parent is this process, which has to reap it
-        assert local_prefect._stop_open_server(state)
+        assert up_module._stop_open_server(state)
         assert not answers(port)
     finally:
         if old.poll() is None:
@@ -492,7 +494,7 @@ def test_what_an_older_jetlane_left_open_is_closed_and_links_are_not_followed(tm
     (folder / "lost").symlink_to(tmp_path / "nothing")
     (folder / "deep" / "program").write_text("")
     (folder / "deep" / "program").chmod(0o775)
-    owner_only.close_to_others(folder)
+    private_files.close_to_others(folder)
     assert oct((folder / "deep" / "program").stat().st_mode)[-3:] == "700"
     assert oct((folder / "deep").stat().st_mode)[-3:] == oct(folder.stat().st_mode)[-3:] == "700"
     assert oct(elsewhere.stat().st_mode)[-3:] == "644"
@@ -505,7 +507,7 @@ def test_a_folder_of_another_user_is_refused_for_a_servers_files(tmp_path: Path)
     (tmp_path / "up").mkdir()
     os.chown(tmp_path / "up", pwd.getpwnam("nobody").pw_uid, -1)
     with pytest.raises(WorkspaceError, match="cannot be closed to other users"):
-        owner_only.close_to_others(tmp_path / "up")
+        private_files.close_to_others(tmp_path / "up")
 
 
 @as_root

@@ -62,7 +62,7 @@ def test_what_the_ledger_shows(workspace: Path) -> None:
 
 def test_what_may_be_asked_of_a_rollout(workspace: Path) -> None:
     assert "no further device is begun" in run(workspace, "pause")
-    assert "nobody works on it: run its `jetlane fleet rollout` again" in run(workspace, "resume")
+    assert "no process works on it: run its `jetlane fleet rollout` again" in run(workspace, "resume")
     with pytest.raises(DeviceError, match="does not wait for approval"):
         run(workspace, "approve")
     run(workspace, "abort")

@@ -85,7 +85,7 @@ def rollout(
 
 
 class TerminalApprover:
-    """Asks a person on the terminal, or says yes to everything. Without a terminal the answer comes through the ledger."""
+    """Asks on the terminal, or says yes to everything. Without a terminal the answer comes through the ledger."""
 
     def __init__(self, yes: bool, aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
         self._yes, self._aside = yes, aside

@@ -21,7 +21,7 @@ _POLICY_VIOLATION = 1008
 _PAGES = "connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
 
 
-class ServerGate:
+class LoopbackFilter:
     """ASGI middleware around the whole server.
 
     Args:
