@@ -13,6 +13,7 @@ from prefect import flow
 from jetlane.flows.cli.terminal import Terminal
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.run_names import run_name
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
@@ -108,7 +109,7 @@ def retrain_and_deploy(
     verify: Verify = Verify(),
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
-    workspace: str = ".jetlane",
+    workspace: str = WORKSPACE,
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
     force: bool = False,

@@ -72,10 +72,9 @@ def resolve(spec: RunSpec, base_dir: Optional[Path] = None) -> RunSpec:
         base_dir = Path(spec.base_dir)
         if not base_dir.is_absolute():
             raise SpecError(f"base_dir: given the relative path {spec.base_dir!r}", "", "name an absolute folder")
-    data = spec.model_dump(mode="json")
     if base_dir is not None:
-        data["base_dir"] = str(base_dir)
-    return RunSpec.model_validate(absolute(data, RunSpec.model_validate(data), base_dir))
+        spec = spec.model_copy(update={"base_dir": str(base_dir)})
+    return absolute(spec, base_dir)
 
 
 def refuse_missing(spec: RunSpec) -> None:
@@ -152,7 +151,8 @@ def _section(model: type[BaseModel], key: Any) -> Optional[type[BaseModel]]:
 
 @functools.lru_cache(maxsize=1)
 def _schema() -> Mapping[str, Any]:
-    return RunSpec.model_json_schema()
+    schema: Mapping[str, Any] = RunSpec.model_json_schema()
+    return schema
 
 
 def _allowed(at: Location, error: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.specs.defaults import EXACT
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
 from jetlane.tasks.export import FrozenModel
@@ -68,8 +69,8 @@ def preflight(
     verify = run.spec.verify
     usual = run.spec.build.precision == "fp32"  # what the spec asks of a coarser precision is asked of boards alone
     tolerance = {
-        "min_iou": verify.iou if usual and verify.iou else 0.99,
-        "max_score_difference": verify.score if usual and verify.score is not None else 0.005,
+        "min_iou": verify.iou if usual and verify.iou else EXACT.iou,
+        "max_score_difference": verify.score if usual and verify.score is not None else EXACT.score,
     }
     # fp16 models are for boards where the model alone says how to compute; all others have a flag for it
     half = [HALF] if run.spec.build.precision == "fp16" and HALF in converted.outputs else []

@@ -36,11 +36,14 @@ def healthy(url: str, timeout: float = 1.0) -> bool:
         return False
 
 
-def ask(url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str] = None) -> Any:
+def ask(
+    url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str] = None, method: Optional[str] = None
+) -> Any:
     """What a Prefect API answers to a posted JSON body, or to a GET when there is none.
 
     Args:
         login: The server's authentication string.
+        method: Instead of POST or GET.
 
     Raises:
         OSError: It refuses (``HTTPError``), is too busy for half a minute, or does not answer.
@@ -49,11 +52,13 @@ def ask(url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str]
     if login is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     data = None if body is None else json.dumps(dict(body)).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                text = answer.read()
+                return json.loads(text) if text else None
         except urllib.error.HTTPError as error:  # its database is locked, and nothing was done
             if error.code != 503 or time.monotonic() > deadline:
                 raise

@@ -157,7 +157,7 @@ def _check_login(url: str) -> None:
                 f"the Prefect server at {url} refuses the login",
                 "PREFECT_API_AUTH_STRING is not set, or is not that server's",
                 "take it from the workspace where the server was started: "
-                'export PREFECT_API_AUTH_STRING="$(cat .jetlane/up/login)"',
+                f'export PREFECT_API_AUTH_STRING="$(cat {UP}/login)"',
             ) from error
     except (OSError, ValueError):  # other servers need not have this page
         return

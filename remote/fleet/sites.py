@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 from jetlane.remote.device.client import LIMITS
 from jetlane.remote.fleet import outcomes
 from jetlane.remote.fleet.boards import Boards, Seen, SshBoards, Tell, refuse_another
+from jetlane.specs.defaults import KEEP_RELEASES
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class SiteJob:
     inventory: str
     known_hosts: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    keep_releases: int = 3
+    keep_releases: int = KEEP_RELEASES
     concurrency: int = 16
     digest: str = ""
 

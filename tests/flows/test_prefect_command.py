@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,11 +31,9 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, repository: Path, stand_in: Path) -> Iterator[Path]:
-    """A project's root where `jetlane up` has run; its worker stands in another folder."""
+def project(tmp_path_factory: pytest.TempPathFactory, stand_in: Path) -> Iterator[Path]:
+    """A folder that held a spec alone before `jetlane up` was run there; the worker's current folder is another one."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("pyproject.toml", "prefect.yaml"):
-        shutil.copy(repository / name, folder / name)
     spec = {
         "name": "literal",
         "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
@@ -67,6 +65,8 @@ def test_the_literal_command(project: Path) -> None:
     (release,) = (project / "work" / "releases").iterdir()
     assert (release / "manifest.json").is_file()
     state = UpState(project / ".jetlane/up")
+    (run,) = ask(f"{state.url}/flow_runs/filter", {}, state.login)
+    assert re.fullmatch(r"literal-\d{4}-\d\d-\d\d-\d{4}", run["name"])
     answer = ask(f"{state.url}/artifacts/filter", {}, state.login)
     artifacts = {artifact["key"]: artifact["data"] for artifact in answer}
     assert artifacts["train-progress"] == 100.0
@@ -122,8 +122,14 @@ def test_up_makes_every_deployment_the_limit_and_no_second_server(project: Path)
     shown = command(
         "prefect", "deployment", "inspect", "scheduled-retrain/scheduled-retrain", "--output", "json", cwd=project
     )
-    schedule = json.loads(shown.stdout)["schedules"]
-    assert [entry["active"] for entry in schedule] == [False]
+    (schedule,) = json.loads(shown.stdout)["schedules"]
+    assert not schedule["active"]
+    state = UpState(project / ".jetlane/up")
+    url = f"{state.url}/deployments/{schedule['deployment_id']}/schedules"
+    ask(f"{url}/{schedule['id']}", {"active": True}, state.login, method="PATCH")
+    assert command("jetlane", "up", cwd=project).returncode == 0
+    (kept,) = ask(url, login=state.login)
+    assert kept["active"] and kept["slug"] == "nightly", "a person switched it on"
 
 
 @pytest.mark.prefect
@@ -211,3 +217,37 @@ def test_a_server_that_is_gone_is_not_named_and_gets_no_login(tmp_path: Path) ->
     (tmp_path / "login").unlink()
     assert local_server(folder=tmp_path) == {"PREFECT_API_URL": "http://x"}, "jetlane 0.1 started it"
     assert local_server(folder=tmp_path / "none") == {}
+
+
+def test_prefect_yaml_makes_the_deployments_that_up_makes(repository: Path) -> None:
+    """`prefect deploy --all` in the repository, and `jetlane up` anywhere."""
+    from jetlane.flows.prefect_server.deployments import POOL, deployments
+
+    given = yaml.safe_load((repository / "prefect.yaml").read_text().replace("{{ $PWD }}", str(repository)))
+    assert given["pull"] == []
+    assert given["definitions"]["pool"]["name"] == POOL
+    in_file = {
+        entry["name"]: (
+            entry["entrypoint"],
+            entry["description"],
+            entry["work_pool"]["name"],
+            entry.get("concurrency_limit"),
+            entry.get("parameters", {}),
+            entry.get("schedules", []),
+        )
+        for entry in given["deployments"]
+    }
+    in_package = {}
+    for made in deployments():
+        assert made.flow_name == made.name
+        limit = made.concurrency_options and {
+            "limit": made.concurrency_limit,
+            "collision_strategy": made.concurrency_options.collision_strategy.value,
+        }
+        schedules = [
+            {"cron": one.schedule.cron, "timezone": one.schedule.timezone, "slug": one.slug, "active": one.active}
+            for one in made.schedules or []
+        ]
+        entry = (made.entrypoint, made.description, made.work_pool_name, limit, made.parameters, schedules)
+        in_package[made.name] = entry
+    assert in_package == in_file
