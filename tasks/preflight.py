@@ -36,7 +36,7 @@ CODE = (
     "jetlane.tasks.converter.lowering",
     "jetlane.tasks.converter.uff",
     "jetlane.tasks.odapi.child.infer",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
     "jetlane.remote.agent.detect.detections",
     "jetlane.remote.agent.detect.image",
     "jetlane.remote.agent.detect.matching",

@@ -23,7 +23,7 @@ CODE = (
     "jetlane.tasks.train",
     "jetlane.tasks.odapi.child.train",
     "jetlane.tasks.odapi.child.configs",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
 )
 #: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.

@@ -121,7 +121,7 @@ class OdapiChild:
         return self._process.pid if self._process else None
 
     def probe(self) -> dict[str, Any]:
-        """Versions of the child's Python, TensorFlow and numpy, and what was healed."""
+        """Versions of the child's Python, TensorFlow and numpy, and what was patched."""
         return self._run("probe", {})
 
     def train(self, job: TrainJob, on_progress: Optional[Callable[[Progress], None]] = None) -> dict[str, Any]:

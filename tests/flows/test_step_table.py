@@ -194,7 +194,7 @@ CODE_CHANGES = [
     ("tasks/data/prepare.py", {"dataset", "preflight"}),
     ("tasks/odapi/child/train.py", {"train"}),
     ("tasks/odapi/child/evaluate.py", {"evaluate"}),
-    ("tasks/odapi/child/healing.py", {"train", "evaluate", "export", "preflight"}),
+    ("tasks/odapi/child/compat.py", {"train", "evaluate", "export", "preflight"}),
     ("tasks/converter/ssd/derive.py", {"plugins", "convert"}),
     ("tasks/converter/lowering/lower.py", {"convert", "preflight"}),
     ("tasks/proof/agreement.py", {"preflight"}),

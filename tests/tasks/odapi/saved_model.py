@@ -14,8 +14,8 @@ def main(child: str, config: str, out: str) -> None:
     package = importlib.util.module_from_spec(spec)
     sys.modules["child"] = package
     spec.loader.exec_module(package)
-    healing = importlib.import_module("child.healing")
-    for step in healing._STEPS:  # all but the one that leaves TensorFlow 2's mode, and what is TF1's exporter's
+    compat = importlib.import_module("child.compat")
+    for step in compat._STEPS:  # all but the one that leaves TensorFlow 2's mode, and what is TF1's exporter's
         if step.__name__ not in ("_tf2_behaviour", "_profiler"):
             step()
 
