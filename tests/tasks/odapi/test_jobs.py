@@ -242,7 +242,7 @@ def test_an_unexpected_failure_shows_the_log(child: OdapiChild, trained: Trained
 
 @pytest.mark.slow
 def test_moving_averages_of_other_peoples_configs(child: OdapiChild, data: Data, tmp_path: Path) -> None:
-    """``use_moving_average`` is the OD API's default; contrib's optimizer for it is one of the things that compat restores."""
+    """``use_moving_average`` is the OD API's default; compat restores contrib's optimizer for it."""
     job = data.job(tmp_path, replace(TINY, steps=2))
     text = job.pipeline_config.read_text().replace("use_moving_average: false", "use_moving_average: true")
     job.pipeline_config.write_text(text.replace("eval_config {", "eval_config { use_moving_averages: true"))

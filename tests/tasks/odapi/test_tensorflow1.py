@@ -19,7 +19,7 @@ from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 
-def test_all_jobs_without_healing(data: Data, tmp_path: Path) -> None:
+def test_all_jobs_without_compat(data: Data, tmp_path: Path) -> None:
     python = os.environ.get("JETLANE_TF1_PYTHON")
     if not python:
         pytest.skip("JETLANE_TF1_PYTHON names no interpreter with TensorFlow 1.15")
