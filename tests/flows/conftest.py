@@ -1,4 +1,4 @@
-"""A flow-running process with a Prefect server of its own, and a stand-in for TensorFlow: for tests of the flow."""
+"""A flow-running process with a Prefect server of its own, and a fake Object Detection API: for tests of the flow."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def golden_model(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory, golden_model: Path) -> Path:
+def fake_odapi(tmp_path_factory: pytest.TempPathFactory, golden_model: Path) -> Path:
     """An interpreter for `train.python` that answers the Object Detection API's jobs from a golden model, at once."""
-    path = tmp_path_factory.mktemp("stand-in") / "python"
+    path = tmp_path_factory.mktemp("fake-odapi") / "python"
     path.write_text(
-        f"#!{sys.executable}\n" + (HERE / "stand_in.py").read_text().replace("GOLDEN_MODEL", str(golden_model))
+        f"#!{sys.executable}\n" + (HERE / "fake_odapi.py").read_text().replace("GOLDEN_MODEL", str(golden_model))
     )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path

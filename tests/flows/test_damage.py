@@ -26,12 +26,12 @@ pytestmark = pytest.mark.prefect
 STEPS = ("dataset", "train", "evaluate", "export", "plugins", "convert", "preflight", "release", "report")
 
 
-def spec_of(folder: Path, stand_in: Path, **more: Any) -> Path:
+def spec_of(folder: Path, fake_odapi: Path, **more: Any) -> Path:
     spec = {
         "name": "damage",
         "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
         "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(stand_in)},
+        "train": {"steps": 6, "python": str(fake_odapi)},
         "verify": {"samples": 30},
         **more,
     }
@@ -40,9 +40,9 @@ def spec_of(folder: Path, stand_in: Path, **more: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flows: Any) -> tuple[Path, dict[str, Any]]:
+def ran(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path, flows: Any) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("damage")
-    return folder, flows.run(spec_of(folder, stand_in))
+    return folder, flows.run(spec_of(folder, fake_odapi))
 
 
 def outputs(folder: Path, step: str) -> list[Path]:
@@ -94,7 +94,7 @@ def test_a_flipped_bit_of_any_output_is_found_and_never_signed(
 
 
 def test_a_model_that_decayed_under_a_stamp_gets_into_no_release(
-    ran: tuple[Path, dict[str, Any]], flows: Any, tmp_path: Path, stand_in: Path
+    ran: tuple[Path, dict[str, Any]], flows: Any, tmp_path: Path, fake_odapi: Path
 ) -> None:
     """As on a disk that decays: content changes, no time does. The release is made anew, of a model that is."""
     folder = ran[0]
@@ -132,9 +132,9 @@ def disk(tmp_path: Path, disks: ModuleType) -> Iterator[Path]:
 
 
 def test_a_run_on_a_disk_that_fills_ends_in_words_and_goes_on_later(
-    tmp_path: Path, disk: Path, stand_in: Path, flows: Any, disks: ModuleType
+    tmp_path: Path, disk: Path, fake_odapi: Path, flows: Any, disks: ModuleType
 ) -> None:
-    spec = spec_of(tmp_path, stand_in, workspace=str(disk / "workspace"))
+    spec = spec_of(tmp_path, fake_odapi, workspace=str(disk / "workspace"))
     (disk / "workspace").mkdir()
     kinds = []
     for leave in (0, 28, 124, 500, 8_000, 16_000, 24_000):
@@ -152,9 +152,9 @@ def test_a_run_on_a_disk_that_fills_ends_in_words_and_goes_on_later(
 
 @pytest.mark.parametrize("leave", [200, pytest.param(0, marks=pytest.mark.slow)])
 def test_the_command_on_a_full_disk_exits_with_1_and_says_why(
-    tmp_path: Path, disk: Path, stand_in: Path, disks: ModuleType, leave: int
+    tmp_path: Path, disk: Path, fake_odapi: Path, disks: ModuleType, leave: int
 ) -> None:
-    spec_of(tmp_path, stand_in, workspace=str(disk / "workspace"))
+    spec_of(tmp_path, fake_odapi, workspace=str(disk / "workspace"))
     disks.fill(disk, leave << 10)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     done = subprocess.run(
@@ -180,10 +180,10 @@ def test_an_input_that_changes_while_the_run_reads_it_stops_the_run(
     graph = tmp_path / "frozen_inference_graph.pb"
     for name in (graph.name, "pipeline.config"):
         shutil.copyfile(golden_model / name, tmp_path / name)
-    stand_in = (Path(__file__).parent / "stand_in.py").read_text().replace("GOLDEN_MODEL", str(golden_model))
+    fake_odapi = (Path(__file__).parent / "fake_odapi.py").read_text().replace("GOLDEN_MODEL", str(golden_model))
     touch = f'    with open({str(picture)!r}, "ab") as file:\n        file.write(b"more")\n'
     python = tmp_path / "python"
-    python.write_text(f"#!{sys.executable}\n" + stand_in.replace('    hang("infer")\n', touch))
+    python.write_text(f"#!{sys.executable}\n" + fake_odapi.replace('    hang("infer")\n', touch))
     python.chmod(0o755)
     spec = {
         "name": "changing",

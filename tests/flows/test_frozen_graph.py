@@ -18,14 +18,14 @@ pytestmark = pytest.mark.prefect
 
 
 @pytest.fixture
-def spec(tmp_path: Path, golden_model: Path, stand_in: Path):
+def spec(tmp_path: Path, golden_model: Path, fake_odapi: Path):
     for name in ("frozen_inference_graph.pb", "pipeline.config"):
         shutil.copy(golden_model / name, tmp_path / name)
 
     def write(**more: Any) -> Path:
         path = tmp_path / "spec.yaml"
         model = {"frozen_graph": "frozen_inference_graph.pb", "pipeline_config": "pipeline.config"}
-        path.write_text(yaml.safe_dump({"name": "given", "model": model, "train": {"python": str(stand_in)}, **more}))
+        path.write_text(yaml.safe_dump({"name": "given", "model": model, "train": {"python": str(fake_odapi)}, **more}))
         return path
 
     return write

@@ -31,14 +31,14 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, stand_in: Path) -> Iterator[Path]:
+def project(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Iterator[Path]:
     """A folder that held a spec alone before `jetlane up` was run there; the worker's current folder is another one."""
     folder = tmp_path_factory.mktemp("project")
     spec = {
         "name": "literal",
         "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
         "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(stand_in)},
+        "train": {"steps": 6, "python": str(fake_odapi)},
         "verify": {"samples": 30},
         "workspace": "work",
     }

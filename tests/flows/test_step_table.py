@@ -29,7 +29,7 @@ IMAGES = Shapes(train_images=4, validation_images=32, seed=3, shards=1)
 class Project:
     """A user's folder: records, a label map, a spec; every write is undone by ``restore``."""
 
-    def __init__(self, folder: Path, stand_in: Path) -> None:
+    def __init__(self, folder: Path, fake_odapi: Path) -> None:
         self.folder = folder
         self._kept: dict[Path, bytes] = {}
         self.items = {split: list(draw_split(IMAGES, split)) for split in ("train", "validation")}
@@ -41,7 +41,7 @@ class Project:
             "name": "table",
             "dataset": {"train": ["train.record"], "validation": ["validation.record"], "label_map": "labels.pbtxt"},
             "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-            "train": {"steps": 6, "python": str(stand_in)},
+            "train": {"steps": 6, "python": str(fake_odapi)},
             "verify": {"samples": 30},
         }
         self.write_spec()
@@ -78,8 +78,8 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flows) -> tuple[Project, dict[str, Any]]:
-    project = Project(tmp_path_factory.mktemp("table"), stand_in)
+def base(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path, flows) -> tuple[Project, dict[str, Any]]:
+    project = Project(tmp_path_factory.mktemp("table"), fake_odapi)
     return project, flows.run(project.path)
 
 
