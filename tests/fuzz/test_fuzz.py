@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff
 from tests.fuzz.numbers import NUMBERS
-from tests.fuzz.worker_harness import WorkerHarness
 from tests.fuzz.seeds import CONFIGS, SKETCHES, TEXTS
+from tests.fuzz.worker_harness import WorkerHarness
 from tests.tasks.converter.graph.sketches import case_folder, case_names
 
 SEED = 3
