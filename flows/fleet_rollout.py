@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
 from jetlane.flows.fleet.approval import PausedRunApprover
 from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
@@ -52,7 +52,9 @@ def fleet_rollout(
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
     folder, store = real(Path(release)), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
-        listeners = Listeners(Several([artifacts, Lines()]), PausedRunApprover(), TaskRunExecutor(), PrefectSites)
+        listeners = Listeners(
+            Several([artifacts, RolloutLines()]), PausedRunApprover(), TaskRunExecutor(), PrefectSites
+        )
         rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet

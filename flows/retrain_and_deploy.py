@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.terminal import Terminal
+from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.run_names import run_name
 from jetlane.specs.defaults import WORKSPACE
@@ -41,7 +41,7 @@ from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, ref
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.progress import PrefectProgress, Several
+from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult
 from jetlane.tasks.train import train
@@ -143,7 +143,8 @@ def retrain_and_deploy(
     )
     spec = resolve(spec)
     refuse_missing(spec)
-    with Run(spec, Several([PrefectProgress(), Terminal()]), force, PrefectSites, verify_all) as run:
+    observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
+    with Run(spec, observer, force, PrefectSites, verify_all) as run:
         try:
             return _whole_story(run)
         except JetlaneError as error:

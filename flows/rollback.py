@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
 from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
@@ -46,5 +46,5 @@ def rollback(
     refuse_relative(workspace=workspace, inventory=fleet.inventory)
     store = Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
-        listeners = Listeners(Several([artifacts, Lines()]), executor=TaskRunExecutor(), sites=PrefectSites)
+        listeners = Listeners(Several([artifacts, RolloutLines()]), executor=TaskRunExecutor(), sites=PrefectSites)
         return put_back(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)

@@ -45,7 +45,7 @@ FileGlobs = Annotated[list[_Glob], Field(min_length=1, max_length=10_000)]
 
 
 @dataclass(frozen=True)
-class Found:
+class SpecPath:
     """One path of a spec: where it stands, of which kind it is, and its text."""
 
     at: tuple[Union[str, int], ...]
@@ -53,7 +53,7 @@ class Found:
     text: str
 
 
-def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[Found]:
+def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[SpecPath]:
     """Every path in a model and the models in it."""
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
@@ -62,9 +62,9 @@ def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[Fo
         else:
             kind = _kind(field.annotation, field.metadata)
             if kind and isinstance(value, str):
-                yield Found((*at, name), kind, value)
+                yield SpecPath((*at, name), kind, value)
             elif kind and isinstance(value, list):
-                yield from (Found((*at, name, index), kind, text) for index, text in enumerate(value))
+                yield from (SpecPath((*at, name, index), kind, text) for index, text in enumerate(value))
 
 
 def _kind(annotation: Any, metadata: Any = ()) -> Optional[str]:
@@ -93,14 +93,14 @@ def absolute(model: Model, base_dir: Optional[Path], at: tuple[Union[str, int], 
             continue
         kind = _kind(field.annotation, field.metadata)
         if kind and isinstance(value, str):
-            changed[name] = _absolute(Found((*at, name), kind, value), base_dir)
+            changed[name] = _absolute(SpecPath((*at, name), kind, value), base_dir)
         elif kind and isinstance(value, list):
-            found = (Found((*at, name, index), kind, text) for index, text in enumerate(value))
+            found = (SpecPath((*at, name, index), kind, text) for index, text in enumerate(value))
             changed[name] = [_absolute(one, base_dir) for one in found]
     return model.model_copy(update=changed)
 
 
-def _absolute(found: Found, base_dir: Optional[Path]) -> str:
+def _absolute(found: SpecPath, base_dir: Optional[Path]) -> str:
     text = os.path.expanduser(found.text)
     if os.path.isabs(text) or (found.kind == "program" and os.sep not in text):
         return text
@@ -135,7 +135,7 @@ def refuse_relative(**named: Optional[str]) -> None:
             )
 
 
-def missing(found: Found) -> Optional[str]:
+def missing(found: SpecPath) -> Optional[str]:
     """What is wrong with an absolute path on this machine, or None."""
     path = found.text
     if found.kind == "file":

@@ -119,9 +119,9 @@ def _prove(
     from jetlane.tasks.proof import preflight as proof
 
     engines = _compile(run, converted, compiled)
-    run.progress.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
+    run.observer.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
     reference = run.odapi().infer(model.graph, seen.arrays)
-    run.progress.update("preflight", None, "onnxruntime looks at the same")
+    run.observer.update("preflight", None, "onnxruntime looks at the same")
     params = params_of(parameters)
     report = proof.preflight(
         converted.file("model.onnx").read_bytes(),
@@ -180,7 +180,7 @@ def _compile(run: Run, converted: StepResult, files: Sequence[str]) -> Mapping[s
     capabilities = run.spec.preflight.compute_capabilities
     found = {}
     for file in files:
-        run.progress.update("preflight", None, f"TensorRT-RTX compiles {file} for {', '.join(capabilities)}")
+        run.observer.update("preflight", None, f"TensorRT-RTX compiles {file} for {', '.join(capabilities)}")
         found[file] = compile_model(converted.file(file), capabilities).to_json()
     return {"tensorrt_rtx": found}
 

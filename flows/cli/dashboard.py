@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.observer import Observer, Progress, Several
 from jetlane.remote.fleet.state import (
@@ -143,7 +143,9 @@ class Dashboard:
         table = _table()
         for device in busy[:SHOWN]:
             told = self._progress.get(device.name)
-            table.add_row(*_cells(device.name, device.state, *(_told(told) if told is not None else ("",) * 4)))
+            table.add_row(
+                *_cells(device.name, device.state, *(_progress_cells(told) if told is not None else ("",) * 4))
+            )
         for device in waiting[: max(SHOWN - len(busy), 0)]:
             tries = f"{device.attempts} tries"
             table.add_row(*_cells(device.name, "not reached", "", tries, "", first_line(device.reason)))
@@ -166,7 +168,7 @@ class Dashboard:
 
 
 @dataclass(frozen=True)
-class Watch:
+class RolloutDisplay:
     """Who watches a rollout from a terminal.
 
     Attributes:
@@ -178,14 +180,14 @@ class Watch:
 
 
 @contextmanager
-def watching(console: Optional[Console] = None) -> Iterator[Watch]:
+def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
     """A dashboard under the lines on a terminal, the lines alone elsewhere."""
     from rich.console import Console
     from rich.live import Live
 
     console = console or Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        yield Watch(Lines(), nullcontext)
+        yield RolloutDisplay(RolloutLines(), nullcontext)
         return
     dashboard = Dashboard()
     # Live takes over standard output while it draws, so that the lines scroll above it.
@@ -200,7 +202,7 @@ def watching(console: Optional[Console] = None) -> Iterator[Watch]:
             live.start(refresh=True)
 
     with live:
-        yield Watch(Several([Lines(), dashboard]), aside)
+        yield RolloutDisplay(Several([RolloutLines(), dashboard]), aside)
 
 
 def _cells(*texts: str) -> list[Text]:
@@ -219,7 +221,7 @@ def _table() -> Table:
     return table
 
 
-def _told(progress: Progress) -> tuple[str, str, str, str]:
+def _progress_cells(progress: Progress) -> tuple[str, str, str, str]:
     """Share, rate, time left, note."""
     share = f"{100 * progress.fraction:3.0f} %" if progress.fraction is not None else ""
     rate, left = "", ""

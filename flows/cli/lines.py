@@ -14,7 +14,7 @@ from jetlane.specs.text import TEXT, harmless
 _QUIET = ("shipping", "building", "verifying", "rolling_back", "skipped")
 
 
-class Lines:
+class RolloutLines:
     """An ``Observer``: a line whenever a wave begins or ends, and whenever a device comes to a state that lasts."""
 
     def recorded(self, event: Event, state: RolloutState) -> None:

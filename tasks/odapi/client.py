@@ -28,7 +28,7 @@ _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -124,7 +124,7 @@ class OdapiChild:
         """Versions of the child's Python, TensorFlow and numpy, and what was patched."""
         return self._run("probe", {})
 
-    def train(self, job: TrainJob, on_progress: Optional[Callable[[Progress], None]] = None) -> dict[str, Any]:
+    def train(self, job: TrainJob, on_progress: Optional[Callable[[TrainingProgress], None]] = None) -> dict[str, Any]:
         """Train, or resume.
 
         Returns:
@@ -226,7 +226,7 @@ class OdapiChild:
             os.close(theirs_out)
 
     def _run(
-        self, name: str, arguments: dict[str, Any], on_progress: Optional[Callable[[Progress], None]] = None
+        self, name: str, arguments: dict[str, Any], on_progress: Optional[Callable[[TrainingProgress], None]] = None
     ) -> dict[str, Any]:
         if self._process is None:
             self._start()
@@ -237,7 +237,7 @@ class OdapiChild:
             while True:
                 event = self._next_event(name)
                 if event["event"] == "progress" and on_progress is not None:
-                    on_progress(Progress(**{key: value for key, value in event.items() if key != "event"}))
+                    on_progress(TrainingProgress(**{key: value for key, value in event.items() if key != "event"}))
                 elif event["event"] == "result":
                     return event["facts"]
                 elif event["event"] == "error":

@@ -28,7 +28,7 @@ from jetlane.remote.agent.files import sync_folder
 from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
 from jetlane.specs.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
 from jetlane.tasks.run import outputs
-from jetlane.tasks.run.digests import Changed, Digest, Seen, canonical_json, confirmed, digest_of, sha256_file
+from jetlane.tasks.run.digests import Changed, Digest, SeenFile, canonical_json, confirmed, digest_of, sha256_file
 from jetlane.tasks.run.outputs import MANIFEST, DamagedOutput, StepResult
 
 __all__ = [
@@ -160,7 +160,7 @@ class Workspace:
         if not (resumable and part.is_dir() and not part.is_symlink()):
             _remove(part)
         private_folder(part)
-        read: dict[Path, Seen] = {}
+        read: dict[Path, SeenFile] = {}
         for value in inputs.values():
             read.update(value.files if isinstance(value, Digest) else {})
         read = self._confirmed(read)
@@ -189,7 +189,7 @@ class Workspace:
         shas = {path: sha.moved((final / path).absolute()) for path, sha in shas.items()}
         return StepResult(recipe["step"], final.name, final, shas, facts, False, seconds)
 
-    def _confirmed(self, read: Mapping[Path, Seen], cause: Optional[Exception] = None) -> dict[Path, Seen]:
+    def _confirmed(self, read: Mapping[Path, SeenFile], cause: Optional[Exception] = None) -> dict[Path, SeenFile]:
         """Files as they were just seen to be what they were; the error says which is not."""
         steps, found = (self.root / "steps").absolute(), {}
         for path, seen in read.items():

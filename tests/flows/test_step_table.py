@@ -17,13 +17,13 @@ from jetlane.remote.release.signing import project_key
 from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shapes import draw_split
-from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.data.source import SyntheticSource
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace
 
 pytestmark = pytest.mark.prefect
 
-IMAGES = Shapes(train_images=4, validation_images=32, seed=3, shards=1)
+IMAGES = SyntheticSource(train_images=4, validation_images=32, seed=3, shards=1)
 
 
 class Project:
@@ -173,7 +173,7 @@ def test_one_training_image(project: Project, flows) -> None:
 
 
 def test_one_validation_image(project: Project, flows) -> None:
-    other = next(iter(draw_split(Shapes(4, 1, seed=99, shards=1), "validation")))
+    other = next(iter(draw_split(SyntheticSource(4, 1, seed=99, shards=1), "validation")))
     project.write_split("validation", [*project.items["validation"][:-1], replace(other, source_id="new.png")])
     assert made(flows.run(project.path)) == {"dataset", "evaluate", "preflight", "release", "report"}
 

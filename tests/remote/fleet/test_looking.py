@@ -12,7 +12,6 @@ from rich.console import Console
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
-from jetlane.flows.cli.lines import Lines
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.follow import follow
 from jetlane.remote.fleet.observer import Progress
