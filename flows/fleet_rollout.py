@@ -52,9 +52,8 @@ def fleet_rollout(
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
     folder, store = real(Path(release)), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
-        listeners = Listeners(
-            Several([artifacts, RolloutLines()]), PausedRunApprover(), TaskRunExecutor(), PrefectSites
-        )
+        observer = Several([artifacts, RolloutLines()])
+        listeners = Listeners(observer, PausedRunApprover(), TaskRunExecutor(), PrefectSites)
         rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet

@@ -142,10 +142,9 @@ class Dashboard:
             return []
         table = _table()
         for device in busy[:SHOWN]:
-            told = self._progress.get(device.name)
-            table.add_row(
-                *_cells(device.name, device.state, *(_progress_cells(told) if told is not None else ("",) * 4))
-            )
+            progress = self._progress.get(device.name)
+            known = _progress_cells(progress) if progress is not None else ("",) * 4
+            table.add_row(*_cells(device.name, device.state, *known))
         for device in waiting[: max(SHOWN - len(busy), 0)]:
             tries = f"{device.attempts} tries"
             table.add_row(*_cells(device.name, "not reached", "", tries, "", first_line(device.reason)))
