@@ -12,6 +12,7 @@ from rich.console import Console
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
+from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.fleet.begin import Request, begin
 from jetlane.remote.fleet.follow import follow
 from jetlane.remote.fleet.observer import Progress
