@@ -146,7 +146,7 @@ def _figures(outcomes: Counter[str], worst: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
 def test_damaged_files_are_taken_or_refused_in_words(harness, real, subject):
-    fuzz(harness, cases(subject, real, share=8), 500)
+    fuzz(harness, cases(subject, real, share=8), 200)
 
 
 #: Of one text that a person wrote; the machine may be busy, and the first case imports everything.
