@@ -1,6 +1,6 @@
 """One site's part of a rollout, done by a worker of the site's pool, next to the devices.
 
-``jetlane.flows.fleet.dispatch`` makes its deployments and runs; nobody starts it by hand. JETLANE_TASK_RUNNER in the
+``jetlane.flows.fleet.dispatch`` makes its deployments and runs; it is not started by hand. JETLANE_TASK_RUNNER in the
 environment of the worker, or of the pool's jobs, says where the devices are worked on: ``threads`` of the run (unless
 it is set; for SSH the fastest), ``dask`` or ``ray``. Dask's and Ray's own settings name the cluster
 (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS); without one, they start their processes on the worker's machine.
@@ -24,7 +24,7 @@ from jetlane.specs.errors import SpecError
 RUNNER = "JETLANE_TASK_RUNNER"
 #: Where a site's machine keeps the releases it fetched.
 FOLDER = Path("~/.jetlane/site")
-#: Of a Dask cluster that a run starts for itself.
+#: Processes of a Dask cluster that a run starts for itself.
 _PROCESSES = 2
 
 
@@ -69,7 +69,7 @@ def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> An
         outcome = sites.on_one(order, board, release, Unheard())
     shared.write(f"jobs/{order.id}/{device}", outcome)
     error = outcome.get("error")
-    if error:  # told to the rollout; shown here without a traceback
+    if error:  # the rollout gets it from the store; here it is shown without a traceback
         return Failed(message=str(error["what"]))
     return Completed(message="done")
 

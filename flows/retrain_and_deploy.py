@@ -51,7 +51,7 @@ def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
     data: Optional[StepResult]
     refuse_missing_builder(run)
-    nvidia_versions(run)  # a converter that is missing is told of before anything is trained for it
+    nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
         trained = train(run, data)
@@ -88,7 +88,7 @@ def story(run: Run) -> dict[str, Any]:
 
 
 def _whole_story(run: Run) -> dict[str, Any]:
-    """The story; told once more where an output turns out to be damaged that a step of it had been found by."""
+    """The steps; once more from the start where an output that a step had found turns out to be damaged."""
     try:
         return story(run)
     except DamagedOutput as damage:

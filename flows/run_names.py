@@ -12,7 +12,7 @@ def run_name(subject: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
     """For a flow's ``flow_run_name``: ``<subject>-2026-11-28-0312``, in UTC.
 
     Args:
-        subject: Of the flow run's parameters.
+        subject: Takes the flow run's parameters.
     """
 
     def name() -> str:

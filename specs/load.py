@@ -18,9 +18,9 @@ from jetlane.specs.schema import RunSpec
 from jetlane.specs.text import harmless
 from jetlane.specs.yaml_marks import Location, MarkedYaml, read
 
-_REMEDY = "mend the spec; `jetlane spec check` shows what it says without running anything"
-#: Mistakes that are told; of more the number.
-_TOLD = 50
+_REMEDY = "correct the spec; `jetlane spec check` shows what it says without running anything"
+#: Mistakes that are shown; the rest are counted.
+_MOST_SHOWN = 50
 
 
 def load_spec(path: Path) -> RunSpec:
@@ -52,8 +52,8 @@ def _checked(marked: MarkedYaml, folder: Path) -> RunSpec:
         spec = RunSpec.model_validate(marked.data)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        problems = dict.fromkeys(_problem(item, marked) for item in found[:_TOLD])  # a union complains per member
-        raise _all_of(sorted(problems, key=_position), len(found[_TOLD:])) from None
+        problems = dict.fromkeys(_problem(item, marked) for item in found[:_MOST_SHOWN])  # a union complains per member
+        raise _all_of(sorted(problems, key=_position), len(found[_MOST_SHOWN:])) from None
     base_dir = folder / os.path.expanduser(spec.base_dir) if spec.base_dir else folder
     resolved = resolve(spec, base_dir)
     lost = [(found.at, missing(found)) for found in paths(resolved)]

@@ -248,7 +248,7 @@ def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
 
 
 def truth_of(result: StepResult) -> list[Optional[GroundTruth]]:
-    """What each of them really shows; None where nobody knows."""
+    """What each of them really shows; None where it is not known."""
     from jetlane.tasks.proof.coco_map import GroundTruth
 
     return [GroundTruth.from_json(row["truth"]) if "truth" in row else None for row in _rows(result)]

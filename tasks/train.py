@@ -26,7 +26,8 @@ CODE = (
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
 )
-#: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.
+#: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
+#: everything one server starts.
 LIMIT = "jetlane-training"
 #: Seconds of waiting for that limit before it is said.
 _PATIENCE = 5.0

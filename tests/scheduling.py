@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-#: Files that share what is dear to start: a process that runs flows, or the Object Detection API's.
+#: Files that share what is expensive to start: a process that runs flows, or the Object Detection API's.
 SHARED = {
     "flows/test_step_table.py": "flows",
     "flows/test_damage.py": "flows",

@@ -71,7 +71,7 @@ class Dashboard:
             self._progress[progress.device] = progress
 
     def _timed(self, event: Event) -> None:
-        """How long devices take, from their first stage to their last: what the rest will take is reckoned from it."""
+        """How long devices take, from their first stage to their last: the time left is estimated from it."""
         name, state = str(event.device), event.data.get("state")
         if state in UNDER_WAY:
             self._began.setdefault(name, event.at)

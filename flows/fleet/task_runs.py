@@ -56,7 +56,7 @@ class TaskRunExecutor:
 
     def close(self) -> None:
         for outcome in list(self._running):
-            outcome.exception()  # waits; whoever asked for it has the error
+            outcome.exception()  # waits; the caller of `submit` has the error
 
 
 def _fail_if_never_begun(outcome: Future[Any]) -> None:

@@ -1,7 +1,7 @@
 """``jetlane up`` and ``down``: a Prefect server that stays, a work pool, the deployments (``deployments``), a worker.
 
-The server serves its owner alone: it asks for a login that only the owner can read (``up_state``), and whoever is the
-server's client holds its port (``ports``). The login stays as long as the server or the worker runs.
+The server serves its owner alone: it asks for a login that only the owner can read (``up_state``), and every client of
+the server holds its port (``ports``). The login stays as long as the server or the worker runs.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _stop_open_server(state: UpState) -> bool:
     if state.process("server") is not None:
         runs = _under_way(state.url or "")
         if runs != 0:
-            number = "whether runs are under way cannot be told" if runs is None else f"runs under way: {runs}"
+            number = "whether runs are under way is not known" if runs is None else f"runs under way: {runs}"
             raise JetlaneError(
                 "the Prefect server of this workspace has no login that is known",
                 f"an older jetlane started it, and every user of this machine can start runs on it; {number}",

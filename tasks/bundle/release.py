@@ -329,7 +329,7 @@ def _json(value: Any) -> str:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What the board's own rules refuse is refused here, before anybody ships it."""
+    """What the board's own rules refuse is refused here, before it is shipped."""
     try:
         yield
     except AgentError as error:

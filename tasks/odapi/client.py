@@ -32,7 +32,7 @@ class TrainingProgress:
     """How far a training is.
 
     Attributes:
-        loss: Of this step.
+        loss: At this step.
         steps_per_second: Mean since this process started training; 0 at its first step.
         eta: Seconds to go; None while the speed is unknown.
     """
@@ -272,7 +272,7 @@ class OdapiChild:
         remedy = f"the whole log is {self.log}"
         if status < 0:
             why = f"it was ended by {signal.Signals(-status).name}"
-            why += " (out of memory, when nobody else did it)" if status == -signal.SIGKILL else ""
+            why += " (out of memory, unless a person or program did it)" if status == -signal.SIGKILL else ""
             remedy = f"run again: training goes on from its last checkpoint; {remedy}"
         else:
             why = f"it exited with status {status}"

@@ -29,7 +29,7 @@ class Run:
 
     Args:
         spec: Every path absolute.
-        observer: Who is told what the run does.
+        observer: Gets what the run does.
         force: A model the gate refuses is shipped all the same, and that is recorded.
         sites: Makes what brings work to other sites; see ``rollout.Listeners``.
         verify: Hash all that is found in the workspace, whenever that was done last.
@@ -106,7 +106,7 @@ class Run:
         resumable: bool = False,
         leaves: bool = False,
     ) -> StepResult:
-        """``Workspace.step``, told to whoever listens and entered in the step table.
+        """``Workspace.step``, reported to the observer and entered in the step table.
 
         Args:
             describe: Says in one line what was made.
@@ -154,7 +154,7 @@ class Run:
         self.note(text)
 
     def start_over(self, damage: DamagedOutput) -> None:
-        """Forget what was told so far: a step that had been found has to be made again, and those after it."""
+        """Forget what was reported so far: a step that had been found has to be made again, and those after it."""
         self.steps.clear()
         self.results.clear()
         self.notes.clear()

@@ -32,7 +32,7 @@ class SeenFile:
 
     Attributes:
         sha256: Hex digest.
-        stamp: Of the file when this process hashed it; None where it did not, or where the stamp proves nothing.
+        stamp: The file's when this process hashed it; None where it did not, or where the stamp proves nothing.
     """
 
     sha256: str

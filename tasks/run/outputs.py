@@ -1,7 +1,7 @@
 """What a finished step left in its folder, and whether it is still that.
 
 ``manifest.json`` names every output with its sha256, and carries its own. What was verified is noted beside it, in
-``verified.json``, by the stamps of the files: for a day they answer for a file that nobody touched. The note is a
+``verified.json``, by the stamps of the files: for a day they answer for a file that was not touched. The note is a
 convenience: without it everything is hashed again.
 """
 
@@ -113,7 +113,7 @@ def look(folder: Path, key: str, verify: bool, adopt: bool) -> FoundStep:
     Args:
         verify: Hash every file, whatever the stamps say.
         adopt: A manifest without a digest of its own (of 0.1) is taken over, once every file was hashed. What such a
-            manifest says beside the digests nobody vouches for, so this is for what is dear to make and is judged by
+            manifest says beside the digests is not verified, so this is for what is expensive to make and is checked by
             the steps after it.
     """
     if not folder.is_dir():
@@ -124,7 +124,7 @@ def look(folder: Path, key: str, verify: bool, adopt: bool) -> FoundStep:
         return FoundStep(damage=f"its {MANIFEST} is damaged or gone")
     manifest, vouched = opened
     if not vouched and not adopt:
-        return FoundStep(damage="an earlier version of jetlane made it, and nothing vouches for what it says")
+        return FoundStep(damage="an earlier version of jetlane made it, and what it says cannot be verified")
     seal = str(digest_of(manifest))
     noted = {} if verify or not vouched else _verified(folder, seal)
     outputs: dict[str, Digest] = {}
@@ -151,9 +151,7 @@ def damaged(path: Path, why: str, steps: Path) -> DamagedOutput:
     if steps in path.parents:
         with suppress(OSError):
             (steps.joinpath(*path.relative_to(steps).parts[:2]) / VERIFIED).unlink(missing_ok=True)
-    return DamagedOutput(
-        f"{path} {why}", "the disk, or somebody, changed it after it was made", "run again: it is made again"
-    )
+    return DamagedOutput(f"{path} {why}", "it was changed on the disk after it was made", "run again: it is made again")
 
 
 def _expected(folder: Path, opened: Optional[tuple[dict[str, Any], bool]], key: str) -> Optional[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What decays in a workspace is made again and never gets into a release; a full disk is told in words."""
+"""Damaged outputs in a workspace are made again and never get into a release; a full disk is an error that says so."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def vouch_for(victim: Path, step: Path) -> None:
 
 
 def flip_a_bit(ran: tuple[Path, dict[str, Any]], step: str, choice: random.Random) -> None:
-    """Of any output of a step; no time of the file changes."""
+    """In any output of a step; the file's times do not change."""
     folder, first = ran
     files = outputs(folder, step)
     if step == "report":  # those of the runs that made something again are there too, and are not looked at
@@ -119,7 +119,7 @@ def test_a_flipped_bit_at_length(
     assert flows.run(ran[0] / "spec.yaml")["changed"] is False
 
 
-def test_a_model_that_decayed_under_a_stamp_gets_into_no_release(
+def test_a_model_that_was_damaged_under_a_stamp_gets_into_no_release(
     ran: tuple[Path, dict[str, Any]], flows: Any, tmp_path: Path, fake_odapi: Path
 ) -> None:
     """As on a disk that decays: content changes, no time does. The release is made anew, of a model that is."""
@@ -140,7 +140,7 @@ def test_a_model_that_decayed_under_a_stamp_gets_into_no_release(
     assert "model.onnx is not what it was (by its sha256)" in page
 
 
-def test_a_whole_verification_hashes_what_no_time_betrays(ran: tuple[Path, dict[str, Any]], flows: Any) -> None:
+def test_a_whole_verification_hashes_what_no_time_shows(ran: tuple[Path, dict[str, Any]], flows: Any) -> None:
     folder = ran[0]
     victim = next(path for path in outputs(folder, "train") if path.name.endswith(".index"))
     good = victim.read_bytes()
@@ -157,7 +157,7 @@ def disk(tmp_path: Path, disks: ModuleType) -> Iterator[Path]:
         yield place
 
 
-def test_a_run_on_a_disk_that_fills_ends_in_words_and_goes_on_later(
+def test_a_run_on_a_disk_that_fills_explains_itself_and_goes_on_later(
     tmp_path: Path, disk: Path, fake_odapi: Path, flows: Any, disks: ModuleType
 ) -> None:
     spec = spec_of(tmp_path, fake_odapi, workspace=str(disk / "workspace"))

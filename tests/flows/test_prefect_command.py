@@ -213,7 +213,7 @@ def test_a_server_that_is_gone_is_not_named_and_gets_no_login(tmp_path: Path) ->
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": own}}))
     known = {"PREFECT_API_URL": "http://x", "PREFECT_API_AUTH_STRING": "jetlane:secret"}
     assert local_server(folder=tmp_path) == local_server("http://x/", tmp_path) == known
-    assert local_server("http://y", tmp_path) == {}, "a login is told to its own server alone"
+    assert local_server("http://y", tmp_path) == {}, "a login is sent to its own server alone"
     (tmp_path / "login").unlink()
     assert local_server(folder=tmp_path) == {"PREFECT_API_URL": "http://x"}, "jetlane 0.1 started it"
     assert local_server(folder=tmp_path / "none") == {}

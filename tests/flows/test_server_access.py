@@ -1,4 +1,4 @@
-"""Neither a local Prefect server's API nor its files are anybody's but its owner's: other users, foreign web pages."""
+"""A local Prefect server's API and files serve its owner alone: not other users, not foreign web pages."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def project(reachable: Path, repository: Path) -> Iterator[Path]:
-    """Where `jetlane up` has run, over what an older jetlane left open to everybody."""
+    """Where `jetlane up` has run, over what an older jetlane left open to every user."""
     folder = reachable / "project"
     up = folder / ".jetlane" / "up"
     up.mkdir(parents=True)
@@ -154,7 +154,7 @@ def lasting_of(project: Path) -> Server:
 
 @pytest.fixture(scope="module")
 def private_server(reachable: Path) -> Iterator[Server]:
-    """In a folder that an older jetlane left open to everybody."""
+    """In a folder that an older jetlane left open to every user."""
     home = reachable / "work" / "prefect" / "0"
     home.mkdir(parents=True)
     (home / "server.log").write_text("old\n")
@@ -195,7 +195,7 @@ def as_nobody(port: int, **job: Any) -> dict[str, Any]:
 @as_root
 @pytest.mark.prefect
 def test_another_user_reads_nothing_and_starts_nothing(server: Server, reachable: Path) -> None:
-    control = reachable / "for-everybody"
+    control = reachable / "for-every-user"
     control.write_text("seen")
     deployments = server.ask("/deployments/filter", {})
     command = {"job_variables": {"command": "touch /tmp/owned"}, "parameters": {}}
@@ -223,7 +223,7 @@ def test_another_user_reads_nothing_and_starts_nothing(server: Server, reachable
     assert [answer["status"] for answer in tried["answers"]] == [401] * len(sent) + [200]
     assert not any(SECRET in answer["body"] for answer in tried["answers"])
     assert server.runs() == before
-    assert tried["files"].pop(str(control)) == "seen", "it can read what is for everybody"
+    assert tried["files"].pop(str(control)) == "seen", "it can read what every user may read"
     assert any(path.endswith("prefect.db") for path in tried["files"])
     assert {path for path, text in tried["files"].items() if text is not None} == set()
     assert any("server_process" in line for line in tried["command_lines"])
@@ -470,7 +470,7 @@ def test_a_server_of_an_older_jetlane_is_replaced_unless_runs_are_under_way(tmp_
 
 
 @pytest.mark.prefect
-def test_a_login_that_is_missing_is_told_in_words(
+def test_a_login_that_is_missing_is_an_error_that_says_so(
     private_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", private_server.url)
@@ -511,9 +511,9 @@ def test_a_folder_of_another_user_is_refused_for_a_servers_files(tmp_path: Path)
 
 
 @as_root
-def test_a_port_of_another_user_is_told_in_words() -> None:
+def test_a_port_of_another_user_is_an_error_that_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(JetlaneError, match="cannot be had"):
+        with pytest.raises(JetlaneError, match="cannot be taken"):
             reserve(taken.getsockname()[1])

@@ -145,28 +145,28 @@ def _figures(outcomes: Counter[str], worst: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
-def test_damaged_files_are_taken_or_refused_in_words(harness, real, subject):
+def test_damaged_files_are_read_or_refused(harness, real, subject):
     fuzz(harness, cases(subject, real, share=8), 200)
 
 
-#: Of one text that a person wrote; the machine may be busy, and the first case imports everything.
+#: Limits of one text that a person wrote; the machine may be busy, and the first case imports everything.
 _TEXT_SECONDS, _TEXT_PEAK = 3.0, 300 << 20
 
 
-def test_damaged_texts_are_taken_or_refused_in_words(harness):
+def test_damaged_texts_are_read_or_refused(harness):
     worst = fuzz(harness, texts(), 300)
     assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
 
 
 @pytest.mark.slow
-def test_texts_at_length(harness):
+def test_many_damaged_texts(harness):
     worst = fuzz(harness, texts(), 10_000)
     assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
-def test_at_length(harness, real, subject):
+def test_many_damaged_files(harness, real, subject):
     fuzz(harness, cases(subject, real, share=8), 10_000)
 
 

@@ -34,7 +34,7 @@ def show(workspace: Path, signing_key: Optional[Path]) -> None:
 @key.command()
 @options.workspace
 def new(workspace: Path) -> None:
-    """Make a new key; the old one is kept beside it, and no device is told.
+    """Make a new key; the old one is kept beside it, and devices do not know the new one yet.
 
     Devices refuse what the new key signs until `jetlane device enroll NAME --add-key` was run for each.
     """

@@ -60,7 +60,7 @@ def test_evaluation_is_that_of_pycocotools(child: OdapiChild, trained: Trained, 
     found = child.infer(exported / "frozen_inference_graph.pb", [sample.image for sample in samples])
     stats, per_class = pycocotools_numbers(samples, found)
     assert metrics["images"] == len(samples) and metrics["step"] == 4
-    # Usually equal to eight digits; the limits bear two detections that change places by the rounding between two
+    # Usually equal to eight digits; the limits allow for two detections that change places by the rounding between two
     # sessions. A finished training gives the same numbers to six digits (test_architectures).
     assert metrics["mAP"] == pytest.approx(stats[0], rel=0.2)
     assert metrics["mAP@0.5"] == pytest.approx(stats[1], rel=0.2)

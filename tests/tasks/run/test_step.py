@@ -15,14 +15,14 @@ from jetlane.tasks.run.workspace import StepResult
 
 @step("made")
 def made(cached: bool) -> StepResult:
-    """A step that finds what it is told to find."""
+    """A step that was found, or made."""
     return StepResult("made", "key", Path("."), {}, {}, cached, 0.0)
 
 
 def test_a_step_is_a_prefect_task() -> None:
     assert isinstance(made, Task) and isinstance(made.with_options(name="other"), Step)
     assert made.name == "made" and made.with_options(name="other").name == "other"
-    assert made.__doc__ == "A step that finds what it is told to find."
+    assert made.__doc__ == "A step that was found, or made."
 
 
 @pytest.mark.parametrize("cached", [True, False])
