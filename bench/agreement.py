@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from jetlane.specs.defaults import EXACT
+
 
 def compare(
     found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]], threshold: float, limit: int
 ) -> dict[str, Any]:
-    """Match detections one to one: same label, IoU of at least 0.99, score within 0.005.
+    """Match detections one to one: same label, boxes and scores as near as an engine in fp32 must come.
 
     A list of ``limit`` detections was cut off: what the other side found below its end is not missing. Boxes outside
     the image are empty once they are clipped to it; NMS_TRT returns them, the Object Detection API drops them. They
@@ -33,7 +35,7 @@ def compare(
         free = ~empty
         for box, label, score in zip(theirs["boxes"], theirs["labels"], theirs["scores"]):
             apart = np.abs(ours["scores"] - score)
-            near = free & (ours["labels"] == label) & (apart <= 0.005) & (_iou(ours["boxes"], box) >= 0.99)
+            near = free & (ours["labels"] == label) & (apart <= EXACT.score) & (_iou(ours["boxes"], box) >= EXACT.iou)
             if not near.any():
                 total["missing"] += int(score > our_end)
                 continue

@@ -23,7 +23,7 @@ OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_dete
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process: seconds of wall and CPU time, bytes of peak resident memory."""
+    """What one process took: seconds of wall and CPU time, bytes of peak resident memory."""
 
     wall: float
     cpu: float

@@ -1,4 +1,4 @@
-"""A frozen graph cut at the network's input, so that nobody pays for resizing: ``Input`` float32 [1, H, W, 3] instead
+"""A frozen graph cut at the network's input, so that no rival pays for resizing: ``Input`` float32 [1, H, W, 3] instead
 of an image of any size. TensorFlow runs it; tf2onnx and OpenVINO convert it."""
 
 from __future__ import annotations

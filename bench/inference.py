@@ -81,7 +81,7 @@ class Worker:
 
 
 def sides(model: Model, folder: Path) -> list[Side]:
-    """Convert for everybody; what tf2onnx and ovc made is kept for the next time, they take long."""
+    """Convert for all rivals; what tf2onnx and ovc made is kept for the next time, they take long."""
     graph = cut(model.graph)
     kept = rivals.cache() / hashlib.sha256(graph + rivals.REQUIREMENTS.read_bytes()).hexdigest()[:12]
     frozen, onnx, ir = (kept / name for name in ("cut.pb", "tf2onnx.onnx", "openvino.xml"))

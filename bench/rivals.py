@@ -77,6 +77,6 @@ def tf2onnx_command(graph: Path, inputs: Sequence[str], outputs: Sequence[str], 
 
 
 def ovc_command(graph: Path, target: Path) -> list[str]:
-    """OpenVINO's own command line for a frozen graph; weights stay float32, as everybody else's."""
+    """OpenVINO's own command line for a frozen graph; weights stay float32, as in all others."""
     options = [str(graph), "--output_model", str(target), "--compress_to_fp16=False"]
     return [str(environment() / "ovc"), *options]

@@ -32,7 +32,7 @@ from jetlane.remote.ssh.connection import connect
 from jetlane.remote.ssh.transfer import Uploads, ship
 from jetlane.specs.errors import DeviceError
 
-#: Of each direction; a packet and its answer take twice as long.
+#: Delay in each direction; a packet and its answer take twice as long.
 DELAY_MS = 20
 PORT = 2222
 LEAST = 0.9

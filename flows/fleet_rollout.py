@@ -5,9 +5,12 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
+from jetlane.flows.fleet.approval import PausedRunApprover
+from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
-from jetlane.flows.fleet.prefect_view import Artifacts, PrefectApprover, Tasks, threads
+from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
+from jetlane.flows.run_names import project_of, run_name
 from jetlane.remote.fleet.observer import ObserverGroup
 from jetlane.specs.files import real
 from jetlane.specs.paths import refuse_relative
@@ -17,7 +20,11 @@ from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, refuse_f
 from jetlane.tasks.run.workspace import Workspace
 
 
-@flow(name="fleet-rollout", task_runner=threads())
+@flow(
+    name="fleet-rollout",
+    flow_run_name=run_name(lambda given: project_of(given["release"])),
+    task_runner=thread_task_runner(),
+)
 def fleet_rollout(
     release: str,
     fleet: Fleet,
@@ -44,8 +51,9 @@ def fleet_rollout(
     """
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
     folder, store = real(Path(release)), Workspace(Path(workspace))
-    with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
-        listeners = Listeners(ObserverGroup([artifacts, Lines()]), PrefectApprover(), Tasks(), PrefectSites)
+    with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
+        observer = ObserverGroup([artifacts, RolloutLines()])
+        listeners = Listeners(observer, PausedRunApprover(), TaskRunExecutor(), PrefectSites)
         rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet

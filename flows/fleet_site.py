@@ -1,6 +1,6 @@
 """One site's part of a rollout, done by a worker of the site's pool, next to the devices.
 
-``jetlane.flows.fleet.dispatch`` makes its deployments and runs; nobody starts it by hand. JETLANE_TASK_RUNNER in the
+``jetlane.flows.fleet.dispatch`` makes its deployments and runs; it is not started by hand. JETLANE_TASK_RUNNER in the
 environment of the worker, or of the pool's jobs, says where the devices are worked on: ``threads`` of the run (unless
 it is set; for SSH the fastest), ``dask`` or ``ray``. Dask's and Ray's own settings name the cluster
 (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS); without one, they start their processes on the worker's machine.
@@ -18,13 +18,13 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
-from jetlane.flows.fleet.prefect_view import MOST, threads
+from jetlane.flows.fleet.task_runs import MAX_WORKERS, thread_task_runner
 from jetlane.specs.errors import SpecError
 
 RUNNER = "JETLANE_TASK_RUNNER"
 #: Where a site's machine keeps the releases it fetched.
 FOLDER = Path("~/.jetlane/site")
-#: Of a Dask cluster that a run starts for itself.
+#: Processes of a Dask cluster that a run starts for itself.
 _PROCESSES = 2
 
 
@@ -42,7 +42,7 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
 
         address = dask.config.get("scheduler-address", None)
         # a device is waiting, not computing: Dask's own choice is a thread for each core
-        here = {"n_workers": _PROCESSES, "threads_per_worker": MOST // _PROCESSES, "dashboard_address": None}
+        here = {"n_workers": _PROCESSES, "threads_per_worker": MAX_WORKERS // _PROCESSES, "dashboard_address": None}
         made = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=here)
         return cast("TaskRunner[PrefectFuture[Any]]", made)
     if name == "ray":
@@ -51,7 +51,7 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
         return cast("TaskRunner[PrefectFuture[Any]]", RayTaskRunner())
     if name != "threads":
         raise SpecError(f"{RUNNER} is {name!r}", "", "set it to threads, dask or ray, or leave it unset")
-    return threads()
+    return thread_task_runner()
 
 
 @task(name="site-device", task_run_name="{device}", cache_policy=NO_CACHE, persist_result=False)
@@ -69,7 +69,7 @@ def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> An
         outcome = sites.run_on_device(order, board, release, NullReporter())
     shared.write(f"jobs/{order.id}/{device}", outcome)
     error = outcome.get("error")
-    if error:  # told to the rollout; shown here without a traceback
+    if error:  # the rollout gets it from the store; here it is shown without a traceback
         return Failed(message=str(error["what"]))
     return Completed(message="done")
 

@@ -10,8 +10,10 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.terminal import Terminal
+from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.run_names import run_name
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
@@ -39,7 +41,7 @@ from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, ref
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.progress import PrefectProgress, Several
+from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult
 from jetlane.tasks.train import train
@@ -49,7 +51,7 @@ def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
     data: Optional[StepResult]
     refuse_missing_builder(run)
-    nvidia_versions(run)  # a converter that is missing is told of before anything is trained for it
+    nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
         trained = train(run, data)
@@ -86,7 +88,7 @@ def story(run: Run) -> dict[str, Any]:
 
 
 def _whole_story(run: Run) -> dict[str, Any]:
-    """The story; told once more where an output turns out to be damaged that a step of it had been found by."""
+    """The steps; once more from the start where an output that a step had found turns out to be damaged."""
     try:
         return story(run)
     except DamagedOutput as damage:
@@ -94,7 +96,7 @@ def _whole_story(run: Run) -> dict[str, Any]:
         return story(run)
 
 
-@flow(name="retrain-and-deploy", flow_run_name="{name}")
+@flow(name="retrain-and-deploy", flow_run_name=run_name(lambda given: str(given["name"])))
 def retrain_and_deploy(
     name: Name,
     dataset: Optional[Dataset] = None,
@@ -107,7 +109,7 @@ def retrain_and_deploy(
     verify: Verify = Verify(),
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
-    workspace: str = ".jetlane",
+    workspace: str = WORKSPACE,
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
     force: bool = False,
@@ -141,7 +143,8 @@ def retrain_and_deploy(
     )
     spec = resolve(spec)
     refuse_missing(spec)
-    with Run(spec, Several([PrefectProgress(), Terminal()]), force, PrefectSites, verify_all) as run:
+    observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
+    with Run(spec, observer, force, PrefectSites, verify_all) as run:
         try:
             return _whole_story(run)
         except JetlaneError as error:

@@ -5,9 +5,11 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
+from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
-from jetlane.flows.fleet.prefect_view import Artifacts, Tasks, threads
+from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
+from jetlane.flows.run_names import project_of, run_name
 from jetlane.remote.fleet.observer import ObserverGroup
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Fleet
@@ -15,7 +17,11 @@ from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, rollback
 from jetlane.tasks.run.workspace import Workspace
 
 
-@flow(name="rollback", task_runner=threads())
+@flow(
+    name="rollback",
+    flow_run_name=run_name(lambda given: project_of(given["release"] or "rollback")),
+    task_runner=thread_task_runner(),
+)
 def rollback(
     fleet: Fleet,
     workspace: str,
@@ -39,6 +45,7 @@ def rollback(
     """
     refuse_relative(workspace=workspace, inventory=fleet.inventory)
     store = Workspace(Path(workspace))
-    with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, Artifacts() as artifacts:
-        listeners = Listeners(ObserverGroup([artifacts, Lines()]), executor=Tasks(), sites=PrefectSites)
+    with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
+        observer = ObserverGroup([artifacts, RolloutLines()])
+        listeners = Listeners(observer, executor=TaskRunExecutor(), sites=PrefectSites)
         return rollback_and_remember(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)

@@ -9,13 +9,14 @@ from typing import Any
 
 from prefect import flow
 
+from jetlane.flows.prefect_server.local_run import parameters
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
-from jetlane.flows.serving.launch import parameters
+from jetlane.flows.run_names import run_name
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
 
 
-@flow(name="scheduled-retrain")
+@flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: Path(given["spec"]).stem))
 def scheduled_retrain(spec: str) -> dict[str, Any]:
     """Run a spec file.
 

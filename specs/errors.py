@@ -15,7 +15,7 @@ class JetlaneError(Exception):
     """A failure explained for the person who meets it.
 
     Errors quote what others wrote, and go to terminals, logs, ledgers and pages: their texts are harmless from the
-    beginning, whoever made them.
+    beginning, whatever their source.
 
     Args:
         what: What happened, in one line, naming the file, device or field concerned.

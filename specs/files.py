@@ -1,8 +1,8 @@
 """Files that people name, read within bounds.
 
-A path on a command line or in a spec may lead to anything: a folder, a FIFO that nobody writes to, a device without an
+A path on a command line or in a spec may lead to anything: a folder, a FIFO without a writer, a device without an
 end, a file under ``/proc``, a disk image. Only regular files are read, at most so many bytes of them, and whatever is
-wrong is told in words.
+wrong becomes an error that says so.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def position(before: str) -> str:
 
 
 def real(path: Path) -> Path:
-    """A path, absolute and without links; a circle of links stays as it is, for whoever opens it to tell."""
+    """A path, absolute and without links; a circle of links stays as it is, an error when it is opened."""
     return Path(os.path.realpath(path))
 
 

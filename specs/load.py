@@ -14,7 +14,7 @@ from jetlane.specs.schema import FleetSpec, RunSpec
 from jetlane.specs.validation import Problem, all_of, dotted, given, validated
 from jetlane.specs.yaml_marks import MarkedYaml, read
 
-_REMEDY = "mend the spec; `jetlane spec check` shows what it says without running anything"
+_REMEDY = "correct the spec; `jetlane spec check` shows what it says without running anything"
 
 _Spec = TypeVar("_Spec", RunSpec, FleetSpec)
 
@@ -68,11 +68,9 @@ def resolve(spec: _Spec, base_dir: Optional[Path] = None) -> _Spec:
         base_dir = Path(spec.base_dir)
         if not base_dir.is_absolute():
             raise SpecError(f"base_dir: given the relative path {spec.base_dir!r}", "", "name an absolute folder")
-    model = type(spec)
-    data = spec.model_dump(mode="json")
     if base_dir is not None:
-        data["base_dir"] = str(base_dir)
-    return model.model_validate(absolute(data, model.model_validate(data), base_dir))
+        spec = spec.model_copy(update={"base_dir": str(base_dir)})
+    return absolute(spec, base_dir)
 
 
 def refuse_missing(spec: RunSpec) -> None:

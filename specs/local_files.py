@@ -1,6 +1,6 @@
 """Files of this workstation: written whole or not at all, read within bounds, changed by one process at a time.
 
-What fails is told in words: which place cannot be written, why, how much room there is, and what to do.
+An error says which place cannot be written, why, how much room there is, and what to do.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def locked(path: Path, lock_file: Optional[Path] = None) -> Iterator[Path]:
                 "end that process, then run again",
             ) from None
     try:
-        for left in path.parent.glob(f".{path.name[:100]}.*-*.tmp"):  # by a process that was killed: nobody writes now
+        for left in path.parent.glob(f".{path.name[:100]}.*-*.tmp"):  # by a process that was killed
             left.unlink(missing_ok=True)
         yield path
     finally:

@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional, Union, get_args
+from typing import Annotated, Any, Optional, TypeVar, Union, get_args
 
 from pydantic import BaseModel, Field
 
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import LARGEST, odd
+from jetlane.specs.text import is_harmless
+
+Model = TypeVar("Model", bound=BaseModel)
 
 #: Names of a folder that are looked through for one that was meant.
 _NEIGHBOURS = 1000
@@ -42,7 +45,7 @@ FileGlobs = Annotated[list[_Glob], Field(min_length=1, max_length=10_000)]
 
 
 @dataclass(frozen=True)
-class Found:
+class SpecPath:
     """One path of a spec: where it stands, of which kind it is, and its text."""
 
     at: tuple[Union[str, int], ...]
@@ -50,7 +53,7 @@ class Found:
     text: str
 
 
-def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[Found]:
+def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[SpecPath]:
     """Every path in a model and the models in it."""
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
@@ -59,9 +62,9 @@ def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[Fo
         else:
             kind = _kind(field.annotation, field.metadata)
             if kind and isinstance(value, str):
-                yield Found((*at, name), kind, value)
+                yield SpecPath((*at, name), kind, value)
             elif kind and isinstance(value, list):
-                yield from (Found((*at, name, index), kind, text) for index, text in enumerate(value))
+                yield from (SpecPath((*at, name, index), kind, text) for index, text in enumerate(value))
 
 
 def _kind(annotation: Any, metadata: Any = ()) -> Optional[str]:
@@ -72,38 +75,49 @@ def _kind(annotation: Any, metadata: Any = ()) -> Optional[str]:
     return next((kind for kind in kinds if kind), None)
 
 
-def absolute(data: dict[str, Any], model: BaseModel, base_dir: Optional[Path]) -> dict[str, Any]:
-    """A copy of a spec's JSON form with every path absolute.
+def absolute(model: Model, base_dir: Optional[Path], at: tuple[Union[str, int], ...] = ()) -> Model:
+    """A copy of a model with every path absolute; the rest of it is not validated again.
 
     Args:
-        data: ``model``'s own dump, or any part of it.
         base_dir: Absolute folder that relative paths start from.
+        at: Where the model stands in the spec.
 
     Raises:
-        SpecError: A path is relative and there is no ``base_dir``.
+        SpecError: A path is relative and there is no ``base_dir``; or that folder's name cannot be shown.
     """
-    result: dict[str, Any] = _copy(data)
-    for found in paths(model):
-        text = os.path.expanduser(found.text)
-        if not os.path.isabs(text) and not (found.kind == "program" and os.sep not in text):
-            if base_dir is None:
-                raise SpecError(
-                    f"{'.'.join(map(str, found.at))}: given the relative path {found.text!r}",
-                    "this spec came from elsewhere, so nobody can tell which folder the path starts from",
-                    "use absolute paths, or name that folder as base_dir",
-                )
-            text = os.path.normpath(base_dir / text)
-        node: Any = result
-        for key in found.at[:-1]:
-            node = node[key]
-        node[found.at[-1]] = text
-    return result
+    changed: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            changed[name] = absolute(value, base_dir, (*at, name))
+            continue
+        kind = _kind(field.annotation, field.metadata)
+        if kind and isinstance(value, str):
+            changed[name] = _absolute(SpecPath((*at, name), kind, value), base_dir)
+        elif kind and isinstance(value, list):
+            found = (SpecPath((*at, name, index), kind, text) for index, text in enumerate(value))
+            changed[name] = [_absolute(one, base_dir) for one in found]
+    return model.model_copy(update=changed)
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
+def _absolute(found: SpecPath, base_dir: Optional[Path]) -> str:
+    text = os.path.expanduser(found.text)
+    if os.path.isabs(text) or (found.kind == "program" and os.sep not in text):
+        return text
+    if base_dir is None:
+        raise SpecError(
+            f"{'.'.join(map(str, found.at))}: given the relative path {found.text!r}",
+            "this spec came from elsewhere, so it is not known which folder the path starts from",
+            "use absolute paths, or name that folder as base_dir",
+        )
+    text = os.path.normpath(base_dir / text)
+    if not is_harmless(text):
+        raise SpecError(
+            f"{'.'.join(map(str, found.at))}: {text!r} cannot be shown as it is",
+            "the name of the folder that it starts from holds a control character or is no UTF-8",
+            "rename that folder",
+        )
+    return text
 
 
 def refuse_relative(**named: Optional[str]) -> None:
@@ -116,12 +130,12 @@ def refuse_relative(**named: Optional[str]) -> None:
         if text is not None and not os.path.isabs(text):
             raise SpecError(
                 f"{name}: given the relative path {text!r}",
-                "nobody can tell which folder it starts from where the flow runs",
+                "it is not known which folder it starts from where the flow runs",
                 "use an absolute path",
             )
 
 
-def missing(found: Found) -> Optional[str]:
+def missing(found: SpecPath) -> Optional[str]:
     """What is wrong with an absolute path on this machine, or None."""
     path = found.text
     if found.kind == "file":

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from jetlane.specs import secrets
+from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.text import is_harmless
 from jetlane.specs.validation import contradiction
@@ -24,7 +25,6 @@ Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 DEFAULT_STEPS = 20_000
-WORKSPACE = ".jetlane"
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
 #: In YAML without quotes it is a number.
@@ -252,10 +252,11 @@ class Verify(Section):
         default=0.3, description="least score of a detection that counts"
     )
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
-        default=None, description="least overlap of a matched pair; default: 0.99 in fp32, else 0.95"
+        default=None, description=f"least overlap of a matched pair; default: {EXACT.iou} in fp32, else {COARSE.iou}"
     )
     score: Optional[Annotated[float, Field(ge=0, le=1)]] = Field(
-        default=None, description="largest score difference of a matched pair; default: 0.005 in fp32, else 0.02"
+        default=None,
+        description=f"largest score difference of a matched pair; default: {EXACT.score} in fp32, else {COARSE.score}",
     )
 
 
@@ -290,7 +291,8 @@ class Fleet(Section):
         default=0, description="virtual Jetsons to start in the workspace"
     )
     keep_releases: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=3, description="newest releases a device keeps; never fewer than the live one and the one before"
+        default=KEEP_RELEASES,
+        description="newest releases a device keeps; never fewer than the live one and the one before",
     )
     waves: Annotated[list[Union[Annotated[int, Field(ge=1)], Percent]], Field(min_length=1, max_length=1000)] = Field(
         default=[1, "5%", "100%"],

@@ -27,7 +27,7 @@ _WEB = ("http", "https", "ws", "wss")
 _USER = re.compile(r"[^:/]*?(?::|%3A)", re.IGNORECASE)
 #: What code hosts and registries hand out; it stands where a user's name would.
 _TOKEN = re.compile(r"(?:gh[a-z]_|github_pat_|glpat-|xox[a-z]-|hf_|dckr_pat_|npm_|pypi-)[^@:/\s]+(?=[@:])")
-#: On the web nobody has such a name: long, of letters and digits alone, or in front of what stands for no password.
+#: No user of a web site has such a name: long, of letters and digits alone, or in front of what stands for no password.
 _RANDOM = re.compile(r"(?=\D*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}(?=[@:])|[^@:/\s]+(?=:(?:x-oauth-basic)?@)")
 _PORT = re.compile(r"\d{1,5}(?=[/?#])")
 _PAIR = re.compile(r"(?:^|[?&;#\s])([A-Za-z0-9_.%-]+)\s*=\s*('[^']*'|\"[^\"]*\"|[^&;#\s]+)")
@@ -38,7 +38,7 @@ _NAME = re.compile(
 )
 #: Names of files, which are no secrets: ``passfile``, ``sslkey``, ``token_path``.
 _FILE = re.compile(r"(?:file|path|dir|folder)$|^sslkey$")
-#: The plainest of all that in JSON Schema's words, for whoever goes by the schema of a spec alone.
+#: The plainest of all that in JSON Schema's words, for validators that know the schema of a spec alone.
 PATTERN = (
     r"://[^/:@]*:[^@]+@"
     r"|[?&;][A-Za-z0-9_.-]*([Pp]ass[Ww]|[Pp]wd|[Ss]ecret|[Tt]oken=|[Aa]cc(ess|ount)_?[Kk]ey|[Ss]ignature)"
@@ -49,7 +49,7 @@ _REMEDY = {
         " runs of a work pool, set that variable from a Prefect Secret block: see docs/fleet.md"
     ),
     "store": (
-        "keep it in the environment of whoever reads the store (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,"
+        "keep it in the environment of the process that reads the store (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,"
         " FSSPEC_S3_SECRET, ...; for runs of a work pool from a Prefect Secret block), or in the driver's own file:"
         " see docs/fleet.md"
     ),
@@ -89,7 +89,7 @@ def shown(address: str) -> str:
 
 
 def message(key: Union[str, int], what: str) -> str:
-    """What a person is told about an address under a key; the secret is not in it."""
+    """The message about an address under a key; the secret is not in it."""
     return f"holds {what}, and a spec is shown in reports and in Prefect; {_REMEDY.get(str(key), _REMEDY[''])}"
 
 

@@ -15,7 +15,7 @@ LINE = 500
 #: Characters of a longer text: a log's end, a traceback.
 TEXT = 8000
 
-#: Of the invisible format characters, those that scripts and emoji need: zero-width non-joiner and joiner.
+#: Invisible format characters that scripts and emoji need: zero-width non-joiner and joiner.
 _NEEDED = "\u200c\u200d"
 _ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 

@@ -55,7 +55,7 @@ class _Node:
 
 
 @dataclass
-class Built:
+class BuiltYaml:
     """What was built.
 
     Attributes:
@@ -71,7 +71,7 @@ class Built:
     texts: dict[Location, str] = field(default_factory=dict)
 
 
-def build(events: Iterator[yaml.Event], tags: Mapping[str, Maker], word: Maker) -> Built:
+def build(events: Iterator[yaml.Event], tags: Mapping[str, Maker], word: Maker) -> BuiltYaml:
     """Build one document.
 
     Args:
@@ -85,7 +85,7 @@ def build(events: Iterator[yaml.Event], tags: Mapping[str, Maker], word: Maker) 
     """
     composer = _Composer(events, tags, word)
     top = composer.document()
-    built = Built(values={(): (1, 1)})
+    built = BuiltYaml(values={(): (1, 1)})
     if top is not None:
         built.data = _Expander(built).plain(top, (), 0)
     return built
@@ -191,7 +191,7 @@ class _Composer:
 class _Expander:
     """Nodes -> values, aliases copied and ``<<`` merged."""
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: BuiltYaml) -> None:
         self._built = built
         self._count = self._characters = 0
 

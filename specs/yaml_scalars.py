@@ -1,7 +1,7 @@
 """What a plain word of YAML is: a number, true or false, nothing, or text.
 
 As in YAML 1.2, with two habits of 1.1 that people have: ``yes``/``no``/``on``/``off`` and ``1_000_000``. Not taken over
-from 1.1 is what nobody means: dates, octal numbers with a leading zero (``007`` is text), ``12:30`` as a number of
+from 1.1 is rarely meant: dates, octal numbers with a leading zero (``007`` is text), ``12:30`` as a number of
 base 60.
 """
 

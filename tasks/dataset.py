@@ -12,7 +12,7 @@ from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult
 
 if TYPE_CHECKING:
-    from jetlane.tasks.data.source import Dataset as Source
+    from jetlane.tasks.data.source import DataSource
 
 CODE = ("jetlane.tasks.dataset", "jetlane.tasks.data")
 
@@ -46,14 +46,14 @@ def validation_data(run: Run) -> Optional[StepResult]:
     return None
 
 
-def source(given: Dataset) -> Source:
+def source(given: Dataset) -> DataSource:
     """The spec's data set as the data room knows it."""
-    from jetlane.tasks.data.source import Records, Shapes
+    from jetlane.tasks.data.source import RecordFiles, SyntheticSource
 
     if given.shapes is not None:
-        return Shapes(**given.shapes.model_dump())
+        return SyntheticSource(**given.shapes.model_dump())
     assert given.label_map is not None
-    return Records(expand(given.train), expand(given.validation), Path(given.label_map))
+    return RecordFiles(expand(given.train), expand(given.validation), Path(given.label_map))
 
 
 def _describe(result: StepResult) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from jetlane.remote.fleet.observer import Progress as DeviceProgress
+from jetlane.remote.fleet.observer import Progress as StageProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
 from jetlane.tasks.run.live import remember_live
-from jetlane.tasks.run.progress import Progress
+from jetlane.tasks.run.observer import RunObserver
 from jetlane.tasks.run.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out
 from jetlane.tasks.run.step import step
 
@@ -27,7 +27,7 @@ def deploy(run: Run, release: Path) -> Rolled:
     if fleet.inventory is None and not fleet.virtual:
         run.skip("the spec names no fleet; the release stays here", "deploy")
         return Rolled("", release.name, SUCCEEDED)
-    run.progress.started("deploy")
+    run.observer.started("deploy")
     rolled = _deploy(run, release)
     run.record(summary(rolled.devices))
     if anybodys := [device.name for device in rolled.devices if not device.signed]:
@@ -43,34 +43,34 @@ def _deploy(run: Run, release: Path) -> Rolled:
     fleet = run.spec.fleet
     key = signing_key_of(run).public
     with devices_of(fleet, run.workspace, key=key) as devices, ledger_of(fleet, run.workspace) as ledger:
-        listeners = Listeners(Watcher(run.progress), sites=run.sites)
+        listeners = Listeners(StepObserver(run.observer), sites=run.sites)
         return roll_out(release, devices, fleet, run.spec.build, ledger, listeners)
 
 
-class Watcher:
+class StepObserver:
     """Passes a rollout on as progress of the step: one device by what it does, a fleet by how many have the release."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, observer: RunObserver) -> None:
+        self._observer = observer
         self._count = 1
 
     def recorded(self, event: Event, state: RolloutState) -> None:
         self._count = len(state.devices)
         if event.kind == "approval_asked":
             wave = int(event.data["wave"]) + 1
-            self._progress.note(f"wave {wave} waits for a person: jetlane fleet approve {state.id}")
+            self._observer.note(f"wave {wave} waits for a person: jetlane fleet approve {state.id}")
         elif event.kind in ("paused", "resumed"):
-            self._progress.note(f"rollout {state.id} was {event.kind} by {event.data.get('by')}")
+            self._observer.note(f"rollout {state.id} was {event.kind} by {event.data.get('by')}")
         elif event.kind == "device" and self._count > 1:
             done = sum(device.final for device in state.devices.values())
             text = f"wave {state.wave + 1} of {len(state.waves)}: {state.count(ACTIVE)} of {self._count} devices active"
-            self._progress.update("deploy", done / self._count, text)
+            self._observer.update("deploy", done / self._count, text)
 
-    def progress(self, progress: DeviceProgress) -> None:
+    def progress(self, progress: StageProgress) -> None:
         if self._count > 1:
             return
         text = f": {progress.note}" if progress.note and progress.note != progress.stage else ""
-        self._progress.update("deploy", progress.fraction, f"{progress.device}: {progress.stage}{text}")
+        self._observer.update("deploy", progress.fraction, f"{progress.device}: {progress.stage}{text}")
 
 
 def summary(devices: Sequence[DeviceFacts]) -> StepFacts:

@@ -19,7 +19,7 @@ CODE = (
     "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.evaluate",
     "jetlane.tasks.odapi.child.configs",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
 )
 
 

@@ -16,9 +16,9 @@ CODE = (
     "jetlane.tasks.export",
     "jetlane.tasks.odapi.child.export",
     "jetlane.tasks.odapi.child.configs",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
 )
-FREEZE_CODE = ("jetlane.tasks.export", "jetlane.tasks.odapi.child.freeze", "jetlane.tasks.odapi.child.healing")
+FREEZE_CODE = ("jetlane.tasks.export", "jetlane.tasks.odapi.child.freeze", "jetlane.tasks.odapi.child.compat")
 FROZEN = "frozen_inference_graph.pb"
 
 

@@ -7,8 +7,8 @@ A decision, taken anew in every run, because the live release is part of it:
   ``gate.margin`` below it (exactly that much below still passes);
 * the first run has no live release: the threshold alone decides;
 * a live release that was measured on other data is measured again on this run's, where its graph is still there;
-* a live release that knows other classes, or has no comparable numbers, stops the run, for nobody can tell whether the
-  new model is worse; ``--force`` says that a person looked;
+* a live release that knows other classes, or has no comparable numbers, stops the run, as it cannot be known
+  whether the new model is worse; ``--force`` says that a person looked;
 * ``--force`` lets a refused model through, and the refusal is recorded in the report.
 """
 
@@ -114,7 +114,7 @@ def _other_classes(one: Measured, other: Measured) -> bool:
 
 @step("gate")
 def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[Decision]:
-    """Let the model through, or stop the run; without validation data there is nothing to decide by, which is said.
+    """Let the model through, or stop the run; without validation data there is nothing to decide by (a note says so).
 
     Raises:
         GateError: With the reasons and the way past.
@@ -144,7 +144,7 @@ def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[D
 
 
 def remember_measured(workspace: Workspace, release: str, measured: Measured) -> None:
-    """Keep what a release was worth, for the day it is live and a newer model is held against it."""
+    """Keep what a release was measured to be worth: a later run compares its model with the live release."""
     path = workspace.folder("measured") / f"{release}.json"
     write_atomic(path, json.dumps(sealed(asdict(measured)), indent=1), PRIVATE)
 

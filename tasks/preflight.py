@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.specs.defaults import EXACT
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
 from jetlane.tasks.export import FrozenModel
@@ -35,7 +36,7 @@ CODE = (
     "jetlane.tasks.converter.lowering",
     "jetlane.tasks.converter.uff",
     "jetlane.tasks.odapi.child.infer",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
     "jetlane.remote.agent.detect.detections",
     "jetlane.remote.agent.detect.image",
     "jetlane.remote.agent.detect.matching",
@@ -65,8 +66,8 @@ def preflight(
     verify = run.spec.verify
     usual = run.spec.build.precision == "fp32"  # what the spec asks of a coarser precision is asked of boards alone
     tolerance = {
-        "min_iou": verify.iou if usual and verify.iou else 0.99,
-        "max_score_difference": verify.score if usual and verify.score is not None else 0.005,
+        "min_iou": verify.iou if usual and verify.iou else EXACT.iou,
+        "max_score_difference": verify.score if usual and verify.score is not None else EXACT.score,
     }
     # fp16 models are for boards where the model alone says how to compute; all others have a flag for it
     half = [HALF] if run.spec.build.precision == "fp16" and HALF in converted.outputs else []
@@ -115,9 +116,9 @@ def _prove(
     from jetlane.tasks.proof import preflight as proof
 
     engines = _compile(run, converted, compiled)
-    run.progress.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
+    run.observer.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
     reference = run.odapi().infer(model.graph, seen.arrays)
-    run.progress.update("preflight", None, "onnxruntime looks at the same")
+    run.observer.update("preflight", None, "onnxruntime looks at the same")
     params = params_of(parameters)
     report = proof.preflight(
         converted.file("model.onnx").read_bytes(),
@@ -176,7 +177,7 @@ def _compile(run: Run, converted: StepResult, files: Sequence[str]) -> Mapping[s
     capabilities = run.spec.preflight.compute_capabilities
     found = {}
     for file in files:
-        run.progress.update("preflight", None, f"TensorRT-RTX compiles {file} for {', '.join(capabilities)}")
+        run.observer.update("preflight", None, f"TensorRT-RTX compiles {file} for {', '.join(capabilities)}")
         found[file] = compile_model(converted.file(file), capabilities).to_json()
     return {"tensorrt_rtx": found}
 
@@ -244,7 +245,7 @@ def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
 
 
 def truth_of(result: StepResult) -> list[Optional[GroundTruth]]:
-    """What each of them really shows; None where nobody knows."""
+    """What each of them really shows; None where it is not known."""
     from jetlane.tasks.proof.coco_map import GroundTruth
 
     return [GroundTruth.from_json(row["truth"]) if "truth" in row else None for row in _rows(result)]

@@ -17,16 +17,17 @@ from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
 
 if TYPE_CHECKING:
-    from jetlane.tasks.odapi.client import Progress
+    from jetlane.tasks.odapi.client import TrainingProgress
 
 CODE = (
     "jetlane.tasks.train",
     "jetlane.tasks.odapi.child.train",
     "jetlane.tasks.odapi.child.configs",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
 )
-#: Of Prefect; `jetlane up` creates it. The file lock guards one workspace, this limit everything one server starts.
+#: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
+#: everything one server starts.
 LIMIT = "jetlane-training"
 #: Seconds of waiting for that limit before it is said.
 _PATIENCE = 5.0
@@ -102,7 +103,7 @@ def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, A
         fine_tune_checkpoint=Path(spec.fine_tune_checkpoint) if spec.fine_tune_checkpoint else None,
     )
     with _alone(run):
-        facts = dict(run.odapi().train(job, lambda at: _tell(run, at)))
+        facts = dict(run.odapi().train(job, lambda at: _show_progress(run, at)))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
     return {**facts, "checkpoint": f"model/{facts['checkpoint']}", "curve": [row[:2] for row in curve]}
 
@@ -127,11 +128,11 @@ def _alone(run: Run) -> Iterator[None]:
         yield
 
 
-def _tell(run: Run, at: Progress) -> None:
+def _show_progress(run: Run, at: TrainingProgress) -> None:
     text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
     if at.eta is not None:
         text += f", {at.eta:.0f} s to go"
-    run.progress.update("train", at.step / at.total, text)
+    run.observer.update("train", at.step / at.total, text)
 
 
 def checkpoint_of(trained: StepResult) -> Path:

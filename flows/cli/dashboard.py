@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.observer import Observer, ObserverGroup, Progress
 from jetlane.remote.fleet.state import (
@@ -71,7 +71,7 @@ class Dashboard:
             self._progress[progress.device] = progress
 
     def _timed(self, event: Event) -> None:
-        """How long devices take, from their first stage to their last: what the rest will take is reckoned from it."""
+        """How long devices take, from their first stage to their last: the time left is estimated from it."""
         name, state = str(event.device), event.data.get("state")
         if state in UNDER_WAY:
             self._began.setdefault(name, event.at)
@@ -142,8 +142,9 @@ class Dashboard:
             return []
         table = _table()
         for device in busy[:SHOWN]:
-            told = self._progress.get(device.name)
-            table.add_row(*_cells(device.name, device.state, *(_told(told) if told is not None else ("",) * 4)))
+            progress = self._progress.get(device.name)
+            known = _progress_cells(progress) if progress is not None else ("",) * 4
+            table.add_row(*_cells(device.name, device.state, *known))
         for device in waiting[: max(SHOWN - len(busy), 0)]:
             tries = f"{device.attempts} tries"
             table.add_row(*_cells(device.name, "not reached", "", tries, "", first_line(device.reason)))
@@ -166,7 +167,7 @@ class Dashboard:
 
 
 @dataclass(frozen=True)
-class Watch:
+class RolloutDisplay:
     """Who watches a rollout from a terminal.
 
     Attributes:
@@ -178,14 +179,14 @@ class Watch:
 
 
 @contextmanager
-def watching(console: Optional[Console] = None) -> Iterator[Watch]:
+def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
     """A dashboard under the lines on a terminal, the lines alone elsewhere."""
     from rich.console import Console
     from rich.live import Live
 
     console = console or Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        yield Watch(Lines(), nullcontext)
+        yield RolloutDisplay(RolloutLines(), nullcontext)
         return
     dashboard = Dashboard()
     # Live takes over standard output while it draws, so that the lines scroll above it.
@@ -200,7 +201,7 @@ def watching(console: Optional[Console] = None) -> Iterator[Watch]:
             live.start(refresh=True)
 
     with live:
-        yield Watch(ObserverGroup([Lines(), dashboard]), aside)
+        yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), aside)
 
 
 def _cells(*texts: str) -> list[Text]:
@@ -219,7 +220,7 @@ def _table() -> Table:
     return table
 
 
-def _told(progress: Progress) -> tuple[str, str, str, str]:
+def _progress_cells(progress: Progress) -> tuple[str, str, str, str]:
     """Share, rate, time left, note."""
     share = f"{100 * progress.fraction:3.0f} %" if progress.fraction is not None else ""
     rate, left = "", ""

@@ -10,11 +10,11 @@ from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
 from jetlane.specs.text import TEXT, harmless
 
-#: States that pass, and those of devices that nobody touched: they are counted when all is over.
+#: States that pass, and that of devices that were not touched: these are counted at the end.
 _QUIET = ("shipping", "building", "verifying", "rolling_back", "skipped")
 
 
-class Lines:
+class RolloutLines:
     """An ``Observer``: a line whenever a wave begins or ends, and whenever a device comes to a state that lasts."""
 
     def recorded(self, event: Event, state: RolloutState) -> None:
@@ -26,7 +26,7 @@ class Lines:
 
     def _text(self, event: Event, state: RolloutState) -> str:
         data, kind = event.data, event.kind
-        wave = data.get("wave")  # whoever follows a ledger reads what anybody wrote
+        wave = data.get("wave")  # a ledger may hold anything
         waves = f"{wave + 1 if isinstance(wave, int) else wave} of {len(state.waves)}"
         if kind == "attached":
             return f"rollout {state.id}: {len(state.devices)} devices in {len(state.waves)} waves"

@@ -20,7 +20,7 @@ from jetlane.specs.text import TEXT, harmless
 COMMANDS = {
     "run": ("run", "run"),
     "deploy": ("run", "deploy"),
-    "rollback": ("fleet", "rollback"),
+    "rollback": ("fleet.rollback", "rollback"),
     "demo": ("run", "demo"),
     "convert": ("convert", "convert"),
     "plugins": ("convert", "plugins"),

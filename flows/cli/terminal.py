@@ -12,8 +12,8 @@ _STYLES = {MADE: "green", CACHED: "cyan", UNCHANGED: "cyan", DECIDED: "green", S
 _PLAIN_SECONDS = 10.0
 
 
-class Terminal:
-    """A ``jetlane.tasks.run.progress.Progress`` for people.
+class TerminalRunObserver:
+    """A ``jetlane.tasks.run.observer.RunObserver`` for people.
 
     On a terminal the running step is redrawn in place; into a file or pipe a line is written at most every ten seconds.
     """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
+from jetlane.specs.defaults import KEEP_RELEASES
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class SshOperations:
         release: Optional[Path] = None,
         options: Optional[Mapping[str, Any]] = None,
         uploads: Optional[Uploads] = None,
-        keep_releases: int = 3,
+        keep_releases: int = KEEP_RELEASES,
     ) -> None:
         self._devices, self._release = dict(devices), release
         self._options, self._uploads, self._keep = dict(options or {}), uploads, keep_releases

@@ -25,6 +25,7 @@ from jetlane.remote.fleet.device_operations import (
     SshOperations,
     refuse_other_release,
 )
+from jetlane.specs.defaults import KEEP_RELEASES
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class SiteJob:
     inventory: str
     known_hosts: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    keep_releases: int = 3
+    keep_releases: int = KEEP_RELEASES
     concurrency: int = 16
     digest: str = ""
 

@@ -21,6 +21,7 @@ from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.release.runtime_file import runtime_files
+from jetlane.specs.defaults import COARSE, EXACT
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files
@@ -64,9 +65,9 @@ class Tolerance:
 
 #: By the engine's precision.
 TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(0.99, 0.005),
-    "fp16": Tolerance(0.95, 0.02),
-    "int8": Tolerance(0.95, 0.02, matched=0.95, map_drop=0.02),
+    "fp32": Tolerance(*EXACT),
+    "fp16": Tolerance(*COARSE),
+    "int8": Tolerance(*COARSE, matched=0.95, map_drop=0.02),
 }
 
 
@@ -332,7 +333,7 @@ def _json(value: Any) -> str:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What the board's own rules refuse is refused here, before anybody ships it."""
+    """What the board's own rules refuse is refused here, before it is shipped."""
     try:
         yield
     except AgentError as error:

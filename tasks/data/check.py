@@ -28,7 +28,7 @@ _MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 
 
 @dataclass
-class Seen:
+class SeenRecords:
     """What the checks have come across so far, over all splits of a data set.
 
     Attributes:
@@ -85,7 +85,7 @@ class SplitStats:
 
 
 def checked_file(
-    path: Path, split: str, labels: Mapping[int, str], seen: Seen, stats: SplitStats, position: int = 0
+    path: Path, split: str, labels: Mapping[int, str], seen: SeenRecords, stats: SplitStats, position: int = 0
 ) -> Iterator[bytes]:
     """The records of one file, each checked and completed: class id and class text both set, ``source_id`` unique.
 
@@ -112,7 +112,9 @@ class _Record:
             raise DatasetError(f"{self.where} is not a tf.train.Example", str(error), remedy) from error
         self.features = self.example.features.feature
 
-    def checked(self, split: str, labels: Mapping[int, str], seen: Seen, stats: SplitStats, position: int) -> bytes:
+    def checked(
+        self, split: str, labels: Mapping[int, str], seen: SeenRecords, stats: SplitStats, position: int
+    ) -> bytes:
         encoded = self._one("image/encoded", required=True)
         height, width = self._image_size(encoded)
         boxes = self._boxes()
@@ -211,7 +213,7 @@ class _Record:
         self.features[id_key].int64_list.value.extend(ids)
         return ids
 
-    def _repeated(self, encoded: bytes, split: str, seen: Seen) -> bool:
+    def _repeated(self, encoded: bytes, split: str, seen: SeenRecords) -> bool:
         digest = hashlib.sha256(encoded).hexdigest()
         put_bytes(self.features, "image/key/sha256", [digest.encode()])
         before: Optional[tuple[str, str]] = seen.images.get(digest)
@@ -226,7 +228,7 @@ class _Record:
             )
         return True
 
-    def _identify(self, split: str, seen: Seen, position: int) -> bool:
+    def _identify(self, split: str, seen: SeenRecords, position: int) -> bool:
         taken = seen.source_ids.setdefault(split, {})
         given = self._one("image/source_id").decode("utf-8", "replace")
         source_id = given or f"{split}-{position}-{self.number}"

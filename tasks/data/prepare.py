@@ -9,11 +9,11 @@ from typing import Any
 
 from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data import shapes
-from jetlane.tasks.data.check import Seen, SplitStats, checked_file
+from jetlane.tasks.data.check import SeenRecords, SplitStats, checked_file
 from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.labels import label_map_text, read_label_map
 from jetlane.tasks.data.records import write_records
-from jetlane.tasks.data.source import Dataset, Shapes
+from jetlane.tasks.data.source import DataSource, SyntheticSource
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 LABEL_MAP = "label_map.pbtxt"
@@ -21,7 +21,7 @@ STATS = "stats.json"
 SPLITS = ("train", "validation")
 
 
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(dataset: DataSource) -> str:
     """Digest of what a data set holds: the parameters of a synthetic one, the bytes of every file of a user's own.
 
     Where the files lie and what they are called does not count; their order does.
@@ -29,7 +29,7 @@ def fingerprint(dataset: Dataset) -> str:
     Raises:
         DatasetError: A file is missing.
     """
-    if isinstance(dataset, Shapes):
+    if isinstance(dataset, SyntheticSource):
         return digest_of({"shapes": dataset, "version": shapes.VERSION})
     try:
         content = {split: [sha256_file(Path(path)) for path in getattr(dataset, split)] for split in SPLITS}
@@ -40,7 +40,7 @@ def fingerprint(dataset: Dataset) -> str:
         ) from error
 
 
-def prepare(dataset: Dataset, out: Path) -> dict[str, Any]:
+def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
     """Write ``train.record-*`` and ``validation.record-*``, ``label_map.pbtxt`` and ``stats.json`` into a folder.
 
     A user's records are copied, checked and completed on the way (see ``check``), one file for one, so that the
@@ -53,10 +53,10 @@ def prepare(dataset: Dataset, out: Path) -> dict[str, Any]:
     Raises:
         DatasetError: Something is wrong with the user's records, or a split holds no image.
     """
-    labels = shapes.LABELS if isinstance(dataset, Shapes) else read_label_map(Path(dataset.label_map))
+    labels = shapes.LABELS if isinstance(dataset, SyntheticSource) else read_label_map(Path(dataset.label_map))
     stats = {split: SplitStats() for split in SPLITS}
     files: dict[str, list[str]] = {}
-    seen = Seen()
+    seen = SeenRecords()
     for split in SPLITS:
         shards = _shards(dataset, split, labels, seen, stats[split])
         files[split] = [f"{split}.record-{index:05d}-of-{len(shards):05d}" for index in range(len(shards))]
@@ -76,17 +76,17 @@ def prepare(dataset: Dataset, out: Path) -> dict[str, Any]:
 
 
 def _shards(
-    dataset: Dataset, split: str, labels: Mapping[int, str], seen: Seen, stats: SplitStats
+    dataset: DataSource, split: str, labels: Mapping[int, str], seen: SeenRecords, stats: SplitStats
 ) -> list[Iterator[bytes]]:
     """What goes into each record file of a split; drawn or read only when it is written."""
-    if isinstance(dataset, Shapes):
+    if isinstance(dataset, SyntheticSource):
         count = dataset.shards if split == "train" else 1
         return [_drawn(dataset, split, shard, count, stats) for shard in range(count)]
     files = enumerate(getattr(dataset, split))
     return [checked_file(Path(path), split, labels, seen, stats, position) for position, path in files]
 
 
-def _drawn(dataset: Shapes, split: str, shard: int, shards: int, stats: SplitStats) -> Iterator[bytes]:
+def _drawn(dataset: SyntheticSource, split: str, shard: int, shards: int, stats: SplitStats) -> Iterator[bytes]:
     for item in shapes.draw_split(dataset, split, shard, shards):
         stats.add(item.height, item.width, item.boxes, item.texts)
         yield to_example(item)

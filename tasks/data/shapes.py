@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jetlane.tasks.data.examples import Annotation
-from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.data.source import SyntheticSource
 
 LABELS = {1: "circle", 2: "square", 3: "triangle"}
 #: (height, width) of the images, in turn.
@@ -24,7 +24,7 @@ VERSION = 1
 _SPLITS = {"train": 0, "validation": 1}
 
 
-def draw_split(source: Shapes, split: str, shard: int = 0, shards: int = 1) -> Iterator[Annotation]:
+def draw_split(source: SyntheticSource, split: str, shard: int = 0, shards: int = 1) -> Iterator[Annotation]:
     """The images of ``train`` or ``validation``, in order; with ``shards``, every ``shards``-th from ``shard`` on.
 
     Every image has a random stream of its own, keyed by seed, split and index, so the splits share none and a larger

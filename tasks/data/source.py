@@ -9,7 +9,7 @@ from typing import Union
 
 
 @dataclass(frozen=True)
-class Shapes:
+class SyntheticSource:
     """The synthetic set: coloured circles, squares and triangles on noise, drawn from a seed.
 
     Attributes:
@@ -25,7 +25,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Records:
+class RecordFiles:
     """A user's own TFRecord files of tf.train.Example in the OD API's form.
 
     Attributes:
@@ -38,4 +38,4 @@ class Records:
     label_map: Path
 
 
-Dataset = Union[Shapes, Records]
+DataSource = Union[SyntheticSource, RecordFiles]

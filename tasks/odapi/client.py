@@ -28,11 +28,11 @@ _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
-        loss: Of this step.
+        loss: At this step.
         steps_per_second: Mean since this process started training; 0 at its first step.
         eta: Seconds to go; None while the speed is unknown.
     """
@@ -121,10 +121,10 @@ class OdapiChild:
         return self._process.pid if self._process else None
 
     def probe(self) -> dict[str, Any]:
-        """Versions of the child's Python, TensorFlow and numpy, and what was healed."""
+        """Versions of the child's Python, TensorFlow and numpy, and what was patched."""
         return self._run("probe", {})
 
-    def train(self, job: TrainJob, on_progress: Optional[Callable[[Progress], None]] = None) -> dict[str, Any]:
+    def train(self, job: TrainJob, on_progress: Optional[Callable[[TrainingProgress], None]] = None) -> dict[str, Any]:
         """Train, or resume.
 
         Returns:
@@ -226,7 +226,7 @@ class OdapiChild:
             os.close(theirs_out)
 
     def _run(
-        self, name: str, arguments: dict[str, Any], on_progress: Optional[Callable[[Progress], None]] = None
+        self, name: str, arguments: dict[str, Any], on_progress: Optional[Callable[[TrainingProgress], None]] = None
     ) -> dict[str, Any]:
         if self._process is None:
             self._start()
@@ -237,7 +237,7 @@ class OdapiChild:
             while True:
                 event = self._next_event(name)
                 if event["event"] == "progress" and on_progress is not None:
-                    on_progress(Progress(**{key: value for key, value in event.items() if key != "event"}))
+                    on_progress(TrainingProgress(**{key: value for key, value in event.items() if key != "event"}))
                 elif event["event"] == "result":
                     return event["facts"]
                 elif event["event"] == "error":
@@ -272,7 +272,7 @@ class OdapiChild:
         remedy = f"the whole log is {self.log}"
         if status < 0:
             why = f"it was ended by {signal.Signals(-status).name}"
-            why += " (out of memory, when nobody else did it)" if status == -signal.SIGKILL else ""
+            why += " (out of memory, unless a person or program did it)" if status == -signal.SIGKILL else ""
             remedy = f"run again: training goes on from its last checkpoint; {remedy}"
         else:
             why = f"it exited with status {status}"

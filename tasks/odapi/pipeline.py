@@ -22,7 +22,7 @@ class ModelSettings:
 
     Attributes:
         architecture: A template of specs/templates.
-        width, height: Of the network's input, pixels.
+        width, height: The network's input, pixels.
         depth_multiplier: Width of the backbone's layers.
         learning_rate: Peak of the cosine schedule.
         warmup_steps: None for a twelfth of the steps.

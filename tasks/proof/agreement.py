@@ -10,6 +10,7 @@ import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.matching import match
+from jetlane.specs.defaults import EXACT
 
 _PERCENTILES = (50, 90, 99, 100)
 
@@ -58,8 +59,8 @@ def compare(
     expected: Sequence[Detections],
     got: Sequence[Detections],
     threshold: float,
-    min_iou: float = 0.99,
-    max_score_difference: float = 0.005,
+    min_iou: float = EXACT.iou,
+    max_score_difference: float = EXACT.score,
 ) -> Agreement:
     """Match image by image: same class, IoU and score as asked, each detection used once, in both directions.
 

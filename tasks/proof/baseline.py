@@ -18,7 +18,7 @@ CODE = (
     "jetlane.tasks.proof.baseline",
     "jetlane.tasks.proof.coco_map",
     "jetlane.tasks.odapi.child.infer",
-    "jetlane.tasks.odapi.child.healing",
+    "jetlane.tasks.odapi.child.compat",
     *images.CODE,
 )
 

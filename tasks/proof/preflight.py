@@ -9,6 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.specs.defaults import EXACT
 from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
@@ -78,8 +79,8 @@ def preflight(
     ground_truth: Optional[Sequence[GroundTruth]] = None,
     names: Optional[Mapping[int, str]] = None,
     threshold: Optional[float] = None,
-    min_iou: float = 0.99,
-    max_score_difference: float = 0.005,
+    min_iou: float = EXACT.iou,
+    max_score_difference: float = EXACT.score,
     with_top_k: Optional[WithTopK] = None,
 ) -> PreflightReport:
     """Run the converted model and hold it against TensorFlow.

@@ -135,7 +135,7 @@ def _drawn(count: int) -> list[np.ndarray[Any, Any]]:
     from PIL import Image
 
     from jetlane.tasks.data.shapes import draw_split
-    from jetlane.tasks.data.source import Shapes
+    from jetlane.tasks.data.source import SyntheticSource
 
-    drawn = draw_split(Shapes(train_images=1, validation_images=count, seed=_SYNTHETIC_SEED), "validation")
+    drawn = draw_split(SyntheticSource(train_images=1, validation_images=count, seed=_SYNTHETIC_SEED), "validation")
     return [np.asarray(Image.open(io.BytesIO(item.encoded)).convert("RGB")) for item in drawn]

@@ -40,7 +40,7 @@ class FleetPage:
 
 
 def write_fleet_page(path: Path, page: FleetPage) -> None:
-    """Write the page; whoever has it open sees the old one or the new one, never a part."""
+    """Write the page; a reader sees the old one or the new one, never a part."""
     write_atomic(path, render(page))
 
 
@@ -87,7 +87,7 @@ def _waves(devices: Sequence[Row]) -> list[dict[str, int]]:
 
 
 def _reasons(devices: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """(reason, names), the most common first; a reason that begins with its device's name is told without it."""
+    """(reason, names), the most common first; a reason that begins with its device's name is shown without it."""
     found: dict[str, list[str]] = {}
     for row in devices:
         if row["state"] in _TROUBLED:

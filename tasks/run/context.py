@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.run.facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
-from jetlane.tasks.run.progress import Progress, Silent
+from jetlane.tasks.run.observer import NullRunObserver, RunObserver
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Run:
 
     Args:
         spec: Every path absolute.
-        progress: Who is told.
+        observer: Gets what the run does.
         force: A model the gate refuses is shipped all the same, and that is recorded.
         sites: Makes what brings work to other sites; see ``rollout.Listeners``.
         verify: Hash all that is found in the workspace, whenever that was done last.
@@ -44,14 +44,14 @@ class Run:
     def __init__(
         self,
         spec: RunSpec,
-        progress: Optional[Progress] = None,
+        observer: Optional[RunObserver] = None,
         force: bool = False,
         sites: Optional[Callable[[SharedStore], Dispatch]] = None,
         verify: bool = False,
     ) -> None:
         self.spec = spec
         self.sites = sites
-        self.progress = progress or Silent()
+        self.observer = observer or NullRunObserver()
         self.force = force
         self.workspace = Workspace(Path(spec.workspace), verify, self.mend)
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -106,7 +106,7 @@ class Run:
         resumable: bool = False,
         leaves: bool = False,
     ) -> StepResult:
-        """``Workspace.step``, told to whoever listens and entered in the step table.
+        """``Workspace.step``, reported to the observer and entered in the step table.
 
         Args:
             describe: Says in one line what was made.
@@ -116,7 +116,7 @@ class Run:
             inputs = {**inputs, "tools": ", ".join(f"{tool} {tools[tool]}" for tool in sorted(tools))}
 
         def making(out: Path) -> Optional[Mapping[str, Any]]:
-            self.progress.started(name)
+            self.observer.started(name)
             return make(out)
 
         try:
@@ -136,7 +136,7 @@ class Run:
     def record(self, facts: StepFacts) -> None:
         """Enter a line in the step table."""
         self.steps.append(facts)
-        self.progress.finished(facts)
+        self.observer.finished(facts)
 
     def skip(self, why: str, *names: str) -> None:
         """Steps that are no part of this run; the reason is for the reader."""
@@ -146,7 +146,7 @@ class Run:
     def note(self, text: str) -> None:
         """A sentence for the terminal and the report."""
         self.notes.append(text)
-        self.progress.note(text)
+        self.observer.note(text)
 
     def mend(self, text: str) -> None:
         """A note about what was damaged; it is part of the run's story."""
@@ -154,7 +154,7 @@ class Run:
         self.note(text)
 
     def start_over(self, damage: DamagedOutput) -> None:
-        """Forget what was told so far: a step that had been found has to be made again, and those after it."""
+        """Forget what was reported so far: a step that had been found has to be made again, and those after it."""
         self.steps.clear()
         self.results.clear()
         self.notes.clear()

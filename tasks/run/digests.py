@@ -27,12 +27,12 @@ _SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenFile:
     """A file's content, as it was expected or found.
 
     Attributes:
         sha256: Hex digest.
-        stamp: Of the file when this process hashed it; None where it did not, or where the stamp proves nothing.
+        stamp: The file's when this process hashed it; None where it did not, or where the stamp proves nothing.
     """
 
     sha256: str
@@ -46,9 +46,9 @@ class Changed(Exception):
 class Digest(str):
     """A hex sha256, and the files it was made of by absolute path; to all others a plain string."""
 
-    files: Mapping[Path, Seen]
+    files: Mapping[Path, SeenFile]
 
-    def __new__(cls, text: str, files: Optional[Mapping[Path, Seen]] = None) -> Digest:
+    def __new__(cls, text: str, files: Optional[Mapping[Path, SeenFile]] = None) -> Digest:
         made = super().__new__(cls, text)
         made.files = dict(files or {})
         return made
@@ -58,7 +58,7 @@ class Digest(str):
         (seen,) = self.files.values()
         return Digest(self, {path: seen})
 
-    def __getnewargs__(self) -> tuple[str, Mapping[Path, Seen]]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[str, Mapping[Path, SeenFile]]:  # type: ignore[override]
         return str(self), self.files
 
 
@@ -83,10 +83,10 @@ def sha256_file(path: Union[str, Path]) -> Digest:
         raise OSError(errno.EINVAL, "it is no regular file", str(place))
     content = safe_files.sha256_file(place)
     settled = before is not None and before == stamp_of(place) and before[2] + _SETTLED_NS < began
-    return Digest(content, {place: Seen(content, before if settled else None)})
+    return Digest(content, {place: SeenFile(content, before if settled else None)})
 
 
-def confirmed(path: Path, seen: Seen) -> Seen:
+def confirmed(path: Path, seen: SeenFile) -> SeenFile:
     """A file that is what it was, with its stamp of now. It is hashed unless its stamp answers for it.
 
     Raises:

@@ -1,7 +1,7 @@
 """What a finished step left in its folder, and whether it is still that.
 
 ``manifest.json`` names every output with its sha256, and carries its own. What was verified is noted beside it, in
-``verified.json``, by the stamps of the files: for a day they answer for a file that nobody touched. The note is a
+``verified.json``, by the stamps of the files: for a day they answer for a file that was not touched. The note is a
 convenience: without it everything is hashed again.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, Optional
 from jetlane.specs.errors import WorkspaceError
 from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
 from jetlane.tasks.run import digests
-from jetlane.tasks.run.digests import Digest, Seen, digest_of, sealed, unsealed
+from jetlane.tasks.run.digests import Digest, SeenFile, digest_of, sealed, unsealed
 
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
@@ -77,7 +77,7 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundStep:
     """A step's folder, looked at.
 
     Attributes:
@@ -107,43 +107,43 @@ def hashed(folder: Path) -> dict[str, Digest]:
     return {name: digests.sha256_file(path) for name, path in paths.items() if name not in (MANIFEST, VERIFIED)}
 
 
-def look(folder: Path, key: str, verify: bool, adopt: bool) -> Found:
+def look(folder: Path, key: str, verify: bool, adopt: bool) -> FoundStep:
     """What is in a step's folder.
 
     Args:
         verify: Hash every file, whatever the stamps say.
         adopt: A manifest without a digest of its own (of 0.1) is taken over, once every file was hashed. What such a
-            manifest says beside the digests nobody vouches for, so this is for what is dear to make and is judged by
+            manifest says beside the digests is not verified, so this is for what is expensive to make and is checked by
             the steps after it.
     """
     if not folder.is_dir():
-        return Found(damage="it is no folder" if os.path.lexists(folder) else "")
+        return FoundStep(damage="it is no folder" if os.path.lexists(folder) else "")
     opened = unsealed(read_json(folder / MANIFEST))
     expected = _expected(folder, opened, key)
     if opened is None or expected is None:
-        return Found(damage=f"its {MANIFEST} is damaged or gone")
+        return FoundStep(damage=f"its {MANIFEST} is damaged or gone")
     manifest, vouched = opened
     if not vouched and not adopt:
-        return Found(damage="an earlier version of jetlane made it, and nothing vouches for what it says")
+        return FoundStep(damage="an earlier version of jetlane made it, and what it says cannot be verified")
     seal = str(digest_of(manifest))
     noted = {} if verify or not vouched else _verified(folder, seal)
     outputs: dict[str, Digest] = {}
     for name, sha in expected.items():
         place = (folder / name).absolute()
         if name in noted and noted[name][:4] == digests.stamp_of(place):
-            outputs[name] = Digest(sha, {place: Seen(sha)})
+            outputs[name] = Digest(sha, {place: SeenFile(sha)})
             continue
         try:
             outputs[name] = digests.sha256_file(place)
         except OSError as error:
-            return Found(damage=f"its file {name} cannot be read ({error.strerror})")
+            return FoundStep(damage=f"its file {name} cannot be read ({error.strerror})")
         if sha and outputs[name] != sha:
-            return Found(damage=f"its file {name} is not what was written (by its sha256)")
+            return FoundStep(damage=f"its file {name} is not what was written (by its sha256)")
     if not vouched:
         record(folder, manifest, outputs)
     elif len(noted) < len(outputs) or any(seen.stamp for sha in outputs.values() for seen in sha.files.values()):
         _note(folder, seal, outputs, noted)
-    return Found(manifest, outputs, adopted=not vouched)
+    return FoundStep(manifest, outputs, adopted=not vouched)
 
 
 def damaged(path: Path, why: str, steps: Path) -> DamagedOutput:
@@ -151,9 +151,7 @@ def damaged(path: Path, why: str, steps: Path) -> DamagedOutput:
     if steps in path.parents:
         with suppress(OSError):
             (steps.joinpath(*path.relative_to(steps).parts[:2]) / VERIFIED).unlink(missing_ok=True)
-    return DamagedOutput(
-        f"{path} {why}", "the disk, or somebody, changed it after it was made", "run again: it is made again"
-    )
+    return DamagedOutput(f"{path} {why}", "it was changed on the disk after it was made", "run again: it is made again")
 
 
 def _expected(folder: Path, opened: Optional[tuple[dict[str, Any], bool]], key: str) -> Optional[dict[str, str]]:

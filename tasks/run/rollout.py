@@ -37,7 +37,7 @@ _PICTURED = 1
 
 @dataclass
 class Listeners:
-    """Who has a part in a rollout beside the engine.
+    """Who takes part in a rollout beside the engine.
 
     Attributes:
         observer: Watches.
@@ -61,7 +61,7 @@ class Rolled:
 
     Attributes:
         devices: One entry per device, in inventory order.
-        outcome: ``succeeded``, ``incomplete`` (failures within what the fleet's policy bears), ``stopped``, ...
+        outcome: ``succeeded``, ``incomplete`` (failures within what the fleet's policy allows), ``stopped``, ...
         reason: Why it was stopped.
         runs: What each device runs, of those that the rollout changed.
     """
@@ -175,7 +175,7 @@ def rollback_and_remember(
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
         raise DeviceError(
-            f"not put back: {_some([device.name for device in bad])}",
+            f"not put back: {_name_list([device.name for device in bad])}",
             bad[0].reason or rolled.reason,
             "mend the cause and run again; the others went back",
         )
@@ -256,9 +256,9 @@ def refuse_failures(rolled: Rolled) -> None:
         return
     bad = [device for device in rolled.devices if device.state == FAILED]
     left = [device.name for device in rolled.devices if device.state == SKIPPED]
-    rest = f"; left as they were: {_some(left)}" if left else ""
+    rest = f"; left as they were: {_name_list(left)}" if left else ""
     raise DeviceError(
-        f"the release did not go live on {_some([device.name for device in bad]) or 'the whole fleet'}{rest}",
+        f"the release did not go live on {_name_list([device.name for device in bad]) or 'the whole fleet'}{rest}",
         bad[0].reason if bad else rolled.reason,
         "mend the cause and run again: what was done is not done again",
     )
@@ -355,5 +355,5 @@ def _rolled(state: RolloutState, devices: Sequence[Device], reports: Reports) ->
     return Rolled(state.id, state.release, state.outcome, state.reason, facts, runs)
 
 
-def _some(names: Sequence[str]) -> str:
+def _name_list(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,41 +1,56 @@
-"""A step as a Prefect task: thin, so that the function itself needs no Prefect (``__wrapped__`` is that function)."""
+"""Steps as Prefect tasks. Prefect neither caches nor persists them: the workspace does, by content."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, TypeVar, cast
 
-from prefect import State, task
+from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
 from prefect.states import Completed
+from typing_extensions import ParamSpec
 
 from jetlane.tasks.run.workspace import StepResult
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
 
-def step(name: str) -> Callable[[Function], Function]:
-    """A task named as its step, whose state is called Cached when nothing had to be made.
+class Step(Task[Parameters, Returned]):
+    """A Prefect task whose run is in a state named ``Cached`` when nothing had to be made.
 
-    Prefect neither caches nor persists anything here: the workspace does, by content. There are no retries either: what
-    failed is explained, and the next run goes on from there.
+    It has all that a task has (``submit``, ``with_options``, ...); ``fn`` and ``__wrapped__`` need no Prefect server.
+    There are no retries: what failed is explained, and the next run goes on from there.
     """
 
-    def wrap(function: Function) -> Function:
+    def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:  # type: ignore[override]
+        outcome: Any = super().__call__(*args, **kwargs)
+        # Prefect hands a state on to the caller as it is, unless it was asked for one.
+        if isinstance(outcome, State) and not kwargs.get("return_state"):
+            outcome = outcome.result()
+        return cast("Returned", outcome)
+
+    def with_options(self, **options: Any) -> Step[Parameters, Returned]:
+        changed = super().with_options(**options)
+        changed.__class__ = Step  # Prefect makes a plain task of it
+        return cast("Step[Parameters, Returned]", changed)
+
+
+def step(name: str) -> Callable[[Callable[Parameters, Returned]], Step[Parameters, Returned]]:
+    """Make a function a ``Step``; its task runs have its name."""
+
+    def wrap(function: Callable[Parameters, Returned]) -> Step[Parameters, Returned]:
         @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
             result = function(*args, **kwargs)
-            if isinstance(result, StepResult) and result.cached:
-                return Completed(name="Cached", message="nothing it depends on has changed", data=result)
+            context = TaskRunContext.get()
+            is_task_run = context is not None and context.task.fn is run
+            if is_task_run and isinstance(result, StepResult) and result.cached:
+                state: State[Any] = Completed(name="Cached", message="nothing it depends on has changed", data=result)
+                return cast("Returned", state)
             return result
 
-        made = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(run)
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            outcome = made(*args, **kwargs)
-            return outcome.result() if isinstance(outcome, State) else outcome
-
-        return call  # type: ignore[return-value]
+        return Step(run, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
 
     return wrap

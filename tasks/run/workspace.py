@@ -28,7 +28,7 @@ from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
 from jetlane.specs.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
 from jetlane.tasks.run import outputs
-from jetlane.tasks.run.digests import Changed, Digest, Seen, canonical_json, confirmed, digest_of, sha256_file
+from jetlane.tasks.run.digests import Changed, Digest, SeenFile, canonical_json, confirmed, digest_of, sha256_file
 from jetlane.tasks.run.outputs import MANIFEST, DamagedOutput, StepResult
 
 __all__ = [
@@ -121,8 +121,8 @@ class Workspace:
             params: Everything else that shapes its outputs; data classes, pydantic models or JSON values.
             code: Dotted names of the modules and packages whose source makes the outputs.
             make: Writes the outputs into the folder it is given; may return facts for the manifest.
-            resumable: ``make`` is dear: it finds what a cut attempt left in the folder, instead of an empty one; what
-                is damaged is kept aside; what version 0.1 made is taken over.
+            resumable: ``make`` is expensive: it finds what a cut attempt left in the folder, instead of an empty one;
+                what is damaged is kept aside; what version 0.1 made is taken over.
             leaves: The outputs leave the workstation: they are hashed whenever they are found.
 
         Raises:
@@ -160,7 +160,7 @@ class Workspace:
         if not (resumable and part.is_dir() and not part.is_symlink()):
             _remove(part)
         private_folder(part)
-        read: dict[Path, Seen] = {}
+        read: dict[Path, SeenFile] = {}
         for value in inputs.values():
             read.update(value.files if isinstance(value, Digest) else {})
         read = self._confirmed(read)
@@ -189,7 +189,7 @@ class Workspace:
         shas = {path: sha.moved((final / path).absolute()) for path, sha in shas.items()}
         return StepResult(recipe["step"], final.name, final, shas, facts, False, seconds)
 
-    def _confirmed(self, read: Mapping[Path, Seen], cause: Optional[Exception] = None) -> dict[Path, Seen]:
+    def _confirmed(self, read: Mapping[Path, SeenFile], cause: Optional[Exception] = None) -> dict[Path, SeenFile]:
         """Files as they were just seen to be what they were; the error says which is not."""
         steps, found = (self.root / "steps").absolute(), {}
         for path, seen in read.items():
@@ -201,12 +201,12 @@ class Workspace:
                 raise WorkspaceError(
                     f"{path} changed while the run was reading it",
                     f"it {change}; what was made of it is thrown away",
-                    "run again when nobody writes it any more",
+                    "run again when nothing writes it any more",
                 ) from cause
         return found
 
     def _put_aside(self, name: str, final: Path, damage: str, keep: bool) -> None:
-        """Make room for a step that is made again; what was dear is kept, for a person to look at."""
+        """Make room for a step that is made again; what was expensive is kept, for a person to look at."""
         aside = ""
         if keep and final.is_dir():
             kept = final.with_name(final.name + ".damaged")
@@ -243,7 +243,7 @@ class Workspace:
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
-        """What the system refuses within the workspace is told as that; what it refuses elsewhere comes through."""
+        """Errors of the system within the workspace become WorkspaceErrors; others come through."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A flow-running process with a Prefect server of its own, and a stand-in for TensorFlow: for tests of the flow."""
+"""A flow-running process with a Prefect server of its own, and a fake Object Detection API: for tests of the flow."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def golden_model(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory, golden_model: Path) -> Path:
+def fake_odapi(tmp_path_factory: pytest.TempPathFactory, golden_model: Path) -> Path:
     """An interpreter for `train.python` that answers the Object Detection API's jobs from a golden model, at once."""
-    path = tmp_path_factory.mktemp("stand-in") / "python"
+    path = tmp_path_factory.mktemp("fake-odapi") / "python"
     path.write_text(
-        f"#!{sys.executable}\n" + (HERE / "stand_in.py").read_text().replace("GOLDEN_MODEL", str(golden_model))
+        f"#!{sys.executable}\n" + (HERE / "fake_odapi.py").read_text().replace("GOLDEN_MODEL", str(golden_model))
     )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
@@ -77,7 +77,7 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flows]:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of processes that share one Prefect server; this process's own stays as it is."""
-    from jetlane.flows.serving.server import PrefectApi
+    from jetlane.flows.prefect_server.private_server import PrefectApi
 
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:

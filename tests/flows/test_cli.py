@@ -192,11 +192,11 @@ def test_what_deploy_is_told_is_what_a_spec_would_say(
     assert plain.exception is None and specs[-1].convert == type(specs[-1].convert)()
 
 
-def test_convert_takes_a_saved_model_and_all_choices(tmp_path: Path, golden_model: Path, stand_in: Path) -> None:
-    """TensorFlow's part, the freezing, is done by the stand-in."""
+def test_convert_takes_a_saved_model_and_all_choices(tmp_path: Path, golden_model: Path, fake_odapi: Path) -> None:
+    """TensorFlow's part, the freezing, is done by the fake."""
     config = str(golden_model / "pipeline.config")
     (tmp_path / "model").mkdir()
-    command = ["convert", "model", config, "-o", "out", "--python", str(stand_in), "--top-k", "300"]
+    command = ["convert", "model", config, "-o", "out", "--python", str(fake_odapi), "--top-k", "300"]
     refused = jetlane(*command, cwd=tmp_path)
     assert refused.returncode == 1 and "it holds no saved_model.pb" in refused.stderr
     (tmp_path / "model" / "saved_model.pb").write_text("graph")

@@ -75,10 +75,10 @@ def test_candidates_that_are_missing_are_added(spec: Any, flows: Any, tmp_path: 
 
 
 def test_an_engine_that_normalises_finds_the_same_on_a_device(
-    spec: Any, flows: Any, stand_in: Path, tmp_path: Path
+    spec: Any, flows: Any, fake_odapi: Path, tmp_path: Path
 ) -> None:
     """The reference detections are of a model whose pixels the host normalises; the device verifies against them."""
-    chosen = {"convert": {"normalize": "engine"}, "fleet": {"virtual": 1}, "train": {"python": str(stand_in)}}
+    chosen = {"convert": {"normalize": "engine"}, "fleet": {"virtual": 1}, "train": {"python": str(fake_odapi)}}
     outcome = flows.run(spec(**chosen))
     assert outcome.get("devices") == {"virtual-jetson-1": "active"}, outcome
     release = Path(outcome["release_path"])
@@ -100,12 +100,14 @@ def test_an_engine_that_normalises_finds_the_same_on_a_device(
     assert not flows.run(spec(**chosen))["changed"]
 
 
-def test_a_uff_of_nvidias_converter_is_proven_and_named(spec: Any, flows: Any, stand_in: Path, tmp_path: Path) -> None:
+def test_a_uff_of_nvidias_converter_is_proven_and_named(
+    spec: Any, flows: Any, fake_odapi: Path, tmp_path: Path
+) -> None:
     """Our own drop-in stands in for NVIDIA's wheels, which can be had nowhere."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "site"}:"$PYTHONPATH" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    chosen = {"convert": {"backend": "nvidia", "nvidia_python": "./python"}, "train": {"python": str(stand_in)}}
+    chosen = {"convert": {"backend": "nvidia", "nvidia_python": "./python"}, "train": {"python": str(fake_odapi)}}
     refused = flows.run(spec(**chosen))
     assert refused["kind"] == "ConversionError" and "convert.backend: jetlane" in refused["error"]
     assert str(python) in refused["error"]

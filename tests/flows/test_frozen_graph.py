@@ -11,21 +11,21 @@ import pytest
 import yaml
 
 from jetlane.tasks.data.prepare import prepare
-from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.data.source import SyntheticSource
 from jetlane.tasks.proof.baseline import Measured, measure_again
 
 pytestmark = pytest.mark.prefect
 
 
 @pytest.fixture
-def spec(tmp_path: Path, golden_model: Path, stand_in: Path):
+def spec(tmp_path: Path, golden_model: Path, fake_odapi: Path):
     for name in ("frozen_inference_graph.pb", "pipeline.config"):
         shutil.copy(golden_model / name, tmp_path / name)
 
     def write(**more: Any) -> Path:
         path = tmp_path / "spec.yaml"
         model = {"frozen_graph": "frozen_inference_graph.pb", "pipeline_config": "pipeline.config"}
-        path.write_text(yaml.safe_dump({"name": "given", "model": model, "train": {"python": str(stand_in)}, **more}))
+        path.write_text(yaml.safe_dump({"name": "given", "model": model, "train": {"python": str(fake_odapi)}, **more}))
         return path
 
     return write
@@ -60,7 +60,7 @@ def test_labels_change_the_release_alone(spec, flows, tmp_path: Path) -> None:
 
 def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    prepare(Shapes(train_images=1, validation_images=30, seed=4, shards=1), tmp_path / "data")
+    prepare(SyntheticSource(train_images=1, validation_images=30, seed=4, shards=1), tmp_path / "data")
     data = {"validation": ["data/validation.record-*"], "label_map": "data/label_map.pbtxt"}
     outcome = flows.run(spec(dataset=data, gate={"min_map": 0.0}))
     assert outcome["steps"]["gate"] == "decided" and outcome["steps"]["dataset"] == "made"

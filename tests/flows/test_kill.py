@@ -24,12 +24,12 @@ BOARD = ".jetlane/virtual/virtual-jetson-1/home/jetlane"
 
 
 @pytest.fixture
-def project(tmp_path: Path, stand_in: Path):
+def project(tmp_path: Path, fake_odapi: Path):
     spec = {
         "name": "cut",
         "dataset": {"shapes": {"train_images": 4, "validation_images": 60, "shards": 1}},
         "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(stand_in)},
+        "train": {"steps": 6, "python": str(fake_odapi)},
         "verify": {"samples": 60},
         "fleet": {"virtual": 1},
     }
@@ -76,7 +76,7 @@ def trained_to(project: Path, step: int) -> Callable[[], bool]:
     return reached
 
 
-# Each row: the step that is cut, how its middle is recognised, which job the stand-in is to hang in.
+# Each row: the step that is cut, how its middle is recognised, which job the fake is to hang in.
 CUTS = [
     ("train", lambda project: trained_to(project, 3), "train"),
     ("evaluate", lambda project: some(project, ".jetlane/steps/evaluate/*.part"), "evaluate"),
@@ -115,7 +115,7 @@ def test_only_the_cut_step_is_done_again(
         assert "nothing sent" in output, output
 
 
-def test_nothing_outlives_a_killed_run(project: Path, stand_in: Path) -> None:
+def test_nothing_outlives_a_killed_run(project: Path, fake_odapi: Path) -> None:
     """The private server and the Object Detection API's process end with the run that started them."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     run = start(project, environment, JETLANE_TEST_HANG="train")

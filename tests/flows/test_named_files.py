@@ -1,4 +1,4 @@
-"""Files that a person names on a command line: whatever they turn out to be is told in words, at once."""
+"""Files that a person names on a command line: whatever they turn out to be, an error says so at once."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def answer(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("what", OTHER_KINDS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_no_regular_file_is_told(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_regular_file_is_refused(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     if (command.split()[:2], what) == (["deploy", "FILE"], "folder"):
         pytest.skip("a folder is a SavedModel, which the run freezes")
     make(what)
@@ -108,14 +108,14 @@ def test_what_is_no_regular_file_is_told(command: str, what: str, capsys: pytest
 
 @pytest.mark.parametrize("what", CONTENTS)
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith(LATE)])
-def test_what_cannot_be_read_is_told(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_refused(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     make(what)
     answer(command, capsys)
 
 
 @pytest.mark.parametrize("what", [*OTHER_KINDS, *CONTENTS])
 @pytest.mark.parametrize("command", ["bad", "good.pb -p bad"])
-def test_convert_to_uff_tells_it_too(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_to_uff_refuses_it_too(command: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     make(what)
     with pytest.raises(SystemExit) as ended:
         convert_to_uff(command.split())
@@ -123,7 +123,7 @@ def test_convert_to_uff_tells_it_too(command: str, what: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("what", [*OTHER_KINDS, *CONTENTS])
-def test_releases_label_maps_and_uff_files_are_told_too(what: str) -> None:
+def test_releases_label_maps_and_uff_files_are_refused_too(what: str) -> None:
     from jetlane.remote.release.folder import read_release
     from jetlane.tasks.converter.uff.files import read_uff
     from jetlane.tasks.data.labels import read_label_map

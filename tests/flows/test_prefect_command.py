@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from jetlane.flows.plugin.spec_arguments import rewrite
-from jetlane.flows.serving.ports import reserve
-from jetlane.flows.serving.processes import started_at
-from jetlane.flows.serving.server import ask
-from jetlane.flows.serving.up_state import UpState, local_server
+from jetlane.flows.prefect_server.api import ask
+from jetlane.flows.prefect_server.ports import reserve
+from jetlane.flows.prefect_server.processes import started_at
+from jetlane.flows.prefect_server.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
@@ -31,16 +32,14 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, repository: Path, stand_in: Path) -> Iterator[Path]:
-    """A project's root where `jetlane up` has run; its worker stands in another folder."""
+def project(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Iterator[Path]:
+    """A folder that held a spec alone before `jetlane up` was run there; the worker's current folder is another one."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("pyproject.toml", "prefect.yaml"):
-        shutil.copy(repository / name, folder / name)
     spec = {
         "name": "literal",
         "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
         "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(stand_in)},
+        "train": {"steps": 6, "python": str(fake_odapi)},
         "verify": {"samples": 30},
         "workspace": "work",
     }
@@ -67,6 +66,8 @@ def test_the_literal_command(project: Path) -> None:
     (release,) = (project / "work" / "releases").iterdir()
     assert (release / "manifest.json").is_file()
     state = UpState(project / ".jetlane/up")
+    (run,) = ask(f"{state.url}/flow_runs/filter", {}, state.login)
+    assert re.fullmatch(r"literal-\d{4}-\d\d-\d\d-\d{4}", run["name"])
     answer = ask(f"{state.url}/artifacts/filter", {}, state.login)
     artifacts = {artifact["key"]: artifact["data"] for artifact in answer}
     assert artifacts["train-progress"] == 100.0
@@ -81,10 +82,10 @@ def test_the_literal_command(project: Path) -> None:
 @pytest.mark.prefect
 def test_what_prefect_prints_of_its_plugins_and_settings_holds_no_login(project: Path) -> None:
     login = UpState(project / ".jetlane/up").login
-    for words in (("plugins", "diagnose"), ("config", "view"), ("config", "view", "--show-sources")):
+    for words in (("plugins", "diagnose"), ("config", "view", "--show-sources")):
         done = command("prefect", *words, cwd=project)
         assert done.returncode == 0 and login and login not in done.stdout + done.stderr, done.stdout
-    assert "jetlane" in command("prefect", "plugins", "diagnose", cwd=project).stdout
+        assert words[0] != "plugins" or "jetlane" in done.stdout
 
 
 @pytest.mark.prefect
@@ -114,16 +115,21 @@ def test_up_makes_every_deployment_the_limit_and_no_second_server(project: Path)
     again = command("jetlane", "up", cwd=project)
     assert again.returncode == 0, again.stdout + again.stderr
     assert json.loads((project / ".jetlane/up/state.json").read_text()) == before
-    listed = command("prefect", "deployment", "ls", cwd=project).stdout
-    for name in DEPLOYMENTS:
-        assert f"{name}/{name}"[:20] in listed
-    limit = command("prefect", "gcl", "inspect", "jetlane-training", "--output", "json", cwd=project).stdout
-    assert json.loads(limit)["limit"] == 1
-    shown = command(
-        "prefect", "deployment", "inspect", "scheduled-retrain/scheduled-retrain", "--output", "json", cwd=project
-    )
-    schedule = json.loads(shown.stdout)["schedules"]
-    assert [entry["active"] for entry in schedule] == [False]
+    state = UpState(project / ".jetlane/up")
+
+    def read(path: str, **more: Any) -> Any:
+        return ask(f"{state.url}/{path}", login=state.login, **more)
+
+    assert {made["name"] for made in read("deployments/filter", body={})} == set(DEPLOYMENTS)
+    assert read("v2/concurrency_limits/jetlane-training")["limit"] == 1
+    deployment = read("deployments/name/scheduled-retrain/scheduled-retrain")
+    (schedule,) = deployment["schedules"]
+    assert not schedule["active"]
+    place = f"deployments/{deployment['id']}/schedules"
+    read(f"{place}/{schedule['id']}", body={"active": True}, method="PATCH")
+    assert command("jetlane", "up", cwd=project).returncode == 0
+    (kept,) = read(place)
+    assert kept["active"] and kept["slug"] == "nightly", "a person switched it on"
 
 
 @pytest.mark.prefect
@@ -131,13 +137,13 @@ def test_the_limit_holds_a_training_back_in_any_workspace(project: Path) -> None
     """Its one place is taken: the training waits, says so, and begins when the place is free."""
     text = (project / "spec.yaml").read_text()
     (project / "other.yaml").write_text(text.replace("workspace: work", "workspace: other"))
-    update = ("prefect", "gcl", "update", "jetlane-training", "--active-slots")
-    assert command(*update, "1", cwd=project).returncode == 0
-    url = json.loads((project / ".jetlane/up/state.json").read_text())["url"]
+    state = UpState(project / ".jetlane/up")
+    limit = f"{state.url}/v2/concurrency_limits/jetlane-training"
+    ask(limit, {"active_slots": 1}, state.login, method="PATCH")
     run = subprocess.Popen(
         [sys.executable, "-m", "jetlane", "run", "other.yaml"],
         cwd=project,
-        env={**os.environ, "PREFECT_API_URL": url},
+        env={**os.environ, "PREFECT_API_URL": str(state.url)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -149,7 +155,7 @@ def test_the_limit_holds_a_training_back_in_any_workspace(project: Path) -> None
         assert line, f"it did not wait:\n{seen}"
         seen += line
     assert not list((project / "other" / "steps" / "train").glob("*.part/model/*"))
-    assert command(*update, "0", cwd=project).returncode == 0
+    ask(limit, {"active_slots": 0}, state.login, method="PATCH")
     rest = run.communicate(timeout=120)[0]
     assert run.returncode == 0, seen + rest
 
@@ -207,7 +213,41 @@ def test_a_server_that_is_gone_is_not_named_and_gets_no_login(tmp_path: Path) ->
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": own}}))
     known = {"PREFECT_API_URL": "http://x", "PREFECT_API_AUTH_STRING": "jetlane:secret"}
     assert local_server(folder=tmp_path) == local_server("http://x/", tmp_path) == known
-    assert local_server("http://y", tmp_path) == {}, "a login is told to its own server alone"
+    assert local_server("http://y", tmp_path) == {}, "a login is sent to its own server alone"
     (tmp_path / "login").unlink()
     assert local_server(folder=tmp_path) == {"PREFECT_API_URL": "http://x"}, "jetlane 0.1 started it"
     assert local_server(folder=tmp_path / "none") == {}
+
+
+def test_prefect_yaml_makes_the_deployments_that_up_makes(repository: Path) -> None:
+    """`prefect deploy --all` in the repository, and `jetlane up` anywhere."""
+    from jetlane.flows.prefect_server.deployments import POOL, deployments
+
+    given = yaml.safe_load((repository / "prefect.yaml").read_text().replace("{{ $PWD }}", str(repository)))
+    assert given["pull"] == []
+    assert given["definitions"]["pool"]["name"] == POOL
+    in_file = {
+        entry["name"]: (
+            entry["entrypoint"],
+            entry["description"],
+            entry["work_pool"]["name"],
+            entry.get("concurrency_limit"),
+            entry.get("parameters", {}),
+            entry.get("schedules", []),
+        )
+        for entry in given["deployments"]
+    }
+    in_package = {}
+    for made in deployments():
+        assert made.flow_name == made.name
+        limit = made.concurrency_options and {
+            "limit": made.concurrency_limit,
+            "collision_strategy": made.concurrency_options.collision_strategy.value,
+        }
+        schedules = [
+            {"cron": one.schedule.cron, "timezone": one.schedule.timezone, "slug": one.slug, "active": one.active}
+            for one in made.schedules or []
+        ]
+        entry = (made.entrypoint, made.description, made.work_pool_name, limit, made.parameters, schedules)
+        in_package[made.name] = entry
+    assert in_package == in_file

@@ -1,4 +1,4 @@
-"""Neither a local Prefect server's API nor its files are anybody's but its owner's: other users, foreign web pages."""
+"""A local Prefect server's API and files serve its owner alone: not other users, not foreign web pages."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from jetlane.flows.serving import local_prefect, owner_only
-from jetlane.flows.serving.ports import answers, reserve
-from jetlane.flows.serving.server import QUIET, PrefectApi, ask, wait_until_healthy
-from jetlane.flows.serving.up_state import UpState
+from jetlane.flows.prefect_server import private_files
+from jetlane.flows.prefect_server import up as up_module
+from jetlane.flows.prefect_server.api import QUIET, ask, wait_until_healthy
+from jetlane.flows.prefect_server.ports import answers, reserve
+from jetlane.flows.prefect_server.private_server import PrefectApi
+from jetlane.flows.prefect_server.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import PRIVATE, write_atomic
 
@@ -117,7 +119,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def project(reachable: Path, repository: Path) -> Iterator[Path]:
-    """Where `jetlane up` has run, over what an older jetlane left open to everybody."""
+    """Where `jetlane up` has run, over what an older jetlane left open to every user."""
     folder = reachable / "project"
     up = folder / ".jetlane" / "up"
     up.mkdir(parents=True)
@@ -152,7 +154,7 @@ def lasting_of(project: Path) -> Server:
 
 @pytest.fixture(scope="module")
 def private_server(reachable: Path) -> Iterator[Server]:
-    """In a folder that an older jetlane left open to everybody."""
+    """In a folder that an older jetlane left open to every user."""
     home = reachable / "work" / "prefect" / "0"
     home.mkdir(parents=True)
     (home / "server.log").write_text("old\n")
@@ -193,7 +195,7 @@ def as_nobody(port: int, **job: Any) -> dict[str, Any]:
 @as_root
 @pytest.mark.prefect
 def test_another_user_reads_nothing_and_starts_nothing(server: Server, reachable: Path) -> None:
-    control = reachable / "for-everybody"
+    control = reachable / "for-every-user"
     control.write_text("seen")
     deployments = server.ask("/deployments/filter", {})
     command = {"job_variables": {"command": "touch /tmp/owned"}, "parameters": {}}
@@ -221,7 +223,7 @@ def test_another_user_reads_nothing_and_starts_nothing(server: Server, reachable
     assert [answer["status"] for answer in tried["answers"]] == [401] * len(sent) + [200]
     assert not any(SECRET in answer["body"] for answer in tried["answers"])
     assert server.runs() == before
-    assert tried["files"].pop(str(control)) == "seen", "it can read what is for everybody"
+    assert tried["files"].pop(str(control)) == "seen", "it can read what every user may read"
     assert any(path.endswith("prefect.db") for path in tried["files"])
     assert {path for path, text in tried["files"].items() if text is not None} == set()
     assert any("server_process" in line for line in tried["command_lines"])
@@ -454,12 +456,12 @@ def test_a_server_of_an_older_jetlane_is_replaced_unless_runs_are_under_way(tmp_
         flow = ask(f"{url}/flows/", {"name": "long"})["id"]
         run = ask(f"{url}/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})["id"]
         with pytest.raises(JetlaneError, match="no login that is known") as refused:
-            local_prefect.up(tmp_path / ".jetlane", tmp_path, port)
+            up_module.up(tmp_path / ".jetlane", port)
         assert "runs under way: 1" in refused.value.why and "jetlane down" in refused.value.remedy
         assert old.poll() is None, "it was let alone"
         ask(f"{url}/flow_runs/{run}/set_state", {"state": {"type": "COMPLETED"}, "force": True})
         threading.Thread(target=old.wait, daemon=True).start()  # its parent is this process, which has to reap it
-        assert local_prefect._stop_open_server(state)
+        assert up_module._stop_open_server(state)
         assert not answers(port)
     finally:
         if old.poll() is None:
@@ -468,7 +470,7 @@ def test_a_server_of_an_older_jetlane_is_replaced_unless_runs_are_under_way(tmp_
 
 
 @pytest.mark.prefect
-def test_a_login_that_is_missing_is_told_in_words(
+def test_a_login_that_is_missing_is_an_error_that_says_so(
     private_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", private_server.url)
@@ -492,7 +494,7 @@ def test_what_an_older_jetlane_left_open_is_closed_and_links_are_not_followed(tm
     (folder / "lost").symlink_to(tmp_path / "nothing")
     (folder / "deep" / "program").write_text("")
     (folder / "deep" / "program").chmod(0o775)
-    owner_only.close_to_others(folder)
+    private_files.close_to_others(folder)
     assert oct((folder / "deep" / "program").stat().st_mode)[-3:] == "700"
     assert oct((folder / "deep").stat().st_mode)[-3:] == oct(folder.stat().st_mode)[-3:] == "700"
     assert oct(elsewhere.stat().st_mode)[-3:] == "644"
@@ -505,13 +507,13 @@ def test_a_folder_of_another_user_is_refused_for_a_servers_files(tmp_path: Path)
     (tmp_path / "up").mkdir()
     os.chown(tmp_path / "up", pwd.getpwnam("nobody").pw_uid, -1)
     with pytest.raises(WorkspaceError, match="cannot be closed to other users"):
-        owner_only.close_to_others(tmp_path / "up")
+        private_files.close_to_others(tmp_path / "up")
 
 
 @as_root
-def test_a_port_of_another_user_is_told_in_words() -> None:
+def test_a_port_of_another_user_is_an_error_that_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(JetlaneError, match="cannot be had"):
+        with pytest.raises(JetlaneError, match="cannot be taken"):
             reserve(taken.getsockname()[1])

@@ -17,19 +17,19 @@ from jetlane.remote.release.signing import project_key
 from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shapes import draw_split
-from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.data.source import SyntheticSource
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace
 
 pytestmark = pytest.mark.prefect
 
-IMAGES = Shapes(train_images=4, validation_images=32, seed=3, shards=1)
+IMAGES = SyntheticSource(train_images=4, validation_images=32, seed=3, shards=1)
 
 
 class Project:
     """A user's folder: records, a label map, a spec; every write is undone by ``restore``."""
 
-    def __init__(self, folder: Path, stand_in: Path) -> None:
+    def __init__(self, folder: Path, fake_odapi: Path) -> None:
         self.folder = folder
         self._kept: dict[Path, bytes] = {}
         self.items = {split: list(draw_split(IMAGES, split)) for split in ("train", "validation")}
@@ -41,7 +41,7 @@ class Project:
             "name": "table",
             "dataset": {"train": ["train.record"], "validation": ["validation.record"], "label_map": "labels.pbtxt"},
             "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-            "train": {"steps": 6, "python": str(stand_in)},
+            "train": {"steps": 6, "python": str(fake_odapi)},
             "verify": {"samples": 30},
         }
         self.write_spec()
@@ -78,8 +78,8 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flows) -> tuple[Project, dict[str, Any]]:
-    project = Project(tmp_path_factory.mktemp("table"), stand_in)
+def base(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path, flows) -> tuple[Project, dict[str, Any]]:
+    project = Project(tmp_path_factory.mktemp("table"), fake_odapi)
     return project, flows.run(project.path)
 
 
@@ -173,7 +173,7 @@ def test_one_training_image(project: Project, flows) -> None:
 
 
 def test_one_validation_image(project: Project, flows) -> None:
-    other = next(iter(draw_split(Shapes(4, 1, seed=99, shards=1), "validation")))
+    other = next(iter(draw_split(SyntheticSource(4, 1, seed=99, shards=1), "validation")))
     project.write_split("validation", [*project.items["validation"][:-1], replace(other, source_id="new.png")])
     assert made(flows.run(project.path)) == {"dataset", "evaluate", "preflight", "release", "report"}
 
@@ -194,7 +194,7 @@ CODE_CHANGES = [
     ("tasks/data/prepare.py", {"dataset", "preflight"}),
     ("tasks/odapi/child/train.py", {"train"}),
     ("tasks/odapi/child/evaluate.py", {"evaluate"}),
-    ("tasks/odapi/child/healing.py", {"train", "evaluate", "export", "preflight"}),
+    ("tasks/odapi/child/compat.py", {"train", "evaluate", "export", "preflight"}),
     ("tasks/converter/ssd/derive.py", {"plugins", "convert"}),
     ("tasks/converter/lowering/lower.py", {"convert", "preflight"}),
     ("tasks/proof/agreement.py", {"preflight"}),

@@ -8,8 +8,8 @@ import time
 import pytest
 from rich.console import Console
 
-from jetlane.flows.cli.commands.fleet import _table
-from jetlane.flows.cli.terminal import Terminal
+from jetlane.flows.cli.commands.fleet.tables import _table
+from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.tasks.run.facts import MADE, StepFacts
 
 NASTY = "[bold]x[/nope] [link=http://y]z[/link] :boom:"
@@ -21,7 +21,7 @@ def test_tables_show_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_steps_show_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = Terminal()
+    terminal = TerminalRunObserver()
     terminal._began = terminal._said = time.monotonic() - 60
     terminal.update("train", 0.5, NASTY)
     terminal.finished(StepFacts("train", MADE, 1.0, note=NASTY))
@@ -30,7 +30,7 @@ def test_steps_show_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_live_line_shows_markup_as_text() -> None:
-    terminal = Terminal()
+    terminal = TerminalRunObserver()
     shown = io.StringIO()
     terminal._console = Console(file=shown, force_terminal=True, width=200, highlight=False)
     terminal._live = terminal._console.status("")

@@ -202,7 +202,7 @@ _READERS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def pen(case: Case, folder: str) -> None:
+def harness(case: Case, folder: str) -> None:
     """What must not pass unseen, to try the limits themselves."""
     from jetlane.specs.errors import JetlaneError
 
@@ -226,5 +226,5 @@ SUBJECTS: dict[str, Callable[[Case, str], None]] = {
     "uff": uff,
     "config": config,
     "text": text,
-    "pen": pen,
+    "harness": harness,
 }

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff
 from tests.fuzz.numbers import NUMBERS
-from tests.fuzz.pen import Pen
 from tests.fuzz.seeds import CONFIGS, SKETCHES, TEXTS
+from tests.fuzz.worker_harness import WorkerHarness
 from tests.tasks.converter.graph.sketches import case_folder, case_names
 
 SEED = 3
@@ -34,9 +34,9 @@ _REAL = ["F_t215_v1ppn_160_c3", "C_t15_v1fpn_160_c3", "G17_t12_v1_160_c3_min05",
 
 
 @pytest.fixture(scope="module")
-def pen(repository, tmp_path_factory):
-    with Pen(repository, tmp_path_factory.mktemp("fuzz")) as pen:
-        yield pen
+def harness(repository, tmp_path_factory):
+    with WorkerHarness(repository, tmp_path_factory.mktemp("fuzz")) as harness:
+        yield harness
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def texts() -> st.SearchStrategy[dict[str, Any]]:
     return st.sampled_from([False, False, False, True]).flatmap(whole)
 
 
-def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> dict[str, Any]:
+def fuzz(harness: WorkerHarness, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> dict[str, Any]:
     """Run so many cases; fail with one case of each kind of failure.
 
     Returns:
@@ -107,7 +107,7 @@ def fuzz(pen: Pen, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> d
     )
     @given(strategy)
     def attempt(case: dict[str, Any]) -> None:
-        result = pen.run(case)
+        result = harness.run(case)
         outcomes[result["outcome"]] += 1
         for key in worst:
             worst[key] = max(worst[key], result[key])
@@ -145,35 +145,35 @@ def _figures(outcomes: Counter[str], worst: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
-def test_damaged_files_are_taken_or_refused_in_words(pen, real, subject):
-    fuzz(pen, cases(subject, real, share=8), 500)
+def test_damaged_files_are_read_or_refused(harness, real, subject):
+    fuzz(harness, cases(subject, real, share=8), 200)
 
 
-#: Of one text that a person wrote; the machine may be busy, and the first case imports everything.
+#: Limits of one text that a person wrote; the machine may be busy, and the first case imports everything.
 _TEXT_SECONDS, _TEXT_PEAK = 3.0, 300 << 20
 
 
-def test_damaged_texts_are_taken_or_refused_in_words(pen):
-    worst = fuzz(pen, texts(), 300)
+def test_damaged_texts_are_read_or_refused(harness):
+    worst = fuzz(harness, texts(), 300)
     assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
 
 
 @pytest.mark.slow
-def test_texts_at_length(pen):
-    worst = fuzz(pen, texts(), 10_000)
+def test_many_damaged_texts(harness):
+    worst = fuzz(harness, texts(), 10_000)
     assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("subject", ["graph", "uff", "config"])
-def test_at_length(pen, real, subject):
-    fuzz(pen, cases(subject, real, share=8), 10_000)
+def test_many_damaged_files(harness, real, subject):
+    fuzz(harness, cases(subject, real, share=8), 10_000)
 
 
-def test_the_pen_catches_what_it_must(pen):
+def test_the_harness_catches_what_it_must(harness):
     """A case that hangs, one that waits for memory it must not have, one that fails: each is named; then it goes on."""
     wanted = {"hang": "processor time", "bomb": "MemoryError", "hidden bomb": "MemoryError", "crash": "ZeroDivision"}
     for steps, says in wanted.items():
-        result = pen.run({"subject": "pen", "folder": "", "steps": steps, "seconds": 1})
+        result = harness.run({"subject": "harness", "folder": "", "steps": steps, "seconds": 1})
         assert result["outcome"] == "wrong" and says in result["text"], result
-    assert pen.run({"subject": "pen", "folder": "", "steps": "refuse"})["outcome"] == "refused"
+    assert harness.run({"subject": "harness", "folder": "", "steps": "refuse"})["outcome"] == "refused"

@@ -45,7 +45,7 @@ def attempt(case: dict[str, Any]) -> dict[str, Any]:
         SUBJECTS[case["subject"]](case, case["folder"])
     except BaseException as error:
         refused = isinstance(error, JetlaneError) and bool(error.what) and not _lacked_memory(error)
-        text = error.what if refused and isinstance(error, JetlaneError) else _told(error)
+        text = error.what if refused and isinstance(error, JetlaneError) else _traceback_tail(error)
         result = {"outcome": "refused" if refused else "wrong", "text": text}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -61,7 +61,7 @@ def _lacked_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _told(error: BaseException) -> str:
+def _traceback_tail(error: BaseException) -> str:
     lines = traceback.format_exception(error, limit=-4)
     return "".join(lines)[-3000:]
 

@@ -1,4 +1,4 @@
-"""Specs: what is accepted, and what a person is told when it is not."""
+"""Specs: what is accepted, and the errors about what is not."""
 
 from __future__ import annotations
 

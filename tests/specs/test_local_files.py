@@ -1,4 +1,4 @@
-"""Files of the workstation: whole or not at all, whoever writes at once, whatever is killed, whatever lies there."""
+"""Files of the workstation: whole or not at all, with several writers at once, after kills, over whatever is there."""
 
 from __future__ import annotations
 

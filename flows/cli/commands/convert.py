@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
-from jetlane.flows.cli.commands import choices
+from jetlane.flows.cli.commands import options
 
 if TYPE_CHECKING:
     from jetlane.tasks.converter.ssd.options import ConvertOptions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write into; not needed to --explain.")
 @click.option("--explain", is_flag=True, help="Show layers, shapes, costs, and what was done to the graph.")
-@choices.together(choices.anchors, choices.normalize, choices.top_k, choices.nvidia_python, choices.python)
+@options.together(options.anchors, options.normalize, options.top_k, options.nvidia_python, options.python)
 def convert(
     frozen: Path,
     config: Path,
@@ -43,21 +43,21 @@ def convert(
         raise click.UsageError("Missing option '-o' / '--output'.")
     if explain and nvidia_python is not None:
         raise click.UsageError("--explain accounts for jetlane's own conversion; leave --nvidia-python out.")
-    options = _options(anchors, normalize, top_k)
+    chosen = _options(anchors, normalize, top_k)
     with _frozen(frozen, python) as graph:
         if explain:
             from jetlane.tasks.converter.convert import explain_model
             from jetlane.tasks.converter.explain import as_text
 
-            click.echo(as_text(explain_model(graph, config, options)))
+            click.echo(as_text(explain_model(graph, config, chosen)))
         if output is not None:
-            _convert(graph, config, output, options, nvidia_python)
+            _convert(graph, config, output, chosen, nvidia_python)
 
 
-def _convert(frozen: Path, config: Path, output: Path, options: ConvertOptions, nvidia_python: Optional[str]) -> None:
+def _convert(frozen: Path, config: Path, output: Path, chosen: ConvertOptions, nvidia_python: Optional[str]) -> None:
     from jetlane.tasks.converter.convert import convert_model
 
-    facts = convert_model(frozen, config, output, options, nvidia_python)
+    facts = convert_model(frozen, config, output, chosen, nvidia_python)
     for name, size in facts["files"].items():
         click.echo(f"{output / name}  {size:,} bytes")
     if facts["nvidia"]:
@@ -98,7 +98,7 @@ def _frozen(model: Path, python: Optional[str]) -> Iterator[Path]:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("frozen", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print plugins.json.")
-@choices.together(choices.anchors, choices.normalize, choices.top_k)
+@options.together(options.anchors, options.normalize, options.top_k)
 def plugins(
     config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str, top_k: Optional[int]
 ) -> None:

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
+from jetlane.specs.defaults import KEEP_RELEASES, WORKSPACE
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
-
-_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
-_INVENTORY = click.option(
-    "--inventory",
-    type=click.Path(path_type=Path),
-    help="The devices, as YAML; default: inventory.yaml, else the virtual Jetsons of .jetlane.",
-)
 
 
 @click.group()
@@ -29,9 +24,9 @@ def device() -> None:
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
-@_WORKSPACE
-@click.option("--signing-key", type=click.Path(path_type=Path), help="The project's key, where its spec names one.")
+@options.inventory
+@options.workspace
+@options.signing_key
 @click.option("--host-key-only", is_flag=True, help="Pin the host key; the device keeps the project keys that it has.")
 @click.option("--add-key", "change", flag_value="add", help="Beside the keys that the device has of other projects.")
 @click.option("--replace-key", "change", flag_value="replace", help="In place of the keys that the device has.")
@@ -71,7 +66,7 @@ def enroll(
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 def probe(name: str, inventory: Optional[Path]) -> None:
     """Show what device NAME is and can do."""
     from jetlane.remote.device.client import probe as look
@@ -81,7 +76,7 @@ def probe(name: str, inventory: Optional[Path]) -> None:
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 def status(name: str, inventory: Optional[Path]) -> None:
     """Show what is on device NAME: the live release, the one before, engines, a build under way."""
     from jetlane.remote.device.client import status as look
@@ -94,7 +89,7 @@ def status(name: str, inventory: Optional[Path]) -> None:
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 def keys(name: str, inventory: Optional[Path]) -> None:
     """Show the fingerprints of the keys whose releases device NAME takes."""
     from jetlane.remote.device.client import keys as look
@@ -105,7 +100,7 @@ def keys(name: str, inventory: Optional[Path]) -> None:
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 def health(name: str, inventory: Optional[Path]) -> None:
     """Ask once more whether all is well with what device NAME runs."""
     from jetlane.remote.device.client import health as ask
@@ -115,7 +110,7 @@ def health(name: str, inventory: Optional[Path]) -> None:
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 @click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=5.0, show_default=True)
 @click.option("--release", help="Its id, or the beginning of it; default: the live one.")
 def bench(name: str, inventory: Optional[Path], seconds: float, release: Optional[str]) -> None:
@@ -132,7 +127,7 @@ def bench(name: str, inventory: Optional[Path], seconds: float, release: Optiona
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 def cancel(name: str, inventory: Optional[Path]) -> None:
     """End the build that runs on device NAME."""
     from jetlane.remote.device.client import cancel as end
@@ -144,7 +139,7 @@ def cancel(name: str, inventory: Optional[Path]) -> None:
 
 @device.command()
 @click.argument("name")
-@_INVENTORY
+@options.inventory
 @click.option(
     "--to",
     "release",
@@ -160,8 +155,10 @@ def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> No
 
 @device.command("collect-garbage")
 @click.argument("name")
-@_INVENTORY
-@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Newest releases that stay.")
+@options.inventory
+@click.option(
+    "--keep", type=click.IntRange(1), default=KEEP_RELEASES, show_default=True, help="Newest releases that stay."
+)
 def collect_garbage(name: str, inventory: Optional[Path], keep: int) -> None:
     """Remove old releases from device NAME; the live one and the one before always stay."""
     from jetlane.remote.device.client import collect_garbage as collect
@@ -177,7 +174,7 @@ def virtual_device() -> None:
 
 @virtual_device.command()
 @click.option("--count", type=click.IntRange(1, 200), default=1, show_default=True, help="How many.")
-@_WORKSPACE
+@options.workspace
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
     from jetlane.remote.release.signing import project_key
@@ -193,7 +190,7 @@ def start(count: int, workspace: Path) -> None:
 
 
 @virtual_device.command()
-@_WORKSPACE
+@options.workspace
 def stop(workspace: Path) -> None:
     """Stop them; what is on them stays."""
     from jetlane.remote.virtual import fleet as virtual
@@ -213,7 +210,7 @@ def inventory_at(given: Optional[Path]) -> Path:
     """The inventory that is meant: the one that was named, else one that lies here."""
     from jetlane.specs.errors import SpecError
 
-    usual = [Path("inventory.yaml"), Path(".jetlane/virtual/inventory.yaml")]
+    usual = [Path("inventory.yaml"), Path(WORKSPACE, "virtual", "inventory.yaml")]
     path = given or next((candidate for candidate in usual if candidate.is_file()), None)
     if path is None:
         raise SpecError("there is no inventory here", f"looked for {usual[0]} and {usual[1]}", "name it: --inventory")

@@ -7,6 +7,8 @@ from typing import Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
+
 
 @click.group()
 def inventory() -> None:
@@ -51,17 +53,17 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
 
 
 @inventory.command(name="list")
-@click.option("--inventory", "path", type=click.Path(path_type=Path), help="Default: as for `jetlane device`.")
-@click.option("--select", help="Only devices that this means, such as `tag:nano and not site-b`.")
-@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
-def list_devices(path: Optional[Path], select: Optional[str], workspace: Path) -> None:
+@options.inventory
+@options.select
+@options.workspace
+def list_devices(inventory: Optional[Path], select: Optional[str], workspace: Path) -> None:
     """List devices, by name, without asking them anything."""
     from jetlane.flows.cli.commands.device import inventory_at
     from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
 
-    listed = load_inventory(inventory_at(path))
+    listed = load_inventory(inventory_at(inventory))
     devices = select_devices(listed, select, recorded(workspace / NAME)) if select else listed.devices
     for device in devices:
         words = [device.name, device.address, device.group or "-", ",".join(device.tags)]

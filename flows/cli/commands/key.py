@@ -8,9 +8,8 @@ from typing import Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
 from jetlane.specs.files import real
-
-_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 
 
 @click.group()
@@ -19,8 +18,8 @@ def key() -> None:
 
 
 @key.command()
-@_WORKSPACE
-@click.option("--signing-key", type=click.Path(path_type=Path), help="The key file, where the spec names one.")
+@options.workspace
+@options.signing_key
 def show(workspace: Path, signing_key: Optional[Path]) -> None:
     """Print the key's fingerprint; where there is no key yet, make it.
 
@@ -33,9 +32,9 @@ def show(workspace: Path, signing_key: Optional[Path]) -> None:
 
 
 @key.command()
-@_WORKSPACE
+@options.workspace
 def new(workspace: Path) -> None:
-    """Make a new key; the old one is kept beside it, and no device is told.
+    """Make a new key; the old one is kept beside it, and devices do not know the new one yet.
 
     Devices refuse what the new key signs until `jetlane device enroll NAME --add-key` was run for each.
     """
@@ -51,7 +50,7 @@ def new(workspace: Path) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--above", type=click.IntRange(min=0), default=0, help="A serial that devices already know.")
-@_WORKSPACE
+@options.workspace
 def renew(name: str, above: int, workspace: Path) -> None:
     """Let the next release of project NAME (a spec's name) count as a new one, whatever it holds.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
-from jetlane.flows.cli.commands import choices
+from jetlane.flows.cli.commands import options
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ _VERIFY = click.option(
 @_FORCE
 @_VERIFY
 @click.pass_obj
-def run(options: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
+def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
     """Take SPEC from its data set to a verified fleet.
 
     Only what changed since the last run is done again, and what was damaged; a run that was cut goes on where it was.
     """
     from jetlane.specs.load import load_spec
 
-    _run(load_spec(spec), force, options["debug"], verify)
+    _run(load_spec(spec), force, settings["debug"], verify)
 
 
 @click.command()
@@ -41,14 +42,14 @@ def run(options: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
 @click.option("--name", help="Name of the release; default: the graph's folder.")
 @click.option("--label-map", type=click.Path(path_type=Path), help="label_map.pbtxt with the names of the classes.")
 @click.option("--images", multiple=True, help="Sample images (files or patterns); default: synthetic ones.")
-@choices.together(choices.anchors, choices.normalize, choices.nvidia_python)
+@options.together(options.anchors, options.normalize, options.nvidia_python)
 @click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although an operation was never seen in UFF.")
 @click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
-@choices.python
-@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+@options.python
+@options.workspace
 @click.pass_obj
 def deploy(
-    options: dict[str, Any],
+    settings: dict[str, Any],
     frozen: Path,
     config: Path,
     inventory: Path,
@@ -91,14 +92,14 @@ def deploy(
         data["build"] = {"precision": precision}
     if python is not None:
         data["train"] = {"python": python}
-    _run(spec_from_data(data, Path.cwd()), False, options["debug"])
+    _run(spec_from_data(data, Path.cwd()), False, settings["debug"])
 
 
 @click.command()
 @_FORCE
 @_VERIFY
 @click.pass_obj
-def demo(options: dict[str, Any], force: bool, verify: bool) -> None:
+def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     """Take the synthetic shapes from nothing to an active, verified release on a virtual Jetson.
 
     The workspace is .jetlane in the current folder. A second demo finds that nothing has changed.
@@ -108,11 +109,11 @@ def demo(options: dict[str, Any], force: bool, verify: bool) -> None:
 
     example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
     spec = load_spec(example)
-    _run(spec.model_copy(update={"workspace": str(Path.cwd() / ".jetlane")}), force, options["debug"], verify)
+    _run(spec.model_copy(update={"workspace": str(Path.cwd() / WORKSPACE)}), force, settings["debug"], verify)
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
-    from jetlane.flows.serving.launch import run_spec
+    from jetlane.flows.prefect_server.local_run import run_spec
 
     click.echo(f"{spec.name}: workspace {spec.workspace}")
     outcome = run_spec(spec, force=force, verify=verify, debug=debug)

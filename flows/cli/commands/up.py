@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from pathlib import Path
 
 import click
 
+from jetlane.flows.cli.commands import options
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
-
-_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 
 
 @click.command()
 @click.option("--port", default=4200, show_default=True, help="Of the server, on this machine only.")
 @click.option("--show-login", is_flag=True, help="Print what the pages of the server that runs ask for, nothing else.")
-@_WORKSPACE
+@options.workspace
 def up(port: int, show_login: bool, workspace: Path) -> None:
-    """Start a Prefect server, a worker and the deployments of prefect.yaml. Run it in the project's root.
+    """Start a Prefect server, a worker and the deployments.
 
-    The server serves nobody but you: it asks for a login, which is kept in the workspace (up/login) for you alone.
+    The server serves you alone: it asks for a login, which is kept in the workspace (up/login) where only you can
+    read it.
     """
     if show_login:
         click.echo(_login(workspace))
         return
-    import prefect  # noqa: F401  (says at once when the extra is not installed)
+    if importlib.util.find_spec("prefect") is None:
+        raise ImportError("prefect is not installed", name="prefect")
 
-    from jetlane.flows.serving.local_prefect import up as start
+    from jetlane.flows.prefect_server.up import up as start
 
-    running = start(workspace, Path.cwd(), port)
+    running = start(workspace, port)
+    _enable_plugins()
     if running.replaced:
         click.echo("a server that an older jetlane had started without a login was stopped, and started again with one")
     click.echo(f"Prefect answers at {running.url.removesuffix('/api')}, a worker waits, these run:")
-    click.echo("  prefect deployment run retrain-and-deploy --params specs/examples/shapes.yaml")
+    click.echo("  prefect deployment run retrain-and-deploy --params SPEC.yaml")
     click.echo("  jetlane down")
-    where = "" if workspace == Path(".jetlane") else f" --workspace {shlex.quote(str(workspace))}"
+    where = "" if workspace == Path(WORKSPACE) else f" --workspace {shlex.quote(str(workspace))}"
     click.echo(f"its pages ask for a password: jetlane up --show-login{where}")
     click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={running.url}")
     click.echo(f'  export PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(running.login_file))})"')
 
 
+def _enable_plugins() -> None:
+    from jetlane.flows.plugin import switch
+
+    if switch.plugins_are_enabled():
+        return
+    if switch.switch_on(Path.cwd()):
+        click.echo(f"{switch.FILE} is new: in this folder `prefect` reads specs and finds the server")
+    else:
+        click.echo(f"before `prefect` reads specs in this folder, its {switch.FILE} needs: [plugins] enabled = true")
+
+
 def _login(workspace: Path) -> str:
-    from jetlane.flows.serving.up_state import UpState
+    from jetlane.flows.prefect_server.up_state import UpState
 
     state = UpState(workspace / "up")
     login = state.login
@@ -51,10 +66,10 @@ def _login(workspace: Path) -> str:
 
 
 @click.command()
-@_WORKSPACE
+@options.workspace
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
-    from jetlane.flows.serving.local_prefect import down as stop
+    from jetlane.flows.prefect_server.up import down as stop
 
     stopped = stop(workspace)
     click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")

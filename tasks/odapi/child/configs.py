@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import healing
+from . import compat
 from .errors import JobError
 
 
@@ -23,7 +23,7 @@ def estimator_and_inputs(
         override: Text proto merged over the pipeline.config.
         run_config: Further fields of tf.estimator.RunConfig.
     """
-    healing.heal()
+    compat.apply()
     import tensorflow.compat.v1 as tf
     from object_detection import model_hparams, model_lib
 
@@ -64,7 +64,7 @@ def _untuned(input_fn: Any) -> Any:
 
 def read_pipeline(path: str) -> Any:
     """The parsed ``TrainEvalPipelineConfig``."""
-    healing.heal()
+    compat.apply()
     from google.protobuf import text_format
     from object_detection.protos import pipeline_pb2
 

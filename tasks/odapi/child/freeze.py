@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import Any
 
-from . import healing
+from . import compat
 from .errors import JobError
 
 GRAPH = "frozen_inference_graph.pb"
@@ -22,7 +22,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     Args:
         arguments: ``saved_model``: its folder; ``out``: a folder that gets the frozen graph.
     """
-    healing.require("tensorflow")
+    compat.require("tensorflow")
     graph, inputs, outputs = _frozen(arguments["saved_model"])
     image = _name_input(graph, inputs[0])
     _name_outputs(graph, outputs)

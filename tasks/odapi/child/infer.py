@@ -6,7 +6,7 @@ import io
 import time
 from typing import Any
 
-from . import healing
+from . import compat
 from .errors import JobError
 
 _FETCHES = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
@@ -20,7 +20,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
             ``counts`` [images], ``boxes`` float32 [all, 4] (xmin, ymin, xmax, ymax in 0..1 of the original image),
             ``labels`` int32 [all] and ``scores`` float32 [all].
     """
-    healing.require("tensorflow")
+    compat.require("tensorflow")
     import numpy as np
     import tensorflow.compat.v1 as tf
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import healing
+from . import compat
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
-    """Versions of Python's packages that shape a training, and what had to be healed."""
+    """Versions of Python's packages that shape a training, and what had to be patched."""
     import sys
 
-    healed = healing.heal()
+    patched = compat.apply()
     import numpy
     import tensorflow
 
@@ -19,5 +19,5 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "tensorflow": tensorflow.__version__,
         "numpy": numpy.__version__,
-        "healed": healed,
+        "patched": patched,
     }

@@ -24,7 +24,7 @@ JOBS = ("train", "evaluate", "export", "freeze", "infer", "probe")
 
 
 def serve(jobs_fd: int, events_fd: int) -> None:
-    """Run jobs until the parent closes its end of the pipe, which ends this process at once, amid a job too."""
+    """Run jobs until the parent closes its end of the pipe, which ends this process at once, even in a job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well; it decides
     os.set_inheritable(jobs_fd, False)
     os.set_inheritable(events_fd, False)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.cli.commands.fleet import _release, fleet
+from jetlane.flows.cli.commands.fleet import fleet
+from jetlane.flows.cli.commands.fleet.request import release_folder
 from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.rollout import Rollout
@@ -63,7 +64,7 @@ def test_what_the_ledger_shows(workspace: Path) -> None:
 
 def test_what_may_be_asked_of_a_rollout(workspace: Path) -> None:
     assert "no further device is begun" in run(workspace, "pause")
-    assert "nobody works on it: run its `jetlane fleet rollout` again" in run(workspace, "resume")
+    assert "no process works on it: run its `jetlane fleet rollout` again" in run(workspace, "resume")
     with pytest.raises(DeviceError, match="does not wait for approval"):
         run(workspace, "approve")
     run(workspace, "abort")
@@ -85,7 +86,7 @@ def test_a_release_of_the_workspace_is_meant_by_the_beginning_of_its_id(tmp_path
     for name in names:
         (tmp_path / "releases" / name).mkdir(parents=True)
     for name in names:
-        assert _release(name[:12], tmp_path) == tmp_path / "releases" / name
-    assert _release("other", tmp_path) == tmp_path / "releases" / "other"
+        assert release_folder(name[:12], tmp_path) == tmp_path / "releases" / name
+    assert release_folder("other", tmp_path) == tmp_path / "releases" / "other"
     with pytest.raises(ReleaseError, match="2 releases begin with shapes"):
-        _release("shapes", tmp_path)
+        release_folder("shapes", tmp_path)

@@ -240,7 +240,7 @@ def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, 
     data, _ = original
     program = (
         "import sys, os; from click.testing import CliRunner; from jetlane.flows.cli.commands.fleet import fleet\n"
-        "from jetlane.remote.fleet import ledger\nimport jetlane.flows.cli.commands.fleet_ledger, alembic.command\n"
+        "from jetlane.remote.fleet import ledger\nimport jetlane.flows.cli.commands.fleet.ledger, alembic.command\n"
         "from jetlane.remote.fleet import controls, ledger_check, views\n"
         "os.setegid(65534); os.seteuid(65534)\n"
         "for words in (['status'], ['pause'], ['ledger', 'export']):\n"

@@ -219,7 +219,7 @@ def test_secrets_stay_out_of_ledger_and_output(
     site: Any, book: Any, make_release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     """A board's words with a token in them, a password in an address, a variable that is called a secret."""
-    from jetlane.flows.cli.lines import Lines
+    from jetlane.flows.cli.lines import RolloutLines
 
     planted = {"hunter2-hunter2", "s3cr3t-in-url", "AbCdEf0123456789", "from-the-environment"}
     monkeypatch.setenv("DEPLOY_API_TOKEN", "from-the-environment")
@@ -230,7 +230,7 @@ def test_secrets_stay_out_of_ledger_and_output(
     )
     greeter.chmod(0o755)
     try:
-        rolled = site.roll_out(make_release(tmp_path, seed=24), book, FIVE[3:4], observer=Lines())
+        rolled = site.roll_out(make_release(tmp_path, seed=24), book, FIVE[3:4], observer=RolloutLines())
     finally:
         greeter.unlink()
     book.close()

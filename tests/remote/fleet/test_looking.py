@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
-from jetlane.flows.cli.lines import Lines
+from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.observer import Progress, follow
 from jetlane.remote.fleet.rollout import Rollout
@@ -80,7 +80,7 @@ def test_who_follows_the_ledger_sees_what_the_rollout_told(rolled: Any) -> None:
 
 def test_lines_alone_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(Console(file=io.StringIO())) as watch:
-        assert isinstance(watch.observer, Lines)
+        assert isinstance(watch.observer, RolloutLines)
 
 
 def test_a_terminal_gets_both_and_is_left_alone_while_a_person_types(rolled: Any) -> None:

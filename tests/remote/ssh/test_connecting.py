@@ -20,7 +20,7 @@ import paramiko
 import pytest
 from click.testing import CliRunner
 
-from jetlane.flows.cli.commands.fleet_probe import probe as fleet_probe
+from jetlane.flows.cli.commands.fleet.probe import probe as fleet_probe
 from jetlane.remote.device.client import probe
 from jetlane.remote.device.enroll import enroll, fetch_host_key
 from jetlane.remote.device.fan_out import on_each

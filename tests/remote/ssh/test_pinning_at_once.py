@@ -17,7 +17,7 @@ from types import ModuleType
 import paramiko
 import pytest
 
-from jetlane.remote.device import probes
+from jetlane.remote.device import probe_records
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.ssh import host_keys
 from jetlane.specs.errors import WorkspaceError
@@ -28,7 +28,7 @@ PIN = textwrap.dedent(
     from dataclasses import replace
     from pathlib import Path
     import paramiko
-    from jetlane.remote.device import probes
+    from jetlane.remote.device import probe_records
     from jetlane.remote.ssh import host_keys
     from jetlane.remote.inventory import load_inventory
     folder, number, times = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -38,7 +38,7 @@ PIN = textwrap.dedent(
     sys.stdin.read(1)
     for count in range(times):
         host_keys.pin(replace(device, host=f"board-{number}-{count}"), key)
-        probes.record(folder / "probes.json", {f"board-{number}-{count}": {"model": number}})
+        probe_records.record(folder / "probes.json", {f"board-{number}-{count}": {"model": number}})
     """
 )
 
@@ -81,7 +81,7 @@ def test_eight_processes_and_eight_threads_pin_at_once(place: Path) -> None:
     boards = {f"board-{number}-{count}" for number in range(8) for count in range(8)}
     lines = (place / "known_hosts").read_text().splitlines()
     assert sorted(line.split()[0] for line in lines) == sorted(boards | {f"thread-{number}" for number in range(8)})
-    assert set(probes.recorded(place / "probes.json")) == boards
+    assert set(probe_records.recorded(place / "probes.json")) == boards
     assert not [path.name for path in place.iterdir() if path.suffix == ".tmp"]
 
 
@@ -97,7 +97,7 @@ def test_a_kill_while_pinning_leaves_every_line_whole(place: Path) -> None:
         lines = [line.split() for line in (place / "known_hosts").read_text().splitlines()]
         assert lines[0][0] == "first" and all(len(line) == 3 and base64.b64decode(line[2]) for line in lines)
     host_keys.pin(replace(device, host="last"), paramiko.ECDSAKey.generate())
-    probes.record(place / "probes.json", {})
+    probe_records.record(place / "probes.json", {})
     assert len((place / "known_hosts").read_text().splitlines()) == len(lines) + 1
     assert not [path.name for path in place.iterdir() if path.suffix == ".tmp"]
 

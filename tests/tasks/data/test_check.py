@@ -18,7 +18,7 @@ from jetlane.tasks.data.labels import read_label_map
 from jetlane.tasks.data.messages import message_class
 from jetlane.tasks.data.prepare import fingerprint, prepare
 from jetlane.tasks.data.records import read_records, write_records
-from jetlane.tasks.data.source import Records
+from jetlane.tasks.data.source import RecordFiles
 
 Change = Callable[[Any], object]
 
@@ -51,7 +51,7 @@ def _image(mode: str, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_good_records_pass(own_records: Records, tmp_path: Path) -> None:
+def test_good_records_pass(own_records: RecordFiles, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     facts = prepare(own_records, out)
@@ -82,14 +82,14 @@ BAD: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD)
-def test_bad_records_are_refused(own_records: Records, tmp_path: Path, change: Change, message: str) -> None:
+def test_bad_records_are_refused(own_records: RecordFiles, tmp_path: Path, change: Change, message: str) -> None:
     _change(own_records.train[0], 2, change)
     with pytest.raises(DatasetError, match=rf"a\.record: record 2, .*{message}") as caught:
         prepare(own_records, tmp_path)
     assert caught.value.remedy
 
 
-def test_text_and_id_must_agree(own_records: Records, tmp_path: Path) -> None:
+def test_text_and_id_must_agree(own_records: RecordFiles, tmp_path: Path) -> None:
     def disagree(features: Any) -> None:
         label = features["image/object/class/label"].int64_list.value
         label[0] = label[0] % 3 + 1
@@ -100,7 +100,7 @@ def test_text_and_id_must_agree(own_records: Records, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("absent", ["image/object/class/text", "image/object/class/label"])
-def test_either_class_feature_is_enough(own_records: Records, tmp_path: Path, absent: str) -> None:
+def test_either_class_feature_is_enough(own_records: RecordFiles, tmp_path: Path, absent: str) -> None:
     expected = [sample.labels.tolist() for sample in read_samples(own_records.train)]
     for number in range(len(expected)):
         _change(own_records.train[0], number, lambda features: features.pop(absent))
@@ -109,7 +109,7 @@ def test_either_class_feature_is_enough(own_records: Records, tmp_path: Path, ab
     assert "" not in facts["stats"]["train"]["objects_per_class"]
 
 
-def test_missing_source_ids_are_made(own_records: Records, tmp_path: Path) -> None:
+def test_missing_source_ids_are_made(own_records: RecordFiles, tmp_path: Path) -> None:
     """Without them the COCO metrics would take all images for one."""
     count = len(list(read_records(own_records.validation[0])))
     for number in range(count):
@@ -120,13 +120,13 @@ def test_missing_source_ids_are_made(own_records: Records, tmp_path: Path) -> No
     assert len(ids) == count
 
 
-def test_a_source_id_used_twice(own_records: Records, tmp_path: Path) -> None:
+def test_a_source_id_used_twice(own_records: RecordFiles, tmp_path: Path) -> None:
     _change(own_records.train[0], 1, lambda features: put_bytes(features, "image/source_id", [b"train-000000.png"]))
     with pytest.raises(DatasetError, match=r"record 1, image/source_id: 'train-000000.png' is also that of .*record 0"):
         prepare(own_records, tmp_path)
 
 
-def test_an_image_in_both_splits(own_records: Records, tmp_path: Path) -> None:
+def test_an_image_in_both_splits(own_records: RecordFiles, tmp_path: Path) -> None:
     payloads = list(read_records(own_records.validation[0]))
     write_records(own_records.validation[0], [*payloads, next(iter(read_records(own_records.train[0])))])
     with pytest.raises(DatasetError, match=rf"b\.record: record {len(payloads)} is in both splits") as caught:
@@ -134,29 +134,29 @@ def test_an_image_in_both_splits(own_records: Records, tmp_path: Path) -> None:
     assert "a.record: record 0 (train)" in caught.value.why
 
 
-def test_an_image_twice_in_one_split_is_counted(own_records: Records, tmp_path: Path) -> None:
+def test_an_image_twice_in_one_split_is_counted(own_records: RecordFiles, tmp_path: Path) -> None:
     payloads = list(read_records(own_records.train[0]))
     write_records(own_records.train[0], [*payloads, payloads[0]])
     _change(own_records.train[0], len(payloads), lambda features: put_bytes(features, "image/source_id", [b"again"]))
     assert prepare(own_records, tmp_path)["stats"]["train"]["repeated"] == 1
 
 
-def test_not_an_example(own_records: Records, tmp_path: Path) -> None:
+def test_not_an_example(own_records: RecordFiles, tmp_path: Path) -> None:
     write_records(own_records.train[0], [b"\xff\xff\xff"])
     with pytest.raises(DatasetError, match=r"a\.record: record 0 is not a tf\.train\.Example"):
         prepare(own_records, tmp_path)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_an_empty_split(own_records: Records, tmp_path: Path, split: str) -> None:
+def test_an_empty_split(own_records: RecordFiles, tmp_path: Path, split: str) -> None:
     write_records(getattr(own_records, split)[0], [])
     with pytest.raises(DatasetError, match=f"the {split} split is empty"):
         prepare(own_records, tmp_path)
 
 
-def test_an_empty_data_set(own_records: Records, tmp_path: Path) -> None:
+def test_an_empty_data_set(own_records: RecordFiles, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="the data set is empty"):
-        prepare(Records([], [], own_records.label_map), tmp_path)
+        prepare(RecordFiles([], [], own_records.label_map), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_an_empty_data_set(own_records: Records, tmp_path: Path) -> None:
         ("item { id: 1 name: ", "cannot be read"),
     ],
 )
-def test_bad_label_maps(own_records: Records, tmp_path: Path, text: str, message: str) -> None:
+def test_bad_label_maps(own_records: RecordFiles, tmp_path: Path, text: str, message: str) -> None:
     own_records.label_map.write_text(text)
     with pytest.raises(DatasetError, match=message):
         prepare(own_records, tmp_path)
 
 
-def test_class_names_are_harmless_as_they_are_read(own_records: Records) -> None:
+def test_class_names_are_harmless_as_they_are_read(own_records: RecordFiles) -> None:
     own_records.label_map.write_text(
         "item { id: 1 name: '\\033]0;x\\007' } item { id: 2 name: 'a\u202eb' } item { id: 3 name: '"
         + "x" * 900
@@ -194,7 +194,7 @@ def test_class_names_are_harmless_as_they_are_read(own_records: Records) -> None
     assert len(names[3]) == 200 and names[3].endswith("characters more)")
 
 
-def test_label_maps_of_the_wild(own_records: Records, tmp_path: Path) -> None:
+def test_label_maps_of_the_wild(own_records: RecordFiles, tmp_path: Path) -> None:
     own_records.label_map.write_text(
         "# comment\nitem {\n  name: 'circle'\n  id: 1\n  display_name: 'Circle'\n  frequency: FREQUENT\n}\n"
         'item { id: 3, name: "triangle" }\nitem { id: 2; name: "square" }\n'
@@ -202,10 +202,10 @@ def test_label_maps_of_the_wild(own_records: Records, tmp_path: Path) -> None:
     assert prepare(own_records, tmp_path)["labels"] == {"1": "circle", "2": "square", "3": "triangle"}
 
 
-def test_the_fingerprint_is_of_the_content(own_records: Records, tmp_path: Path) -> None:
+def test_the_fingerprint_is_of_the_content(own_records: RecordFiles, tmp_path: Path) -> None:
     before = fingerprint(own_records)
     moved = own_records.train[0].rename(tmp_path / "elsewhere.record")
-    same = Records([moved], own_records.validation, own_records.label_map)
+    same = RecordFiles([moved], own_records.validation, own_records.label_map)
     assert fingerprint(same) == before
     own_records.label_map.write_text(own_records.label_map.read_text().replace("circle", "disc"))
     assert fingerprint(same) != before

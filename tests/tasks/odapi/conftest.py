@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jetlane.tasks.data.prepare import prepare
-from jetlane.tasks.data.source import Shapes
-from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild, Progress, TrainJob
+from jetlane.tasks.data.source import SyntheticSource
+from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild, TrainingProgress, TrainJob
 from jetlane.tasks.odapi.pipeline import ModelSettings, render
 
 TINY = ModelSettings(width=96, height=96, depth_multiplier=0.35, batch_size=2, steps=4)
@@ -57,7 +57,7 @@ class Trained:
 
     job: TrainJob
     facts: dict[str, Any]
-    progress: list[Progress]
+    progress: list[TrainingProgress]
 
     @property
     def checkpoint(self) -> Path:
@@ -72,7 +72,7 @@ class Trained:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder = tmp_path_factory.mktemp("data")
-    return Data(folder, prepare(Shapes(train_images=16, validation_images=6, shards=2), folder))
+    return Data(folder, prepare(SyntheticSource(train_images=16, validation_images=6, shards=2), folder))
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OdapiChild]:
 @pytest.fixture(scope="session")
 def trained(child: OdapiChild, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     job = data.job(tmp_path_factory.mktemp("trained"))
-    progress: list[Progress] = []
+    progress: list[TrainingProgress] = []
     return Trained(job, child.train(job, progress.append), progress)
 
 

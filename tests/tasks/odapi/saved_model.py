@@ -10,12 +10,13 @@ import sys
 
 
 def main(child: str, config: str, out: str) -> None:
+    """Write ``saved_model`` and ``reference.npz``, and ``no_detector``: a SavedModel that is none."""
     spec = importlib.util.spec_from_file_location("child", f"{child}/__init__.py", submodule_search_locations=[child])
     package = importlib.util.module_from_spec(spec)
     sys.modules["child"] = package
     spec.loader.exec_module(package)
-    healing = importlib.import_module("child.healing")
-    for step in healing._STEPS:  # all but the one that leaves TensorFlow 2's mode, and what is TF1's exporter's
+    compat = importlib.import_module("child.compat")
+    for step in compat._STEPS:  # all but the one that leaves TensorFlow 2's mode, and what is TF1's exporter's
         if step.__name__ not in ("_tf2_behaviour", "_profiler"):
             step()
 
@@ -44,6 +45,9 @@ def main(child: str, config: str, out: str) -> None:
         boxes=found["raw_detection_boxes"][0],
         scores=found["raw_detection_scores"][0],
     )
+    module = tf.Module()
+    module.f = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([1], tf.float32)])
+    tf.saved_model.save(module, f"{out}/no_detector", signatures=module.f)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
-from jetlane.tasks.data.source import Shapes
+from jetlane.tasks.data.source import SyntheticSource
 from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild, TrainJob
 from jetlane.tasks.odapi.pipeline import ModelSettings, architectures, overlay, render
 from jetlane.tasks.proof.agreement import compare
@@ -254,7 +254,7 @@ def test_a_few_steps(child: OdapiChild, data: Data, tmp_path: Path, architecture
 def test_the_default_settings_learn_the_shapes(child: OdapiChild, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    data = Data(folder, prepare(Shapes(), folder))
+    data = Data(folder, prepare(SyntheticSource(), folder))
     job = data.job(tmp_path, ModelSettings(), checkpoint_every=200)
     checkpoint = job.model_dir / child.train(job)["checkpoint"]
     metrics = child.evaluate(

@@ -60,7 +60,7 @@ def test_evaluation_is_that_of_pycocotools(child: OdapiChild, trained: Trained, 
     found = child.infer(exported / "frozen_inference_graph.pb", [sample.image for sample in samples])
     stats, per_class = pycocotools_numbers(samples, found)
     assert metrics["images"] == len(samples) and metrics["step"] == 4
-    # Usually equal to eight digits; the limits bear two detections that change places by the rounding between two
+    # Usually equal to eight digits; the limits allow for two detections that change places by the rounding between two
     # sessions. A finished training gives the same numbers to six digits (test_architectures).
     assert metrics["mAP"] == pytest.approx(stats[0], rel=0.2)
     assert metrics["mAP@0.5"] == pytest.approx(stats[1], rel=0.2)
@@ -242,7 +242,7 @@ def test_an_unexpected_failure_shows_the_log(child: OdapiChild, trained: Trained
 
 @pytest.mark.slow
 def test_moving_averages_of_other_peoples_configs(child: OdapiChild, data: Data, tmp_path: Path) -> None:
-    """``use_moving_average`` is the OD API's default; contrib's optimizer for it is one of the things healed."""
+    """``use_moving_average`` is the OD API's default; compat restores contrib's optimizer for it."""
     job = data.job(tmp_path, replace(TINY, steps=2))
     text = job.pipeline_config.read_text().replace("use_moving_average: false", "use_moving_average: true")
     job.pipeline_config.write_text(text.replace("eval_config {", "eval_config { use_moving_averages: true"))

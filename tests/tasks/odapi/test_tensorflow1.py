@@ -19,7 +19,7 @@ from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 
-def test_all_jobs_without_healing(data: Data, tmp_path: Path) -> None:
+def test_all_jobs_without_compat(data: Data, tmp_path: Path) -> None:
     python = os.environ.get("JETLANE_TF1_PYTHON")
     if not python:
         pytest.skip("JETLANE_TF1_PYTHON names no interpreter with TensorFlow 1.15")
@@ -28,7 +28,7 @@ def test_all_jobs_without_healing(data: Data, tmp_path: Path) -> None:
     with OdapiChild(python, tmp_path / "log") as child:
         found = child.probe()
         assert found["tensorflow"].startswith("1.15")
-        assert found["healed"] == ["slim_packages"]  # the wheel ships slim inside object_detection
+        assert found["patched"] == ["slim_packages"]  # the wheel ships slim inside object_detection
         checkpoint = job.model_dir / child.train(job)["checkpoint"]
         evaluation = EvaluateJob(
             job.pipeline_config, job.validation_records, job.label_map, checkpoint, tmp_path / "eval"

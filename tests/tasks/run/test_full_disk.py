@@ -17,7 +17,7 @@ import paramiko
 import pytest
 
 from jetlane.remote.agent.trust.keys import FILES
-from jetlane.remote.device import probes
+from jetlane.remote.device import probe_records
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.release.signing import new_key, project_key
 from jetlane.remote.ssh import host_keys
@@ -56,8 +56,8 @@ def renewal(root: Path) -> Any:
 
 
 def probe(root: Path) -> Any:
-    probes.record(root / probes.NAME, {"nano": {"model": "x" * 3000}})
-    return probes.recorded(root / probes.NAME)["nano"]
+    probe_records.record(root / probe_records.NAME, {"nano": {"model": "x" * 3000}})
+    return probe_records.recorded(root / probe_records.NAME)["nano"]
 
 
 def key(root: Path) -> Any:

@@ -18,11 +18,11 @@ os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # libraries print
 
-from jetlane.tasks.odapi.child import healing  # noqa: E402
+from jetlane.tasks.odapi.child import compat  # noqa: E402
 
 if sys.argv[1:] == ["keras"]:  # the extractors made of Keras layers are there only where TensorFlow 2 behaves as such
-    healing._STEPS = tuple(step for step in healing._STEPS if step is not healing._tf2_behaviour)
-healing.heal()
+    compat._STEPS = tuple(step for step in compat._STEPS if step is not compat._tf2_behaviour)
+compat.apply()
 
 import numpy as np  # noqa: E402
 import tensorflow.compat.v1 as tf  # noqa: E402

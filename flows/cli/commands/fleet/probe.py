@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 import click
 
+from jetlane.flows.cli.commands import options
+
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
     from jetlane.remote.ssh.watchdog import GivenUp
@@ -19,9 +21,9 @@ _HEADER = ("device", "group", "model", "JetPack", "TensorRT", "CUDA", "power", "
 
 
 @click.command()
-@click.option("--inventory", type=click.Path(path_type=Path), help="The devices; default: as for `jetlane device`.")
-@click.option("--select", help="Only devices that this means, such as `tag:nano and not site-b`.")
-@click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
+@options.inventory
+@options.select
+@options.workspace
 @click.option("--at-once", type=click.IntRange(1, 256), default=32, show_default=True, help="Devices asked at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: everything that a board says of itself.")
 def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_once: int, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """What breaks when the Object Detection API 2.8 meets TensorFlow 2.15, Python 3.11 and the numpy and Pillow of today.
 
-Everything happens in this process's memory; nothing installed is touched. Each function heals one break at its
-root, only where the break exists, and says whether it did: on a real TensorFlow 1.15 there is next to nothing to do.
+Everything happens in this process's memory; nothing installed is touched. Each function repairs one
+incompatibility where it exists, and says whether it did: on a real TensorFlow 1.15 there is next to nothing to do.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from typing import Any, Optional
 
 from .errors import JobError
 
-_healed: Optional[list[str]] = None
+_applied: Optional[list[str]] = None
 
 
-def heal() -> list[str]:
+def apply() -> list[str]:
     """Make ``object_detection`` able to train, evaluate and export TF1-style SSDs. Call before importing it.
 
     Returns:
-        The names of the breaks that were found and healed.
+        The names of the incompatibilities that were found and patched.
     """
-    global _healed
-    if _healed is None:
+    global _applied
+    if _applied is None:
         # One Keras in this process: the one that _legacy_layers takes its layers from.
         os.environ.pop("TF_USE_LEGACY_KERAS", None)
         require("tensorflow", "object_detection")
-        _healed = [step.__name__.strip("_") for step in _STEPS if step()]
-    return _healed
+        _applied = [step.__name__.strip("_") for step in _STEPS if step()]
+    return _applied
 
 
 def require(*packages: str) -> None:

@@ -6,14 +6,10 @@ server can start while the rest of the program is still being imported.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
@@ -21,75 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
-from jetlane.flows.serving import owner_only
-from jetlane.flows.serving.ports import HOST, reserve
-from jetlane.flows.serving.up_state import UP, local_server, new_login
+from jetlane.flows.prefect_server import private_files
+from jetlane.flows.prefect_server.api import QUIET, ask, healthy, server_settings, wait_until_healthy
+from jetlane.flows.prefect_server.ports import HOST, reserve
+from jetlane.flows.prefect_server.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.run.workspace import Workspace
-
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_CLI_PROMPT": "false",
-    # Warnings and worse reach the terminal; a run's own progress is printed by the run.
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-}
-_STARTUP_SECONDS = 120
-_BUSY_SECONDS = 30
-
-
-def healthy(url: str, timeout: float = 1.0) -> bool:
-    """Whether a Prefect API answers at a URL that ends in ``/api``."""
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=timeout) as answer:
-            return answer.status == 200
-    except (OSError, ValueError):
-        return False
-
-
-def ask(url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str] = None) -> Any:
-    """What a Prefect API answers to a posted JSON body, or to a GET when there is none.
-
-    Args:
-        login: The server's authentication string.
-
-    Raises:
-        OSError: It refuses (``HTTPError``), is too busy for half a minute, or does not answer.
-    """
-    headers = {"Content-Type": "application/json"}
-    if login is not None:
-        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    data = None if body is None else json.dumps(dict(body)).encode()
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:  # its database is locked, and nothing was done
-            if error.code != 503 or time.monotonic() > deadline:
-                raise
-        time.sleep(0.5)
-
-
-def server_settings(port: int, login: str) -> Mapping[str, str]:
-    """Environment of a server process that serves its owner alone (``jetlane.flows.serving.server_process``)."""
-    return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}"}
-
-
-def wait_until_healthy(url: str, process: subprocess.Popen[Any], log: Path) -> None:
-    """Return when the server answers.
-
-    Raises:
-        JetlaneError: It ended, or did not answer within two minutes; the log's last lines are the reason.
-    """
-    deadline = time.monotonic() + _STARTUP_SECONDS
-    while not healthy(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = log.read_text(errors="replace").strip().splitlines()[-8:]
-            raise JetlaneError(
-                "the local Prefect server did not start", "\n".join(tail) or "it said nothing", f"its log is {log}"
-            )
-        time.sleep(0.05)
 
 
 class PrefectApi(AbstractContextManager["PrefectApi"]):
@@ -131,9 +64,9 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
         self._log = home / "server.log"
         self._migrated = home / f"migrated-{version('prefect')}"
         self._set({"PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": login})
-        with open(self._log, "wb", opener=owner_only.opener) as log:
+        with open(self._log, "wb", opener=private_files.opener) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "jetlane.flows.serving.server_process", "private", str(port)],
+                [sys.executable, "-m", "jetlane.flows.prefect_server.server_process", "private", str(port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -158,7 +91,7 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
 
         slot = 0
         workspace = Workspace(self._workspace)
-        owner_only.close_to_others(workspace.folder("prefect"))
+        private_files.close_to_others(workspace.folder("prefect"))
         while True:
             home = workspace.folder("prefect", str(slot))
             self._lock = FileLock(home / "lock", mode=0o600)
@@ -224,7 +157,7 @@ def _check_login(url: str) -> None:
                 f"the Prefect server at {url} refuses the login",
                 "PREFECT_API_AUTH_STRING is not set, or is not that server's",
                 "take it from the workspace where the server was started: "
-                'export PREFECT_API_AUTH_STRING="$(cat .jetlane/up/login)"',
+                f'export PREFECT_API_AUTH_STRING="$(cat {UP}/login)"',
             ) from error
     except (OSError, ValueError):  # other servers need not have this page
         return

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetlane.flows.serving.server import PrefectApi
+from jetlane.flows.prefect_server.private_server import PrefectApi
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.local_files import refuse_full
 
@@ -33,7 +33,7 @@ def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug:
         JetlaneError: Whatever stopped it.
     """
     quiet_prefect(debug)
-    with _told_of_a_full_disk(Path(spec.workspace)), PrefectApi(Path(spec.workspace)) as api:
+    with _full_disk_as_the_error(Path(spec.workspace)), PrefectApi(Path(spec.workspace)) as api:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 
         api.wait()
@@ -41,12 +41,12 @@ def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug:
 
 
 @contextmanager
-def _told_of_a_full_disk(workspace: Path) -> Iterator[None]:
-    """On a full disk Prefect's server fails in ways of its own, and the client with it: that is not what is told."""
+def _full_disk_as_the_error(workspace: Path) -> Iterator[None]:
+    """On a full disk Prefect's server and client fail in ways of their own; the error names the full disk instead."""
     try:
         yield
     except Exception as error:
-        if not isinstance(error, JetlaneError) or type(error) is JetlaneError:  # else it says what happened
+        if not isinstance(error, JetlaneError) or type(error) is JetlaneError:  # otherwise it says what happened
             refuse_full(workspace, f"the workspace {workspace}", error)
         raise
 

@@ -1,4 +1,4 @@
-"""Files and folders that nobody but their owner can read: a server's database, log, state and login."""
+"""Files and folders that only their owner can read: a server's database, log, state and login."""
 
 from __future__ import annotations
 

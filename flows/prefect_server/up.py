@@ -1,7 +1,7 @@
-"""``jetlane up`` and ``down``: a Prefect server that stays, a work pool, the deployments of prefect.yaml, a worker.
+"""``jetlane up`` and ``down``: a Prefect server that stays, a work pool, the deployments (``deployments``), a worker.
 
-The server serves its owner alone: it asks for a login that only the owner can read (``up_state``), and whoever is the
-server's client holds its port (``ports``). The login stays as long as the server or the worker runs.
+The server serves its owner alone: it asks for a login that only the owner can read (``up_state``), and every client of
+the server holds its port (``ports``). The login stays as long as the server or the worker runs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-from jetlane.flows.serving import owner_only
-from jetlane.flows.serving.ports import HOST, answers, reserve
-from jetlane.flows.serving.server import QUIET, ask, server_settings, wait_until_healthy
-from jetlane.flows.serving.up_state import UpState
+from jetlane.flows.prefect_server import private_files
+from jetlane.flows.prefect_server.api import QUIET, ask, last_lines, server_settings, wait_until_healthy
+from jetlane.flows.prefect_server.ports import HOST, answers, reserve
+from jetlane.flows.prefect_server.up_state import UpState
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.files import real
 from jetlane.tasks.run.workspace import Workspace
 
-POOL = "jetlane"
 _WORKER_SECONDS = 60
 _UNDER_WAY = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
@@ -40,22 +39,19 @@ class Up:
     replaced: bool
 
 
-def up(workspace: Path, project: Path, port: int) -> Up:
+def up(workspace: Path, port: int) -> Up:
     """Start what does not run yet. Doing it twice changes nothing.
 
     Args:
         workspace: State, login, logs and the server's database are kept in its folder ``up``.
-        project: Folder with prefect.yaml.
 
     Raises:
         WorkspaceError: The workspace cannot be written, or its folder ``up`` not closed to other users.
-        JetlaneError: The server did not start, or a Prefect command failed; with its last lines.
+        JetlaneError: The server or the worker did not start; with the last lines of its log.
     """
-    if not (project / "prefect.yaml").is_file():
-        raise JetlaneError(f"{project} has no prefect.yaml", "", "run `jetlane up` in the project's root")
     place = Workspace(real(Path(workspace)))
     folder = place.folder("up")
-    owner_only.close_to_others(folder)
+    private_files.close_to_others(folder)
     state = UpState(folder)
     with place.lock("up"):
         replaced = state.login is None and _stop_open_server(state)
@@ -69,32 +65,45 @@ def up(workspace: Path, project: Path, port: int) -> Up:
                 f"take another port (`jetlane up --port {port + 1}`), or use that server: export PREFECT_API_URL={url}",
             )
         with reserve(port) as held:
-            _start_all(state, folder, project, url, held.fileno())
+            _start_all(state, folder, url, held.fileno())
     return Up(url, state.login_file, replaced)
 
 
-def _start_all(state: UpState, folder: Path, project: Path, url: str, held: int) -> None:
+def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
     """Server, deployments, worker; ``held`` is the reservation of the server's port, which the worker keeps."""
     if state.process("server") is None and (state.process("worker") is None or state.login is None):
         state.renew_login()
     login = state.login or ""
-    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(folder), "PWD": str(project)}
+    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(folder)}
     environment.update(PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=login)
+    server = None
     if state.process("server") is None:
         port = urlsplit(url).port or 0
         # the UI's own address, whatever name it was called by; its files, where no other user can change them
         pages = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui")}
-        command = [sys.executable, "-m", "jetlane.flows.serving.server_process", "lasting", str(port)]
+        command = [sys.executable, "-m", "jetlane.flows.prefect_server.server_process", "lasting", str(port)]
         settings = {**environment, **pages, **server_settings(port, login)}
-        server = _start(command, settings, project, folder / "server.log")
+        server = _start(command, settings, folder, folder / "server.log")
         state.note(url, "server", server.pid)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    # This import takes seconds, in which the server starts.
+    from jetlane.flows.prefect_server.deployments import POOL, make_deployments
+
+    if server is not None:
         wait_until_healthy(url, server, folder / "server.log")
-    _make_deployments(environment, project)
-    if state.process("worker") is None:
-        command = _command(["worker", "start", "--pool", POOL])
-        worker = _start(command, environment, folder, folder / "worker.log", keep=[held])
-        state.note(url, "worker", worker.pid)
-        _wait_until_online(url, login, worker, folder / "worker.log")
+    worker: Optional[subprocess.Popen[bytes]] = None
+
+    def start_worker() -> None:
+        nonlocal worker
+        if state.process("worker") is None:
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
+            worker = _start(command, environment, folder, folder / "worker.log", keep=[held])
+            state.note(url, "worker", worker.pid)
+
+    make_deployments(url, login, folder, start_worker)
+    if worker is not None:
+        _wait_until_online(url, login, POOL, worker, folder / "worker.log")
 
 
 def down(workspace: Path) -> list[str]:
@@ -118,7 +127,7 @@ def _stop_open_server(state: UpState) -> bool:
     if state.process("server") is not None:
         runs = _under_way(state.url or "")
         if runs != 0:
-            number = "whether runs are under way cannot be told" if runs is None else f"runs under way: {runs}"
+            number = "whether runs are under way is not known" if runs is None else f"runs under way: {runs}"
             raise JetlaneError(
                 "the Prefect server of this workspace has no login that is known",
                 f"an older jetlane started it, and every user of this machine can start runs on it; {number}",
@@ -135,41 +144,23 @@ def _under_way(url: str) -> Optional[int]:
         return None
 
 
-def _make_deployments(environment: Mapping[str, str], project: Path) -> None:
-    """Work pool, training limit and deployments; each command leaves what is there as it should be."""
-    from jetlane.tasks.train import LIMIT
-
-    for command in (
-        ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
-        ["--no-prompt", "deploy", "--all"],
-    ):
-        _prefect(command, environment, project)
-    if not _succeeds(["gcl", "inspect", LIMIT], environment, project):
-        _prefect(["gcl", "create", LIMIT, "--limit", "1"], environment, project)
-
-
-def _wait_until_online(url: str, login: str, worker: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_online(url: str, login: str, pool: str, worker: subprocess.Popen[bytes], log: Path) -> None:
     """Return when the server has heard of the worker.
 
     Raises:
         JetlaneError: It ended, or said nothing within a minute.
     """
     deadline = time.monotonic() + _WORKER_SECONDS
-    while not any(known["status"] == "ONLINE" for known in ask(f"{url}/work_pools/{POOL}/workers/filter", {}, login)):
+    while not any(known["status"] == "ONLINE" for known in ask(f"{url}/work_pools/{pool}/workers/filter", {}, login)):
         if worker.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").strip().splitlines()[-8:]
-            raise JetlaneError("the Prefect worker did not start", "\n".join(lines), f"its log is {log}")
+            raise JetlaneError("the Prefect worker did not start", last_lines(log), f"its log is {log}")
         time.sleep(0.2)
-
-
-def _command(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "prefect", *arguments]
 
 
 def _start(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, keep: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
-    with open(log, "ab", opener=owner_only.opener) as file:
+    with open(log, "ab", opener=private_files.opener) as file:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -180,22 +171,6 @@ def _start(
             start_new_session=True,
             pass_fds=keep,
         )
-
-
-def _prefect(arguments: list[str], environment: Mapping[str, str], project: Path) -> None:
-    done = subprocess.run(
-        _command(arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**environment}, cwd=project
-    )
-    if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()[-8:]
-        raise JetlaneError(f"prefect {' '.join(arguments)} failed", "\n".join(lines), "see the lines above")
-
-
-def _succeeds(arguments: list[str], environment: Mapping[str, str], project: Path) -> bool:
-    done = subprocess.run(
-        _command(arguments), stdin=subprocess.DEVNULL, capture_output=True, env={**environment}, cwd=project
-    )
-    return done.returncode == 0
 
 
 def _stop(state: UpState, name: str) -> bool:

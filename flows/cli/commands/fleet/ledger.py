@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
 from jetlane.specs.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger_check import LedgerCheck
 
-_WORKSPACE = click.option("--workspace", type=click.Path(path_type=Path), default=Path(".jetlane"), show_default=True)
 _LEDGER = click.argument("ledger", required=False)
 _SHOWN = 5
 #: Characters of a line; the plan of a rollout over ten thousand devices has a few million.
@@ -28,7 +28,7 @@ def ledger() -> None:
 
 @ledger.command()
 @_LEDGER
-@_WORKSPACE
+@options.workspace
 def check(ledger: Optional[str], workspace: Path) -> None:
     """Show whether LEDGER is whole, and how many events of which rollouts can be read. Nothing is changed."""
     from jetlane.remote.fleet import ledger_check
@@ -48,7 +48,7 @@ def check(ledger: Optional[str], workspace: Path) -> None:
 @ledger.command()
 @_LEDGER
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Default: standard output.")
-@_WORKSPACE
+@options.workspace
 def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
     """Write every readable event of LEDGER, damaged or not, as JSON lines; docs/fleet.md describes the format."""
     import io
@@ -72,7 +72,7 @@ def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_LEDGER
 @click.option("--cut-off", is_flag=True, help="Import the events of FILE although its end is missing.")
-@_WORKSPACE
+@options.workspace
 def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -> None:
     """Import FILE, written by `export`, into LEDGER, which must not exist yet or have no events."""
     from jetlane.remote.fleet import ledger_export

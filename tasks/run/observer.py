@@ -1,4 +1,4 @@
-"""How a run says what it is doing; who listens (a terminal, Prefect, nobody) is not the steps' business."""
+"""How a run says what it is doing. The steps do not know who observes it: a terminal, Prefect, or no one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Optional, Protocol
 from jetlane.tasks.run.facts import StepFacts
 
 
-class Progress(Protocol):
-    """A listener."""
+class RunObserver(Protocol):
+    """What a run tells while it goes on."""
 
     def started(self, step: str) -> None:
         """A step begins: nothing of it was found."""
@@ -26,8 +26,8 @@ class Progress(Protocol):
         """Something a person should read."""
 
 
-class Silent:
-    """Nobody listens."""
+class NullRunObserver:
+    """Does nothing."""
 
     def started(self, step: str) -> None: ...
 
@@ -38,30 +38,30 @@ class Silent:
     def note(self, text: str) -> None: ...
 
 
-class Several:
-    """Everybody listens."""
+class RunObserverGroup:
+    """Passes everything on to several observers."""
 
-    def __init__(self, listeners: Iterable[Progress]) -> None:
-        self._listeners = tuple(listeners)
+    def __init__(self, observers: Iterable[RunObserver]) -> None:
+        self._observers = tuple(observers)
 
     def started(self, step: str) -> None:
-        for listener in self._listeners:
-            listener.started(step)
+        for observer in self._observers:
+            observer.started(step)
 
     def update(self, step: str, fraction: Optional[float], text: str) -> None:
-        for listener in self._listeners:
-            listener.update(step, fraction, text)
+        for observer in self._observers:
+            observer.update(step, fraction, text)
 
     def finished(self, step: StepFacts) -> None:
-        for listener in self._listeners:
-            listener.finished(step)
+        for observer in self._observers:
+            observer.finished(step)
 
     def note(self, text: str) -> None:
-        for listener in self._listeners:
-            listener.note(text)
+        for observer in self._observers:
+            observer.note(text)
 
 
-class PrefectProgress:
+class PrefectRunObserver:
     """The steps as log lines of the flow run, and a progress artifact for each step that reports fractions."""
 
     def __init__(self, every_seconds: float = 2.0) -> None:

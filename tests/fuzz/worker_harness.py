@@ -18,7 +18,7 @@ from tests.fuzz.worker import SECONDS
 _PATIENCE = 300
 
 
-class Pen:
+class WorkerHarness:
     """A worker, started anew whenever a case killed it.
 
     Args:
@@ -31,7 +31,7 @@ class Pen:
         self._errors = scratch / "worker.log"
         self._process: Optional[subprocess.Popen[str]] = None
 
-    def __enter__(self) -> Pen:
+    def __enter__(self) -> WorkerHarness:
         return self
 
     def __exit__(
@@ -39,7 +39,7 @@ class Pen:
     ) -> None:
         if self._process is not None:
             self._process.kill()
-            self._bury()
+            self._reap()
 
     def run(self, case: dict[str, Any]) -> dict[str, Any]:
         """``outcome``, ``text``, ``seconds`` of processor time, ``peak`` bytes; see ``worker.attempt``."""
@@ -52,7 +52,7 @@ class Pen:
         line = process.stdout.readline()
         if line:
             return dict(json.loads(line))
-        return {"outcome": "wrong", "text": self._death(), "seconds": 0.0, "peak": 0, "grown": 0}
+        return {"outcome": "wrong", "text": self._cause_of_death(), "seconds": 0.0, "peak": 0, "grown": 0}
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(self._repository)}
@@ -67,15 +67,15 @@ class Pen:
                 text=True,
             )
 
-    def _death(self) -> str:
-        code = self._bury()
+    def _cause_of_death(self) -> str:
+        code = self._reap()
         causes = {
             -signal.SIGPROF: f"it took more processor time than {SECONDS} s",
             -signal.SIGKILL: "it was killed: it waited for something, or the machine is out of memory",
         }
         return f"the worker ended with {code}: {causes.get(code, 'it crashed')}\n{self._errors.read_text()[-3000:]}"
 
-    def _bury(self) -> int:
+    def _reap(self) -> int:
         process, self._process = self._process, None
         assert process is not None and process.stdin and process.stdout
         code = process.wait()

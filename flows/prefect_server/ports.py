@@ -1,7 +1,7 @@
 """Loopback ports that no other user can take: neither while a server starts, nor in its place when it died.
 
-Whoever answers where a server of ours was would be sent what is meant for it, and could hand its worker commands. So
-whoever talks to the server also holds a *reservation*: a socket that is bound beside the server's and never listens.
+A process that answers in place of our server would receive what is meant for it, and could hand its worker commands.
+So every client of the server also holds a *reservation*: a socket that is bound beside the server's and never listens.
 The kernel shares a port among sockets with SO_REUSEPORT only when they are one user's.
 """
 
@@ -19,7 +19,7 @@ _TIME_WAIT_SECONDS = 90.0
 
 
 def reserve(port: int = 0) -> socket.socket:
-    """Keep a port for this user until the socket is closed; with 0, a port that nobody had.
+    """Keep a port for this user until the socket is closed; with 0, a free port.
 
     Raises:
         JetlaneError: Another user's process has the port.
@@ -32,7 +32,7 @@ def reserve(port: int = 0) -> socket.socket:
             lingers = error.errno == errno.EADDRINUSE and not answers(port) and time.monotonic() < deadline
             if not lingers:
                 raise JetlaneError(
-                    f"port {port} cannot be had", error.strerror or str(error), "take another port (`--port`)"
+                    f"port {port} cannot be taken", error.strerror or str(error), "take another port (`--port`)"
                 ) from error
         time.sleep(0.5)
 
@@ -49,7 +49,7 @@ def listening(port: int) -> socket.socket:
 
 
 def answers(port: int) -> bool:
-    """Whether anybody listens on a loopback port."""
+    """Whether a process listens on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((HOST, port)) == 0

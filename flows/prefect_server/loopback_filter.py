@@ -1,9 +1,9 @@
-"""What stands before a local Prefect server: it serves no name but loopback's, and no page but its own.
+"""A filter in front of a local Prefect server: only loopback's names are served, and only its own pages.
 
-Prefect asks for the login; what it cannot do is told here. A page whose name was made to lead to this machine (DNS
+Prefect asks for the login; what it cannot do is done here. A page whose name was made to lead to this machine (DNS
 rebinding) sends that name as Host; a page of another site sends its Origin, and could make a browser send requests and
 open websockets; a page that frames the UI could have a logged-in person click in it. And the UI's own scripts
-connect to nobody else: they would tell a maker of statistics what is looked at.
+may connect to this server only: they would send usage statistics elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POLICY_VIOLATION = 1008
 _PAGES = "connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
 
 
-class ServerGate:
+class LoopbackFilter:
     """ASGI middleware around the whole server.
 
     Args:

@@ -1,4 +1,4 @@
-# Stands in for the Object Detection API's interpreter: same protocol, answers from a golden model, no TensorFlow.
+# A fake of the Object Detection API's interpreter: same protocol, answers from a golden model, no TensorFlow.
 # Its detections are those of the converted model, so that the steps after it have something to agree on.
 import hashlib
 import json

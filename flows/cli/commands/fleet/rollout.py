@@ -1,0 +1,113 @@
+"""``jetlane fleet rollout``: the engine in this process, without Prefect.
+
+The same engine runs as the deployment ``fleet-rollout`` where Prefect should show, schedule or trigger it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import click
+
+from jetlane.flows.cli.commands import options
+from jetlane.flows.cli.commands.fleet.request import current_user, devices_of, release_folder, spec_of
+from jetlane.flows.cli.commands.fleet.tables import print_rows
+
+if TYPE_CHECKING:
+    from jetlane.remote.fleet.ledger import Ledger
+    from jetlane.remote.fleet.rollout import Answer
+    from jetlane.remote.fleet.state import RolloutState
+    from jetlane.remote.inventory import Device
+    from jetlane.specs.schema import FleetSpec
+
+
+@click.command()
+@click.argument("release")
+@options.devices_file
+@options.select
+@options.device_names
+@options.spec
+@options.workspace
+@options.ledger
+@click.option("--waves", help="How many devices have the release after each wave, such as 1,5%,100%.")
+@click.option("--max-failures", help="More failures than this (a count, or a share such as 5%) stop the rollout.")
+@click.option("--min-sample", type=int, help="A share is not looked at while the waves begun hold fewer devices.")
+@click.option("--on-failure", type=click.Choice(["stop", "rollback_wave", "rollback_all"]), help="When it is stopped.")
+@click.option("--soak", help="From a wave's end to its second health check, such as 10m.")
+@click.option("--offline-window", help="How long a device that cannot be reached is tried again, such as 24h.")
+@click.option("--concurrency", type=int, help="Devices worked on at once.")
+@click.option("--approve", is_flag=True, help="Ask before each wave but the first.")
+@click.option("--yes", is_flag=True, help="Answer every such question with yes; this is recorded.")
+@click.option("--retry-failed", is_flag=True, help="Only the devices that failed in the last rollout of RELEASE.")
+@click.option("--dry-run", is_flag=True, help="Show the waves and what each device lacks; boards are only looked at.")
+def rollout(
+    release: str,
+    inventory: Optional[Path],
+    select: Optional[str],
+    names: tuple[str, ...],
+    spec: Optional[Path],
+    workspace: Path,
+    ledger: Optional[str],
+    yes: bool,
+    retry_failed: bool,
+    dry_run: bool,
+    **rules: Any,
+) -> None:
+    """Bring RELEASE (its id, or its folder) to devices, wave by wave.
+
+    Run it again to take up a rollout that was cut, by Ctrl-C or by a crash: what was done is not done again, and its
+    waves and limits stay those it began with.
+    """
+    from jetlane.flows.cli.dashboard import watching
+    from jetlane.flows.fleet.dispatch import known_server
+    from jetlane.tasks.run import rollout as task
+    from jetlane.tasks.run.live import remember_live
+    from jetlane.tasks.run.workspace import Workspace
+
+    asked = spec_of(spec, inventory, workspace, ledger, rules)
+    store = Workspace(Path(asked.workspace))
+    folder = release_folder(release, store.root)
+    with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
+        devices = devices_of(asked, listed, select, names)
+        if dry_run:
+            _show_plan(folder, devices, asked, book)
+            return
+        with watching() as watch:
+            listeners = task.Listeners(watch.observer, TerminalApprover(yes, watch.aside), sites=known_server())
+            rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
+    task.refuse_failures(rolled)
+    if not (select or names or retry_failed):  # some devices do not speak for the fleet
+        remember_live(store, folder.name)
+
+
+class TerminalApprover:
+    """Asks on the terminal, or says yes to everything. Without a terminal the answer comes through the ledger."""
+
+    def __init__(self, yes: bool, aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._yes, self._aside = yes, aside
+
+    def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
+        from jetlane.remote.fleet.rollout import Answer
+
+        if self._yes:
+            return Answer(True, current_user(), "--yes")
+        if not sys.stdin.isatty():
+            return None
+        done = f"{state.count('active')} of {len(state.devices)} devices are active, {state.failures} failed"
+        question = f"{done}. Begin wave {wave + 1} of {len(state.waves)} ({len(state.waves[wave])} devices)?"
+        with self._aside():
+            return Answer(click.confirm(question, default=False), current_user())
+
+
+def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, book: Ledger) -> None:
+    from jetlane.remote.fleet.dry_run import plan
+    from jetlane.tasks.run.rollout import options_of
+
+    rows = plan(folder, devices, asked.fleet, options_of(asked.build))
+    waves = len({row["wave"] for row in rows if row["wave"]})
+    rule = f"more than {asked.fleet.max_failures} failures stop it ({asked.fleet.on_failure})"
+    print_rows(rows, None, f"{folder.name}: {len(rows)} devices in {waves} waves; {rule}; nothing was changed")

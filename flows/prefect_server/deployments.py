@@ -1,0 +1,102 @@
+"""The work pool, the deployments and the limit that ``jetlane up`` makes on a Prefect server.
+
+``prefect.yaml`` in the repository says the same for ``prefect deploy``; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.flows import Flow
+from prefect.schedules import Schedule
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+POOL = "jetlane"
+#: Two trainings never share the machine: a second run waits.
+_ONE_WAITS = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+#: Where several scheduled runs pile up, one is enough.
+_ONE_ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+def deployments() -> list[RunnerDeployment]:
+    """Each is named as its flow. Flows are named by module, so the code is found wherever a worker was started."""
+    import jetlane.specs
+    from jetlane.flows.fleet_rollout import fleet_rollout
+    from jetlane.flows.retrain_and_deploy import retrain_and_deploy
+    from jetlane.flows.rollback import rollback
+    from jetlane.flows.scheduled_retrain import scheduled_retrain
+
+    example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
+    nightly = Schedule(cron="0 3 * * *", timezone="UTC", slug="nightly", active=False)
+    return [
+        _deployment(
+            retrain_and_deploy,
+            description="From a data set to a verified fleet. Parameters are the sections of a spec.",
+            concurrency_limit=_ONE_WAITS,
+        ),
+        _deployment(
+            scheduled_retrain,
+            description="The same on a schedule; ends in seconds when data, spec and code are unchanged. "
+            "Off until switched on.",
+            concurrency_limit=_ONE_ALONE,
+            parameters={"spec": str(example)},
+            schedules=[nightly],
+        ),
+        _deployment(
+            fleet_rollout,
+            description="An existing release to an inventory, in waves. Run it again to take up a rollout that was "
+            "cut.",
+        ),
+        _deployment(
+            rollback,
+            description="Puts devices back to their previous release, or to one that they kept.",
+        ),
+    ]
+
+
+def _deployment(flow: Flow[..., Any], **options: Any) -> RunnerDeployment:
+    made: Any = flow.to_deployment(
+        flow.name, work_pool_name=POOL, entrypoint_type=EntrypointType.MODULE_PATH, **options
+    )
+    return cast("RunnerDeployment", made)
+
+
+def make_deployments(url: str, login: str, home: Path, pool_made: Callable[[], None]) -> None:
+    """Make what is missing, and bring the rest up to date; a schedule that a person switched on stays on.
+
+    Args:
+        login: The server's authentication string.
+        home: Where Prefect's client may keep what it notes.
+        pool_made: Called when a worker can be started.
+    """
+    from jetlane.tasks.train import LIMIT
+
+    settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: login, PREFECT_HOME: home}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        pool_made()
+        for deployment in deployments():
+            _keep_schedules(client, deployment)
+            deployment.apply()
+        with suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=LIMIT, limit=1))
+
+
+def _keep_schedules(client: SyncPrefectClient, deployment: RunnerDeployment) -> None:
+    """Take over which schedules of a deployment that exists are switched on."""
+    try:
+        known = client.read_deployment_by_name(deployment.full_name)
+    except ObjectNotFound:
+        return
+    active = {schedule.slug: schedule.active for schedule in known.schedules}
+    for schedule in deployment.schedules or []:
+        schedule.active = active.get(schedule.slug, schedule.active)

@@ -1,0 +1,28 @@
+"""Names of flow runs: what each is about, and when it began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+
+def run_name(subject: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
+    """For a flow's ``flow_run_name``: ``<subject>-2026-11-28-0312``, in UTC.
+
+    Args:
+        subject: Takes the flow run's parameters.
+    """
+
+    def name() -> str:
+        from prefect.runtime import flow_run
+
+        return f"{subject(flow_run.parameters)}-{datetime.now(timezone.utc):%Y-%m-%d-%H%M}"
+
+    return name
+
+
+def project_of(release: str) -> str:
+    """The project's name in a release's id or folder."""
+    return Path(release).name.rsplit("-", 1)[0]
