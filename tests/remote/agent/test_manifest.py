@@ -226,7 +226,7 @@ def twins(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_store_never_gives_another_release_with_the_same_id(tmp_path: Path, twins: tuple[Path, Path]) -> None:
     one, two = twins
-    store = Store(f"file://{tmp_path}/store")
+    store = SharedStore(f"file://{tmp_path}/store")
     digest = store.publish(one)
     assert digest == read_release(one).digest == store.publish(one)
     with pytest.raises(ReleaseError, match="another release with the id"):
@@ -253,7 +253,7 @@ def test_a_store_that_sends_for_ever_is_not_listened_to(
     tmp_path: Path, twins: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _ = twins
-    store = Store(f"file://{tmp_path}/store")
+    store = SharedStore(f"file://{tmp_path}/store")
     store.publish(one)
     stored = tmp_path / "store" / "releases" / one.name
     (stored / "model.onnx").unlink()
