@@ -101,7 +101,7 @@ Hops = Annotated[list[str], BeforeValidator(_hops)]
 
 
 #: The default of keys that may be left out, but not be written as nothing.
-_ABSENT: Any = None
+_ABSENT: Any = Field(default_factory=lambda: None)
 
 
 class Entry(BaseModel):
