@@ -144,7 +144,7 @@ class GroupEntry(Entry):
     """Devices that belong together."""
 
     pool: Optional[Text] = None
-    defaults: Defaults = DeviceEntry()
+    defaults: Defaults = Field(default_factory=DeviceEntry)
     devices: Devices = {}
 
 
@@ -154,7 +154,7 @@ Groups = Annotated[dict[Name, GroupEntry], BeforeValidator(_or_empty)]
 class InventoryFile(Entry):
     """A whole inventory file."""
 
-    defaults: Defaults = DeviceEntry()
+    defaults: Defaults = Field(default_factory=DeviceEntry)
     devices: Devices = {}
     groups: Groups = {}
     jumps: Jumps = {}
