@@ -46,9 +46,8 @@ def validated(model: type[_Model], marked: MarkedYaml, data: Any, remedy: str, c
         return model.model_validate(data, context=context)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        problems = dict.fromkeys(
-            _problem(item, marked, model) for item in found[:_LISTED]
-        )  # a union complains per member
+        # each member of a union complains, so the same sentence may come twice
+        problems = dict.fromkeys(_problem(item, marked, model) for item in found[:_LISTED])
         raise all_of(sorted(problems, key=_position), remedy, len(found[_LISTED:])) from None
 
 
@@ -69,6 +68,9 @@ def _problem(error: Mapping[str, Any], marked: MarkedYaml, model: type[BaseModel
     if error["type"] == "contradiction":
         at = tuple(error["ctx"]["at"])
         return marked.where(at, key=True), f"{dotted(at)}: {error['msg']}"
+    if at[-1:] == ("[key]",):
+        shown = f"the name {given(error['input'])} cannot be used; allowed: {error['msg']}"
+        return marked.where(at[:-1], key=True), shown
     at = _known(at, marked, model)
     if error["type"] == "extra_forbidden":
         keys = sorted(_fields(at[:-1], model))

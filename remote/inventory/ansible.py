@@ -17,7 +17,8 @@ import yaml
 from jetlane.remote.inventory.ansible_program import read_by_ansible
 from jetlane.remote.inventory.ansible_read import INVENTORY, AnsibleInventory, read_static
 from jetlane.remote.inventory.ansible_words import known
-from jetlane.remote.inventory.load import NAME, hop_of, inventory_from_text
+from jetlane.remote.inventory.entries import NAME, hop_of
+from jetlane.remote.inventory.load import inventory_from_text
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import read_bytes
 from jetlane.specs.text import harmless, is_harmless

@@ -19,118 +19,114 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
+from jetlane.remote.inventory.entries import DeviceEntry, InventoryFile, hop_of
 from jetlane.remote.inventory.model import Device, Group, Inventory
 from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import MIB, odd
-from jetlane.specs.text import is_harmless
+from jetlane.specs.validation import given, validated
 from jetlane.specs.yaml_marks import Location, MarkedYaml, parse, read
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-#: ``[user@]host[:port]``; an IPv6 address stands in brackets.
-_HOP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^\]\s]+\]|[^:@\s\[\]]+)(?::(?P<port>\d{1,5}))?\Z")
-#: A name or an address; what begins with - would be an option of the programs that are given it.
-_ADDRESS = re.compile(r"[^\s-]\S*\Z")
-_LONGEST_TEXT = 1024
-#: Largest key file, file of pinned keys, SSH configuration.
-_LARGEST_FILE = 16 * MIB
-_REACH = ("host", "port", "user", "key", "agent", "known_hosts", "ssh_config")
-_KEYS = (*_REACH, "root", "python", "tags", "jump")
+_REMEDY = "mend the inventory; docs/inventory.md lists its keys"
+#: Keys whose values are text, as it is written.
+_TEXTS = ("host", "user", "key", "known_hosts", "root", "python", "tags", "pool")
 
 
 def load_inventory(path: Path) -> Inventory:
     """Read an inventory; paths in it start from its own folder.
 
     Raises:
-        SpecError: Naming file, line and column.
+        SpecError: Naming file, line and column of every mistake.
     """
     path = Path(os.path.expanduser(path)).absolute()
     marked = read(path)
     secrets.refuse(marked.data, marked)  # it travels to other sites as a parameter of Prefect's
-    return _Reader(marked, path).inventory()
+    return _Builder(marked, path).inventory()
 
 
 def inventory_from_text(text: str, path: Path) -> Inventory:
-    """As ``load_inventory``, of what is to be written to ``path``."""
-    return _Reader(parse(text, path), path.absolute()).inventory()
+    """As ``load_inventory``, of a text that will be written to ``path``."""
+    return _Builder(parse(text, path), path.absolute()).inventory()
 
 
-def hop_of(text: str) -> Optional[dict[str, Any]]:
-    """Host, user and port of ``[user@]host[:port]``; None where it is no such thing."""
-    parts = _HOP.match(text)
-    if parts is None or not 0 < int(parts["port"] or 1) < 65536 or not is_harmless(text):
-        return None
-    if any(part is not None and part.startswith("-") for part in (parts["user"], parts["host"])):
-        return None
-    port = int(parts["port"]) if parts["port"] else None
-    return {"host": parts["host"].strip("[]"), "user": parts["user"], "port": port}
+class _Builder:
+    """Makes devices of the entries of a file."""
 
-
-@dataclass
-class _Reader:
-    marked: MarkedYaml
-    path: Path
+    def __init__(self, marked: MarkedYaml, path: Path) -> None:
+        self._marked, self._path = marked, path
+        if not isinstance(marked.data, Mapping):
+            keys = ", ".join(InventoryFile.model_fields)
+            what = f"an inventory is a mapping, this is {given(marked.data)}"
+            raise SpecError(what, "", f"keys: {keys}", marked.where(()))
+        data = _as_written(marked.data, (), marked.texts)
+        self._file = validated(InventoryFile, marked, data, _REMEDY, {"folder": path.parent})
 
     def inventory(self) -> Inventory:
-        top = self._mapping((), self.marked.data, ("defaults", "devices", "groups", "jumps"))
-        self._jumps = self._read_jumps(top.get("jumps") or {})
-        defaults = self._fields(("defaults",), top.get("defaults") or {})
-        devices = list(self._devices(("devices",), top.get("devices") or {}, "", defaults))
+        file = self._file
+        for name, jump in file.jumps.items():
+            self._refuse_without_host("jump host", name, jump.host, ("jumps", name))
+        shared = file.defaults.given()
+        self._refuse_unknown_jumps(file.defaults, ("defaults",))
+        devices = list(self._devices(("devices",), file.devices, "", shared))
         groups = {}
-        for name, at, entry in self._named(("groups",), top.get("groups") or {}, "group"):
-            groups[name] = self._group(name, at, entry)
-            listed = entry.get("devices") or {}
-            devices += self._devices((*at, "devices"), listed, name, {**defaults, **groups[name].defaults})
+        for name, entry in file.groups.items():
+            own = entry.defaults.given()
+            self._refuse_unknown_jumps(entry.defaults, ("groups", name, "defaults"))
+            groups[name] = Group(name, entry.pool)
+            devices += self._devices(("groups", name, "devices"), entry.devices, name, {**shared, **own})
         if not devices:
             raise SpecError(
                 "the inventory lists no devices",
                 "",
                 "write `devices:` and under it, per device, `NAME: {host: ADDRESS}`",
-                self.marked.where(("devices",)),
+                self._marked.where(("devices",)),
             )
-        self._refuse_twins(devices)
-        return Inventory(self.path, tuple(devices), groups)
+        self._refuse_repeated(devices)
+        return Inventory(self._path, tuple(devices), groups)
 
-    def _group(self, name: str, at: Location, entry: Any) -> Group:
-        entry = self._mapping(at, entry, ("pool", "defaults", "devices"))
-        pool = entry.get("pool")
-        if pool is not None:
-            pool = self._text((*at, "pool"), "pool", pool)
-        return Group(name, pool, self._fields((*at, "defaults"), entry.get("defaults") or {}))
+    def _devices(
+        self, at: Location, entries: Mapping[str, DeviceEntry], group: str, defaults: Mapping[str, Any]
+    ) -> Iterator[Device]:
+        template = Device("", "", self._path, self._path.parent / "known_hosts", group=group)
+        for name, entry in entries.items():
+            values = {**defaults, **entry.given()}
+            self._refuse_without_host("device", name, values.get("host"), (*at, name))
+            self._refuse_unknown_jumps(entry, (*at, name))
+            hops, tags = values.pop("jump", None), tuple(values.pop("tags", ()))
+            device = replace(template, name=name, tags=tags, **values)
+            yield replace(device, jump=self._route(device, hops))
 
-    def _devices(self, at: Location, listed: Any, group: str, defaults: Mapping[str, Any]) -> Iterator[Device]:
-        template = Device("", "", self.path, self.path.parent / "known_hosts", group=group)
-        for name, place, entry in self._named(at, listed, "device"):
-            given = {**defaults, **self._fields(place, entry or {})}
-            if not given.get("host"):
-                where = self.marked.where(place, key=True)
-                raise SpecError(f"the device {name} has no host", "", "write `host: ADDRESS`", where)
-            device = replace(template, name=name, **{key: value for key, value in given.items() if key != "jump"})
-            yield replace(device, jump=self._road(device, given.get("jump")))
-
-    def _read_jumps(self, listed: Any) -> dict[str, dict[str, Any]]:
-        jumps = {}
-        for name, place, entry in self._named(("jumps",), listed, "jump host"):
-            jumps[name] = self._fields(place, entry or {}, _REACH)
-            if not jumps[name].get("host"):
-                where = self.marked.where(place, key=True)
-                raise SpecError(f"the jump host {name} has no host", "", "write `host: ADDRESS`", where)
-        return jumps
-
-    def _road(self, device: Device, hops: Optional[tuple[dict[str, Any], ...]]) -> Optional[tuple[Device, ...]]:
-        """The hosts to pass; each is reached as the device itself is where its entry does not say otherwise."""
+    def _route(self, device: Device, hops: Optional[list[str]]) -> Optional[tuple[Device, ...]]:
+        """The hosts to pass; each is reached like the device itself where its entry does not say otherwise."""
         if hops is None:
             return None
         alike = replace(device, port=None, user=None, jump=())
-        return tuple(replace(alike, **hop) for hop in hops)
+        return tuple(replace(alike, **(self._hop(hop) or {})) for hop in hops)
 
-    def _refuse_twins(self, devices: list[Device]) -> None:
+    def _hop(self, hop: str) -> Optional[dict[str, Any]]:
+        return self._file.jumps[hop].given() if hop in self._file.jumps else hop_of(hop)
+
+    def _refuse_unknown_jumps(self, entry: DeviceEntry, at: Location) -> None:
+        for hop in entry.given().get("jump", ()):
+            if self._hop(hop) is None:
+                raise SpecError(
+                    f"{'.'.join(map(str, at))}.jump: given {given(hop)}, "
+                    "allowed: [user@]host[:port], or a name under `jumps`",
+                    "",
+                    _REMEDY,
+                    self._marked.where((*self._written(at), "jump")),
+                )
+
+    def _refuse_without_host(self, kind: str, name: str, host: Optional[str], at: Location) -> None:
+        if not host:
+            where = self._marked.where(self._written(at), key=True)
+            raise SpecError(f"the {kind} {name} has no host", "", "write `host: ADDRESS`", where)
+
+    def _refuse_repeated(self, devices: list[Device]) -> None:
         seen: dict[str, Device] = {}
         for device in devices:
             first = seen.setdefault(device.name, device)
@@ -139,98 +135,26 @@ class _Reader:
                 raise SpecError(
                     f"the device {device.name} is given twice",
                     f"it is in the group {first.group} too" if first.group else "it is listed under `devices` too",
-                    "a device has one name, and stands in one group; use tags for more",
-                    self.marked.where(at, key=True),
+                    "a device has one name, and is in one group; use tags for more",
+                    self._marked.where(self._written(at), key=True),
                 )
 
-    def _named(self, at: Location, listed: Any, kind: str) -> Iterator[tuple[str, Location, Any]]:
-        """(name, where it stands, what it holds) of each."""
-        if not isinstance(listed, Mapping):
-            raise SpecError(
-                f"{'.'.join(map(str, at))} is not a mapping",
-                "",
-                f"write a {kind}'s name and `:`",
-                self.marked.where(at),
-            )
-        for key, entry in listed.items():
-            name = str(key)
-            if not NAME.match(name):
-                raise SpecError(
-                    f"the {kind} name {name!r} cannot be used",
-                    "",
-                    "use letters, digits, `_`, `.` and `-`",
-                    self.marked.where((*at, key), key=True),
-                )
-            yield name, (*at, key), entry
+    def _written(self, at: Location) -> Location:
+        """A location in the file, where a name may be written as a number."""
+        kept: Location = ()
+        for part in at:
+            number = isinstance(part, str) and part.isdigit() and (*kept, part) not in self._marked.keys
+            kept = (*kept, int(part) if number else part)
+        return kept
 
-    def _fields(self, at: Location, entry: Any, allowed: tuple[str, ...] = _KEYS) -> dict[str, Any]:
-        entry = self._mapping(at, entry, allowed)
-        return {key: self._value((*at, key), key, value) for key, value in entry.items()}
 
-    def _mapping(self, at: Location, value: Any, allowed: tuple[str, ...]) -> Mapping[str, Any]:
-        if not isinstance(value, Mapping):
-            raise SpecError(
-                f"{'.'.join(map(str, at)) or 'the inventory'} is not a mapping",
-                "",
-                f"keys: {', '.join(allowed)}",
-                self.marked.where(at),
-            )
-        for key in value:
-            if key not in allowed:
-                where = self.marked.where((*at, key), key=True)
-                raise SpecError(f"unknown key {key!r}", "", f"use one of {', '.join(allowed)}", where)
-        return value
-
-    def _value(self, at: Location, key: str, value: Any) -> Any:
-        if key == "port":
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 65536:
-                raise self._refuse(at, key, value, "a whole number from 1 to 65535")
-            return value
-        if key == "ssh_config" and isinstance(value, str):
-            return self._file(at, key, value)
-        if key in ("agent", "ssh_config"):
-            if not isinstance(value, bool):
-                raise self._refuse(at, key, value, "true or false" + (", or a file" if key == "ssh_config" else ""))
-            return value
-        if key == "tags":
-            if not isinstance(value, list):
-                raise self._refuse(at, key, value, "a list of words")
-            return tuple(self._text((*at, index), "a tag", tag) for index, tag in enumerate(value))
-        if key == "jump":
-            return self._jump(at, value)
-        if key in ("key", "known_hosts"):
-            return self._file(at, key, value)
-        text = self._text(at, key, value)
-        if key == "host" and not _ADDRESS.match(text):
-            raise self._refuse(at, key, value, "a name or an address: no spaces, no - at its beginning")
-        return text[2:] if key == "root" and text.startswith("~/") else text
-
-    def _file(self, at: Location, key: str, value: Any) -> Path:
-        """A path from the inventory's folder; what stands there is a regular file, or nothing yet."""
-        path = self.path.parent / os.path.expanduser(self._text(at, key, value))
-        other = odd(path, _LARGEST_FILE)
-        if other is not None:
-            raise self._refuse(at, key, value, f"a file; this is {other}")
-        return path
-
-    def _jump(self, at: Location, value: Any) -> tuple[dict[str, Any], ...]:
-        hops = [value] if isinstance(value, str) else value
-        if not isinstance(hops, list) or not all(isinstance(hop, str) for hop in hops):
-            raise self._refuse(at, "jump", value, "[user@]host[:port] or a name under `jumps`, or a list of these")
-        roads = [self._jumps[hop] if hop in self._jumps else hop_of(hop) for hop in hops]
-        for hop, road in zip(hops, roads):
-            if road is None:
-                raise self._refuse(at, "jump", hop, "[user@]host[:port], or a name under `jumps`")
-        return tuple(road for road in roads if road is not None)
-
-    def _text(self, at: Location, key: str, value: Any) -> str:
-        """One line; what YAML takes for a number or a truth value (007, 1.10, no) is taken as it is written."""
-        text = self.marked.texts.get(at) if isinstance(value, (bool, int, float)) else value
-        if not isinstance(text, str) or not text or len(text) > _LONGEST_TEXT or not is_harmless(text):
-            raise self._refuse(at, key, value, "one line of text, without control characters and marks of direction")
-        return text
-
-    def _refuse(self, at: Location, key: str, value: Any, wanted: str) -> SpecError:
-        given = repr(value)
-        shown = given if len(given) <= 200 else given[:200] + "..."
-        return SpecError(f"{key} is {shown}", f"it must be {wanted}", "", self.marked.where(at))
+def _as_written(value: Any, at: Location, texts: Mapping[Location, str]) -> Any:
+    """A copy in which texts that YAML takes for numbers or truth values (007, 1.10, no) are as they are written."""
+    if isinstance(value, Mapping):
+        return {key: _as_written(item, (*at, key), texts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_written(item, (*at, index), texts) for index, item in enumerate(value)]
+    key = next((part for part in reversed(at) if isinstance(part, str)), "")
+    if isinstance(value, (bool, int, float)) and key in _TEXTS:
+        return texts.get(at, value)
+    return value

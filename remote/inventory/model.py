@@ -1,4 +1,4 @@
-"""What an inventory holds."""
+"""The devices and groups of an inventory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jetlane.specs.errors import SpecError
 
 SSH_PORT = 22
 
-#: What a probe found, by device; kept from the last time each was reached.
+#: Results of the last probe of each device, by name.
 Facts = Mapping[str, Mapping[str, Any]]
 
 
@@ -24,15 +24,15 @@ class Device:
         port: None: what the SSH configuration says, or 22.
         user: Who to log in as. None: what the SSH configuration says, or the local user.
         key: Private key file. None: what the SSH configuration says, or keys of an SSH agent and of ~/.ssh.
-        agent: Whether a running SSH agent is asked.
+        agent: Whether a running SSH agent is used.
         known_hosts: File of pinned host keys. Only keys in it are trusted.
         root: The agent's folder on the device; a relative one starts in the user's home.
-        python: The interpreter there that has the board's tensorrt.
-        tags: For people, and for choosing devices.
-        group: Name of its group; empty when it has none.
-        jump: Hosts to pass on the way, the first one first. None: what the SSH configuration says.
-        ssh_config: Whether the SSH configuration of this machine has a say in what the inventory leaves open; or the
-            file to read in its place.
+        python: The interpreter on the device that has its tensorrt.
+        tags: For people, and for selecting devices.
+        group: Name of its group; empty when it is in none.
+        jump: Jump hosts, the first one first. None: what the SSH configuration says.
+        ssh_config: Whether the SSH configuration of this machine fills in what the inventory leaves open; or the file
+            to read in its place.
         inventory: The file this device was read from.
         identities: Private key files that the SSH configuration names; filled in by ``jetlane.remote.ssh.config``.
         host_key_alias: The name its host keys are pinned by, likewise.
@@ -66,13 +66,11 @@ class Group:
     """Devices that belong together: a site, a kind of board.
 
     Attributes:
-        pool: Prefect work pool whose workers stand next to them; None when they are reached from here.
-        defaults: The group's own keys for its devices, read.
+        pool: Prefect work pool whose workers are next to them; None when they are reached from this machine.
     """
 
     name: str
     pool: Optional[str] = None
-    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.inventory.load import hop_of
+from jetlane.remote.inventory.entries import hop_of
 from jetlane.specs.errors import DeviceError
 
 _SECONDS = 10.0

@@ -89,7 +89,7 @@ def test_spec_check_prints_the_whole_spec_and_checks_the_inventory(tmp_path: Pat
     (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {hosst: 10.0.0.1}\n")
     (tmp_path / "spec.yaml").write_text("name: a\ndataset: {shapes: {}}\nfleet: {inventory: inventory.yaml}\n")
     bad = jetlane("spec", "check", "spec.yaml", cwd=tmp_path)
-    assert bad.returncode == 2 and "inventory.yaml:2:10: unknown key 'hosst'" in bad.stderr
+    assert bad.returncode == 2 and "inventory.yaml:2:10: unknown key devices.nano.hosst" in bad.stderr
     (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: 10.0.0.1}\n")
     good = jetlane("spec", "check", "spec.yaml", cwd=tmp_path)
     assert good.returncode == 0 and f"inventory: {tmp_path}/inventory.yaml" in good.stdout

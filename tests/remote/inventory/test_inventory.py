@@ -47,43 +47,55 @@ def test_reads_defaults_and_paths_from_its_own_folder(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
-        ("devices:\n  a: {host: x, prot: 3}\n", "2:16", "unknown key 'prot'"),
-        ("devices:\n  a: {host: x, port: many}\n", "2:22", "port is 'many'"),
-        ("devices:\n  a:\n    host: x\n    port: 99999\n", "4:11", "port is 99999"),
+        ("devices:\n  a: {host: x, prot: 3}\n", "2:16", "unknown key devices.a.prot"),
+        (
+            "devices:\n  a: {host: x, port: many}\n",
+            "2:22",
+            "port: given 'many', allowed: a whole number, at least 1",
+        ),
+        ("devices:\n  a:\n    host: x\n    port: 99999\n", "4:11", "port: given 99999"),
         ("devices:\n  a:\n    user: me\n", "2:3", "the device a has no host"),
-        ("devices:\n  a b: {host: x}\n", "2:3", "the device name 'a b'"),
+        ("devices:\n  a b: {host: x}\n", "2:3", "the name 'a b'"),
         ("devices: {}\n", "1:10", "lists no devices"),
         ("defaults: {}\n", "1:1", "lists no devices"),
-        ("device: {}\n", "1:1", "unknown key 'device'"),
-        ("- a\n", "1:1", "the inventory is not a mapping"),
-        ("devices:\n  a: {host: x, tags: nano}\n", "2:22", "tags is 'nano'"),
-        ("devices:\n  a: {host: [x]}\n", "2:13", "host is"),
+        ("device: {}\n", "1:1", "unknown key device; did you mean devices?"),
+        ("- a\n", "1:1", "an inventory is a mapping, this is a list"),
+        ("devices:\n  a: {host: x, tags: nano}\n", "2:22", "tags: given 'nano', allowed: a list"),
+        ("devices:\n  a: {host: [x]}\n", "2:13", "host: given a list"),
         ("devices:\n  a: {host: x}\n  a: {host: y}\n", "3:3", "given twice"),
         ("devices: {a\n", "2:1", "not valid YAML"),
-        ('devices:\n  "\\e[2J": {host: x}\n', "2:3", "the device name '\\x1b[2J'"),
-        ('devices:\n  a: {host: "\\u202ex"}\n', "2:13", "host is '\\u202ex'"),
-        ("devices:\n  a: {host: -oProxyCommand=x}\n", "2:13", "host is '-oProxyCommand=x'"),
-        ("devices:\n  a: {host: a b}\n", "2:13", "host is 'a b'"),
-        ("devices:\n  a: {host: x, jump: -oX@y}\n", "2:22", "jump is '-oX@y'"),
-        ('devices:\n  a: {host: x, tags: [a, "\\e"]}\n', "2:26", "a tag is '\\x1b'"),
-        ("devices:\n  a: {host: x, tags: [~]}\n", "2:23", "a tag is None"),
-        ("devices:\n  a: {host: x, user: " + "y" * 2000 + "}\n", "2:22", "user is 'yyy"),
+        ('devices:\n  "\\e[2J": {host: x}\n', "2:3", "the name '\\x1b[2J'"),
+        ('devices:\n  a: {host: "\\u202ex"}\n', "2:13", "host: given '\\u202ex'"),
+        ("devices:\n  a: {host: -oProxyCommand=x}\n", "2:13", "host: given '-oProxyCommand=x'"),
+        ("devices:\n  a: {host: a b}\n", "2:13", "host: given 'a b'"),
+        ("devices:\n  a: {host: x, jump: -oX@y}\n", "2:22", "jump: given '-oX@y'"),
+        ('devices:\n  a: {host: x, tags: [a, "\\e"]}\n', "2:26", "tags.1: given '\\x1b'"),
+        ("devices:\n  a: {host: x, tags: [~]}\n", "2:23", "tags.0: given nothing"),
+        ("devices:\n  a: {host: x, user: " + "y" * 2000 + "}\n", "2:22", "user: given 'yyy"),
         ("devices:\n  a: {host: x, port: 1e400}\n", "2:22", "1e400 is too large"),
-        ("devices:\n  a: {host: x, key: /dev/zero}\n", "2:21", "key is '/dev/zero'"),
-        ("devices:\n  a: {host: x, known_hosts: .}\n", "2:29", "known_hosts is '.'"),
-        ("devices:\n  a: {host: x, ssh_config: /dev/null}\n", "2:28", "ssh_config is '/dev/null'"),
+        (
+            "devices:\n  a: {host: x, key: /dev/zero}\n",
+            "2:21",
+            "key: given '/dev/zero', allowed: a file",
+        ),
+        (
+            "devices:\n  a: {host: x, known_hosts: .}\n",
+            "2:29",
+            "known_hosts: given '.', allowed: a file;",
+        ),
+        ("devices:\n  a: {host: x, ssh_config: /dev/null}\n", "2:28", "ssh_config: given '/dev/null'"),
         ("devices:\n  7: {user: x}\n", "2:3", "the device 7 has no host"),
         ("devices:\n  7: {host: x}\n  '7': {host: x}\n", "3:3", "given twice"),
-        ("groups:\n  g: {pol: x, devices: {a: {host: x}}}\n", "2:7", "unknown key 'pol'"),
-        ("groups:\n  g: {pool: [x], devices: {a: {host: x}}}\n", "2:13", "pool is ['x']"),
-        ("groups:\n  g g: {devices: {a: {host: x}}}\n", "2:3", "the group name 'g g'"),
-        ("groups:\n  g: {devices: [a]}\n", "2:16", "groups.g.devices is not a mapping"),
+        ("groups:\n  g: {pol: x, devices: {a: {host: x}}}\n", "2:7", "unknown key groups.g.pol; did you mean pool?"),
+        ("groups:\n  g: {pool: [x], devices: {a: {host: x}}}\n", "2:13", "pool: given a list"),
+        ("groups:\n  g g: {devices: {a: {host: x}}}\n", "2:3", "the name 'g g'"),
+        ("groups:\n  g: {devices: [a]}\n", "2:16", "groups.g.devices: given a list, allowed: a mapping"),
         ("devices:\n  a: {host: x}\ngroups:\n  g: {devices: {a: {host: y}}}\n", "4:17", "a is given twice"),
-        ("devices:\n  a: {host: x, jump: 'a b'}\n", "2:22", "jump is 'a b'"),
-        ("devices:\n  a: {host: x, jump: gate:99999}\n", "2:22", "jump is 'gate:99999'"),
-        ("devices:\n  a: {host: x, jump: {b: c}}\n", "2:22", "jump is {'b': 'c'}"),
+        ("devices:\n  a: {host: x, jump: 'a b'}\n", "2:22", "jump: given 'a b'"),
+        ("devices:\n  a: {host: x, jump: gate:99999}\n", "2:22", "jump: given 'gate:99999'"),
+        ("devices:\n  a: {host: x, jump: {b: c}}\n", "2:22", "jump: given a mapping"),
         ("devices:\n  a: {host: x}\njumps:\n  g: {user: y}\n", "4:3", "the jump host g has no host"),
-        ("devices:\n  a: {host: x}\njumps:\n  g: {host: y, tags: [z]}\n", "4:16", "unknown key 'tags'"),
+        ("devices:\n  a: {host: x}\njumps:\n  g: {host: y, tags: [z]}\n", "4:16", "unknown key jumps.g.tags"),
     ],
 )
 def test_names_file_line_and_column(tmp_path: Path, text: str, place: str, message: str) -> None:
@@ -92,6 +104,35 @@ def test_names_file_line_and_column(tmp_path: Path, text: str, place: str, messa
     with pytest.raises(SpecError) as caught:
         load_inventory(path)
     assert caught.value.what.startswith(f"{path}:{place}: ") and message in caught.value.what
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text("devices:\n  a: {host: x, port: 0}\n  7: {hots: y}\ngroups:\n  g: ~\n")
+    with pytest.raises(SpecError) as caught:
+        load_inventory(path)
+    lines = caught.value.what.splitlines()
+    assert [line.removeprefix(f"{path}:").partition(" ")[0] for line in lines] == ["2:22:", "3:7:", "5:6:"]
+    assert "devices.7.hots; did you mean host?" in lines[1] and "groups.g: given nothing" in lines[2]
+    assert caught.value.why == "3 mistakes in all"
+
+
+@pytest.mark.parametrize("nothing", ["~", "{}", "[]", '""', "0", "no"])
+def test_sections_without_content_may_be_written_in_any_way(tmp_path: Path, nothing: str) -> None:
+    path = tmp_path / "inventory.yaml"
+    sections = "".join(f"{name}: {nothing}\n" for name in ("defaults", "jumps"))
+    group = f"groups: {{g: {{pool: ~, defaults: {nothing}, devices: {nothing}}}}}\n"
+    path.write_text(f"{sections}devices: {{a: {{host: x}}}}\n{group}")
+    (device,) = load_inventory(path).devices
+    assert device.name == "a" and load_inventory(path).groups["g"].pool is None
+
+
+@pytest.mark.parametrize("key", ["host", "port", "user", "key", "agent", "known_hosts", "ssh_config", "tags", "jump"])
+def test_a_key_without_a_value_is_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text(f"devices: {{a: {{host: x}}}}\ndefaults:\n  {key}:\n")
+    with pytest.raises(SpecError, match=f":3:.*defaults.{key}: given nothing"):
+        load_inventory(path)
 
 
 def test_text_is_taken_as_it_is_written(tmp_path: Path) -> None:
