@@ -1,7 +1,7 @@
 """Make tests/golden/graphs of whole graphs: kernels rounded, what TensorFlow gives for the rounded graph, packed.
 
-``python -m tests.golden.slim_graphs WHOLE OUT`` with the extra ``train`` installed; WHOLE/graphs holds a folder for each
-case and images/. README.md says why the kernels are rounded and what was measured.
+``python -m tests.golden.slim_graphs WHOLE OUT`` with the extra ``train`` installed; WHOLE/graphs holds a folder for
+each case and images/. README.md says why the kernels are rounded and what was measured.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def npy(array: np.ndarray[Any, Any]) -> bytes:
 
 def differences(now: dict[str, Any], then: dict[str, Any]) -> float:
     """Largest difference of boxes, codes, logits or raw scores; the final detections may change places."""
-    keys = [key for key in now if key.startswith("T/") or key.startswith("raw_")]
+    keys = [key for key in now if key.startswith(("T/", "raw_"))]
     return max(float(np.abs(now[key] - then[key]).max()) for key in keys)
 
 

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 _BUILD = HERE.parents[1] / "build" / "golden"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def golden() -> Path:
     """Folder with ``graphs/<case>/``, ``graphs/images/`` and ``plugins/``.
 
