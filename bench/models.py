@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,14 @@ class Model:
 
 
 def model_at(given: Union[str, Path]) -> Model:
-    """A folder, or the name of one among the shared graphs (``$JETLANE_SHARED_DATA/graphs``, else ``../shared/data``).
+    """A folder, or the name of one among the golden graphs of the tests.
 
     Raises:
         SystemExit: It does not hold both files.
     """
-    checkout = Path(__file__).resolve().parent.parent
-    shared = Path(os.environ.get("JETLANE_SHARED_DATA") or checkout.parent / "shared" / "data")
-    folder = Path(given) if Path(given).is_dir() else shared / "graphs" / str(given)
+    from tests.golden.unpack import golden
+
+    folder = Path(given) if Path(given).is_dir() else golden() / "graphs" / str(given)
     model = Model(folder.name, folder / "frozen_inference_graph.pb", folder / "pipeline.config")
     if not (model.graph.is_file() and model.config.is_file()):
         sys.exit(f"{folder} does not hold frozen_inference_graph.pb and pipeline.config; name a folder that does")

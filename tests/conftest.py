@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests import scheduling
+from tests.golden.unpack import golden
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,10 +24,16 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Golden data that is not part of the repository; tests that need it are skipped where it is absent."""
+    """The golden data of tests/golden, unpacked: ``graphs/<case>/``, ``graphs/images/``, ``plugins/``."""
+    return golden()
+
+
+@pytest.fixture(scope="session")
+def third_party() -> Path:
+    """Folder with ``uff/``: files of other people's repositories, which are no part of this one."""
     folder = Path(os.environ.get("JETLANE_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip("no golden data: set JETLANE_SHARED_DATA to the folder that holds graphs/, plugins/, uff/")
+    if not (folder / "uff").is_dir():
+        pytest.skip("third-party UFF files are not here: JETLANE_SHARED_DATA names the folder with uff/ (tests/golden)")
     return folder
 
 

@@ -88,7 +88,7 @@ def runtime_files() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def runtime_file() -> str:
     """The file's text; the same wherever and whenever it is made."""
-    from jetlane import __version__
+    from jetlane.version import __version__
 
     sources = _sources()
     body = "".join(_MODULE.format(name=name, source=_quotable(name, text)) for name, text in sources.items())

@@ -1,12 +1,15 @@
 """Detections, wherever they are: boxes as fractions of the original image, labels, scores, best first."""
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+#: One of the detections of an image: box float32 [4] as xmin, ymin, xmax, ymax; label; score.
+Detection = NamedTuple("Detection", [("box", np.ndarray), ("label", int), ("score", float)])
+
 
 class Detections(object):
-    """What was found in one image, sorted by descending score.
+    """What was found in one image, sorted by descending score. Iteration gives one ``Detection`` after the other.
 
     Attributes:
         boxes: float32 [N, 4]: xmin, ymin, xmax, ymax in 0..1 of the original image.
@@ -25,6 +28,24 @@ class Detections(object):
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        for box, label, score in zip(self.boxes, self.labels, self.scores):
+            yield Detection(box, int(label), float(score))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all boxes, labels and scores are the same to the last bit, in the same order."""
+        if not isinstance(other, Detections):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("boxes", "labels", "scores")
+        )
+
+    #: The arrays may be changed.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Detections(%d)" % len(self)
 
     def above(self, threshold: float) -> "Detections":
         """Those with a score of at least ``threshold``."""

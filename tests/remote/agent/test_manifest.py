@@ -20,6 +20,7 @@ from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.input_stream import InputStream
 from jetlane.remote.agent.store import Store as Board
 from jetlane.remote.release.folder import meant, read_release
+from jetlane.remote.release.shared_store import SharedStore
 from jetlane.specs.errors import ReleaseError
 
 MODEL = b"onnx"

@@ -116,15 +116,15 @@ def test_a_reference_left_on_the_input_node_does_no_harm(convert: Any) -> None:
         ("def preprocess(graph):\n    graph.write_tensorboard('logs')", "not written for TensorBoard", "netron"),
     ],
 )
-def test_a_script_that_fails(shared_data: Path, tmp_path: Path, text: str, words: str, remedy: str) -> None:
+def test_a_script_that_fails(third_party: Path, tmp_path: Path, text: str, words: str, remedy: str) -> None:
     (tmp_path / "config.py").write_text(text)
-    frozen = shared_data / "uff" / "swc17_ppo_model.pb"
+    frozen = third_party / "uff" / "swc17_ppo_model.pb"
     with pytest.raises(JetlaneError) as error:
         uff.from_tensorflow_frozen_model(frozen, ["policy/output"], tmp_path / "config.py", quiet=True)
     assert words in error.value.what and remedy in error.value.remedy
 
 
-def test_a_plugin_may_have_an_operations_name(shared_data: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_plugin_may_have_an_operations_name(third_party: Path, tmp_path: Path, capsys: Any) -> None:
     """Scripts name plugins as they like; an operation of the graph's own that no parser knows is warned of."""
     body = (
         "import graphsurgeon as gs\n"
@@ -133,7 +133,7 @@ def test_a_plugin_may_have_an_operations_name(shared_data: Path, tmp_path: Path,
         "    graph['policy/output'].ClearField('attr')\n"
     )
     (tmp_path / "config.py").write_text(body)
-    frozen = shared_data / "uff" / "swc17_ppo_model.pb"
+    frozen = third_party / "uff" / "swc17_ppo_model.pb"
     data = uff.from_tensorflow_frozen_model(frozen, ["policy/output"], tmp_path / "config.py", quiet=True)
     made = uff_from_bytes(data)
     assert made.node("policy/output").operation == "_Fill"
@@ -152,10 +152,10 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
         uff.from_tensorflow_frozen_model(tmp_path / "frozen.pb", ["NMS"])
 
 
-def test_damaged_graphs_end_in_an_error_for_the_person(shared_data: Path) -> None:
+def test_damaged_graphs_end_in_an_error_for_the_person(third_party: Path) -> None:
     import random
 
-    whole, pick = gs.StaticGraph(shared_data / "uff" / "swc17_ppo_model.pb"), random.Random(11)
+    whole, pick = gs.StaticGraph(third_party / "uff" / "swc17_ppo_model.pb"), random.Random(11)
     refused = 0
     for _ in range(200):
         graph = gs.DynamicGraph(whole)

@@ -13,8 +13,8 @@ from jetlane.tasks.converter.uff import read_uff
 
 
 @pytest.fixture
-def frozen(shared_data: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(shared_data / "uff" / "swc17_ppo_model.pb", tmp_path / "model.pb"))
+def frozen(third_party: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(third_party / "uff" / "swc17_ppo_model.pb", tmp_path / "model.pb"))
 
 
 def run(*words: Any) -> Any:
@@ -23,9 +23,9 @@ def run(*words: Any) -> Any:
     return ended.value.code
 
 
-def test_the_output_lies_beside_the_graph(frozen: Path, shared_data: Path, capsys: Any) -> None:
+def test_the_output_lies_beside_the_graph(frozen: Path, third_party: Path, capsys: Any) -> None:
     assert run(frozen, "-O", "policy/output", "-t") == 0
-    golden = read_uff(shared_data / "uff" / "swc17_ppo_model.uff")
+    golden = read_uff(third_party / "uff" / "swc17_ppo_model.uff")
     assert read_uff(frozen.with_suffix(".uff")).message == golden.message
     assert sorted(path.name for path in frozen.parent.iterdir()) == ["model.pb", "model.pbtxt", "model.uff"]
     said = capsys.readouterr().out

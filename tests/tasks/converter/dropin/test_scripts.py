@@ -61,12 +61,12 @@ def test_a_script_in_the_known_style_makes_the_ssd_that_we_make(case: Any, tmp_p
 
 
 @pytest.mark.parametrize("name", ["G18m_t12_v2_160_c3", "A_t13_lite_v2_224_c6", "trained_C_t15_v1_160_c3"])
-def test_every_node_looks_like_one_of_a_real_file(case: Any, tmp_path: Path, shared_data: Path, name: str) -> None:
+def test_every_node_looks_like_one_of_a_real_file(case: Any, tmp_path: Path, third_party: Path, name: str) -> None:
     """Batch norm in its parts or fused, as the graph has it: real SSD files hold nodes of these very kinds."""
     known = case(name)
     (tmp_path / "config.py").write_text(script(known.plugins))
     made = uff_from_bytes(uff.from_tensorflow_frozen_model(known.frozen, ["NMS"], tmp_path / "config.py", quiet=True))
-    real = {kind for path in (shared_data / "uff").glob("*.pbtxt") for kind in _kinds(parse_text(path.read_text()))}
+    real = {kind for path in (third_party / "uff").glob("*.pbtxt") for kind in _kinds(parse_text(path.read_text()))}
     assert len(real) > 10 and _kinds(made) <= real
 
 
@@ -119,9 +119,9 @@ def test_our_config_py_through_the_command_finds_the_same(
         assert match(left, right, min_iou=0.9999, max_score_difference=1e-4, threshold=LOW).agreed
 
 
-def test_golden_pair_is_equal_as_a_message(shared_data: Path, tmp_path: Path) -> None:
-    golden = read_uff(shared_data / "uff" / "swc17_ppo_model.uff")
-    frozen = shared_data / "uff" / "swc17_ppo_model.pb"
+def test_golden_pair_is_equal_as_a_message(third_party: Path, tmp_path: Path) -> None:
+    golden = read_uff(third_party / "uff" / "swc17_ppo_model.uff")
+    frozen = third_party / "uff" / "swc17_ppo_model.pb"
     written = tmp_path / "copy.uff"
     from jetlane.tasks.converter.dropin.graphsurgeon import StaticGraph
 

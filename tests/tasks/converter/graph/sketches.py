@@ -1,23 +1,20 @@
-"""Small graphs of our own making, and the real ones where they are."""
+"""Small graphs of our own making, and where the real ones are."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
+from tests.golden.unpack import golden
 
 from jetlane.tasks.converter.graph.graph import FLOAT, Graph, Node, TfShape, const
 
 
 def case_folder():
-    """Where the real frozen graphs are, each in a folder of its own; it need not exist."""
-    root = Path(__file__).resolve().parents[5] / "shared" / "data"
-    return Path(os.environ.get("JETLANE_SHARED_DATA", root)) / "graphs"
+    """Where the real frozen graphs are, each in a folder of its own."""
+    return golden() / "graphs"
 
 
 def case_names():
-    """Folders of real frozen graphs, or none: parametrised tests are then skipped."""
+    """Folders of real frozen graphs."""
     return sorted(path.parent.name for path in case_folder().glob("*/frozen_inference_graph.pb"))
 
 

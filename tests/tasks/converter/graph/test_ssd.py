@@ -14,9 +14,7 @@ from jetlane.tasks.converter.graph.load import load_frozen_graph
 from jetlane.tasks.converter.graph.ssd import read_ssd
 
 
-@pytest.mark.parametrize(
-    "case", case_names() or [pytest.param("none", marks=pytest.mark.skip(reason="golden graphs not found"))]
-)
+@pytest.mark.parametrize("case", case_names())
 def test_real_graphs_of_every_era(shared_data, case):
     folder = shared_data / "graphs" / case
     ssd = read_ssd(load_frozen_graph(folder / "frozen_inference_graph.pb"))

@@ -2,12 +2,11 @@
 
 ``python -m tests.tasks.converter.lowering.supported_models > docs/supported-models.md``
 
-Needs the golden data (``JETLANE_SHARED_DATA``) and onnxruntime; TensorFlow's side is stored with the data.
+Needs onnxruntime; TensorFlow's side is stored with the golden data.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tests.golden.unpack import golden
 from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, Reference, far
 
 from jetlane.remote.agent.detect.detections import Detections
@@ -26,8 +26,8 @@ HEAD = """# Models that are known to convert
 
 Real frozen graphs of the Object Detection API, of many years and architectures, each with what TensorFlow itself
 found in the same images. Each is converted, and each backend's result is held against TensorFlow's. The page is made
-from that run: `python -m tests.lowering.supported_models > docs/supported-models.md` (with the golden data at
-`JETLANE_SHARED_DATA`), and the tests compare it with what they find.
+from that run: `python -m tests.tasks.converter.lowering.supported_models > docs/supported-models.md`, and the tests
+compare it with what they find.
 
 * **anchors**: GridAnchor_TRT where its formula is exact, else a constant in the UFF file ([why](plugins.md)).
 * **UFF**: the weakest evidence among the patterns of the file, and which they are. `seen`: every pattern is in real
@@ -183,8 +183,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
 
 
 def main() -> None:
-    root = Path(__file__).resolve().parents[4]
-    graphs = Path(os.environ.get("JETLANE_SHARED_DATA", root.parent / "shared" / "data")) / "graphs"
+    graphs = golden() / "graphs"
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         for name in CASES:

@@ -28,9 +28,7 @@ TOLERANCES = {
     **dict.fromkeys((case for case in case_names() if case.startswith("trained")), 2e-6),
 }
 
-CASES = [case for case in case_names() if not case.startswith("TF2") and "qat" not in case] or [
-    pytest.param("none", marks=pytest.mark.skip(reason="golden graphs not found"))
-]
+CASES = [case for case in case_names() if not case.startswith("TF2") and "qat" not in case]
 
 
 def _converted(folder, **options):

@@ -34,17 +34,17 @@ SIZES = {
 }
 
 
-def test_golden_pair_converts_to_an_equal_message(shared_data):
-    graph = load_frozen_graph(shared_data / "uff" / "swc17_ppo_model.pb")
-    golden = read_uff(shared_data / "uff" / "swc17_ppo_model.uff")
+def test_golden_pair_converts_to_an_equal_message(third_party):
+    graph = load_frozen_graph(third_party / "uff" / "swc17_ppo_model.pb")
+    golden = read_uff(third_party / "uff" / "swc17_ppo_model.uff")
     ours = convert_graph(graph, ["policy/output"])
     assert ours.message == golden.message
     assert [node.id for node in ours.nodes] == [node.id for node in golden.nodes]
     assert not ours.unproven
 
 
-def test_a_real_file_survives_reading_and_writing(shared_data, tmp_path):
-    original = shared_data / "uff" / "swc17_ppo_model.uff"
+def test_a_real_file_survives_reading_and_writing(third_party, tmp_path):
+    original = third_party / "uff" / "swc17_ppo_model.uff"
     uff = read_uff(original)
     write_uff(uff, tmp_path / "copy.uff")
     assert (tmp_path / "copy.uff").stat().st_size == original.stat().st_size
@@ -53,15 +53,15 @@ def test_a_real_file_survives_reading_and_writing(shared_data, tmp_path):
 
 
 @pytest.mark.parametrize("name", DUMPS)
-def test_real_dumps_are_read_and_written_letter_for_letter(shared_data, name):
-    text = (shared_data / "uff" / f"{name}.pbtxt").read_text()
+def test_real_dumps_are_read_and_written_letter_for_letter(third_party, name):
+    text = (third_party / "uff" / f"{name}.pbtxt").read_text()
     assert dump_text(parse_text(text)) == text
 
 
 @pytest.mark.parametrize("name", DUMPS)
-def test_the_schema_gives_the_real_files_sizes(shared_data, name):
+def test_the_schema_gives_the_real_files_sizes(third_party, name):
     """The weights of a dump filled up to their lengths: the binary has the size that is on record."""
-    uff = parse_text((shared_data / "uff" / f"{name}.pbtxt").read_text())
+    uff = parse_text((third_party / "uff" / f"{name}.pbtxt").read_text())
     for data in uff.message.referenced_data.values():
         skipped = re.fullmatch(rb"\(\.\.\.(\d+) bytes skipped\.\.\.\)", data.blob)
         if skipped:
@@ -78,11 +78,11 @@ def _shape_of(node):
 @pytest.mark.parametrize(
     "case, name", [("trained_F_t215_v1_160_c3", "tdevh_tmp_v1_coco"), ("F_t215_v2_300_c90", "tdevh_tmp_v2_coco")]
 )
-def test_our_conversion_has_the_node_classes_of_real_ssd_files(shared_data, case, name):
+def test_our_conversion_has_the_node_classes_of_real_ssd_files(shared_data, third_party, case, name):
     graph = load_frozen_graph(shared_data / "graphs" / case / "frozen_inference_graph.pb")
     ssd = read_ssd(graph)
     ours = convert(graph, ssd, parameters(ssd))
-    real = parse_text((shared_data / "uff" / f"{name}.pbtxt").read_text())
+    real = parse_text((third_party / "uff" / f"{name}.pbtxt").read_text())
     for node in real.message.graphs[0].nodes:  # a dump has no weights to read
         if node.operation == "Const":
             del node.fields["values"]
@@ -117,8 +117,8 @@ def test_text_that_is_no_dump():
         parse_text("version: 1\nlayers { }")
 
 
-def test_damaged_files_end_in_an_error_for_the_person(shared_data):
-    original = (shared_data / "uff" / "swc17_ppo_model.uff").read_bytes()
+def test_damaged_files_end_in_an_error_for_the_person(third_party):
+    original = (third_party / "uff" / "swc17_ppo_model.uff").read_bytes()
     pick = random.Random(7)
     for _ in range(300):
         damaged = bytearray(original[: pick.randrange(60, 4000)] + original[-3000:])
