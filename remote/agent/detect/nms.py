@@ -33,7 +33,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
         valid = np.flatnonzero(column > threshold)
         # mergesort is stable: of equal scores the lower prior comes first, as in the plugin
         candidates = valid[np.argsort(-column[valid], kind="mergesort")][: nms["top_k"]]
-        kept = candidates[_survivors(boxes[candidates], np.float32(nms["nms_threshold"]), nms["is_normalized"])]
+        kept = candidates[survivors(boxes[candidates], np.float32(nms["nms_threshold"]), nms["is_normalized"])]
         rows = np.zeros((len(kept), 7), np.float32)
         rows[:, 1], rows[:, 2], rows[:, 3:] = label, column[kept], boxes[kept]
         found.append(rows)
@@ -47,8 +47,16 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
     return top, len(best)
 
 
-def _survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
-    """Positions that greedy suppression keeps; ``boxes`` are best first."""
+def survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
+    """Greedy suppression: those with an IoU above ``threshold`` with a better one go.
+
+    Args:
+        boxes: float32 [M, 4] corners, best first; corners are put in order first.
+        normalized: False for the convention of pixels, where a box of one pixel is one wide.
+
+    Returns:
+        Positions kept, ascending.
+    """
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     one = np.float32(0.0 if normalized else 1.0)
     sides = high - low + one

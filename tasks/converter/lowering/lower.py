@@ -14,6 +14,7 @@ from jetlane.tasks.converter.lowering.ops import convolution, elementwise, plugi
 from jetlane.tasks.converter.lowering.ops import shapes as shape_ops
 from jetlane.tasks.converter.lowering.tensor import Tensor
 from jetlane.tasks.converter.ssd.params import Nms, PluginParams
+from jetlane.tasks.converter.uff.misread import refuse_misread
 from jetlane.tasks.converter.uff.model import Uff, UffNode
 
 _RULES: dict[str, Rule] = {
@@ -46,7 +47,8 @@ def lower(
         An ``onnx.ModelProto`` with the input ``Input``, float32 [1, 3, height, width].
 
     Raises:
-        ConversionError: An operation or a setting that has no lowering, by its node.
+        ConversionError: An operation or a setting that has no lowering, or that a board's UFF parser refuses or reads
+            otherwise than TensorFlow means it; by its node.
     """
     if ends not in ("nms", "heads"):
         raise ValueError(f"ends is {ends!r}, not 'nms' or 'heads'")
@@ -70,6 +72,8 @@ def _lowered(
     if top_k is not None:
         settings = replace(settings, top_k=top_k)
     loc, conf, priors = _nms_inputs(context, node, settings, params)
+    # The rules follow TensorFlow; where a board's parser does not, the file has no ONNX form.
+    refuse_misread(uff.nodes, {name: value.shape for name, value in context.values.items()})
     image = params.input
     inputs = {image.name: (np.float32, (1, 3, image.height, image.width))}
     count, classes = len(priors.boxes), settings.num_classes
