@@ -136,8 +136,16 @@ _Said = Optional[tuple[str, str]]
 
 def _binary(seen: _Seen) -> _Said:
     computed = [name in seen.image for name in seen.node.inputs]
-    if len(computed) != 2 or all(computed):
+    if len(computed) != 2:
         return None
+    if all(computed):
+        reduced = [
+            seen.by_id[name].operation == "Reduce" and len(seen.shape(name) or ()) == 4 for name in seen.node.inputs
+        ]
+        mixed = any(reduced) and not all(reduced)
+        return (
+            ("Binary of a Reduce and a feature map", "it takes their dimensions in different orders") if mixed else None
+        )
     func, first = seen.node.fields.get("func"), computed[1]
     if func in ("min", "max"):
         return f"Binary {func} with a constant", "it refuses that"

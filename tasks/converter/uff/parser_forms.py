@@ -229,6 +229,19 @@ def _whole_map(graph: Graph, node: Node, evaluator: Evaluator) -> bool:
     return True
 
 
+def _in_map_order(graph: Graph, node: Node, evaluator: Evaluator) -> bool:
+    """What Reduce gives keeps its channels last, which a Binary does not notice; a pooling puts them first again."""
+    shape = evaluator.fact(node.name).shape
+    if evaluator.value(node.inputs[0]) is not None or shape is None or len(shape) != 4:
+        return False
+    reduced = graph.unused_name(f"{node.name}/reduced")
+    attributes = {key: node.any_attr(key) for key in node.attr_names()}
+    graph.add(Node(reduced, node.op, node.inputs, attributes))
+    window = {"ksize": [1, 1, 1, 1], "strides": [1, 1, 1, 1], "padding": "VALID", "data_format": "NHWC"}
+    graph.add(Node(node.name, "AvgPool", [reduced], {**window, "T": FLOAT}))
+    return True
+
+
 _STEPS: tuple[tuple[tuple[str, ...], Step, str, str], ...] = (
     (("ConcatV2",), _positive_axis, "axes", "axes of concatenations counted from the first"),
     (("Minimum", "Maximum"), _clamped, "bounds", "minima and maxima with constants made of Relu"),
@@ -236,6 +249,12 @@ _STEPS: tuple[tuple[tuple[str, ...], Step, str, str], ...] = (
     (("Softmax",), _softmax, "softmax", "softmaxes given their channels first"),
     (("StridedSlice",), _taps, "slices", "slices of feature maps made convolutions with a single one"),
     (("Mean",), _whole_map, "means", "means over a whole map made poolings"),
+    (
+        ("Mean", "Sum", "Prod", "Max", "Min"),
+        _in_map_order,
+        "reductions",
+        "reductions of maps followed by a pooling of 1x1",
+    ),
 )
 
 

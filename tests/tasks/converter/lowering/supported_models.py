@@ -26,8 +26,8 @@ HEAD = """# Models that are known to convert
 
 Real frozen graphs of the Object Detection API, of many years and architectures, each with what TensorFlow itself
 found in the same images. Each is converted, and each road's result is held against TensorFlow's. The page is made
-from that run: `python -m tests.tasks.converter.lowering.supported_models > docs/supported-models.md` (with the golden data at
-`JETLANE_SHARED_DATA`), and the tests compare it with what they find.
+from that run (with the golden data at `JETLANE_SHARED_DATA`), and the tests compare it with what they find:
+`python -m tests.tasks.converter.lowering.supported_models > docs/supported-models.md`.
 
 * **anchors**: GridAnchor_TRT where its formula is exact, else a constant in the UFF file ([why](plugins.md)).
 * **UFF**: the weakest evidence among the patterns of the file, and which they are. `seen`: every pattern is in real

@@ -117,7 +117,9 @@ def test_an_operation_that_reorders_has_a_tensor_of_its_own(readers):
     else:
         g.add("y", "Mul", "shared", "most")
     uff = convert_graph(g.graph(), ["y", "shared"] if readers[1] == "MarkOutput" else ["y"], {"x": SIZE})
-    assert uff.node("most").inputs == ("most/own",) and uff.node("most/own").operation == "Binary"
+    assert uff.node("most").inputs == ("most/reduced",)
+    assert uff.node("most/reduced").inputs == ("most/reduced/own",)
+    assert uff.node("most/reduced/own").operation == "Binary"
     assert not reordered_and_shared(uff.nodes)
     relu = np.maximum(X, 0)
     top = relu.max(-1, keepdims=True)
