@@ -186,13 +186,21 @@ class Convert(Section):
     allow_unproven: bool = Field(
         default=False, description="allow UFF boards although an operation was never seen in UFF"
     )
-    backend: Literal["jetlane", "nvidia"] = Field(
+    converter: Literal["jetlane", "nvidia"] = Field(
         default="jetlane", description="who writes the UFF: jetlane, or NVIDIA's own `uff` where there still is one"
     )
     nvidia_python: Optional[Program] = Field(
         default=None,
-        description="interpreter with NVIDIA's `uff`, `graphsurgeon` and an old TensorFlow; with backend nvidia alone",
+        description="interpreter with NVIDIA's `uff`, `graphsurgeon` and an old TensorFlow; for converter nvidia",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_current_names(cls, given: Any) -> Any:
+        """Specs of 0.1 call ``converter`` ``backend``."""
+        if isinstance(given, dict) and "backend" in given and "converter" not in given:
+            return {"converter" if key == "backend" else key: value for key, value in given.items()}
+        return given
 
 
 class Build(Section):
@@ -406,10 +414,10 @@ def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
                     found.append(((section, key), "stands in model.pipeline_config; give one or the other"))
     if spec.train.warmup_steps is not None and spec.train.warmup_steps >= (spec.train.steps or DEFAULT_STEPS):
         found.append((("train", "warmup_steps"), "must be below train.steps"))
-    if spec.convert.backend == "nvidia" and spec.convert.nvidia_python is None:
-        found.append((("convert", "backend"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
-    if spec.convert.backend != "nvidia" and spec.convert.nvidia_python is not None:
-        found.append((("convert", "nvidia_python"), "is for convert.backend: nvidia; give both or neither"))
+    if spec.convert.converter == "nvidia" and spec.convert.nvidia_python is None:
+        found.append((("convert", "converter"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
+    if spec.convert.converter != "nvidia" and spec.convert.nvidia_python is not None:
+        found.append((("convert", "nvidia_python"), "is for convert.converter: nvidia; give both or neither"))
     if spec.verify.images and data is not None and data.has_validation:
         found.append((("verify", "images"), "is for specs without validation data; the samples are taken from that"))
     return found

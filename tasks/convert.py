@@ -13,7 +13,9 @@ from jetlane.tasks.run.workspace import StepResult
 
 CODE = (
     "jetlane.tasks.convert",
+    "jetlane.tasks.converter.arithmetic",
     "jetlane.tasks.converter.convert",
+    "jetlane.tasks.converter.protobuf",
     "jetlane.tasks.converter.ssd",
     "jetlane.tasks.converter.graph",
     "jetlane.tasks.converter.uff",
@@ -31,11 +33,11 @@ def convert(run: Run, model: FrozenModel, parameters: StepResult) -> StepResult:
     """
     from jetlane.tasks.converter.convert import convert_derived
 
-    backend, python = run.spec.convert.backend, run.spec.convert.nvidia_python
+    converter, python = run.spec.convert.converter, run.spec.convert.nvidia_python
     return run.step(
         "convert",
         inputs={"frozen_graph": model.graph_digest, "plugins": parameters.digest("plugins.json")},
-        params={"backend": backend},
+        params={"converter": converter},
         code=CODE,
         tools={**versions(CONVERSION), **nvidia_versions(run)},
         make=lambda out: convert_derived(model.graph, params_of(parameters), out, python),

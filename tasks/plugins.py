@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 CODE = (
     "jetlane.tasks.plugins",
+    "jetlane.tasks.converter.arithmetic",
     "jetlane.tasks.converter.convert",
+    "jetlane.tasks.converter.protobuf",
     "jetlane.tasks.converter.ssd",
     "jetlane.tasks.converter.graph",
 )

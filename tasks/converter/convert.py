@@ -94,7 +94,7 @@ def _convert(
     from jetlane.tasks.converter.lowering.lower import lower
     from jetlane.tasks.converter.ssd.config_py import config_py
     from jetlane.tasks.converter.uff import dump_text, uff_from_bytes, uff_to_bytes
-    from jetlane.tasks.converter.uff.convert import convert
+    from jetlane.tasks.converter.uff.from_graph import convert
 
     script = config_py(params, ssd)
     if nvidia_python is None:
@@ -161,7 +161,7 @@ def _convert_there(python: str, frozen_graph: Path, ssd: SsdGraph, params: Plugi
 
     reason = refusal(params, ssd)
     if reason:
-        raise ConversionError("this model is beyond NVIDIA's converter", reason, "use convert.backend: jetlane")
+        raise ConversionError("this model is beyond NVIDIA's converter", reason, "use convert.converter: jetlane")
     uff = convert_there(python, frozen_graph, script)
     uff.evidence = judge(uff.nodes, shapes(uff, params))
     return uff
@@ -175,7 +175,7 @@ def explain_model(frozen_graph: Path, pipeline_config: Path, options: Optional[C
     """
     from jetlane.tasks.converter.explain import explain
     from jetlane.tasks.converter.ssd import config
-    from jetlane.tasks.converter.uff.convert import convert
+    from jetlane.tasks.converter.uff.from_graph import convert
 
     read = config.read(Path(pipeline_config))
     params, graph, ssd = _read_both(read, Path(frozen_graph), options or ConvertOptions())

@@ -20,7 +20,6 @@ from jetlane.tasks.converter.uff.model import Uff, UffNode
 
 #: Operations that engines compute together with the one before them.
 _FUSED = {"BiasAdd": "bias", "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "LeakyRelu": "leaky relu"}
-_PLUGINS = ("_GridAnchor_TRT", "_GridAnchorRect_TRT", "_FlattenConcat_TRT", "_NMS_TRT")
 _FLOAT_BYTES = 4
 
 
@@ -200,8 +199,8 @@ def _plugin_layers(uff: Uff, params: PluginParams) -> Iterable[Layer]:
         held = 2 * count * 4 if nodes["concat_priorbox"].operation == "Const" else 0
         maker = "Const" if held else nodes["GridAnchor"].operation[1:]
         yield Layer("concat_priorbox", maker, (1, 2, count * 4, 1), held)
-    yield Layer("concat_box_loc", "FlattenConcat_TRT", (1, count * 4, 1, 1))
-    yield Layer("concat_box_conf", "FlattenConcat_TRT", (1, count * nms.num_classes, 1, 1))
+    yield Layer("concat_box_loc", "ConcatV2", (1, count * 4, 1, 1))
+    yield Layer("concat_box_conf", "ConcatV2", (1, count * nms.num_classes, 1, 1))
     yield Layer("NMS", "NMS_TRT", (1, 1, nms.keep_top_k, 7))
 
 

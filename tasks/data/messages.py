@@ -1,32 +1,23 @@
-"""The protocol buffer messages a data set is made of, in a pool of their own.
+"""The protocol buffer messages a data set is made of.
 
 ``tf.train.Example`` (tensorflow/core/example/example.proto and feature.proto) and the OD API's ``StringIntLabelMap``
-are a few fields each. A private pool keeps them from clashing with those of tensorflow or the OD API, should
-a process load both.
+are a few fields each.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2
+
+from jetlane.tasks.converter.protobuf import Messages
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
-@cache
 def message_class(name: str) -> Any:
     """The class of ``tensorflow.Example`` or ``object_detection.protos.StringIntLabelMap``."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
-
-
-@cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(_example_file())
-    pool.Add(_label_map_file())
-    return pool
+    return _MESSAGES.message_class(name)
 
 
 def _field(message: Any, name: str, number: int, kind: int, *, repeated: bool = False, of: str = "") -> Any:
@@ -67,3 +58,6 @@ def _label_map_file() -> descriptor_pb2.FileDescriptorProto:
     items = file.message_type.add(name="StringIntLabelMap")
     _field(items, "item", 1, _FIELD.TYPE_MESSAGE, repeated=True, of=f".{package}.StringIntLabelMapItem")
     return file
+
+
+_MESSAGES = Messages(lambda: [_example_file(), _label_map_file()])

@@ -118,7 +118,8 @@ def _pixels(boxes: Array, size: tuple[int, int]) -> list[list[float]]:
     """x, y, width, height in pixels."""
     height, width = size
     absolute = np.asarray(boxes, np.float64).reshape(-1, 4) * [width, height, width, height]
-    return np.column_stack([absolute[:, :2], absolute[:, 2:] - absolute[:, :2]]).tolist()
+    rows: list[list[float]] = np.column_stack([absolute[:, :2], absolute[:, 2:] - absolute[:, :2]]).tolist()
+    return rows
 
 
 def _mean(precision: Array) -> Optional[float]:

@@ -21,9 +21,9 @@ def test_the_cut_graph_needs_nothing_of_the_image(shared_data):
     from bench.cut import OUTPUTS, cut
 
     from jetlane.tasks.converter.graph.graph import node_of
-    from jetlane.tasks.converter.graph.protos import graph_def_class
+    from jetlane.tasks.converter.graph.protos import tensorflow_message
 
-    graph = graph_def_class().FromString(cut(shared_data / "graphs" / CASE / "frozen_inference_graph.pb"))
+    graph = tensorflow_message("GraphDef").FromString(cut(shared_data / "graphs" / CASE / "frozen_inference_graph.pb"))
     names = {node.name for node in graph.node}
     assert [node.name for node in graph.node if node.op == "Placeholder"] == ["Input"]
     assert set(OUTPUTS) <= names

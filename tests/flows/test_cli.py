@@ -184,7 +184,7 @@ def test_what_deploy_is_told_is_what_a_spec_would_say(
             "anchors": "constant",
             "normalize": "engine",
             "allow_unproven": True,
-            "backend": "nvidia",
+            "converter": "nvidia",
             "nvidia_python": sys.executable,
         }
         assert spec.build.precision == "fp16" and spec.train.python == sys.executable

@@ -107,9 +107,9 @@ def test_a_uff_of_nvidias_converter_is_proven_and_named(
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "site"}:"$PYTHONPATH" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    chosen = {"convert": {"backend": "nvidia", "nvidia_python": "./python"}, "train": {"python": str(fake_odapi)}}
+    chosen = {"convert": {"converter": "nvidia", "nvidia_python": "./python"}, "train": {"python": str(fake_odapi)}}
     refused = flows.run(spec(**chosen))
-    assert refused["kind"] == "ConversionError" and "convert.backend: jetlane" in refused["error"]
+    assert refused["kind"] == "ConversionError" and "convert.converter: jetlane" in refused["error"]
     assert str(python) in refused["error"]
     steps = {path.name for path in (tmp_path / ".jetlane" / "steps").iterdir()}
     assert steps == {"report"}, "it is known before any work is done"

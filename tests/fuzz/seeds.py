@@ -14,11 +14,11 @@ from tests.tasks.converter.uff.by_hand import parameters
 
 from jetlane.tasks.converter.graph.graph import Graph, TfShape, TfType
 from jetlane.tasks.converter.graph.load import graph_from_message
-from jetlane.tasks.converter.graph.protos import graph_def_class
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.converter.graph.ssd import SsdGraph, read_ssd
 from jetlane.tasks.converter.ssd.params import PluginParams
-from jetlane.tasks.converter.uff.convert import convert
 from jetlane.tasks.converter.uff.files import uff_from_bytes, uff_to_bytes
+from jetlane.tasks.converter.uff.from_graph import convert
 
 SKETCHES: dict[str, dict[str, Any]] = {
     "sigmoid": {},
@@ -80,7 +80,7 @@ def frozen_graph(name: str, folder: str) -> bytes:
 @cache
 def ssd_of(name: str, folder: str) -> tuple[Graph, SsdGraph, PluginParams]:
     """The same, understood; with parameters that fit it."""
-    message = graph_def_class().FromString(frozen_graph(name, folder))
+    message = tensorflow_message("GraphDef").FromString(frozen_graph(name, folder))
     graph = graph_from_message(message)
     ssd = read_ssd(graph)
     return graph, ssd, parameters(ssd, constant=name != "sigmoid")
@@ -96,7 +96,7 @@ def uff_file(name: str, folder: str) -> bytes:
 def frozen_graph_skeleton(name: str, folder: str) -> Sequence[int]:
     """Places in the frozen graph that are not inside weights."""
     data = frozen_graph(name, folder)
-    nodes = graph_def_class().FromString(data).node
+    nodes = tensorflow_message("GraphDef").FromString(data).node
     return skeleton(data, (node.attr["value"].tensor.tensor_content for node in nodes if node.op == "Const"))
 
 
@@ -115,7 +115,7 @@ def pipeline_config(name: str, folder: str) -> str:
 def _serialised(graph: Graph) -> bytes:
     from jetlane.tasks.converter.dropin.messages import tensor_proto
 
-    message = graph_def_class()()
+    message = tensorflow_message("GraphDef")()
     for node in graph:
         entry = message.node.add(name=node.name, op=node.op, input=node.inputs)
         for key in node.attr_names():

@@ -20,13 +20,13 @@ Case = dict[str, Any]
 def graph(case: Case, folder: str) -> None:
     """A frozen graph: conversion with its pipeline.config, conversion whatever it says, or NVIDIA's command."""
     from jetlane.tasks.converter.graph.load import load_frozen_graph
-    from jetlane.tasks.converter.graph.protos import graph_def_class
+    from jetlane.tasks.converter.graph.protos import tensorflow_message
 
     name, data = case["seed"], seeds.frozen_graph(case["seed"], folder)
     if case["bytes"]:
         data = damage_bytes.damage(data, seeds.frozen_graph_skeleton(name, folder), case["steps"])
     else:
-        message = graph_def_class().FromString(data)
+        message = tensorflow_message("GraphDef").FromString(data)
         damage_graph.damage(message, case["steps"])
         data = bytes(message.SerializeToString())
     with tempfile.TemporaryDirectory() as scratch:
@@ -41,7 +41,7 @@ def graph(case: Case, folder: str) -> None:
 
 
 def _command(path: Path) -> None:
-    from jetlane.tasks.converter.dropin.conversion import from_tensorflow_frozen_model
+    from jetlane.tasks.converter.dropin.from_tensorflow import from_tensorflow_frozen_model
 
     out = path.with_suffix(".uff")
     from_tensorflow_frozen_model(path, quiet=True, text=True, output_filename=out, debug_mode=True)
@@ -60,8 +60,8 @@ def _convert(damaged: Any) -> None:
     from jetlane.tasks.converter.explain import as_text, explain
     from jetlane.tasks.converter.graph.ssd import read_ssd
     from jetlane.tasks.converter.lowering.lower import lower
-    from jetlane.tasks.converter.uff.convert import convert
     from jetlane.tasks.converter.uff.files import uff_from_bytes, uff_to_bytes
+    from jetlane.tasks.converter.uff.from_graph import convert
     from jetlane.tasks.converter.uff.text import dump_text
 
     ssd = read_ssd(damaged)

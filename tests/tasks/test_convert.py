@@ -64,7 +64,7 @@ def test_who_converts_is_part_of_the_key(steps, tmp_path: Path):
         (site / name / "__init__.py").write_text(f"from jetlane.tasks.converter.dropin.{name} import *\n")
     python.write_text(f'#!/bin/sh\nPYTHONPATH={site}:"$PYTHONPATH" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    chosen = {"backend": "nvidia", "nvidia_python": str(python)}
+    chosen = {"converter": "nvidia", "nvidia_python": str(python)}
     nvidia.tools.cache_clear()
     ours, theirs = steps(), steps(**chosen)
     assert theirs[0].cached and not theirs[1].cached  # the parameters are the same

@@ -76,7 +76,7 @@ def deploy(
     default = re.sub(r"[^a-z0-9_-]+", "-", real(frozen).parent.name.lower()).strip("-_") or "model"
     convert: dict[str, Any] = {"anchors": anchors, "normalize": normalize, "allow_unproven": allow_unproven}
     if nvidia_python is not None:
-        convert |= {"backend": "nvidia", "nvidia_python": nvidia_python}
+        convert |= {"converter": "nvidia", "nvidia_python": nvidia_python}
     data: dict[str, Any] = {
         "name": name or default,
         "model": {"saved_model" if frozen.is_dir() else "frozen_graph": str(frozen), "pipeline_config": str(config)},

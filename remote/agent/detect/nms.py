@@ -55,6 +55,19 @@ def _candidates(scores: np.ndarray, threshold: np.float32, nms: Dict[str, Any]) 
     return priors[rank < nms["top_k"]], labels[rank < nms["top_k"]]
 
 
+def survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
+    """Greedy suppression in one class: those with an IoU above ``threshold`` with a better one go.
+
+    Args:
+        boxes: float32 [M, 4] corners, best first; corners are put in order first.
+        normalized: False for the convention of pixels, where a box of one pixel is one wide.
+
+    Returns:
+        Positions kept, ascending.
+    """
+    return _kept(boxes, np.zeros(len(boxes), np.intp), threshold, normalized)
+
+
 def _kept(boxes: np.ndarray, labels: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
     """Positions that greedy suppression within each class keeps.
 

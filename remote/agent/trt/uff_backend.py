@@ -11,7 +11,9 @@ from ..safe_files import read_bytes
 from . import build as trt_build
 from . import common
 
-PLUGINS = ("GridAnchor_TRT", "NMS_TRT", "FlattenConcat_TRT")
+PLUGINS = ("GridAnchor_TRT", "NMS_TRT")
+#: Named by files of earlier converters alone.
+FLATTEN = "FlattenConcat_TRT"
 
 
 def build(
@@ -28,21 +30,22 @@ def build(
     Raises:
         AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
     """
-    _need_plugins()
+    named = (FLATTEN,) if ("_" + FLATTEN).encode("ascii") in read(model) else ()
+    _need_plugins(PLUGINS + named)
     return trt_build.build("uff", model, manifest, options, progress, save, caches, read)
 
 
-def _need_plugins() -> None:
+def _need_plugins(names: Tuple[str, ...]) -> None:
     """Register the plugins; the first JetPack kept FlattenConcat_TRT in a library of its own."""
     trt = common.tensorrt()
     log = common.make_log(trt)
     common.start_plugins(trt, log)
-    if "FlattenConcat_TRT" not in _registered(trt):
+    if FLATTEN not in _registered(trt):
         try:
             ctypes.CDLL("libflattenconcat.so")
         except OSError:
             pass  # said below, with what else is missing
-    missing = [name for name in PLUGINS if name not in _registered(trt)]
+    missing = [name for name in names if name not in _registered(trt)]
     if missing:
         raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "backend")
 
@@ -53,7 +56,7 @@ def _registered(trt: Any) -> list:
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "UffEngine":
     """Make an engine ready to run."""
-    _need_plugins()
+    _need_plugins(PLUGINS)
     return UffEngine(trt_build.load(engine, options))
 
 

@@ -37,7 +37,7 @@ def command(
     preprocessor: Optional[Path],
 ) -> None:
     """Convert a frozen TensorFlow graph to UFF."""
-    from jetlane.tasks.converter.dropin.conversion import from_tensorflow_frozen_model
+    from jetlane.tasks.converter.dropin.from_tensorflow import from_tensorflow_frozen_model
 
     files = [*words[words[:1] == ("tensorflow",) :], *([str(input_file)] if input_file else [])]
     if len(files) != 1:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from jetlane.specs.errors import GraphError
-from jetlane.tasks.converter.graph.protos import graph_def_class
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 
 #: TensorFlow's DataType: name -> (number, numpy's name; None where numpy has no such type).
 DATA_TYPES = {
@@ -28,15 +27,6 @@ DATA_TYPES = {
     "uint64": (23, "uint64"),
 }
 _NUMBERS = {numpy_name: number for number, numpy_name in DATA_TYPES.values() if numpy_name}
-
-
-@cache
-def message_class(name: str) -> Any:
-    """The message class ``tensorflow.<name>``."""
-    from google.protobuf import message_factory
-
-    pool = graph_def_class().DESCRIPTOR.file.pool
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.{name}"))
 
 
 def type_number(dtype: Any) -> int:
@@ -69,7 +59,7 @@ def tensor_proto(array: Any, number: int = 0) -> Any:
     if numpy_name is None:
         raise GraphError(f"a constant of TensorFlow's data type {wanted} cannot be made", "numpy has no such type", "")
     values = values.astype(np.dtype(numpy_name).newbyteorder("<"))
-    proto = message_class("TensorProto")(dtype=wanted, tensor_content=np.ascontiguousarray(values).tobytes())
+    proto = tensorflow_message("TensorProto")(dtype=wanted, tensor_content=np.ascontiguousarray(values).tobytes())
     proto.tensor_shape.SetInParent()
     for size in values.shape:
         proto.tensor_shape.dim.add(size=size)

@@ -8,7 +8,8 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.specs.errors import GraphError
-from jetlane.tasks.converter.dropin.messages import message_class, tensor_proto, type_number
+from jetlane.tasks.converter.dropin.messages import tensor_proto, type_number
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 
 
 def create_node(name: str, op: Optional[str] = None, trt_plugin: bool = False, **kwargs: Any) -> Any:
@@ -23,7 +24,7 @@ def create_node(name: str, op: Optional[str] = None, trt_plugin: bool = False, *
     Raises:
         GraphError: An attribute of another kind.
     """
-    return update_node(message_class("NodeDef")(), name, op or name, trt_plugin, **kwargs)
+    return update_node(tensorflow_message("NodeDef")(), name, op or name, trt_plugin, **kwargs)
 
 
 def create_plugin_node(name: str, op: Optional[str] = None, **kwargs: Any) -> Any:
@@ -72,7 +73,7 @@ def names_of(nodes: Any) -> list[str]:
 
 def copy_node(node: Any) -> Any:
     """A copy of a NodeDef, which may be of another TensorFlow's class."""
-    return message_class("NodeDef").FromString(node.SerializeToString())
+    return tensorflow_message("NodeDef").FromString(node.SerializeToString())
 
 
 def suffix(value: Any) -> str:

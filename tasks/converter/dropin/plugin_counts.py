@@ -6,9 +6,9 @@ from typing import Optional
 
 from jetlane.specs.catalogue import entry
 from jetlane.specs.errors import ConversionError, GraphError
-from jetlane.tasks.converter.dropin.rewrites import input_shapes
 from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph, Node
+from jetlane.tasks.converter.uff.parser_forms import image_shapes
 
 #: Nodes that hand the elements of their first input on.
 _FORWARDING = ("Identity", "Squeeze", "Reshape", "ConcatV2")
@@ -33,7 +33,7 @@ def check_counts(graph: Graph, nms: Node) -> None:
             f"inputOrder of {nms.name!r} takes {nms.inputs[order[2]]!r} for the priors, but they are input {where[0]}, "
             f"{nms.inputs[where[0]]!r}",
         )
-    evaluator = Evaluator(graph, input_shapes(graph))
+    evaluator = Evaluator(graph, image_shapes(graph))
     boxes, scores = (_elements(graph, evaluator, nms.inputs[position]) for position in order[:2])
     wanted = priors[where[0]]
     if boxes is None or scores is None or wanted is None:

@@ -13,6 +13,7 @@ from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph, node_of
 from jetlane.tasks.converter.graph.load import graph_from_message
 from jetlane.tasks.converter.graph.tensors import to_numpy
+from jetlane.tasks.converter.uff.parser_forms import image_shapes
 
 #: Where a TensorFlow 1 softmax of any rank is spread over: it brings the tensor to two dimensions and back.
 _SOFTMAX_CHAIN = ("Sub", "Pack", "Slice", "ConcatV2", "Reshape", "Softmax", "Reshape")
@@ -82,7 +83,7 @@ def settle_reshapes(graph: DynamicGraph) -> int:
     if not graph.find_nodes_by_op("NMS_TRT"):
         return 0
     readable = graph_from_message(graph.as_graph_def())
-    evaluator = Evaluator(readable, input_shapes(readable))
+    evaluator = Evaluator(readable, image_shapes(readable))
     nodes, settled = graph.node_map, 0
     readers = Counter(node_of(node.input[1]) for node in graph if node.op == "Reshape" and len(node.input) > 1)
     for reshape in graph.find_nodes_by_op("Reshape"):
@@ -108,19 +109,6 @@ def unknown_sizes(graph: Graph, pack: str) -> list[int]:
         for index, ref in enumerate(graph[pack].inputs)
         if graph[ref].op != "Const" or (graph[ref].value.size == 1 and graph[ref].value.item() == -1)
     ]
-
-
-def input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Shapes of the placeholders as the network sees them, NHWC: an SSD's Input is declared [1, 3, H, W]."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for node in graph.of("Placeholder"):
-        shape = node.attr("shape")
-        if shape is None or len(shape) != 4:
-            continue
-        sizes = (shape[0], shape[2], shape[3], shape[1]) if shape[1] in (1, 3) and shape[3] not in (1, 3) else shape
-        if all(size > 0 for size in sizes[1:]):
-            shapes[node.name] = (max(1, sizes[0]), *sizes[1:])
-    return shapes
 
 
 def _constant(graph: DynamicGraph, ref: str) -> Optional[np.ndarray[Any, Any]]:

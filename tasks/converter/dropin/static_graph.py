@@ -10,9 +10,9 @@ from typing import Any, Union
 
 from jetlane.specs.errors import GraphError
 from jetlane.specs.local_files import atomic_file
-from jetlane.tasks.converter.dropin.messages import message_class
 from jetlane.tasks.converter.dropin.nodes import names_of
 from jetlane.tasks.converter.graph.graph import node_of
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 
 #: Unread nodes of these operations are leavings, no outputs.
 _NEVER_OUTPUTS = ("Const", "Placeholder", "PlaceholderWithDefault", "NoOp", "Assert")
@@ -30,7 +30,7 @@ class StaticGraph:
     """
 
     def __init__(self, graphdef: Any = None) -> None:
-        self._frame: Any = message_class("GraphDef")()
+        self._frame: Any = tensorflow_message("GraphDef")()
         self._nodes: list[Any] = []
         if isinstance(graphdef, (str, os.PathLike)):
             self.read(graphdef)
@@ -45,9 +45,9 @@ class StaticGraph:
                 "a GraphDef, another graph or the path of a frozen graph is needed",
                 "give `graph.as_graph_def()` or the path of the .pb file",
             )
-        copy = message_class("GraphDef").FromString(message.SerializeToString())
+        copy = tensorflow_message("GraphDef").FromString(message.SerializeToString())
         self._nodes = list(copy.node)
-        self._frame = message_class("GraphDef")()
+        self._frame = tensorflow_message("GraphDef")()
         self._frame.versions.CopyFrom(copy.versions)
         self._frame.library.CopyFrom(copy.library)
 
@@ -80,7 +80,7 @@ class StaticGraph:
 
     def as_graph_def(self) -> Any:
         """The graph as a new ``GraphDef``."""
-        message = message_class("GraphDef")()
+        message = tensorflow_message("GraphDef")()
         message.CopyFrom(self._frame)
         message.node.extend(self._nodes)
         return message

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jetlane.tasks.converter.dropin.messages import DATA_TYPES, message_class, tensor_proto, type_number
+from jetlane.tasks.converter.dropin.messages import DATA_TYPES, tensor_proto, type_number
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 
 #: The last TensorFlow that NVIDIA's tools were made for.
 __version__ = VERSION = "1.15.5"
@@ -73,7 +74,7 @@ def __getattr__(name: str) -> Any:
     if name in _TYPES:
         return _TYPES[name]
     if name in _MESSAGES:
-        return message_class(name)
+        return tensorflow_message(name)
     raise AttributeError(
         f"tensorflow.{name} is not there: this is jetlane's stand-in for TensorFlow, which gives graph surgery scripts "
         "data types, make_tensor_proto and the GraphDef messages"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jetlane.tasks.converter.dropin.conversion import from_tensorflow, from_tensorflow_frozen_model
+from jetlane.tasks.converter.dropin.from_tensorflow import from_tensorflow, from_tensorflow_frozen_model
 
 __version__ = "0.6.9"
 

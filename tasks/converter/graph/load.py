@@ -9,7 +9,7 @@ from typing import Any, Union
 from jetlane.specs.errors import GraphError
 from jetlane.specs.files import LARGEST, FileKind, read_bytes
 from jetlane.tasks.converter.graph.graph import Graph, Node
-from jetlane.tasks.converter.graph.protos import graph_def_class
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.converter.graph.tensors import MOST_CLAIMED, claimed
 
 _FREEZE = "name its folder as model.saved_model in a spec, which freezes it"
@@ -53,7 +53,7 @@ def read_graph_def(path: Union[str, os.PathLike[str]]) -> Any:
     path = Path(path)
     data = _read(path)
     _refuse_other_kinds(path, data)
-    message = graph_def_class()()
+    message = tensorflow_message("GraphDef")()
     try:
         message.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError; its implementations raise others for damaged text fields

@@ -16,7 +16,6 @@ from jetlane.tasks.converter.graph.rewrites.class_logits import prepare_class_lo
 from jetlane.tasks.converter.graph.rewrites.constants import fold_constants
 from jetlane.tasks.converter.graph.rewrites.depthwise import widen_depthwise
 from jetlane.tasks.converter.graph.rewrites.paddings import absorb_paddings, zeros_to_pads
-from jetlane.tasks.converter.graph.rewrites.stretching import repeat_stretched_pixels
 from jetlane.tasks.converter.graph.rewrites.upsampling import upsample_by_convolution
 from jetlane.tasks.converter.graph.shape_ops import Shape
 from jetlane.tasks.converter.graph.simplify import simplify
@@ -92,7 +91,6 @@ def _rewritten(network: Graph, ssd: SsdGraph, outputs: tuple[str, ...]) -> tuple
     steps.append(widen_depthwise(network))
     network = _part(network, outputs)
     steps.append(fold_affine(network, outputs))
-    steps.append(repeat_stretched_pixels(network, Evaluator(network)))
     steps.append(
         prepare_class_logits(
             network,

@@ -29,6 +29,12 @@ class Context:
         self.values: dict[str, Tensor] = {}
         # A Shape is known without running anything: it does not keep a value alive.
         self._left = _MOST_NUMBERS
+        self._maxima = {
+            name
+            for node in uff.nodes
+            if node.operation == "Pool" and node.fields.get("func") == "max"
+            for name in node.inputs
+        }
         self._readers = Counter(name for node in uff.nodes if node.operation != "Shape" for name in node.inputs)
 
     def afford(self, node: UffNode, shape: Sequence[int]) -> None:
@@ -41,6 +47,10 @@ class Context:
         if self._left < 0:
             what = f"{node.operation} {node.id!r} makes a constant of {list(shape)}"
             raise ConversionError(what, "the file is damaged", "convert the frozen graph again")
+
+    def feeds_maximum(self, name: str) -> bool:
+        """Whether a pooling of the maximum reads a node."""
+        return name in self._maxima
 
     def read_once(self, name: str) -> bool:
         """Whether a node's value has a single reader, so that it may vanish into it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -13,7 +14,8 @@ from jetlane.tasks.converter.lowering.context import Context, Rule
 from jetlane.tasks.converter.lowering.ops import convolution, elementwise, plugins, pool, upsampling
 from jetlane.tasks.converter.lowering.ops import shapes as shape_ops
 from jetlane.tasks.converter.lowering.tensor import Tensor
-from jetlane.tasks.converter.ssd.params import Nms, PluginParams
+from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
+from jetlane.tasks.converter.uff.misread import refuse_misread
 from jetlane.tasks.converter.uff.model import Uff, UffNode
 
 _RULES: dict[str, Rule] = {
@@ -46,7 +48,8 @@ def lower(
         An ``onnx.ModelProto`` with the input ``Input``, float32 [1, 3, height, width].
 
     Raises:
-        ConversionError: An operation or a setting that has no lowering, by its node.
+        ConversionError: An operation or a setting that has no lowering, or that a board's UFF parser refuses or reads
+            otherwise than TensorFlow means it; by its node.
     """
     if ends not in ("nms", "heads"):
         raise ValueError(f"ends is {ends!r}, not 'nms' or 'heads'")
@@ -70,6 +73,8 @@ def _lowered(
     if top_k is not None:
         settings = replace(settings, top_k=top_k)
     loc, conf, priors = _nms_inputs(context, node, settings, params)
+    # The rules follow TensorFlow; where a board's parser does not, the file has no ONNX form.
+    refuse_misread(uff.nodes, {name: value.shape for name, value in context.values.items()})
     image = params.input
     inputs = {image.name: (np.float32, (1, 3, image.height, image.width))}
     count, classes = len(priors.boxes), settings.num_classes
@@ -83,6 +88,29 @@ def _lowered(
         nms.detections(context.builder, loc, conf, priors, settings, ("NMS", "NMS_1"))
         outputs = {"NMS": (np.float32, (1, 1, settings.keep_top_k, 7)), "NMS_1": (np.int32, (1, 1, 1, 1))}
     return context.builder.model("ssd", inputs, outputs)
+
+
+def lower_outputs(uff: Uff, image: InputSpec, outputs: Sequence[str]) -> Any:
+    """Any part of a UFF graph before NMS_TRT as ONNX, for one image.
+
+    Args:
+        image: The input's name and size; it is float32 [1, 3, height, width].
+        outputs: Ids of nodes; outputs of the same names, float32 in TensorFlow's order.
+
+    Returns:
+        An ``onnx.ModelProto``.
+
+    Raises:
+        ConversionError: As ``lower``.
+    """
+    context = Context(uff)
+    found = {name: _value(context, name, image) for name in outputs}
+    refuse_misread(uff.nodes, {name: value.shape for name, value in context.values.items()})
+    builder = context.builder
+    for name, value in found.items():
+        builder.op("Identity", value.last(builder), output=name)
+    inputs = {image.name: (np.float32, (1, 3, image.height, image.width))}
+    return builder.model("part", inputs, {name: (np.float32, value.shape) for name, value in found.items()})
 
 
 def shapes(uff: Uff, params: PluginParams) -> dict[str, tuple[int, ...]]:
@@ -108,7 +136,7 @@ def _nms_inputs(context: Context, node: UffNode, settings: Nms, params: PluginPa
     """Box codes [P, 4], scores [P, C], priors; the assertions of the plugin are checked."""
     if len(node.inputs) != 3:
         raise ConversionError(f"NMS_TRT {node.id!r} has {len(node.inputs)} inputs", "it takes loc, conf and prior")
-    loc, conf, prior = (_value(context, node.inputs[index], params) for index in settings.input_order)
+    loc, conf, prior = (_value(context, node.inputs[index], params.input) for index in settings.input_order)
     if prior.array is None:
         raise ConversionError(
             f"the priors of NMS_TRT {node.id!r} are no constant", "GridAnchor_TRT or a Const makes them"
@@ -124,7 +152,7 @@ def _nms_inputs(context: Context, node: UffNode, settings: Nms, params: PluginPa
     return loc.reshaped(builder, (count, 4)).last(builder), scores, nms.Priors(boxes, variances)
 
 
-def _value(context: Context, name: str, params: PluginParams) -> Tensor:
+def _value(context: Context, name: str, image: InputSpec) -> Tensor:
     """The value of a node, after those it depends on (no recursion: graphs are deep)."""
     done: dict[str, Tensor] = context.values
     todo = [name]
@@ -142,15 +170,15 @@ def _value(context: Context, name: str, params: PluginParams) -> Tensor:
                 raise ConversionError(f"the UFF graph has a cycle at {current!r}", "the file is damaged")
             todo.extend(waiting[:1])
             continue
-        done[current] = _apply(context, node, [done[source] for source in node.inputs], params)
+        done[current] = _apply(context, node, [done[source] for source in node.inputs], image)
         todo.pop()
     return done[name]
 
 
-def _apply(context: Context, node: UffNode, inputs: list[Tensor], params: PluginParams) -> Tensor:
+def _apply(context: Context, node: UffNode, inputs: list[Tensor], image: InputSpec) -> Tensor:
     if node.operation == "Input":
         # Declared NCHW, while every operation reads it as NHWC.
-        return Tensor((1, params.input.height, params.input.width, 3), first=params.input.name)
+        return Tensor((1, image.height, image.width, 3), first=image.name)
     rule = _RULES.get(node.operation)
     if rule is None:
         raise ConversionError(

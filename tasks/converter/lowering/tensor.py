@@ -47,7 +47,6 @@ class Tensor:
         shape: In TensorFlow's order.
         array: The value of a constant, in TensorFlow's order.
         convolution: Set while it is an unwritten convolution.
-        pixel: Name of a smaller NCHW value that it repeats; what stretches by itself takes that.
     """
 
     def __init__(
@@ -59,12 +58,10 @@ class Tensor:
         last: Optional[str] = None,
         last_shape: Optional[Shape] = None,
         convolution: Optional[Convolution] = None,
-        pixel: Optional[str] = None,
     ) -> None:
         self.shape = tuple(int(size) for size in shape)
         self.array = array
         self.convolution = convolution
-        self.pixel = pixel
         self._first = first
         self._last = last
         self._last_shape = last_shape or self.shape
@@ -76,7 +73,7 @@ class Tensor:
     @property
     def is_channels_first(self) -> bool:
         """Whether it lies in memory as NCHW."""
-        return self._first is not None or self.convolution is not None or self.pixel is not None
+        return self._first is not None or self.convolution is not None
 
     def first(self, builder: Builder) -> str:
         """Its name as NCHW; rank 4 only."""
@@ -84,9 +81,6 @@ class Tensor:
             if self.convolution is not None:
                 self._first = _write(builder, self.convolution)
                 self.convolution = None
-            elif self.pixel is not None:
-                _, height, width, channels = self.shape
-                self._first = builder.op("Expand", self.pixel, builder.ints(1, channels, height, width))
             elif self.array is not None:
                 self._first = builder.constant(self.array.transpose(0, 3, 1, 2))
             else:

@@ -1,7 +1,6 @@
 """pipeline.config of the Object Detection API, read without TensorFlow.
 
-The messages come from a bundled set of descriptors of the API's public protos (Apache-2.0, version 2.8), kept in a
-descriptor pool of their own so that an installed ``object_detection`` is never disturbed.
+The messages come from a bundled set of descriptors of the API's public protos (Apache-2.0, version 2.8).
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import DerivationError, SpecError
 from jetlane.specs.files import MIB, FileKind, read_text
 from jetlane.specs.text import harmless
+from jetlane.tasks.converter.protobuf import Messages, stored_files
 
 _FILE = FileKind("a pipeline.config", MIB, SpecError, "is it the pipeline.config, a protobuf text file?")
 _DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
@@ -91,7 +90,7 @@ def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
     if text.startswith("version https://git-lfs"):
         what = f"{path} is a Git LFS pointer, not the file itself"
         raise SpecError(what, "the file was never fetched", "run `git lfs pull` in the repository it came from")
-    message = _message_class()()
+    message = _MESSAGES.message_class("TrainEvalPipelineConfig")()
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
@@ -114,20 +113,17 @@ def _reason(error: str) -> str:
     return f"unknown field {unknown[2]!r} in {unknown[1]}" if unknown else harmless(reason)
 
 
-@lru_cache(maxsize=1)
-def _message_class() -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    files = descriptor_pb2.FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes())
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
+def _files() -> list[Any]:
+    files = stored_files(_DESCRIPTORS)
+    for file in files:
         for name, message, retired, number, kind in _RETIRED:
             if file.name == name:
                 (owner,) = (candidate for candidate in file.message_type if candidate.name == message)
                 owner.field.add(name=retired, number=number, type=kind, label=1)
-        pool.Add(file)
-    whole = pool.FindMessageTypeByName("object_detection.protos.TrainEvalPipelineConfig")
-    return message_factory.GetMessageClass(whole)
+    return files
+
+
+_MESSAGES = Messages(_files, "object_detection.protos")
 
 
 def _places(text: str) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -1,7 +1,8 @@
 """The ``config.py`` that people know from NVIDIA's SSD samples, with this model's own numbers.
 
-It is for NVIDIA's own converter, whether people run it (``convert-to-uff -p config.py``) or ``convert.backend: nvidia``
-does; it uses the documented API of graphsurgeon alone. Our own conversion does not read it.
+It is for NVIDIA's own converter, whether people run it (``convert-to-uff -p config.py``) or
+``convert.converter: nvidia`` does; it uses the documented API of graphsurgeon alone. Our own conversion does not read
+it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ import base64
 import zlib
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from jetlane.tasks.converter.ssd.crosscheck import graph_anchors
+from jetlane.tasks.converter.ssd.crosscheck import graph_priors
 from jetlane.tasks.converter.ssd.params import PluginParams
 
 if TYPE_CHECKING:
@@ -239,10 +238,8 @@ def _anchors(params: PluginParams, ssd: SsdGraph) -> tuple[str, str]:
             shapes=shapes,
         )
         return "import numpy as np\n", text if grid.square else text.replace("GridAnchor_TRT", "GridAnchorRect_TRT")
-    priors = graph_anchors(ssd)
-    variances = np.tile(np.asarray(params.variances, np.float32), len(priors))
-    rows = np.stack([priors.ravel(), variances])
+    rows = graph_priors(ssd)[..., 0]
     packed = base64.b64encode(zlib.compress(rows.tobytes(), 9)).decode()
     lines = "\n".join(f'    "{packed[start : start + 100]}"' for start in range(0, len(packed), 100))
-    text = _CONSTANT.format(priors=len(priors), lines=lines, length=rows.shape[1])
+    text = _CONSTANT.format(priors=ssd.num_priors, lines=lines, length=rows.shape[1])
     return "import base64\nimport zlib\n\nimport numpy as np\n", text

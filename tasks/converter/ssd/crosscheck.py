@@ -61,6 +61,14 @@ def graph_anchors(graph: SsdGraph) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(graph.anchors[:, [1, 0, 3, 2]], np.float32)
 
 
+def graph_priors(graph: SsdGraph) -> np.ndarray[Any, Any]:
+    """The graph's anchors as NMS_TRT takes priors: float32 [2, N * 4, 1]; row 1 the variances x, y, w, h of each."""
+    y, x, h, w = graph.box_coder_scales
+    variances = np.array([1 / x, 1 / y, 1 / w, 1 / h], np.float32)
+    priors: np.ndarray[Any, Any] = np.stack([graph_anchors(graph).ravel(), np.tile(variances, graph.num_priors)])
+    return priors[:, :, None]
+
+
 def _require_plain_nms(config: PipelineConfig, graph: SsdGraph) -> None:
     wrong = ""
     if graph.nms.soft_sigma > 0:

@@ -81,7 +81,7 @@ def _sides(extractor: Any, side: int) -> Optional[list[int]]:
 
 def halved(side: int, times: int) -> int:
     """``side`` halved ``times`` times, each time rounded up."""
-    return -(-side // 2**times)
+    return -(-side // (1 << times))
 
 
 def _inception_v3(side: int, layers: int) -> list[int]:

@@ -160,7 +160,8 @@ class PluginParams:
             given["grid_anchor"] = _plain(GridAnchor, given["grid_anchor"])
         if given.get("engine_normalize") is not None:
             given["engine_normalize"] = _plain(Normalization, given["engine_normalize"])
-        return _plain(cls, given)
+        made: PluginParams = _plain(cls, given)
+        return made
 
     def with_nms(self, **changes: Any) -> PluginParams:
         return replace(self, nms=replace(self.nms, **changes))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jetlane.remote.agent.detect.nms import survivors
 from jetlane.tasks.converter.ssd.params import CENTER_SIZE, CORNER, CORNER_SIZE, TF_CENTER, GridAnchor, Nms
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +35,8 @@ def grid_anchor(params: GridAnchor) -> list[Array]:
 
 def grid_anchor_boxes(params: GridAnchor) -> Array:
     """Boxes of all layers: float32 [numPriors, 4], xmin, ymin, xmax, ymax."""
-    return np.concatenate([layer[0].reshape(-1, 4) for layer in grid_anchor(params)])
+    boxes: Array = np.concatenate([layer[0].reshape(-1, 4) for layer in grid_anchor(params)])
+    return boxes
 
 
 def _layer(params: GridAnchor, index: int) -> Array:
@@ -48,7 +50,8 @@ def _layer(params: GridAnchor, index: int) -> Array:
     boxes[..., 0], boxes[..., 2] = x64 - half_width, x64 + half_width
     boxes[..., 1], boxes[..., 3] = y64 - half_height, y64 + half_height
     variances = np.tile(np.asarray(params.variance, np.float32), boxes.size // 4)
-    return np.stack([boxes.ravel(), variances])[..., None]
+    layer: Array = np.stack([boxes.ravel(), variances])
+    return layer[..., None]
 
 
 def _cell(params: GridAnchor, index: int) -> tuple[Array, Array]:
@@ -76,13 +79,15 @@ def _scale(params: GridAnchor, index: int) -> np.float32:
 def _centers(count: int) -> Array:
     step = np.float32(1) / np.float32(count)
     # Not (i + 0.5) * step: that is 1 ulp off in some cells.
-    return np.arange(count, dtype=np.float32) * step + step / np.float32(2)
+    centers: Array = np.arange(count, dtype=np.float32) * step + step / np.float32(2)
+    return centers
 
 
 def flatten_concat(inputs: Sequence[Array]) -> Array:
     """FlattenConcat_TRT with axis 1: [N, sum of all elements, 1, 1], input after input, each row-major."""
     flat = [array.reshape(len(array), -1) for array in inputs]
-    return np.concatenate(flat, axis=1)[..., None, None]
+    joined: Array = np.concatenate(flat, axis=1)
+    return joined[..., None, None]
 
 
 def decode(loc: Array, prior: Array, params: Nms) -> Array:
@@ -97,8 +102,8 @@ def decode(loc: Array, prior: Array, params: Nms) -> Array:
     """
     box, variance = (row.reshape(-1, 1, 4) for row in prior)
     if params.code_type == CORNER:
-        scaled = loc if params.variance_encoded_in_target else loc * variance
-        return box + scaled
+        corners: Array = box + (loc if params.variance_encoded_in_target else loc * variance)
+        return corners
     width, height = box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
     if params.code_type == CORNER_SIZE:
         size = np.stack([width, height, width, height], axis=-1)
@@ -209,7 +214,8 @@ def _select(boxes: Array, keys: _Keys, params: Nms) -> Array:
         order = keys.order(keys.keys[:, label])[: params.top_k]
         ranks = np.flatnonzero(keys.valid[order, label])
         column = 0 if params.share_location else label
-        ranks = ranks[suppress(boxes[order[ranks], column], params.nms_threshold, normalized=params.is_normalized)]
+        best_first = boxes[order[ranks], column].astype(np.float32)
+        ranks = ranks[survivors(best_first, np.float32(params.nms_threshold), params.is_normalized)]
         slot_keys[label * params.top_k + ranks] = keys.keys[order[ranks], label]
         slot_prior[label * params.top_k + ranks] = order[ranks]
     best = keys.order(slot_keys)[: params.keep_top_k]
@@ -218,34 +224,3 @@ def _select(boxes: Array, keys: _Keys, params: Nms) -> Array:
     chosen = boxes[slot_prior[best], 0 if params.share_location else labels]
     chosen = np.clip(np.nan_to_num(chosen, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
     return np.column_stack([labels.astype(boxes.dtype), keys.scores(slot_keys[best]), chosen])
-
-
-def suppress(boxes: Array, threshold: float, *, normalized: bool = True) -> Array:
-    """Greedy suppression of boxes sorted by descending score: those with IoU > threshold with a better one go.
-
-    Args:
-        boxes: [M, 4] corners. IoU is computed in float32, corners put in order first.
-        normalized: False for the convention of pixels, where a box of one pixel is one wide.
-
-    Returns:
-        Indices kept, ascending.
-    """
-    boxes = boxes.astype(np.float32)
-    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
-    extra = np.float32(0 if normalized else 1)
-    areas = np.prod(high - low + extra, axis=1)
-    alive = np.ones(len(boxes), bool)
-    kept: list[int] = []
-    for index in range(len(boxes)):
-        if not alive[index]:
-            continue
-        kept.append(index)
-        rest = np.flatnonzero(alive[index + 1 :]) + index + 1
-        top, bottom = np.maximum(low[index], low[rest]), np.minimum(high[index], high[rest])
-        apart = np.any(top > bottom, axis=1)[:, None]
-        sides = np.where(apart, np.float32(0), bottom - top) + extra
-        shared = np.where(np.all(sides > 0, axis=1), np.prod(sides, axis=1), np.float32(0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            iou = np.where(shared > 0, shared / (areas[index] + areas[rest] - shared), np.float32(0))
-        alive[rest[iou > np.float32(threshold)]] = False
-    return np.asarray(kept, np.intp)

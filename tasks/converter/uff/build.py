@@ -7,11 +7,14 @@ from typing import Any, Optional
 
 import numpy as np
 
-from jetlane.specs.errors import ConversionError
-from jetlane.tasks.converter.graph.graph import Graph, Node, node_of
+from jetlane.specs.errors import ConversionError, GraphError
+from jetlane.tasks.converter.graph.evaluate import Evaluator
+from jetlane.tasks.converter.graph.graph import FLOAT, Graph, Node, const, node_of
 from jetlane.tasks.converter.graph.shape_ops import Shape
 from jetlane.tasks.converter.uff.evidence import judge
+from jetlane.tasks.converter.uff.misread import refuse_misread, reordered_and_shared
 from jetlane.tasks.converter.uff.model import ORDERS, WEIGHTS, Uff, to_data
+from jetlane.tasks.converter.uff.parser_forms import fit_parser, image_shapes
 from jetlane.tasks.converter.uff.rules import Emitted, Orders, apply_rule
 from jetlane.tasks.converter.uff.schema import DECREMENT, INCREMENT, SPECIAL, message_class
 
@@ -29,19 +32,20 @@ _LAYOUTS = {
 }
 
 
-def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping[str, Optional[Shape]]] = None) -> Uff:
+def convert_graph(graph: Graph, outputs: Sequence[str], inputs: Optional[Mapping[str, Shape]] = None) -> Uff:
     """Convert the part of a graph that the outputs depend on.
 
-    Nodes are emitted depth first from the outputs, the last input's subtree first; an Identity between two nodes is
-    passed over. Operations UFF does not know become custom ones, ``_<op>``, which the parser takes for plugins.
+    Operations that NVIDIA's parsers misread are given another form first (``parser_forms``). Nodes are emitted depth
+    first from the outputs, the last input's subtree first; an Identity between two nodes is passed over. Operations UFF
+    does not know become custom ones, ``_<op>``, which the parser takes for plugins.
 
     Args:
         graph: Frozen; control inputs are followed like the others, as the original converter does.
         outputs: Names of the output nodes; each gets a ``MarkOutput_<i>``.
-        shapes: Static shapes of nodes, where known; they sharpen the evidence.
+        inputs: Shapes of the inputs in TensorFlow's order, as the network sees them; else those that they declare.
 
     Raises:
-        ConversionError: An output does not exist, or an operation cannot be expressed.
+        ConversionError: An output does not exist, an operation cannot be expressed, or a parser would misread it.
     """
     missing = [name for name in outputs if node_of(name) not in graph]
     if missing or not outputs:
@@ -50,6 +54,8 @@ def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping
             "the output's name is wrong",
             "name an existing node",
         )
+    graph, sizes = graph.copy(), image_shapes(graph) if inputs is None else inputs
+    changes = fit_parser(graph, outputs, sizes)
     writer = _Writer()
     todo = [node_of(name) for name in outputs]
     while todo:
@@ -64,8 +70,20 @@ def convert_graph(graph: Graph, outputs: Sequence[str], shapes: Optional[Mapping
         writer.add(node, emitted)
         todo.extend(emitted.inputs if emitted.follow is None else emitted.follow)
     uff = writer.finish([node_of(name) for name in outputs])
-    uff.evidence = judge(uff.nodes, shapes or {})
+    shapes = _shapes(graph, sizes, uff)
+    refuse_misread(uff.nodes, shapes)
+    uff.evidence = judge(uff.nodes, shapes)
+    uff.rewrites = tuple(change for change in changes if change.count)
     return uff
+
+
+def _shapes(graph: Graph, inputs: Mapping[str, Shape], uff: Uff) -> dict[str, Optional[Shape]]:
+    """Static shapes, as far as they follow from the inputs; none where the graph contradicts itself."""
+    evaluator = Evaluator(graph, inputs)
+    try:
+        return {node.id: evaluator.fact(node.id).shape for node in uff.nodes if node.id in graph}
+    except GraphError:
+        return {}
 
 
 def _emitted(graph: Graph, node: Node) -> Emitted:
@@ -112,9 +130,27 @@ class _Writer:
                 orders.val.add().orders[SPECIAL].val.extend(_LAYOUTS[layout])
         return reference
 
+    def _give_own_tensors(self) -> None:
+        """Put a product with 1 between a shared tensor and an operation that re-orders it.
+
+        The parser leaves a tensor re-ordered for whoever reads it next; the product is the operation's alone.
+        """
+        shared = {node.id for node, _ in reordered_and_shared(Uff(self.message).nodes)}
+        nodes = list(self.graph.nodes)
+        del self.graph.nodes[:]
+        for node in nodes:
+            if node.id in shared:
+                one = const(f"{node.id}/own/one", np.array(1, np.float32))
+                self.add(one, Emitted("Const", [], {"shape": [], "dtype": FLOAT, "values": one.value}))
+                own = Node(f"{node.id}/own", "Mul")
+                self.add(own, Emitted("Binary", [node.inputs[0], one.name], {"func": "mul"}))
+                node.inputs[0] = own.name
+            self.graph.nodes.append(node)
+
     def finish(self, outputs: Sequence[str]) -> Uff:
         for index, name in enumerate(outputs):
             self.graph.nodes.add(id=f"MarkOutput_{index}", operation="MarkOutput", inputs=[name])
+        self._give_own_tensors()
         self.message.descriptors.add(id="tensorflow_extension", version=1)
         if any(node.operation.startswith("_") for node in self.graph.nodes):
             self.message.descriptors.add(id="custom", version=1)

@@ -13,7 +13,7 @@ from jetlane.tasks.converter.graph.graph import TfType
 from jetlane.tasks.converter.graph.rewrites import Applied
 from jetlane.tasks.converter.uff.schema import DATA_TYPES, NUMPY_DTYPES, OTHER_DATA_TYPE, message_class
 
-SEEN, DOCUMENTED, UNPROVEN = "seen", "documented", "unproven"
+SEEN, PARSED, DOCUMENTED, UNPROVEN = "seen", "parsed", "documented", "unproven"
 
 #: Prefix of the keys under which weights and dimension orders are stored.
 WEIGHTS, ORDERS = "weights_", "orders_"
@@ -25,7 +25,8 @@ class Evidence:
 
     Attributes:
         pattern: The operation, with what is particular about its use.
-        status: ``seen`` in a real file, ``documented``, or ``unproven``.
+        status: ``seen`` in a real file; ``parsed`` by NVIDIA's own parsers, as it is meant; ``documented``; or
+            ``unproven``.
         nodes: Ids of the nodes concerned.
         reason: Where it was seen or described, or what is unproven about it.
     """

@@ -70,7 +70,7 @@ _ASK_SECONDS = 60
 _CONVERT_SECONDS = 1800
 #: Lines of the child's output in which the reason for its end is looked for.
 _TAIL = 40
-_OWN = "convert with jetlane's own converter (convert.backend: jetlane), which needs none of them"
+_OWN = "convert with jetlane's own converter (convert.converter: jetlane), which needs none of them"
 
 
 @lru_cache

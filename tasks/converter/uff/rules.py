@@ -106,12 +106,20 @@ def _const(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 
 def _window(graph: Graph, node: Node, data: str) -> tuple[str, dict[str, Any]]:
-    """Strides and padding of a sliding window; a symmetric Pad in front of it becomes its padding."""
+    """Strides and padding of a sliding window; a symmetric Pad in front of a convolution becomes its padding.
+
+    A pooling's own padding is another thing: a maximum leaves it out, where the Pad's zeros count.
+    """
     fields: dict[str, Any] = {"strides": list(spatial(node, "strides"))}
     padding = node.attr("padding", "VALID")
     if padding == "SAME":
         fields["implicit_padding"] = "same"
-    elif padding == "VALID" and graph[data].op == "Pad" and graph[graph[data].inputs[1]].op == "Const":
+    elif (
+        padding == "VALID"
+        and _is_convolution(node)
+        and graph[data].op == "Pad"
+        and graph[graph[data].inputs[1]].op == "Const"
+    ):
         pad = graph[data]
         amounts = graph[pad.inputs[1]].value
         if amounts.shape == (4, 2) and np.array_equal(amounts[:, 0], amounts[:, 1]):
@@ -122,6 +130,10 @@ def _window(graph: Graph, node: Node, data: str) -> tuple[str, dict[str, Any]]:
             f"{node.op} {node.name!r} has padding {padding!r}", "UFF knows SAME, VALID and symmetric paddings", ""
         )
     return data, fields
+
+
+def _is_convolution(node: Node) -> bool:
+    return node.op in ("Conv2D", "DepthwiseConv2dNative")
 
 
 def _conv(graph: Graph, node: Node, inputs: list[str]) -> Emitted:

@@ -1,12 +1,13 @@
-"""The messages of a UFF file, in a descriptor pool of their own.
+"""The messages of a UFF file, made without generated code.
 
 A ``.uff`` file is one serialised proto3 ``MetaGraph``, without magic number, framing or compression.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
+
+from jetlane.tasks.converter.protobuf import Messages
 
 #: DataType: the high half says signed integer (1) or float (2), the low half the width in bits.
 DATA_TYPES = {
@@ -75,17 +76,13 @@ _MESSAGE, _ENUM = 11, 14
 _PACKAGE = "uff"
 
 
-@cache
 def message_class(name: str) -> Any:
     """The message class ``MetaGraph``, ``Node``, ``Data``, ..."""
-    from google.protobuf import message_factory
-
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+    return _POOL.message_class(name)
 
 
-@cache
-def _pool() -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool
+def _files() -> list[Any]:
+    from google.protobuf import descriptor_pb2
 
     file = descriptor_pb2.FileDescriptorProto(name="uff.proto", package=_PACKAGE, syntax="proto3")
     enum = file.enum_type.add(name="DataType")
@@ -97,9 +94,10 @@ def _pool() -> Any:
             message.oneof_decl.add(name="data_oneof")
         for field in fields:
             _add_field(message, *field)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool
+    return [file]
+
+
+_POOL = Messages(_files, _PACKAGE)
 
 
 def _add_field(message: Any, name: str, number: int, kind: str, repeated: bool) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from bench.suppression import plain
 
 from jetlane.remote.agent.detect.detections import Detections, output_count
 from jetlane.remote.agent.detect.nms import suppress
-from jetlane.tasks.converter.ssd.plugins import suppress as greedy
 
 CASES = [
     "nms_c2_t100_b1", "nms_c2_t200_b4", "nms_c7_t100_b1", "nms_c7_t200_th03", "nms_c7_nosig_b4", "nms_c91_t100_b1",
@@ -83,21 +82,6 @@ def test_what_has_no_finite_score_or_place_was_not_found(column: int, value: flo
     assert found.labels.tolist() == [2] and np.isfinite(found.scores).all()
 
 
-def _one_class_at_a_time(boxes: np.ndarray, scores: np.ndarray, nms: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and priors that the plain form keeps: class by class, box by box."""
-    found = []
-    for label in range(scores.shape[1]):
-        if label == nms["background_label_id"]:
-            continue
-        valid = np.flatnonzero(scores[:, label] > np.float32(nms["confidence_threshold"]))
-        best = valid[np.argsort(-scores[valid, label], kind="stable")][: nms["top_k"]]
-        kept = best[greedy(boxes[best], nms["nms_threshold"], normalized=nms["is_normalized"])]
-        found += [(-scores[prior, label], label, prior) for prior in kept]
-    found.sort(key=lambda row: row[0])
-    chosen = found[: nms["keep_top_k"]]
-    return np.array([row[1] for row in chosen], int), np.array([row[2] for row in chosen], int)
-
-
 @pytest.mark.parametrize("seed", range(60))
 def test_many_boxes_at_a_time_keep_what_one_at_a_time_keeps(seed: int) -> None:
     """Also where scores and corners are equal, corners are swapped, and boxes have NaN in them."""
@@ -119,7 +103,7 @@ def test_many_boxes_at_a_time_keep_what_one_at_a_time_keeps(seed: int) -> None:
         "is_normalized": bool(seed % 3),
     }
     rows, count = suppress(boxes, scores, nms)
-    labels, chosen = _one_class_at_a_time(boxes, scores, nms)
+    labels, chosen = plain(boxes, scores, nms)
     assert count == len(chosen)
     np.testing.assert_array_equal(rows[:count, 1], labels)
     np.testing.assert_array_equal(rows[:count, 2], scores[chosen, labels])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
-from jetlane.remote.agent.builder_caches import Caches
+from jetlane.remote.agent.builder_caches import NOTHING_KEPT, Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import (
     common as trt,
@@ -153,11 +153,17 @@ def test_a_dla_core_is_used_or_refused(era: str, backend: str, put_double: Any, 
     assert ("Runtime", "DLA_core", "set") in board.uses
 
 
-def test_a_first_jetpack_without_flattenconcat_is_told_apart(put_double: Any, model: Any) -> None:
+def test_flattenconcat_is_needed_only_by_files_that_name_it(put_double: Any, model: Any) -> None:
     board = put_double("5")
     board.plugins.remove("FlattenConcat_TRT")
+    path = model("uff")
+    trt_uff.load(plan_of(trt_uff, path, MANIFEST, OPTIONS, lambda note: None), MANIFEST).close()
+
+    def of_an_earlier_converter(name: str) -> bytes:
+        return Path(name).read_bytes() + b"_FlattenConcat_TRT"
+
     with pytest.raises(AgentError, match="lacks the plugins FlattenConcat_TRT") as caught:
-        plan_of(trt_uff, model("uff"), MANIFEST, OPTIONS, lambda note: None)
+        plan_of(trt_uff, path, MANIFEST, OPTIONS, lambda note: None, NOTHING_KEPT, of_an_earlier_converter)
     assert caught.value.kind == "backend"
 
 

@@ -60,10 +60,10 @@ def test_warnings_and_doubts_are_shown(shared_data):
     text = as_text(explain_model(*files(shared_data, "C_t15_qat_v2_160_c3")))
     assert re.search(r"rewritten +83  WARNING: fake quantisation: .* boxes and scores move", text)
     text = as_text(explain_model(*files(shared_data, "E_t15_v3small_160_c3")))
-    assert re.search(r"rewritten +9  stretching: pixels stretched over a feature map", text)
+    assert re.search(r"rewritten +9  means: means over a whole map made poolings", text)
     assert re.search(r"written as +25  AddV2 as Binary add", text)
     text = as_text(explain_model(*files(shared_data, "F_t215_v2_softmax_160_c3")))
-    assert re.search(r"unproven +6  WARNING: Softmax of 4 dimensions: ", text)
+    assert "unproven" not in text
     text = as_text(explain_model(*files(shared_data, "C_t15_v1fpn_160_c3"), ConvertOptions(normalize="engine")))
     assert "multiscale_anchor_generator" in text and "the engine normalises" in text
     assert re.search(r"normalize +Conv2D 1x1 \+ bias +160x160x3 +12 +230,400", text)

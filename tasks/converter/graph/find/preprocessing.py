@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -203,19 +203,22 @@ def _compose(evaluator: Evaluator, nodes: list[Node]) -> tuple[Triple, Triple]:
     return _triple(scale), _triple(offset)
 
 
-def _triple(numbers: np.ndarray) -> Triple:
+def _triple(numbers: np.ndarray[Any, Any]) -> Triple:
     if not np.isfinite(numbers).all():
         raise GraphError(f"the image is normalised with {numbers}", "numbers are understood", "export the graph again")
     r, g, b = (float(number) for number in np.broadcast_to(numbers, 3))
     return r, g, b
 
 
-def _resize_facts(graph: Graph, evaluator: Evaluator, path: list[Node], resizes: list[int]) -> dict:
+def _resize_facts(graph: Graph, evaluator: Evaluator, path: list[Node], resizes: list[int]) -> dict[str, Any]:
     if not resizes:
         return {}
     node = path[resizes[0]]
     methods = dict(zip(_RESIZES, ("bilinear", "nearest_neighbor", "bicubic", "area")))
-    facts: dict = {"method": methods[node.op], "half_pixel_centers": bool(node.attr("half_pixel_centers", False))}
+    facts: dict[str, Any] = {
+        "method": methods[node.op],
+        "half_pixel_centers": bool(node.attr("half_pixel_centers", False)),
+    }
     size = evaluator.value(node.inputs[1])
     if size is not None and size.size == 2:
         return {**facts, "kind": "fixed_shape", "size": (int(size[0]), int(size[1]))}

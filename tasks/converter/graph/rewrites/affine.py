@@ -14,11 +14,13 @@ from typing import Any, Optional
 
 import numpy as np
 
+from jetlane.tasks.converter.arithmetic import affine
 from jetlane.tasks.converter.graph.graph import Graph, Node, const
 from jetlane.tasks.converter.graph.rewrites import Applied
 from jetlane.tasks.converter.graph.shape_ops import channels_first
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_FUNCTIONS = {"BiasAdd": "add", "Add": "add", "AddV2": "add", "Sub": "sub", "Mul": "mul", "RealDiv": "div"}
 
 
 def fold_affine(graph: Graph, outputs: Iterable[str]) -> Applied:
@@ -62,21 +64,10 @@ def _fold_one(graph: Graph, convolution: Node, kernel: Node, ends: set[str]) -> 
 
 def _step(graph: Graph, node: Node, data: str, channels: int) -> Optional[tuple[Any, Any]]:
     """(scale, offset) of a per-channel operation with a constant, float64 [channels]; None for anything else."""
-    if node.op not in ("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv") or len(node.inputs) != 2:
+    if node.op not in _FUNCTIONS or len(node.inputs) != 2:
         return None
     position = node.inputs.index(data) if data in node.inputs else -1
     other = graph[node.inputs[1 - position]] if position >= 0 else None
     if other is None or other.op != "Const":
         return None
-    value = other.value
-    if value.dtype.kind != "f" or value.size not in (1, channels) or (value.size > 1 and value.shape[-1] != channels):
-        return None
-    number = np.broadcast_to(np.ravel(value).astype(np.float64), channels)
-    one, zero = np.ones(channels), np.zeros(channels)
-    if node.op in ("BiasAdd", "Add", "AddV2"):
-        return one, number
-    if node.op == "Sub":
-        return (one, -number) if position == 0 else (-one, number)
-    if node.op == "Mul":
-        return number, zero
-    return (1 / number, zero) if position == 0 and np.all(number != 0) else None
+    return affine(_FUNCTIONS[node.op], other.value, channels, constant_first=position == 1)

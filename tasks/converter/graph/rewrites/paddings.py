@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jetlane.tasks.converter.arithmetic import same_padding
 from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph, Node, const
 from jetlane.tasks.converter.graph.rewrites import Applied
@@ -58,7 +59,7 @@ def absorb_paddings(graph: Graph, evaluator: Evaluator) -> Applied:
         total = before.copy()
         if node.attr("padding") == "SAME":
             padded = evaluator.shape(node.inputs[0])
-            total[1:3] += [_same(padded[a + 1], reach[a], strides[a]) for a in (0, 1)]
+            total[1:3] += [same_padding(padded[a + 1], reach[a], strides[a]) for a in (0, 1)]
         margins = [(max(0, after - ahead), max(0, ahead - after)) for ahead, after in total[1:3]]
         if np.any(margins) and (dilations != (1, 1) or np.max(margins) > _WIDEST_MARGIN):
             continue
@@ -70,7 +71,7 @@ def absorb_paddings(graph: Graph, evaluator: Evaluator) -> Applied:
             total[1:3] += np.array(margins)
             reach = [r + sum(m) for r, m in zip(reach, margins)]
         attrs = {key: node.attr(key) for key in ("strides", "dilations", "data_format")}
-        if all(tuple(total[a + 1]) == _same(shape[a + 1], reach[a], strides[a]) for a in (0, 1)):
+        if all(tuple(total[a + 1]) == same_padding(shape[a + 1], reach[a], strides[a]) for a in (0, 1)):
             graph.add(Node(node.name, node.op, [source, weights], {**attrs, "padding": "SAME"}))
         else:
             amounts = graph.add(const(graph.unused_name(f"{node.name}/paddings"), total.astype(np.int32)))
@@ -90,9 +91,3 @@ def _paddings_above(graph: Graph, evaluator: Evaluator, ref: str) -> tuple[str, 
         total += amounts
         ref = graph[ref].inputs[0]
     return ref, total
-
-
-def _same(size: int, reach: int, stride: int) -> tuple[int, int]:
-    """Padding before and after that SAME gives one axis."""
-    total = max(0, (-(-size // stride) - 1) * stride + reach - size)
-    return total // 2, total - total // 2

@@ -1,4 +1,4 @@
-"""Conv: ordinary, grouped (depthwise), dilated. One that only repeats a pixel is left to what reads it."""
+"""Conv: ordinary, grouped (depthwise), dilated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
-from jetlane.tasks.converter.lowering.builder import Array
+from jetlane.tasks.converter.arithmetic import same_padding
 from jetlane.tasks.converter.lowering.context import Context, Rule, constant_of
 from jetlane.tasks.converter.lowering.tensor import Convolution, Tensor
 from jetlane.tasks.converter.uff.model import UffNode
@@ -24,8 +24,7 @@ def window(
     before, after = [0, 0], [0, 0]
     if node.fields.get("implicit_padding") == "same":
         for axis in (0, 1):
-            total = max((-(-size[axis] // strides[axis]) - 1) * strides[axis] + reach[axis] - size[axis], 0)
-            before[axis], after[axis] = total // 2, total - total // 2
+            before[axis], after[axis] = same_padding(size[axis], kernel[axis], strides[axis], dilation[axis])
     elif "padding" in node.fields:
         before = after = [int(amount) for amount in node.fields["padding"]]
     output = [(size[a] + before[a] + after[a] - reach[a]) // strides[a] + 1 for a in (0, 1)]
@@ -52,8 +51,6 @@ def _convolution(context: Context, node: UffNode, inputs: list[Tensor]) -> Tenso
     if data.shape[3] != channels:
         raise ConversionError(f"Conv {node.id!r} wants {channels} channels, its input has {data.shape[3]}", "")
     shape = (1, *output, len(weights))
-    if _repeats(data, kernel, groups, strides, pads):
-        return Tensor(shape, pixel=data.pixel or data.first(context.builder))
     attributes = {
         "kernel_shape": [height, width],
         "strides": strides,
@@ -63,20 +60,6 @@ def _convolution(context: Context, node: UffNode, inputs: list[Tensor]) -> Tenso
     }
     convolution = Convolution(data.first(context.builder), weights, np.zeros(len(weights)), attributes)
     return Tensor(shape, convolution=convolution)
-
-
-def _repeats(data: Tensor, kernel: Array, groups: int, strides: list[int], pads: list[int]) -> bool:
-    """Ones over one pixel that is padded all around: they meet it at every place."""
-    taps = kernel.shape[:2]
-    return (
-        max(taps) > 1
-        and kernel.shape[3] == 1
-        and groups == data.shape[3]
-        and strides == [1, 1]
-        and pads == [tap - 1 for tap in taps] * 2
-        and all(size == 1 or tap == 1 for size, tap in zip(data.shape[1:3], taps))
-        and bool(np.all(kernel == 1))
-    )
 
 
 RULES: dict[str, Rule] = {"Conv": _convolution}

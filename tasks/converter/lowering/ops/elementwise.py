@@ -12,6 +12,7 @@ from typing import Optional
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.converter.arithmetic import affine
 from jetlane.tasks.converter.lowering.builder import Array
 from jetlane.tasks.converter.lowering.context import Context, Rule, constant_of
 from jetlane.tasks.converter.lowering.tensor import Tensor
@@ -62,23 +63,9 @@ def _binary(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
 def _as_affine(function: str, left: Tensor, right: Tensor) -> Optional[tuple[Array, Array]]:
     """(scale, offset) per channel, float64, where one side is a constant with one number per channel of the other."""
     data, constant = (left, right) if right.array is not None else (right, left)
-    number = constant.array
-    if number is None or not data.shape or number.dtype.kind != "f":
+    if constant.array is None or not data.shape:
         return None
-    channels = data.shape[-1]
-    if number.size != 1 and (number.size != channels or number.shape[-1] != channels):
-        return None
-    number = np.broadcast_to(number.astype(np.float64).ravel(), (channels,))
-    one, zero = np.ones(channels), np.zeros(channels)
-    if function == "add":
-        return one, number
-    if function == "mul":
-        return number, zero
-    if function == "sub":
-        return (one, -number) if data is left else (-one, number)
-    if function == "div" and data is left:
-        return 1 / number, zero
-    return None
+    return affine(function, constant.array, data.shape[-1], constant_first=data is right)
 
 
 def scaled(context: Context, data: Tensor, scale: Array, offset: Array, *, once: bool) -> Tensor:
@@ -108,9 +95,7 @@ def _write(context: Context, kind: str, left: Tensor, right: Tensor) -> Tensor:
             side if len(side.shape) == 4 else side.reshaped(builder, (1,) * (4 - len(side.shape)) + side.shape)
             for side in (left, right)
         ]
-        repeated = all(side.pixel is not None for side in sides)  # nothing is there to stretch them
-        names = [side.pixel if side.pixel and not repeated else side.first(builder) for side in sides]
-        return Tensor(shape, first=builder.op(kind, *names))
+        return Tensor(shape, first=builder.op(kind, *(side.first(builder) for side in sides)))
     return Tensor(shape, last=builder.op(kind, left.last(builder), right.last(builder)))
 
 
@@ -156,8 +141,14 @@ def _map(context: Context, data: Tensor, kind: str, *further: str) -> Tensor:
 
 
 def _softmax(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
+    """Over the axis that the parsers take: the last of two; else the first of the last three, which NC+ says it is."""
     (data,) = inputs
-    return Tensor(data.shape, last=context.builder.op("Softmax", data.last(context.builder), axis=-1))
+    rank = len(data.shape)
+    axis = 1 if rank == 2 else 1 + max(0, rank - 4)
+    if rank > 2 and tuple(node.fields["inputs_orders"]) != ("NC+",):
+        why = "TensorRT 5.1 and 6.0 take the last axis, later ones another"
+        raise ConversionError(f"Softmax {node.id!r} has the layout {node.fields['inputs_orders']}", why)
+    return Tensor(data.shape, last=context.builder.op("Softmax", data.last(context.builder), axis=axis))
 
 
 RULES: dict[str, Rule] = {

@@ -1,8 +1,6 @@
-"""Pool and the reductions over a whole map."""
+"""Pool and Reduce."""
 
 from __future__ import annotations
-
-import numpy as np
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.lowering.context import Context, Rule
@@ -11,6 +9,13 @@ from jetlane.tasks.converter.lowering.tensor import FIRST_AXIS, Tensor
 from jetlane.tasks.converter.uff.model import UffNode
 
 _POOLS = {"max": "MaxPool", "avg": "AveragePool"}
+_REDUCTIONS = {
+    "mean": "ReduceMean",
+    "sum": "ReduceSum",
+    "max": "ReduceMax",
+    "min": "ReduceMin",
+    "prod": "ReduceProd",
+}
 
 
 def _pool(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
@@ -28,23 +33,20 @@ def _pool(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
 
 def _reduce(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
     (data,) = inputs
-    if node.fields["func"] != "mean":
-        raise ConversionError(f"Reduce {node.id!r} computes {node.fields['func']!r}", "only means are lowered")
+    kind, builder = _REDUCTIONS[node.fields["func"]], context.builder
     axes = sorted(int(axis) % len(data.shape) for axis in node.fields["axes"])
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(data.shape))
-    keep = bool(node.fields.get("keepdims", True))
-    if len(shape) == 4 and data.is_channels_first:
-        first = [FIRST_AXIS[axis] for axis in axes]
-        name = context.builder.op("ReduceMean", data.first(context.builder), axes=sorted(first), keepdims=1)
-        reduced = Tensor(shape, first=name)
+    first = len(shape) == 4 and data.is_channels_first
+    along = sorted(FIRST_AXIS[axis] for axis in axes) if first else axes
+    source = data.first(builder) if first else data.last(builder)
+    if kind == "ReduceSum":  # in this opset its axes are an input
+        name = builder.op(kind, source, builder.ints(*along), keepdims=1)
     else:
-        reduced = Tensor(
-            shape, last=context.builder.op("ReduceMean", data.last(context.builder), axes=axes, keepdims=1)
-        )
-    if keep:
+        name = builder.op(kind, source, axes=along, keepdims=1)
+    reduced = Tensor(shape, first=name) if first else Tensor(shape, last=name)
+    if bool(node.fields.get("keepdims", True)):
         return reduced
-    kept = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-    return reduced.reshaped(context.builder, kept or tuple(np.shape(0)))
+    return reduced.reshaped(builder, tuple(size for axis, size in enumerate(shape) if axis not in axes))
 
 
 RULES: dict[str, Rule] = {"Pool": _pool, "Reduce": _reduce}

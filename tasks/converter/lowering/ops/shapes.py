@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.converter.lowering.builder import Array
 from jetlane.tasks.converter.lowering.context import Context, Rule, constant_of
 from jetlane.tasks.converter.lowering.tensor import FIRST_AXIS, Tensor
 from jetlane.tasks.converter.uff.model import UffNode
@@ -125,8 +126,29 @@ def _pad(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
     builder = context.builder
     if len(shape) == 4:
         ordered = amounts[[0, 3, 1, 2]]
+        if context.feeds_maximum(node.id):
+            return Tensor(shape, first=_with_zeros(context, data, ordered))
         return Tensor(shape, first=builder.op("Pad", data.first(builder), builder.ints(*ordered.T.ravel())))
     return Tensor(shape, last=builder.op("Pad", data.last(builder), builder.ints(*amounts.T.ravel())))
+
+
+def _with_zeros(context: Context, data: Tensor, amounts: Array) -> str:
+    """Zeros joined to a map: onnxruntime makes a Pad the padding of the MaxPool behind it, which leaves the zeros out.
+
+    Args:
+        amounts: int [4, 2], before and after each axis of NCHW.
+    """
+    builder, name = context.builder, data.first(context.builder)
+    sizes = [data.shape[0], data.shape[3], *data.shape[1:3]]
+    for axis, (before, after) in enumerate(amounts.tolist()):
+        parts = [name]
+        for amount, place in ((before, 0), (after, 2)):
+            if amount:
+                zeros = np.zeros([amount if a == axis else size for a, size in enumerate(sizes)], np.float32)
+                parts.insert(place, builder.constant(zeros, "zeros"))
+        name = builder.op("Concat", *parts, axis=axis) if len(parts) > 1 else name
+        sizes[axis] += before + after
+    return name
 
 
 def _const(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from jetlane.specs.errors import GraphError, JetlaneError
 from jetlane.tasks.converter.graph.load import load_frozen_graph
-from jetlane.tasks.converter.graph.protos import graph_def_class
+from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.converter.graph.ssd import read_ssd
 from jetlane.tasks.converter.graph.tensors import to_numpy
 
 
 def _message():
-    graph = graph_def_class()()
+    graph = tensorflow_message("GraphDef")()
     node = graph.node.add(name="weights", op="Const")
     node.attr["dtype"].type = 1
     node.attr["value"].tensor.dtype = 1
@@ -96,7 +96,7 @@ def test_missing_folder_checkpoint_and_variables(tmp_path):
     ],
 )
 def test_every_stored_form_of_a_tensor(dtype, field, stored, expected):
-    proto = graph_def_class()().node.add().attr["value"].tensor
+    proto = tensorflow_message("GraphDef")().node.add().attr["value"].tensor
     proto.dtype = dtype
     for size in (2, 3):
         proto.tensor_shape.dim.add(size=size)
@@ -107,7 +107,7 @@ def test_every_stored_form_of_a_tensor(dtype, field, stored, expected):
 
 
 def test_tensor_that_does_not_fill_its_shape():
-    proto = graph_def_class()().node.add().attr["value"].tensor
+    proto = tensorflow_message("GraphDef")().node.add().attr["value"].tensor
     proto.dtype = 1
     proto.tensor_shape.dim.add(size=5)
     proto.tensor_content = b"\x00" * 24
@@ -121,8 +121,8 @@ def test_tensor_that_does_not_fill_its_shape():
 def test_no_tensorflow_is_loaded():
     """Reading a graph needs numpy and protobuf alone, and clashes with no installed TensorFlow."""
     code = (
-        "import sys, jetlane.tasks.converter.uff.convert, jetlane.tasks.converter.graph.load as load;"
-        "load.graph_def_class()(); print('tensorflow' in sys.modules)"
+        "import sys, jetlane.tasks.converter.uff.from_graph, jetlane.tasks.converter.graph.load as load;"
+        "load.tensorflow_message('GraphDef')(); print('tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"

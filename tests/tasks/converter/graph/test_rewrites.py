@@ -20,7 +20,6 @@ from jetlane.tasks.converter.graph.rewrites.depthwise import widen_depthwise
 from jetlane.tasks.converter.graph.rewrites.fake_quant import remove_fake_quant
 from jetlane.tasks.converter.graph.rewrites.identities import forward_identities
 from jetlane.tasks.converter.graph.rewrites.paddings import absorb_paddings, zeros_to_pads
-from jetlane.tasks.converter.graph.rewrites.stretching import repeat_stretched_pixels
 from jetlane.tasks.converter.graph.rewrites.upsampling import upsample_by_convolution
 from jetlane.tasks.converter.uff import convert_graph
 
@@ -252,39 +251,3 @@ def test_evaluator_stops_at_loops_and_knows_deep_chains():
     nodes = [Node("x0", "Const", (), {"value": np.float32(0)}), Node("one", "Const", (), {"value": np.float32(1)})]
     nodes += [Node(f"x{i}", "Add", [f"x{i - 1}", "one"]) for i in range(1, 5000)]
     assert float(Evaluator(Graph(nodes)).value("x4999")) == 4999
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(1, 7),
-    width=st.integers(1, 7),
-    channels=st.integers(1, 4),
-    op=st.sampled_from(["Mul", "AddV2", "Sub", "RealDiv"]),
-    first=st.booleans(),
-)
-def test_a_pixel_stretched_over_a_map_is_repeated_exactly(height, width, channels, op, first):
-    g = Sketch()
-    g.input("x", (1, height, width, channels))
-    g.const("axes", np.array([1, 2], np.int32))
-    g.add("pixel", "Mean", "x", "axes", keep_dims=True)
-    g.add("y", op, *(("pixel", "x") if first else ("x", "pixel")))
-    graph = g.graph()
-    x = random(1, height, width, channels) + np.float32(3)
-    expected = compute(graph, x)
-    applied = repeat_stretched_pixels(graph, Evaluator(graph))
-    assert applied.count == (height * width > 1)
-    uff = convert_graph(graph, ["y"])
-    np.testing.assert_array_equal(run(uff, {"x": x}, ["y"])[0], expected)
-    repeated = [node for node in uff.nodes if node.operation == "Conv"]
-    assert len(repeated) == (height > 1) + (width > 1)
-    assert all(node.fields["number_groups"] == channels and sum(node.fields["padding"]) for node in repeated)
-    shapes = {node.name: Evaluator(graph).fact(node.name).shape for node in graph}
-    assert not convert_graph(graph, ["y"], shapes).unproven
-
-
-def test_constants_are_stretched_as_ever():
-    g = Sketch()
-    g.input("x", (1, 4, 4, 3))
-    g.with_const("y", "Mul", "x", random(1, 1, 1, 3))
-    graph = g.graph()
-    assert repeat_stretched_pixels(graph, Evaluator(graph)).count == 0

@@ -31,8 +31,9 @@ compare it with what they find.
 
 * **anchors**: GridAnchor_TRT where its formula is exact, else a constant in the UFF file ([why](plugins.md)).
 * **UFF**: the weakest evidence among the patterns of the file, and which they are. `seen`: every pattern is in real
-  files that TensorRT reads. `documented`: some are in NVIDIA's public sources alone. `unproven`: in neither; boards
-  with a UFF parser are left out unless `convert.allow_unproven` is set. Nobody can run that parser outside a board.
+  files that TensorRT reads. `parsed`: NVIDIA's own parsers of TensorRT 5.1, 6.0, 7.0, 7.1 and 7.2 read the others as
+  they are meant ([how that is known](uff.md#evidence)). `documented`: some are in NVIDIA's public sources alone.
+  `unproven`: in none of them; boards with a UFF parser are left out unless `convert.allow_unproven` is set.
 * **boxes**, **scores**: the largest difference of any raw box coordinate (fractions of the image) and any class
   score from TensorFlow's: from the image, through our own resize; and from TensorFlow's stored network input.
 * **ONNX for TensorRT 10**: `model.trt.onnx` (run by onnxruntime here) and the agent's suppression. **CPU**:
@@ -108,7 +109,7 @@ def measure(name: str, case: Case) -> Outcome:
 
 
 def _evidence(evidence: list[dict[str, str]]) -> str:
-    for status in ("unproven", "documented"):
+    for status in ("unproven", "documented", "parsed"):
         patterns = [item["pattern"].lstrip("_") for item in evidence if item["status"] == status]
         if patterns:
             shown = f"**{status}**" if status == "unproven" else status

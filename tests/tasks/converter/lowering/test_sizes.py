@@ -10,8 +10,8 @@ from tests.tasks.converter.uff.interpreter import run
 
 from jetlane.tasks.converter.graph.ssd import read_ssd
 from jetlane.tasks.converter.lowering.lower import lower
-from jetlane.tasks.converter.uff.convert import convert
 from jetlane.tasks.converter.uff.files import uff_from_bytes, uff_to_bytes
+from jetlane.tasks.converter.uff.from_graph import convert
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 40), (41, 17), (97, 31)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jetlane.tasks.converter.arithmetic import same_padding
+
 
 def run(uff, feeds, wanted):
     """Values of the wanted node ids. ``feeds``: input id -> float32 [1, H, W, 3], channels last."""
@@ -26,8 +28,7 @@ def run(uff, feeds, wanted):
 
 def _window_padding(size, kernel, stride, fields, axis):
     if fields.get("implicit_padding") == "same":
-        total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
-        return total // 2, total - total // 2
+        return same_padding(size, kernel, stride)
     amount = fields["padding"][axis] if "padding" in fields else 0
     return amount, amount
 
@@ -72,8 +73,10 @@ def _strided_slice(fields, x, begin, end, strides):
 
 
 def _softmax(fields, x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    axis = 1 if x.ndim == 2 else max(1, x.ndim - 3)  # as NVIDIA's parsers take it
+    assert x.ndim == 2 or fields["inputs_orders"] == ("NC+",)
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
 
 
 def _conv_transpose(fields, x, kernel, shape):
@@ -110,8 +113,9 @@ _OPERATIONS = {
     "Reshape": lambda fields, x, shape: x.reshape([int(s) for s in shape]),
     "Concat": lambda fields, *x: np.concatenate(x, fields["axis"]),
     "Softmax": _softmax,
+    "Transpose": lambda fields, x: x.transpose(fields["permutation"]),
     "Pad": lambda fields, x, paddings: np.pad(x, [tuple(p) for p in paddings]),
-    "Reduce": lambda fields, x: {"mean": np.mean}[fields["func"]](
+    "Reduce": lambda fields, x: {"mean": np.mean, "max": np.max}[fields["func"]](
         x, axis=tuple(fields["axes"]), keepdims=fields["keepdims"]
     ),
     "_FlattenConcat_TRT": lambda fields, *x: np.concatenate([part.reshape(len(part), -1) for part in x], 1),

@@ -15,7 +15,7 @@ from tests.tasks.converter.uff.by_hand import parameters
 from jetlane.tasks.converter.graph.load import load_frozen_graph
 from jetlane.tasks.converter.graph.ssd import read_ssd
 from jetlane.tasks.converter.uff import dump_text, write_uff
-from jetlane.tasks.converter.uff.convert import convert
+from jetlane.tasks.converter.uff.from_graph import convert
 
 _SCRIPT = """
 import fs from 'fs';

@@ -1,4 +1,4 @@
-"""convert.backend nvidia: another interpreter converts, and what it writes is proven as our own is.
+"""convert.converter nvidia: another interpreter converts, and what it writes is proven as our own is.
 
 NVIDIA's wheels can be had nowhere. In their place stands our own drop-in, under the names ``uff`` and ``graphsurgeon``
 in an interpreter of its own, so what is tested is the way there and back, and the script they are given; not NVIDIA's
@@ -99,12 +99,13 @@ def _detections(folder: Path, plugins: Any, shared_data: Path) -> list[Any]:
     return [detector.detect(np.asarray(Image.open(path).convert("RGB"))) for path in images]
 
 
-def test_its_doubtful_patterns_bar_the_uff_backend_too(
+def test_its_patterns_are_judged_as_our_own_are(
     interpreter: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(interpreter(**DROP_IN)).parent)
     facts = convert_model(*files("E_t15_v3small_160_c3"), tmp_path / "out", nvidia_python="./python")
-    assert facts["unproven"] == ["Binary mul that stretches a feature map"]
+    patterns = {item["pattern"]: item["status"] for item in facts["evidence"]}
+    assert patterns["Binary mul that stretches a feature map"] == "parsed" and facts["unproven"] == []
 
 
 @pytest.mark.parametrize("case", OPEN)
@@ -126,11 +127,11 @@ def test_our_config_py_leaves_no_size_open(files: Any, tmp_path: Path, case: str
 FAIL = "import sys\nclass UffException(Exception): pass\n"
 #: Each row: what is installed, and words of the error.
 FAILURES = [
-    ({}, ["NVIDIA's converter is not in", "No module named", "convert.backend: jetlane"]),
+    ({}, ["NVIDIA's converter is not in", "No module named", "convert.converter: jetlane"]),
     ({"uff": ""}, ["No module named 'graphsurgeon'", "on no package index any more"]),
     (
         {**DROP_IN, "uff": "from tensorflow_of_old import GraphDef\n"},
-        ["No module named 'tensorflow_of_old'", "convert.backend: jetlane"],
+        ["No module named 'tensorflow_of_old'", "convert.converter: jetlane"],
     ),
     (
         {**DROP_IN, "uff": "raise ImportError(\"cannot import name 'GraphDef' from 'tensorflow'\")\n"},
@@ -143,7 +144,7 @@ FAILURES = [
     ),
     (
         {**DROP_IN, "uff": FAIL + "def from_tensorflow_frozen_model(**_):\n    raise UffException('never seen')\n"},
-        ["UffException: never seen", "the end of its output", "convert.backend: jetlane"],
+        ["UffException: never seen", "the end of its output", "convert.converter: jetlane"],
     ),
     ({**DROP_IN, "uff": "def from_tensorflow_frozen_model(**_): pass\n"}, ["wrote no UFF file"]),
 ]  # fmt: skip
@@ -179,7 +180,7 @@ def test_an_operation_it_does_not_know_is_no_plugin(interpreter: Any, files: Any
 def test_what_is_no_interpreter_is_named(files: Any, tmp_path: Path, program: str) -> None:
     with pytest.raises(ConversionError, match=program.split("/")[-1]) as raised:
         nvidia.tools(program)
-    assert "convert.backend: jetlane" in raised.value.remedy
+    assert "convert.converter: jetlane" in raised.value.remedy
 
 
 @pytest.mark.parametrize("case", ["F_t215_v2_softmax_160_c3", "TF2_v2keras_160_c3"])

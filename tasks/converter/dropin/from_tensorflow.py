@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from jetlane.specs.catalogue import entry
-from jetlane.specs.errors import ConversionError, GraphError
+from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.dropin import rewrites
 from jetlane.tasks.converter.dropin.checks import check
 from jetlane.tasks.converter.dropin.dynamic_graph import DynamicGraph
 from jetlane.tasks.converter.dropin.nodes import create_node
 from jetlane.tasks.converter.dropin.script import preprocess
-from jetlane.tasks.converter.graph.evaluate import Evaluator
-from jetlane.tasks.converter.graph.graph import Graph
 
 
 def from_tensorflow(
@@ -58,7 +56,6 @@ def from_tensorflow(
     from jetlane.tasks.converter.graph.load import graph_from_message
     from jetlane.tasks.converter.graph.rewrites.conditionals import resolve_conditionals
     from jetlane.tasks.converter.uff import convert_graph, uff_to_bytes
-    from jetlane.tasks.converter.uff.evidence import judge
 
     say = _silent if quiet else print
     if (text or write_preprocessed) and output_filename is None:
@@ -93,7 +90,6 @@ def from_tensorflow(
     warnings = check(readable, outputs, original)
     say("Converting to UFF graph")
     uff = convert_graph(readable, outputs)
-    uff.evidence = judge(uff.nodes, _shapes(readable, uff.nodes))
     for warning in warnings + _left_to_plugins(uff.nodes, original):
         print(f"warning: {warning}", file=sys.stderr)
     say(f"No. nodes: {len(uff.nodes)}")
@@ -123,15 +119,6 @@ def from_tensorflow_frozen_model(
 
 def _silent(line: str) -> None:
     pass
-
-
-def _shapes(graph: Graph, nodes: Iterable[Any]) -> dict[str, Optional[tuple[int, ...]]]:
-    """Static shapes, as far as they follow from the inputs; none where the graph contradicts itself."""
-    evaluator = Evaluator(graph, rewrites.input_shapes(graph))
-    try:
-        return {node.id: evaluator.fact(node.id).shape for node in nodes if node.id in graph}
-    except GraphError:
-        return {}
 
 
 def _left_to_plugins(nodes: Iterable[Any], original: Mapping[str, str]) -> list[str]:

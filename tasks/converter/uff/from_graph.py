@@ -2,22 +2,27 @@
 
 The network is rewritten as a TensorFlow graph with plugin nodes, as graph surgery scripts have always made it, and then
 converted node by node. The pattern behind the predictors (Reshape to a Stack of the batch size and constants,
-FlattenConcat, GridAnchor with a dummy input, Concat on axis 2, NMS) is that of real SSD files.
+GridAnchor with a dummy input, Concat on axis 2, NMS) is that of real SSD files, but for the plugin FlattenConcat_TRT:
+TensorRT 5.1 lacks it, and a Reshape of each level to [batch, numbers, 1, 1] with one Concat on axis 1 gives NMS_TRT the
+same numbers in the same form, in every version.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
-from jetlane.tasks.converter.graph.graph import FLOAT, Graph, Node, TfShape, const
+from jetlane.tasks.converter.graph.graph import FLOAT, Graph, Node, TfShape, const, node_of
 from jetlane.tasks.converter.graph.network import extract_network
 from jetlane.tasks.converter.graph.ssd import PredictorHead, SsdGraph
+from jetlane.tasks.converter.ssd.crosscheck import graph_priors
 from jetlane.tasks.converter.ssd.params import TF_CENTER, GridAnchor, Nms, Normalization, PluginParams
 from jetlane.tasks.converter.uff.build import convert_graph
 from jetlane.tasks.converter.uff.model import Uff
+from jetlane.tasks.converter.uff.parser_forms import add_batch_size, add_reshape, add_softmax
 
 Array = np.ndarray[Any, Any]
 
@@ -51,37 +56,21 @@ def convert(graph: Graph, ssd: SsdGraph, params: PluginParams, priors: Optional[
     network = extract_network(graph, ssd, params.input.name)
     target = network.graph
     _refuse_clashes(target, ssd)
-    evaluator = network.shapes(params.input.name, (1, *ssd.input_size, 3))
-    shapes = {node.name: evaluator.fact(node.name).shape for node in target}
     if params.engine_normalize is not None:
-        name = _add_normalization(target, params.input.name, params.engine_normalize)
-        shapes[name] = (1, *ssd.input_size, 3)
+        _add_normalization(target, params.input.name, params.engine_normalize)
     target.add(Node(params.input.name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape((1, 3, *ssd.input_size))}))
     softmax = params.score_converter == "SOFTMAX"
     heads = [_add_head(target, head, ssd.num_classes, softmax) for head in ssd.heads]
-    concat = {
-        "axis_u_int": params.flatten_concat.axis,
-        "ignoreBatch_u_int": int(params.flatten_concat.ignore_batch),
-        "dtype": FLOAT,
-    }
-    target.add(Node(LOCATIONS, "FlattenConcat_TRT", [boxes for boxes, _ in heads], concat))
-    target.add(Node(CONFIDENCES, "FlattenConcat_TRT", [classes for _, classes in heads], concat))
+    target.add(Node(LOCATIONS, "ConcatV2", [boxes for boxes, _ in heads], {"axis": 1}))
+    target.add(Node(CONFIDENCES, "ConcatV2", [classes for _, classes in heads], {"axis": 1}))
     if params.grid_anchor is not None:
         _add_grid_anchor(target, params.grid_anchor)
     else:
         target.add(const(PRIORS, _constant_priors(ssd, priors)))
-    _add_nms(target, params.nms)
-    uff = convert_graph(target, [NMS], shapes)
-    uff.rewrites = network.rewrites
+    _add_nms(target, params.nms, ssd.heads)
+    uff = convert_graph(target, [NMS], {params.input.name: (1, *ssd.input_size, 3)})
+    uff.rewrites = (*network.rewrites, *uff.rewrites)
     return uff
-
-
-def graph_priors(ssd: SsdGraph) -> Array:
-    """The graph's own anchors as NMS_TRT takes priors: float32 [2, priors * 4, 1]."""
-    corners = ssd.anchors[:, [1, 0, 3, 2]].reshape(-1)
-    y, x, h, w = ssd.box_coder_scales
-    variances = np.array([1 / x, 1 / y, 1 / w, 1 / h], np.float32)
-    return np.stack([corners, np.tile(variances, ssd.num_priors)]).astype(np.float32)[:, :, None]
 
 
 def _check(ssd: SsdGraph, params: PluginParams) -> None:
@@ -108,8 +97,8 @@ def _refuse_clashes(graph: Graph, ssd: SsdGraph) -> None:
         raise ConversionError(f"nodes of the graph are called {sorted(clash)}", "these names belong to the plugins", "")
 
 
-def _add_normalization(graph: Graph, image: str, normalize: Normalization) -> str:
-    """Let the network read ``image * scale + offset``, and return the name of that.
+def _add_normalization(graph: Graph, image: str, normalize: Normalization) -> None:
+    """Let the network read ``image * scale + offset``.
 
     A convolution of 1x1 with a diagonal kernel, and a bias: that is how every real file begins, while none applies a
     Binary to the image itself, whose channels stand first. The network's own first convolution cannot take this over
@@ -122,40 +111,19 @@ def _add_normalization(graph: Graph, image: str, normalize: Normalization) -> st
     offset = graph.add(const(f"{name}/offset", np.array(normalize.offset, np.float32))).name
     graph.redirect({image: name, f"{image}:0": name})
     graph.add(scaled)
-    return graph.add(Node(name, "BiasAdd", [scaled.name, offset], {"T": FLOAT})).name
+    graph.add(Node(name, "BiasAdd", [scaled.name, offset], {"T": FLOAT}))
 
 
 def _add_head(graph: Graph, head: PredictorHead, num_classes: int, softmax: bool) -> tuple[str, str]:
-    """Give a level's outputs the forms [1, n, 1, 4] and [1, n, classes]; the latter softmaxed if asked."""
-    batch = _add_batch_size(graph, head)
+    """Give a level's outputs the forms [1, n * 4, 1, 1] and [1, n * classes, 1, 1]; the latter softmaxed if asked."""
+    batch = add_batch_size(graph, head.box_reshape.rpartition("/")[0] or head.box_reshape, head.feature)
     count = head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
-    boxes = _add_reshape(graph, head.box_reshape, head.boxes, batch, (count, 1, 4))
+    boxes = add_reshape(graph, head.box_reshape, head.boxes, batch, (count * 4, 1, 1))
     classes = head.classes
     if softmax:
-        # Four dimensions, where the order N+C leaves no doubt which are the channels; the reshape after it brings the
-        # elements back into their order, whatever the parser did inside.
-        logits = _add_reshape(graph, f"{head.class_reshape}/logits", classes, batch, (count, 1, num_classes))
-        classes = graph.add(Node(f"{head.class_reshape}/softmax", "Softmax", [logits])).name
-    return boxes, _add_reshape(graph, head.class_reshape, classes, batch, (count, num_classes))
-
-
-def _add_batch_size(graph: Graph, head: PredictorHead) -> str:
-    """The batch size, read from the feature map: the pattern of real files."""
-    scope = head.box_reshape.rpartition("/")[0] or head.box_reshape
-    shape = graph.add(Node(graph.unused_name(f"{scope}/Shape"), "Shape", [head.feature])).name
-    prefix = graph.unused_name(f"{scope}/strided_slice")
-    bounds = [
-        graph.add(const(f"{prefix}/{part}", np.array([value], np.int32))).name
-        for part, value in (("stack", 0), ("stack_1", 1), ("stack_2", 1))
-    ]
-    return graph.add(Node(prefix, "StridedSlice", [shape, *bounds], {"shrink_axis_mask": 1})).name
-
-
-def _add_reshape(graph: Graph, name: str, data: str, batch: str, sizes: tuple[int, ...]) -> str:
-    """Reshape to [batch, *sizes]; all sizes are constants, as the parser refuses a second -1."""
-    numbers = [graph.add(const(f"{name}/shape/{i}", np.array(size, np.int32))).name for i, size in enumerate(sizes, 1)]
-    stack = graph.add(Node(f"{name}/shape", "Pack", [batch, *numbers], {"axis": 0})).name
-    return graph.add(Node(name, "Reshape", [data, stack])).name
+        logits = add_reshape(graph, f"{head.class_reshape}/logits", classes, batch, (count, 1, num_classes))
+        classes = add_softmax(graph, f"{head.class_reshape}/softmax", logits)
+    return boxes, add_reshape(graph, head.class_reshape, classes, batch, (count * num_classes, 1, 1))
 
 
 def _add_grid_anchor(graph: Graph, anchors: GridAnchor) -> None:
@@ -188,7 +156,29 @@ def _constant_priors(ssd: SsdGraph, priors: Optional[Array]) -> Array:
     return np.ascontiguousarray(values.reshape(wanted))
 
 
-def _add_nms(graph: Graph, nms: Nms) -> None:
+def _input_order(graph: Graph, inputs: Sequence[str], heads: Sequence[PredictorHead]) -> tuple[int, int, int]:
+    """Positions of box codes, scores and priors among the inputs of NMS_TRT, by what feeds each.
+
+    Raises:
+        ConversionError: Not exactly one input depends on the box predictors, one on the class predictors alone, and one
+            on neither.
+    """
+    boxes, classes = ({node_of(ref) for ref in refs} for refs in zip(*((head.boxes, head.classes) for head in heads)))
+    found: dict[str, int] = {}
+    for position, name in enumerate(inputs):
+        above = set(graph.ancestors([name]))
+        roles = [role for role, ends in (("boxes", boxes), ("classes", classes)) if ends & above]
+        found["/".join(roles) or "priors"] = position
+    if set(found) != {"boxes", "classes", "priors"}:
+        raise ConversionError(
+            f"NMS_TRT's inputs {', '.join(inputs)} depend on {', '.join(found)}",
+            "one is to come from the box predictors, one from the class predictors, one from neither",
+            "report the model's architecture",
+        )
+    return found["boxes"], found["classes"], found["priors"]
+
+
+def _add_nms(graph: Graph, nms: Nms, heads: Sequence[PredictorHead]) -> None:
     inputs = [""] * 3
     for name, position in zip((LOCATIONS, CONFIDENCES, PRIORS), nms.input_order):
         inputs[position] = name
@@ -203,7 +193,7 @@ def _add_nms(graph: Graph, nms: Nms) -> None:
         "topK_u_int": nms.top_k,
         "keepTopK_u_int": nms.keep_top_k,
         "numClasses_u_int": nms.num_classes,
-        "inputOrder_u_ilist": [inputs.index(name) for name in (LOCATIONS, CONFIDENCES, PRIORS)],
+        "inputOrder_u_ilist": list(_input_order(graph, inputs, heads)),
         "confSigmoid_u_int": int(nms.conf_sigmoid),
         "isNormalized_u_int": int(nms.is_normalized),
         "dtype": FLOAT,
