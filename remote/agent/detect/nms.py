@@ -8,8 +8,10 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
+from .arrays import Array
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tuple[np.ndarray, int]:
+
+def suppress(boxes: Array, scores: Array, nms: Dict[str, Any]) -> Tuple[Array, int]:
     """Select detections of one image.
 
     Args:
@@ -47,7 +49,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
     return top, len(best)
 
 
-def _survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
+def _survivors(boxes: Array, threshold: np.float32, normalized: bool) -> Array:
     """Positions that greedy suppression keeps; ``boxes`` are best first."""
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     one = np.float32(0.0 if normalized else 1.0)
