@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 from .errors import AgentError
 from .safe_files import read_bytes, remove, write_bytes
 
-#: Of what an engine is made of: what a timing cache depends on; a calibration depends on the model and images instead.
+#: The parts of a recipe that a timing cache depends on; a calibration depends on the model and images instead.
 _TIMING = ("runtime", "precision", "dla_core")
 _CALIBRATION = ("model", "calibration", "input", "runtime", "road")
 #: Bytes of the longest; a timing cache has a few million.

@@ -1,8 +1,9 @@
 """Engines: each is kept under a key of all that shapes it, so a stale one is never loaded.
 
-One that does not find what it should, that does not load, that ends the agent, or whose bytes are not those that were
-built, is used no more: it is marked, and moved to ``aside/<key>`` for people to look at. The next build makes it anew.
-An engine that a release in use was verified with stays where it is, marked, until then: what runs can be started again.
+An engine that does not find what it should, that does not load, that ends the agent, or whose bytes are not those that
+were built, is not used again: it is marked, and moved to ``aside/<key>`` for people to look at. The next build replaces
+it. An engine that a release in use was verified with stays where it is, marked, until then, so that what runs can be
+started again.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ DEFAULTS: Dict[str, Any] = {
     "dla_core": None,
     "timing_cache": True,
 }
-#: In an engine's folder: why it is used no more.
+#: In an engine's folder: why it is not used again.
 MARK = "doubt.json"
 #: The same: how often it was tried without coming to an end; and how often that may be. The power goes twice in a row,
 #: seldom three times.
@@ -116,7 +117,9 @@ def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
     """
     made: Dict[str, Any] = entry.get("recipe") or {}
     if not isinstance(made.get("backend"), str) or not isinstance(made.get("runtime"), dict):
-        raise AgentError("nobody knows what the engine was made of", "its engine.json is damaged", "build it", "absent")
+        raise AgentError(
+            "it is not known what the engine was made of", "its engine.json is damaged", "build it", "absent"
+        )
     return made
 
 
@@ -132,7 +135,7 @@ def find(store: Store, key: str) -> Optional[Dict[str, Any]]:
     Nothing is removed here: a build may put the engine in place between the look and the removal.
     """
     entry = whole(store, key)
-    return None if _trouble(store, key, entry) else entry
+    return None if _why_unusable(store, key, entry) else entry
 
 
 def whole(store: Store, key: str) -> Optional[Dict[str, Any]]:
@@ -179,7 +182,7 @@ def keep(store: Store, key: str, engine: bytes, facts: Dict[str, Any]) -> Dict[s
 
 
 def set_aside(store: Store, key: str, entry: Dict[str, Any], why: str) -> str:
-    """Use an engine no more.
+    """Do not use an engine again.
 
     Args:
         entry: Of the engine that is meant; should a build have replaced it meanwhile, nothing happens to that one.
@@ -191,11 +194,11 @@ def set_aside(store: Store, key: str, entry: Dict[str, Any], why: str) -> str:
     _mark(store, key, entry.get("sha256"), why)
     users = _users(store, key)
     if users:
-        return "the engine stays in engines/%s until it is built anew: %s was verified with it" % (key, users[0])
+        return "the engine stays in engines/%s until it is built again: %s was verified with it" % (key, users[0])
     with store.build_lock() as free:
         if free is not None:  # else a build might be putting another one in its place
             _move_aside(store, key)
-    return "the engine is kept in aside/%s in the agent's folder, and is built anew by the next delivery" % key
+    return "the engine is kept in aside/%s in the agent's folder, and is built again by the next delivery" % key
 
 
 def make_room(store: Store, wanted: Dict[str, Any]) -> Optional[str]:
@@ -210,7 +213,7 @@ def make_room(store: Store, wanted: Dict[str, Any]) -> Optional[str]:
         return None
     caches(store, wanted).forget()
     entry = whole(store, key)
-    why = _trouble(store, key, entry) or "it is not known what it was made of"
+    why = _why_unusable(store, key, entry) or "it is not known what it was made of"
     _mark(store, key, entry["sha256"] if entry else None, why)
     if entry is None or not _users(store, key):
         _move_aside(store, key)
@@ -219,7 +222,7 @@ def make_room(store: Store, wanted: Dict[str, Any]) -> Optional[str]:
 
 @contextmanager
 def tried(store: Store, key: str, entry: Dict[str, Any]) -> Iterator[None]:
-    """Load an engine, and run it. It may end this process, or hang: one that did so too often is used no more."""
+    """Load an engine, and run it. It may end this process, or hang: one that did so too often is not used again."""
     note = store.path("engines", key, _TRIAL)
     write_json(note, {"sha256": entry["sha256"], "times": _trials(store, key, entry) + 1})
     try:
@@ -260,17 +263,17 @@ def load_bytes(store: Store, key: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
         raise AgentError(
             "the engine %s is damaged" % key,
-            "its bytes are not those that were built: the storage fails, or somebody changed them",
-            "deliver the release again: it is built anew",
+            "its bytes are not those that were built: the storage fails, or they were changed",
+            "deliver the release again: the engine is built again",
             "absent",
         )
     return content
 
 
-def _trouble(store: Store, key: str, entry: Optional[Dict[str, Any]]) -> Optional[str]:
+def _why_unusable(store: Store, key: str, entry: Optional[Dict[str, Any]]) -> Optional[str]:
     """Why what is under a key cannot be used, as far as it is known."""
     if entry is None:
-        return "its bytes are not those that were built: the storage fails, or somebody changed them"
+        return "its bytes are not those that were built: the storage fails, or they were changed"
     mark = read_object(store.path("engines", key, MARK))
     if mark.get("sha256") == entry["sha256"]:  # else it is of another, whose place this one took
         return str(mark.get("why"))
@@ -292,7 +295,7 @@ def _users(store: Store, key: str) -> List[str]:
 
 
 def _mark(store: Store, key: str, digest: Optional[str], why: str) -> None:
-    """From here on an engine is used no more, whatever stops the agent."""
+    """Note that an engine is not to be used again, whatever stops the agent."""
     if is_folder(store.path("engines", key)):
         try:
             write_json(store.path("engines", key, MARK), {"sha256": digest, "why": why})

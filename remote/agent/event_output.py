@@ -1,4 +1,4 @@
-"""What the agent says: one JSON object per line on standard output, nothing else."""
+"""The agent's output: one JSON object per line on standard output, nothing else."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ def emit(event: str, **fields: Any) -> None:
     """Write one event: ``progress``, ``heartbeat``, ``need``, ``sample``, ``result`` or ``error``.
 
     Raises:
-        BrokenPipeError: Nobody listens any more.
+        BrokenPipeError: The reader is gone.
     """
     line = json.dumps(dict(fields, event=event), sort_keys=True)
     with _lock:
@@ -47,7 +47,7 @@ def heartbeat(describe: Callable[[], Dict[str, Any]] = dict, every: float = HEAR
         while not done.wait(every):
             try:
                 emit("heartbeat", **describe())
-            except (OSError, ValueError):  # nobody listens: the command itself will notice
+            except (OSError, ValueError):  # the reader is gone: the command itself will notice
                 return
 
     thread = threading.Thread(target=beat, name="heartbeat")

@@ -31,7 +31,7 @@ def around_activate(store: Store, release: str) -> Dict[str, Any]:
     Raises:
         AgentError: It is written down wrongly; kind ``config``.
     """
-    given = _merged(store, release, "activate")
+    given = _merged_section(store, release, "activate")
     health = dict(_section(_manifest(store, release).get("activate"), "health"))
     health.update(_section(store.config().get("activate"), "health"))
     command = health.get("command")
@@ -50,7 +50,7 @@ def around_build(store: Store, release: str) -> Dict[str, List[List[str]]]:
     Raises:
         AgentError: It is written down wrongly; kind ``config``.
     """
-    given = _merged(store, release, "build")
+    given = _merged_section(store, release, "build")
     return {name: commands_in(given.get(name), "build." + name) for name in ("before", "after")}
 
 
@@ -94,7 +94,7 @@ def run(
         except (OSError, ValueError) as error:
             return False, "it cannot be run: %s" % error
         problem = _wait(process, timeout, stopped)
-        printed = _printed(log, start)
+        printed = _last_output(log, start)
         file.seek(0, os.SEEK_END)
         file.write(("(%s)\n" % (problem or "exit code 0")).encode("utf-8"))
     if problem is None:
@@ -114,7 +114,7 @@ def run_all(store: Store, commands: List[List[str]], release: Optional[str], log
             raise AgentError(
                 "the command %s %s failed: %s" % (when, "(%s)" % release if release else "", " ".join(argv)),
                 words,
-                "mend the command, in the spec or in config.json on the board",
+                "correct the command, in the spec or in config.json on the board",
                 "command",
             )
 
@@ -145,7 +145,7 @@ def _kill(process: Any) -> None:
     process.wait()
 
 
-def _printed(log: str, start: int) -> str:
+def _last_output(log: str, start: int) -> str:
     with open_plain(log) as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(start, size - _KEPT))
@@ -160,7 +160,7 @@ def _manifest(store: Store, release: str) -> Dict[str, Any]:
         return {}
 
 
-def _merged(store: Store, release: str, section: str) -> Dict[str, Any]:
+def _merged_section(store: Store, release: str, section: str) -> Dict[str, Any]:
     given = dict(_section(_manifest(store, release), section))
     given.update(_section(store.config(), section))
     return given
@@ -169,7 +169,7 @@ def _merged(store: Store, release: str, section: str) -> Dict[str, Any]:
 def _section(holder: Any, name: str) -> Dict[str, Any]:
     found = holder.get(name) if isinstance(holder, dict) else None
     if found is not None and not isinstance(found, dict):
-        raise _wrong(name, "is not an object")
+        raise _config_error(name, "is not an object")
     return found or {}
 
 
@@ -180,17 +180,17 @@ def commands_in(given: Any, where: str) -> List[List[str]]:
         isinstance(argv, list) and argv and all(isinstance(word, str) and word for word in argv) for argv in commands
     )
     if not sound:
-        raise _wrong(where, "is not a list of commands, each a list of words")
+        raise _config_error(where, "is not a list of commands, each a list of words")
     return commands
 
 
 def _seconds(given: Any, where: str) -> float:
     if not is_number(given) or not 0 <= given <= 3600:
-        raise _wrong(where, "is not a number of seconds from 0 to 3600")
+        raise _config_error(where, "is not a number of seconds from 0 to 3600")
     return float(given)
 
 
-def _wrong(where: str, what: str) -> AgentError:
+def _config_error(where: str, what: str) -> AgentError:
     return AgentError(
         "%s %s" % (where, what),
         "it stands in the release's manifest, or in config.json on the board",

@@ -1,4 +1,4 @@
-"""What comes in on a descriptor, byte for byte, with an end to waiting."""
+"""Reads a command's input, byte for byte, and gives up on a sender that is silent for too long."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from .errors import AgentError
 #: Seconds without a byte after which the sender is taken for gone; a half-open connection must not hold the board.
 SILENCE = 60.0
 _CHUNK = 1 << 18
-#: Linux's F_SETPIPE_SZ, which fcntl names only since Python 3.10; and the most that it grants to anybody.
+#: Linux's F_SETPIPE_SZ, which fcntl names only since Python 3.10; and the most that it grants to a user.
 _SET_PIPE_SIZE, _PIPE = 1031, 1 << 20
 
 

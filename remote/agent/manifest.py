@@ -53,7 +53,7 @@ def short(release: str) -> str:
 def find(given: str, known: Iterable[str]) -> str:
     """The id that a person means: an id, or the beginning of one alone among those that are known.
 
-    What begins none of them is given back: whoever looks for it says that it is not there.
+    A beginning of none of them is returned as it is: looking for it then fails with the right words.
 
     Raises:
         AgentError: Several begin like that; kind ``absent``.
@@ -173,7 +173,7 @@ class Checked(object):
             raise AgentError(
                 "%s of the release was altered on the board" % path,
                 why,
-                "deliver it again: damaged files are sent anew",
+                "deliver it again: damaged files are sent again",
                 "tampered",
             )
         return content

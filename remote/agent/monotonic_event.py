@@ -22,6 +22,6 @@ class MonotonicEvent(object):
         os.write(self._write, b".")
 
     def close(self) -> None:
-        """Free it; nobody may wait any more."""
+        """Free its descriptors; it must not be waited for afterwards."""
         os.close(self._read)
         os.close(self._write)

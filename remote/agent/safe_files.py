@@ -1,6 +1,6 @@
-"""Files that survive a power cut: written beside, flushed, then renamed; and files that are what they seem to be.
+"""Files that survive a power cut (written beside, flushed, renamed), and reading that follows no link.
 
-Whatever lies in the agent's folder may have been put there by somebody: a link, a second name of another file, a pipe
+What lies in the agent's folder may have been put there by another user: a link, a second name of another file, a pipe
 that never ends. So what is read is opened without following a link and looked at while it is open, and what is gone on
 with has one name alone.
 """
@@ -20,7 +20,7 @@ Place = Union[str, "os.PathLike[str]"]
 CHUNK = 1 << 20
 #: The longest file that is read at all, and as JSON: a report of a thousand samples has a tenth of that.
 _LONGEST, _LONGEST_JSON = 4 << 30, 32 << 20
-#: Without it, opening a pipe that nobody writes to would wait for ever.
+#: Without it, opening a pipe without a writer would wait for ever.
 _AT_ONCE = os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -30,7 +30,7 @@ def open_plain(path: Place) -> "IO[bytes]":
     Raises:
         OSError: There is none.
     """
-    return _plain(os.open(path, os.O_RDONLY | _AT_ONCE), path, "rb")
+    return _open_regular(os.open(path, os.O_RDONLY | _AT_ONCE), path, "rb")
 
 
 def open_own(path: str, flags: int, folder: Optional[int] = None, shown: str = "") -> "IO[bytes]":
@@ -48,7 +48,7 @@ def open_own(path: str, flags: int, folder: Optional[int] = None, shown: str = "
     """
     try:
         descriptor = os.open(path, flags | os.O_CREAT | _AT_ONCE, 0o600, dir_fd=folder)
-        file = _plain(descriptor, path, "ab" if flags & os.O_APPEND and not flags & os.O_RDWR else "r+b")
+        file = _open_regular(descriptor, path, "ab" if flags & os.O_APPEND and not flags & os.O_RDWR else "r+b")
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):  # a pipe, a folder
             raise displaced(shown or path)
@@ -64,7 +64,7 @@ def open_log(path: str) -> "IO[bytes]":
     return open_own(path, os.O_WRONLY | os.O_APPEND)
 
 
-def _plain(descriptor: int, path: Place, mode: str) -> "IO[bytes]":
+def _open_regular(descriptor: int, path: Place, mode: str) -> "IO[bytes]":
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
@@ -79,7 +79,7 @@ def sha256_file(path: Place, links: bool = True) -> str:
     """
     digest = hashlib.sha256()
     flags = os.O_RDONLY | (os.O_NONBLOCK if links else _AT_ONCE)
-    with _plain(os.open(path, flags), path, "rb") as file:
+    with _open_regular(os.open(path, flags), path, "rb") as file:
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()

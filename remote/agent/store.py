@@ -3,14 +3,14 @@
 ::
 
     <root>/releases/<id>/      whole once it has no ``.part`` in its name
-    <root>/engines/<key>/      engine, engine.json; trial.json while it is tried, doubt.json when it is used no more
-    <root>/aside/<key>/        an engine that is used no more, until garbage is collected
+    <root>/engines/<key>/      engine, engine.json; trial.json while it is tried, doubt.json when it is not used again
+    <root>/aside/<key>/        an engine that is not used again, until garbage is collected
     <root>/reports/<id>.json   what the last verification saw
-    <root>/build/              the running or last build: job, heartbeat, outcome, log; commands that are owed
+    <root>/build/              the running or last build: job, heartbeat, outcome, log; commands still pending
     <root>/logs/               logs of earlier builds, and of activations
     <root>/current previous    symlinks to releases
     <root>/switch.json         the switch under way, until the new release has shown itself healthy
-    <root>/state.json          which release was verified with which engine; what current and previous are, to mend them
+    <root>/state.json          which release was verified with which engine; current and previous, to restore them
     <root>/config.json         the board owner's: {"quota": bytes, "activate": {...}, "build": {...}}
     <root>/keys.json           whose releases are taken (and keys.copy.json); serials.json: how new they must be
     <root>/lock build.lock     flock
@@ -20,22 +20,19 @@ clock; processes tell each other durations (``heartbeat.json``) and orders (seri
 what is over they learn from a lock that is free.
 """
 
-import errno
-import fcntl
 import os
-import re
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from . import device_config, old_names
 from . import manifest as manifests
+from .disk_usage import free_bytes, new_log, used_bytes
 from .errors import AgentError
+from .locks import open_lock, try_lock
 from .safe_files import (
     discard,
-    displaced,
     is_folder,
-    is_plain,
     make_folder,
     point,
     read_json,
@@ -44,19 +41,13 @@ from .safe_files import (
     sync_folder,
     write_json,
 )
-from .strict_json import is_number, is_whole
+from .state_file import ENGINE_KEY, LINKS, is_release_or_none, read_state
+from .strict_json import is_number
 from .trust import admission as trust
 from .trust import keys
 
-#: Logs that are kept, of each kind: build, activate, rollback, health.
-LOGS = 10
-_LINKS = ("current", "previous")
-
 #: What a report says of each sample.
 _SHOWN = {"file", "boxes", "labels", "scores"}
-#: Keys of engines, and digests.
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Store(object):
@@ -126,7 +117,7 @@ class Store(object):
         return self._whole("releases", manifests.is_id)
 
     def engines(self) -> List[str]:
-        return self._whole("engines", lambda name: _KEY.match(name) and not name.endswith(".part"))
+        return self._whole("engines", lambda name: ENGINE_KEY.match(name) and not name.endswith(".part"))
 
     def _whole(self, folder: str, is_ours: Callable[[str], Any]) -> List[str]:
         return sorted(
@@ -150,7 +141,7 @@ class Store(object):
         discard(self.path(link))
         sync_folder(self.root)
 
-    def switching(self) -> Optional[Dict[str, Any]]:
+    def switch_in_progress(self) -> Optional[Dict[str, Any]]:
         """The switch that is not finished yet, see activate.py; None when all is settled.
 
         One that a power cut made unreadable is put together from ``current`` and from what the state remembers.
@@ -159,7 +150,7 @@ class Store(object):
         if not os.path.lexists(path):
             return None
         switch = read_object(path)
-        if manifests.is_id(switch.get("release")) and all(_is_link(switch.get(link)) for link in _LINKS):
+        if manifests.is_id(switch.get("release")) and all(is_release_or_none(switch.get(link)) for link in LINKS):
             return switch
         state, current, previous = self.state(), self.pointed("current"), self.pointed("previous")
         if current == state["current"]:  # nothing had been switched yet
@@ -167,9 +158,9 @@ class Store(object):
         before = state["current"] or (previous if previous != current else None)
         return {"release": current, "current": before, "previous": state["previous"]}
 
-    def way_back(self) -> Optional[str]:
+    def rollback_target(self) -> Optional[str]:
         """The release that a rollback without a name goes to."""
-        switch = self.switching()
+        switch = self.switch_in_progress()
         if switch is None:
             previous = self.pointed("previous")
             return previous if previous != self.pointed("current") else None
@@ -179,7 +170,7 @@ class Store(object):
         """Note a switch before anything of it is done."""
         write_json(self.path("switch.json"), switch)
 
-    def settled(self) -> None:
+    def finish_switch(self) -> None:
         """A switch has come to its end."""
         self.remember_links()
         if os.path.lexists(self.path("switch.json")):
@@ -189,39 +180,27 @@ class Store(object):
     # state
 
     def state(self) -> Dict[str, Any]:
-        """What the agent remembers; after damage it remembers nothing, and verification is repeated.
-
-        ``verified`` is {release: engine}, ``digests`` the sha256 that each of these had; a rebuilt engine has another.
-        ``current`` and ``previous`` are those of the last settled switch, ``history`` has the releases by their last
-        verification: the board's clock is not relied on.
-        """
-        kept = read_object(self.path("state.json"))
-        links = {link: kept[link] if manifests.is_id(kept.get(link)) else None for link in _LINKS}
-        history = kept.get("history")
-        return {
-            "format": 1,
-            "verified": _texts(kept.get("verified"), _KEY),
-            "digests": _texts(kept.get("digests"), _DIGEST),
-            "history": list(filter(manifests.is_id, history)) if isinstance(history, list) else [],
-            **links,
-        }
+        """What the agent remembers, see ``state_file``."""
+        return read_state(self.path("state.json"))
 
     def write_state(self, state: Dict[str, Any]) -> None:
         write_json(self.path("state.json"), state)
 
     def verified_engine(self, release: str) -> Optional[str]:
         """Key of the engine with which a release was last verified; see ``engines.verified``."""
-        return self.state()["verified"].get(release)
+        engine: Optional[str] = self.state()["verified"].get(release)
+        return engine
 
     def verified_digest(self, release: str) -> Optional[str]:
         """The sha256 of that engine; None where 0.1 verified it, which did not note it."""
-        return self.state()["digests"].get(release)
+        digest: Optional[str] = self.state()["digests"].get(release)
+        return digest
 
     def in_use(self) -> List[str]:
         """Releases that run, may be gone back to, or take part in a switch."""
-        switch = self.switching() or {}
-        names = [self.pointed(link) for link in _LINKS]
-        names += [switch.get(name) for name in ("release", *_LINKS)]
+        switch = self.switch_in_progress() or {}
+        names = [self.pointed(link) for link in LINKS]
+        names += [switch.get(name) for name in ("release", *LINKS)]
         return sorted({name for name in names if name})
 
     def remember_verified(self, release: str, engine: Optional[str], digest: Optional[str] = None) -> None:
@@ -238,8 +217,8 @@ class Store(object):
     def remember_links(self) -> None:
         """Note what ``current`` and ``previous`` are, so that a lost one can be made again."""
         state = self.state()
-        now = {link: self.pointed(link) for link in _LINKS}
-        if any(state[link] != now[link] for link in _LINKS):
+        now = {link: self.pointed(link) for link in LINKS}
+        if any(state[link] != now[link] for link in LINKS):
             self.write_state(dict(state, **now))
 
     def report(self, release: str) -> Optional[Dict[str, Any]]:
@@ -249,7 +228,7 @@ class Store(object):
         sound = isinstance(rows, list) and all(isinstance(row, dict) and set(row) >= _SHOWN for row in rows)
         return old_names.report(report) if sound and isinstance(report, dict) else None
 
-    # the owner's say
+    # the owner's settings
 
     def config(self) -> Dict[str, Any]:
         """What the board's owner wrote into config.json; nothing where there is none.
@@ -259,53 +238,31 @@ class Store(object):
         """
         return device_config.read(self.path("config.json"))
 
-    # logs
+    # logs and space
 
     def new_log(self, about: str) -> str:
-        """Path of a new file in ``logs``, numbered; the oldest of its kind give way."""
-        folder = self.path("logs")
-        make_folder(folder)
-        names = sorted(name for name in os.listdir(folder) if re.match(r"[0-9]{6}-", name))
-        alike = [name for name in names if name[6:] == "-%s.txt" % about]
-        for name in alike[: max(len(alike) - LOGS + 1, 0)]:
-            remove(os.path.join(folder, name))
-        number = int(names[-1][:6]) + 1 if names else 1
-        return os.path.join(folder, "%06d-%s.txt" % (number, about))
-
-    # space
+        """Path of a new file in ``logs``, numbered; the oldest of its kind are removed."""
+        return new_log(self.path("logs"), about)
 
     def free_bytes(self) -> int:
         """Bytes the agent may still write: what the disk has, or what the owner's quota leaves."""
-        disk = os.statvfs(self.root)
-        free = disk.f_bavail * disk.f_frsize
         try:
-            quota = self.config().get("quota")  # type: Any
-        except AgentError:  # it is told where its commands are looked for
+            quota = self.config().get("quota")
+        except AgentError:  # it is reported where the commands in it are needed
             quota = None
-        if is_whole(quota):
-            free = min(free, max(quota - self.used_bytes(), 0))
-        return free
+        return free_bytes(self.root, quota)
 
     def used_bytes(self) -> int:
-        """Bytes of the disk that the agent's folder takes; what has several names is counted once."""
-        seen = {}
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                try:
-                    entry = os.lstat(os.path.join(folder, name))
-                except OSError:
-                    continue
-                seen[entry.st_ino] = entry.st_blocks * 512
-        return sum(seen.values())
+        return used_bytes(self.root)
 
     # locks
 
     @contextmanager
     def lock(self, wait: float = 3.0) -> Iterator[None]:
-        """Be the only one who changes this board. What a power cut has damaged is mended first.
+        """Be the only one that changes this board. What a power cut has damaged is repaired first.
 
         Raises:
-            AgentError: Somebody else has been at it for ``wait`` seconds; kind ``busy``.
+            AgentError: Another command has been changing it for ``wait`` seconds; kind ``busy``.
         """
         descriptor = open_lock(self.path("lock"))
         try:
@@ -319,13 +276,13 @@ class Store(object):
                         "busy",
                     )
                 time.sleep(0.1)
-            self._mend()
+            self._repair()
             yield
         finally:
             os.close(descriptor)
 
-    def mend(self) -> None:
-        """Mend what a power cut has damaged, unless somebody is at work here, or the disk takes nothing."""
+    def repair(self) -> None:
+        """Repair what a power cut has damaged, unless another command is running, or the disk is full."""
         try:
             with self.lock(wait=0.0):
                 pass
@@ -348,59 +305,25 @@ class Store(object):
                 return None
         job = read_object(self.path("build", "job.json"))
         if job.get("id") is not None and read_object(self.path("build", "outcome.json")).get("id") == job["id"]:
-            return None  # it has ended, and somebody else looked at the lock in the same moment
+            return None  # it has ended, and another process looked at the lock in the same moment
         beat = read_object(self.path("build", "heartbeat.json"))
         found = {"id": job.get("id"), "release": job.get("release"), "engine": job.get("key"), "note": beat.get("note")}
         found = {name: text if isinstance(text, str) else None for name, text in found.items()}
         seconds = beat.get("seconds")
         return dict(found, seconds=seconds if is_number(seconds) else None)
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """Make lost links and an emptied config.json again, from the copies that are kept of them."""
-        device_config.mend(self.path("config.json"), self.path("config.copy.json"))
-        switch = self.switching()
+        device_config.restore(self.path("config.json"), self.path("config.copy.json"))
+        switch = self.switch_in_progress()
         if switch is not None:  # what the links should be is settled with it; but something should run
             if self.pointed("current") is None and switch.get("current"):
                 self.point("current", switch["current"])
             return
         state = self.state()
-        for link in _LINKS:
+        for link in LINKS:
             lost = self.pointed(link) is None or (link == "previous" and self.pointed(link) == self.pointed("current"))
             known = state[link] and state[link] != self.pointed("current")
             if lost and known and os.path.isdir(self.path("releases", state[link])):
                 self.point(link, state[link])
         self.remember_links()
-
-
-def open_lock(path: str) -> int:
-    """A descriptor to lock by; children do not inherit it (Python opens close-on-exec).
-
-    Raises:
-        AgentError: Something else has its name; kind ``tampered``.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    if not is_plain(os.path.dirname(path), os.path.basename(path)):
-        os.close(descriptor)
-        raise displaced(path)
-    return descriptor
-
-
-def try_lock(descriptor: int) -> bool:
-    """Take the lock if it is free. It is freed when the process ends, however it ends."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
-        return False
-
-
-def _texts(value: Any, shape: Any) -> Dict[str, str]:
-    """Of a table by release, what is one: the rest is damage."""
-    found = value.items() if isinstance(value, dict) else ()
-    return {name: text for name, text in found if manifests.is_id(name) and isinstance(text, str) and shape.match(text)}
-
-
-def _is_link(value: Any) -> bool:
-    return value is None or manifests.is_id(value)

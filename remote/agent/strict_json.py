@@ -1,4 +1,4 @@
-"""JSON that a damaged disk, or somebody else, may have written: it has one meaning, or it is refused in words.
+"""JSON from a damaged disk or an untrusted sender: it has one meaning, or ValueError says why not.
 
 Python's own reader takes the last of several equal keys, takes NaN, turns 1e999 into infinity, spends minutes on a
 number of a million digits, and fails with a RecursionError, which is no ValueError, on deep nesting.

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, Optional, Union
 from pydantic import ValidationError
 
 from jetlane.remote.protocol.events import EVENT, Failure, Heartbeat, Need, Progress, Sample
-from jetlane.remote.protocol.results import RESULTS, Said
+from jetlane.remote.protocol.fields import Said
+from jetlane.remote.protocol.results import RESULTS
 from jetlane.specs.errors import BoardError
 from jetlane.specs.text import harmless
 
@@ -107,7 +108,7 @@ class Dialogue:
             return EVENT.validate_python(said)
         except ValidationError as error:
             if self.command == "status" and said.get("event") == "sample":
-                return None  # it then shows fewer than the release has, and is verified anew
+                return None  # it then shows fewer than the release has, and is verified again
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             self._refuse(f"{where}: {first['msg']}" if where else first["msg"], line)

@@ -83,7 +83,7 @@ Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Integer = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)]
 #: Seconds, milliseconds, degrees, shares.
 Number = Annotated[float, Field(ge=-1e15, le=1e15)]
-#: Of a box, as a fraction of the image; NMS_TRT without clipping goes a little beyond it.
+#: A coordinate of a box, as a fraction of the image; NMS_TRT without clipping goes a little beyond it.
 Coordinate = Annotated[float, Field(ge=-16, le=16)]
 Score = Annotated[float, Field(ge=0, le=1.001)]
 Label = Annotated[int, Field(ge=0, le=100_000)]

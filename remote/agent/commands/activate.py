@@ -6,7 +6,7 @@ that activates: a release that runs but was never found healthy is asked again, 
 """
 
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from .. import engines, hooks
 from .. import health_check as checks
@@ -28,11 +28,11 @@ def activate(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             within its window (``unhealthy``): the board then runs what it ran before.
     """
     release = str(request.get("release"))
-    with store.lock(), _telling("activate") as say:
-        hooks.around_activate(store, release)  # written wrongly, it is said before anything is touched
+    with store.lock(), _progress_notes("activate") as say:
+        hooks.around_activate(store, release)  # what is wrong in it is reported before anything is touched
         log = store.new_log("activate")
-        _settle(store, release, log, say)
-        _check(store, release)
+        _finish_interrupted_switch(store, release, log, say)
+        _check_ready(store, release)
         changed = store.pointed("current") != release
         if changed:
             _switch(store, release, "activate", log, say)
@@ -48,9 +48,9 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         AgentError: There is nothing to go back to (kind ``absent``), it must be built and verified again first
             (``unverified``), or it is not healthy (``unhealthy``): it runs all the same.
     """
-    with store.lock(), _telling("rollback") as say:
+    with store.lock(), _progress_notes("rollback") as say:
         given = request.get("release")
-        release = manifests.find(str(given), store.releases()) if given else store.way_back()
+        release = manifests.find(str(given), store.releases()) if given else store.rollback_target()
         if release is None:
             current = store.pointed("current")
             raise AgentError(
@@ -59,13 +59,13 @@ def rollback(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
                 "deliver the release you want instead",
                 "absent",
             )
-        _check(store, release)
+        _check_ready(store, release)
         hooks.around_activate(store, release)
-        switch = store.switching()
-        if switch is not None:  # it is left unfinished: nobody wants to know any more whether it is healthy
+        switch = store.switch_in_progress()
+        if switch is not None:  # it is left unfinished: its health no longer matters
             if store.pointed("current") != switch["release"]:
-                _restore(store, "previous", switch.get("previous"))
-            store.settled()
+                _set_link(store, "previous", switch.get("previous"))
+            store.finish_switch()
         current = store.pointed("current")
         if current != release:
             _switch(store, release, "rollback", store.new_log("rollback"), say)
@@ -78,19 +78,19 @@ def health(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     Raises:
         AgentError: It is not well (kind ``unhealthy``), or nothing runs (``absent``).
     """
-    with store.lock(), _telling("health"):
-        current, switch = store.pointed("current"), store.switching()
+    with store.lock(), _progress_notes("health"):
+        current, switch = store.pointed("current"), store.switch_in_progress()
         if current is None:
             raise AgentError("no release is active on this board", "", "deliver one", "absent")
         cut = switch is not None and switch["release"] == current
         found = checks.check(store, current, store.new_log("health"), window=cut)
         if switch is not None and cut:
-            store.settled()
+            store.finish_switch()
         return found
 
 
 @contextmanager
-def _telling(step: str) -> Iterator[Say]:
+def _progress_notes(step: str) -> Iterator[Say]:
     """Signs of life with a note. They come from a thread, so a lost connection does not stop a switch halfway."""
     note = {"step": step, "note": ""}
     with heartbeat(lambda: dict(note)):
@@ -109,21 +109,21 @@ def _switch(store: Store, release: str, kind: str, log: str, say: Say) -> None:
         if current is not None:
             store.point("previous", current)
         store.point("current", release)
-        _finish(store, release, log, say)
+        _finish_switch(store, release, log, say)
     except (AgentError, OSError) as error:
-        _give_up(store, switch, error, log, say)
+        _fail_switch(store, switch, error, log, say)
 
 
-def _finish(store: Store, release: str, log: str, say: Say) -> None:
+def _finish_switch(store: Store, release: str, log: str, say: Say) -> None:
     """What comes after the links: commands, health, and the end of the switch."""
     say("commands after the switch")
     hooks.run_all(store, hooks.around_activate(store, release)["after"], release, log, "after the switch")
     say("watching the health of %s" % release)
     checks.check(store, release, log, window=True)
-    store.settled()
+    store.finish_switch()
 
 
-def _give_up(store: Store, switch: Dict[str, Any], error: Exception, log: str, say: Say) -> None:
+def _fail_switch(store: Store, switch: Dict[str, Any], error: Exception, log: str, say: Say) -> None:
     """Go back to what ran before, unless a person asked for this release; raise what happened.
 
     Raises:
@@ -131,15 +131,15 @@ def _give_up(store: Store, switch: Dict[str, Any], error: Exception, log: str, s
     """
     release, before = switch["release"], switch.get("current")
     if switch.get("kind") == "rollback" and store.pointed("current") == release:
-        store.settled()
+        store.finish_switch()
         now = "%s runs, as was asked for" % release
     else:
-        say("going back to %s" % before)
-        now = _go_back(store, switch, log, say)
+        say("rolling back to %s" % before)
+        now = _rollback_switch(store, switch, log, say)
     raise AgentError(
         "release %s did not show itself healthy on this board" % release,
         "%s\nnow: %s" % (_why(error), now),
-        getattr(error, "remedy", "") or "mend the cause, then deliver again",
+        getattr(error, "remedy", "") or "remove the cause, then deliver again",
         "unhealthy",
     )
 
@@ -148,69 +148,69 @@ def _why(error: Exception) -> str:
     return ": ".join(filter(None, (error.what, error.why))) if isinstance(error, AgentError) else str(error)
 
 
-def _go_back(store: Store, switch: Dict[str, Any], log: str, say: Say) -> str:
+def _rollback_switch(store: Store, switch: Dict[str, Any], log: str, say: Say) -> str:
     """Undo a switch, the commands included; returns a sentence about what runs now."""
     before, troubles = switch.get("current"), []
     if store.pointed("current") == switch["release"]:
-        troubles += _tried(store, before or switch["release"], "before", log)
-    _restore(store, "current", before)
-    _restore(store, "previous", switch.get("previous"))
+        troubles += _run_rollback_commands(store, before or switch["release"], "before", log)
+    _set_link(store, "current", before)
+    _set_link(store, "previous", switch.get("previous"))
     if before is None:
-        store.settled()
+        store.finish_switch()
         return "nothing runs, as before: there was no release to go back to"
-    troubles += _tried(store, before, "after", log)
+    troubles += _run_rollback_commands(store, before, "after", log)
     try:
         checks.check(store, before, log, window=True)
     except AgentError as error:
         troubles.append(_why(error))
-    store.settled()
+    store.finish_switch()
     return "the board is back at %s%s" % (before, ", but " + "; ".join(troubles) if troubles else ", which is healthy")
 
 
-def _tried(store: Store, release: str, when: str, log: str) -> list:
-    """Commands on the way back: one that fails is told, and stops nothing."""
+def _run_rollback_commands(store: Store, release: str, when: str, log: str) -> List[str]:
+    """Run the commands of a rollback; returns what failed, which stops nothing."""
     try:
-        hooks.run_all(store, hooks.around_activate(store, release)[when], release, log, when + " the switch back")
+        hooks.run_all(store, hooks.around_activate(store, release)[when], release, log, when + " the rollback")
     except AgentError as error:
         return [_why(error)]
     return []
 
 
-def _restore(store: Store, link: str, release: Optional[str]) -> None:
+def _set_link(store: Store, link: str, release: Optional[str]) -> None:
     if release is None:
         store.forget(link)
     elif store.pointed(link) != release:
         store.point(link, release)
 
 
-def _settle(store: Store, wanted: str, log: str, say: Say) -> None:
+def _finish_interrupted_switch(store: Store, wanted: str, log: str, say: Say) -> None:
     """Bring a switch that was cut off to its end, before another one begins.
 
     Raises:
         AgentError: It was the switch to ``wanted``, which is not healthy; kind ``unhealthy``.
     """
-    switch = store.switching()
+    switch = store.switch_in_progress()
     if switch is None:
         return
-    say("settling the switch to %s, which was cut off" % switch["release"])
+    say("finishing the switch to %s, which was interrupted" % switch["release"])
     if store.pointed("current") != switch["release"]:
-        _go_back(store, switch, log, say)
+        _rollback_switch(store, switch, log, say)
         return
     try:
-        _finish(store, switch["release"], log, say)
+        _finish_switch(store, switch["release"], log, say)
     except (AgentError, OSError) as error:
         try:
-            _give_up(store, switch, error, log, say)
+            _fail_switch(store, switch, error, log, say)
         except AgentError:
             if switch["release"] == wanted:
                 raise
 
 
-def _check(store: Store, release: str) -> None:
+def _check_ready(store: Store, release: str) -> None:
     manifest = store.manifest(release)
     problems = manifests.check_files(store.release(release), manifest)
     known = engines.verified(store, release)
-    if problems or known is None or _other_board(store, manifest, engines.recipe_of(known[1])):
+    if problems or known is None or _board_has_changed(store, manifest, engines.recipe_of(known[1])):
         raise AgentError(
             "release %s cannot be activated" % release,
             "its files were altered"
@@ -221,7 +221,7 @@ def _check(store: Store, release: str) -> None:
         )
 
 
-def _other_board(store: Store, manifest: Dict[str, Any], built: Dict[str, Any]) -> bool:
+def _board_has_changed(store: Store, manifest: Dict[str, Any], built: Dict[str, Any]) -> bool:
     """Whether the engine is not this board's for this model: JetPack, GPU or onnxruntime have changed since."""
     if built["backend"] not in manifest["backends"]:
         return True

@@ -8,6 +8,7 @@ import numpy as np
 from .. import engines
 from .. import manifest as manifests
 from ..board_conditions import conditions
+from ..detect.arrays import Array
 from ..detect.image import decoded, to_input
 from ..errors import AgentError
 from ..event_output import heartbeat
@@ -61,7 +62,7 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _images(folder: str, manifest: Dict[str, Any]) -> List[np.ndarray]:
+def _images(folder: str, manifest: Dict[str, Any]) -> List[Array]:
     read = manifests.Checked(folder, manifest)
     images = [decoded(path, read(path)) for path in sorted(manifest["files"]) if path.startswith("samples/")]
     if not images:
@@ -69,7 +70,7 @@ def _images(folder: str, manifest: Dict[str, Any]) -> List[np.ndarray]:
     return images
 
 
-def _measure(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any], seconds: float) -> Any:
+def _measure(engine: Any, images: List[Array], manifest: Dict[str, Any], seconds: float) -> Any:
     """(milliseconds of every run by part, seconds that all of them took)."""
     for turn in range(WARM_UP):
         engine.run(to_input(images[turn % len(images)], manifest["input"])[0])

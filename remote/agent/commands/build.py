@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from .. import backends, engines, hooks
 from .. import manifest as manifests
@@ -15,6 +15,8 @@ from ..safe_files import make_folder, open_log, open_plain, read_object, remove,
 from ..store import Store
 from .probe import probe
 
+#: In the build's folder: commands after it that did not run yet. The name is that of 0.1, whose boards may have one.
+PENDING = "owed.json"
 #: A build that was cut off (power, kill) is begun again this often before it is called a failure.
 ATTEMPTS = 2
 
@@ -47,18 +49,18 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     while True:
         with store.build_lock() as lock:
             if lock is not None:
-                _refuse_failure(store, ours)
-                pay(store)
+                _raise_build_error(store, ours)
+                run_pending_cleanup(store)
                 entry = engines.find_made(store, wanted)
                 if entry is not None:
-                    note = (_outcome(store, ours) or {}).get("note")
+                    note = (_build_outcome(store, ours) or {}).get("note")
                     return _result(job, entry, cached=not attached and not attempts, attached=attached, note=note)
                 if attempts == ATTEMPTS:
-                    raise _gave_up(store)
+                    raise _interrupted_too_often(store)
                 attempts += 1
                 damage = engines.make_room(store, wanted)
                 if damage is not None:
-                    note = "the engine that was here cannot be used (%s): it is built anew" % damage
+                    note = "the engine that was here cannot be used (%s): it is built again" % damage
                     emit("progress", step="build", note=note)
                 ours = _start(store, dict(job, **hooks.around_build(store, release)), lock)
         running = store.building()
@@ -66,7 +68,7 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
             entry = engines.find_made(store, wanted)
             if entry is not None:  # another engine's build is not waited for
                 return _result(job, entry, cached=not attached and not attempts, attached=attached)
-        seen = _follow(store, job["key"])
+        seen = _wait_for_build(store, job["key"])
         if seen is not None and seen != ours:
             ours, attached = seen, not attempts
 
@@ -84,32 +86,32 @@ def cancel(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     if running is None:
         with store.build_lock() as lock:
             if lock is not None:
-                pay(store)
+                run_pending_cleanup(store)
         return {"cancelled": False, "release": None, "engine": None}
     write_bytes(store.path("build", "cancel"), running["id"].encode("ascii"))
     with heartbeat(lambda: {"step": "cancel"}):
         while (store.building() or {}).get("id") == running["id"]:
             time.sleep(0.1)
-    error = (_outcome(store, running["id"]) or {}).get("error")
+    error = (_build_outcome(store, running["id"]) or {}).get("error")
     cancelled = isinstance(error, dict) and error.get("kind") == "cancelled"
     return {"cancelled": cancelled, "release": running["release"], "engine": running["engine"]}
 
 
-def pay(store: Store) -> None:
-    """Run the commands that a build still owes: those for afterwards, when the build's supervisor was killed itself.
+def run_pending_cleanup(store: Store) -> None:
+    """Run the commands after a build that are still pending, because its supervisor was killed before it ran them.
 
     To be called with the build lock held.
 
     Raises:
-        AgentError: One failed; it stays owed. Kind ``command``.
+        AgentError: One failed; it stays pending. Kind ``command``.
     """
-    owed = read_object(store.path("build", "owed.json"))
-    if not manifests.is_id(owed.get("release")):  # nothing, or what a bad sector left of it
+    pending = read_object(store.path("build", PENDING))
+    if not manifests.is_id(pending.get("release")):  # nothing, or what a bad sector left of it
         return
-    after = hooks.commands_in(owed.get("after"), "build/owed.json")
+    after = hooks.commands_in(pending.get("after"), "build/" + PENDING)
     with heartbeat(lambda: {"step": "build", "note": "commands after the build"}):
-        hooks.run_all(store, after, owed["release"], store.path("build", "log.txt"), "after the build")
-    remove(store.path("build", "owed.json"))
+        hooks.run_all(store, after, pending["release"], store.path("build", "log.txt"), "after the build")
+    remove(store.path("build", PENDING))
 
 
 def _result(
@@ -130,7 +132,7 @@ def _result(
 def _start(store: Store, job: Dict[str, Any], lock: int) -> str:
     """Start the supervisor; returns the build's id.
 
-    It inherits the held lock itself, so there is no moment in which nobody holds it.
+    It inherits the held lock itself, so it is held without interruption.
     """
     if os.path.exists(store.path("build", "log.txt")):
         os.replace(store.path("build", "log.txt"), store.new_log("build"))
@@ -151,7 +153,7 @@ def _start(store: Store, job: Dict[str, Any], lock: int) -> str:
     return identity
 
 
-def own_command(store: Store, command: str) -> list:
+def own_command(store: Store, command: str) -> List[str]:
     """The argv that runs another command of this very agent."""
     if os.path.isfile(sys.argv[0]) and sys.argv[0].endswith(".pyz"):
         start = [sys.executable, os.path.abspath(sys.argv[0])]
@@ -168,7 +170,7 @@ def own_environment() -> Dict[str, str]:
     return environment
 
 
-def _follow(store: Store, key: str) -> Optional[str]:
+def _wait_for_build(store: Store, key: str) -> Optional[str]:
     """Wait while a build runs, showing its heartbeat. Returns the id of the last one that was of ``key``."""
     seen = None
     beat = None  # type: Optional[float]
@@ -185,20 +187,20 @@ def _follow(store: Store, key: str) -> Optional[str]:
             emit("heartbeat", step="build", seconds=running["seconds"], note=note)
 
 
-def _outcome(store: Store, identity: Optional[str]) -> Optional[Dict[str, Any]]:
+def _build_outcome(store: Store, identity: Optional[str]) -> Optional[Dict[str, Any]]:
     """How a build ended; None when another one came after it, or it was cut off before it could say."""
     outcome = read_object(store.path("build", "outcome.json"))
     return outcome if identity is not None and outcome.get("id") == identity else None
 
 
-def _refuse_failure(store: Store, identity: Optional[str]) -> None:
+def _raise_build_error(store: Store, identity: Optional[str]) -> None:
     """Raise what a build ended with."""
-    error = (_outcome(store, identity) or {}).get("error")
+    error = (_build_outcome(store, identity) or {}).get("error")
     if isinstance(error, dict):
         raise AgentError(*(str(error.get(part) or "") for part in ("what", "why", "remedy", "kind")))
 
 
-def _gave_up(store: Store) -> AgentError:
+def _interrupted_too_often(store: Store) -> AgentError:
     return AgentError(
         "the build was cut off %d times" % ATTEMPTS,
         "its processes ended without a word: something on the board kills them. The log ends:\n" + log_tail(store),

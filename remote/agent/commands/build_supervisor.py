@@ -16,7 +16,7 @@ from ..errors import AgentError
 from ..monotonic_event import MonotonicEvent
 from ..safe_files import open_plain, read_object, remove, replace_json, write_json
 from ..store import Store
-from .build import log_tail, own_command, own_environment, pay
+from .build import PENDING, log_tail, own_command, own_environment, run_pending_cleanup
 from .build_worker import SUPERVISOR
 from .probe import memory
 
@@ -28,8 +28,8 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
     watch = Watch(store, job["id"])
     with watch:
         if job["before"] or job["after"]:
-            # on disk before the first command stops anything: should all of us be killed, the next contact pays it
-            write_json(store.path("build", "owed.json"), {"release": job["release"], "after": job["after"]})
+            # on disk before the first command stops anything: should this process be killed, the next one runs the rest
+            write_json(store.path("build", PENDING), {"release": job["release"], "after": job["after"]})
         note = ""
         error = _run_before(store, job, watch) or _run_worker(store, watch)
         if error is not None and error["kind"] != "cancelled" and engines.find_made(store, job["recipe"]) is not None:
@@ -40,14 +40,14 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
             remove(store.path("engines", job["key"] + ".part"))
         watch.note = "commands after the build"
         try:
-            pay(store)
-        except AgentError as failure:  # still owed; whoever asks for the engine next runs them again, and is told
+            run_pending_cleanup(store)
+        except AgentError as failure:  # still pending; the next request for the engine runs them again and reports it
             sys.stderr.write("%s\n" % failure)
     write_json(store.path("build", "outcome.json"), {"id": job["id"], "error": error, "note": note})
 
 
 class Watch(object):
-    """Writes the heartbeat file while the supervisor waits; hears of a wish to cancel.
+    """Writes the heartbeat file while the supervisor waits; sees a request to cancel.
 
     Attributes:
         note: What is being done, for people.
@@ -105,12 +105,12 @@ def _run_before(store: Store, job: Dict[str, Any], watch: Watch) -> Optional[Dic
         watch.note = "command before the build: %s" % argv[0]
         well, words = hooks.run(store, argv, job["release"], store.path("build", "log.txt"), stopped=watch.cancelled)
         if watch.cancelled():
-            return _cancelled()
+            return _cancelled_error()
         if not well:
             return {
                 "what": "the command before the build failed: %s" % " ".join(argv),
                 "why": words,
-                "remedy": "mend the command, in the spec or in config.json on the board",
+                "remedy": "correct the command, in the spec or in config.json on the board",
                 "kind": "command",
             }
     return None
@@ -144,8 +144,8 @@ def _run_worker(store: Store, watch: Watch) -> Optional[Dict[str, str]]:
     while reader.is_alive() and time.monotonic() < deadline:  # a limit given to join() is one of the wall clock
         time.sleep(0.02)
     if cancelled and worker.returncode:
-        return _cancelled()
-    return _error(store, worker.returncode, last.get("error"), watch.least)
+        return _cancelled_error()
+    return _explain_exit(store, worker.returncode, last.get("error"), watch.least)
 
 
 def _read_events(worker: Any, watch: Watch, last: Dict[str, Dict[str, str]]) -> None:
@@ -166,16 +166,18 @@ def _read_events(worker: Any, watch: Watch, last: Dict[str, Dict[str, str]]) -> 
             watch.note = str(event["note"])
 
 
-def _cancelled() -> Dict[str, str]:
+def _cancelled_error() -> Dict[str, str]:
     return {
         "what": "the build was cancelled",
-        "why": "somebody asked for it",
+        "why": "`cancel` was called",
         "remedy": "deliver again when it may be built",
         "kind": "cancelled",
     }
 
 
-def _error(store: Store, code: int, said: Optional[Dict[str, str]], least: Optional[int]) -> Optional[Dict[str, str]]:
+def _explain_exit(
+    store: Store, code: int, said: Optional[Dict[str, str]], least: Optional[int]
+) -> Optional[Dict[str, str]]:
     """What went wrong, in the three parts; None when nothing did."""
     if code == 0:
         return None
@@ -188,7 +190,7 @@ def _error(store: Store, code: int, said: Optional[Dict[str, str]], least: Optio
     if code == -signal.SIGKILL:
         return {
             "what": "the build was killed: the board ran out of memory",
-            "why": "signal 9 is what the kernel sends when memory runs out (or somebody sent it); " + figures,
+            "why": "signal 9 is what the kernel sends when memory runs out (or a user sent it); " + figures,
             "remedy": "stop other programs on the board (build.before can), lower build.workspace_mb, or add swap; "
             "then run again",
             "kind": "memory",

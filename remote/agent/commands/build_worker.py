@@ -24,10 +24,10 @@ SUPERVISOR = "JETLANE_BUILD_SUPERVISOR"
 def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """Build the engine that ``job.json`` asks for, and put it under its key.
 
-    Each file that goes into it is read once and checked: should one have been altered, or be mended meanwhile, there is
-    no engine of other bytes under the key of these.
+    Each file that goes into it is read once and checked: should one have been altered, or be replaced meanwhile, no
+    engine of other bytes comes under the key of these.
     """
-    _be_modest()
+    _lower_priority()
     job = read_object(store.path("build", "job.json"))
     folder, manifest = store.release(job["release"]), store.manifest(job["release"])
     path = manifest["backends"][job["backend"]]
@@ -60,7 +60,7 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     return made
 
 
-def _be_modest() -> None:
+def _lower_priority() -> None:
     """End with the supervisor, yield the processor, and be the first to go when memory runs out."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if str(os.getppid()) != os.environ.get(SUPERVISOR):

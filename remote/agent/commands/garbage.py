@@ -24,7 +24,7 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         ``{"releases": [removed], "engines": [removed], "bytes": freed}``.
 
     Raises:
-        AgentError: ``keep`` is not a number of at least 1, or somebody changes the board (kind ``busy``).
+        AgentError: ``keep`` is not a number of at least 1, or another command changes the board (kind ``busy``).
     """
     keep = request.get("keep")
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:

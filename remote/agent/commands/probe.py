@@ -41,7 +41,7 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
         "cuda": cuda,
         "conditions": conditions(),
     }
-    return _printable(facts)
+    return {name: _printable(value) for name, value in facts.items()}
 
 
 def _printable(value: Any) -> Any:

@@ -69,18 +69,18 @@ def receive(store: Store, request: Dict[str, Any], stream: InputStream) -> Dict[
         else:
             _refuse_another(folder, release, raw)
         _prepare(folder, raw, signature, manifest)
-        lacking = _lacking(store, folder, manifest)
+        lacking = _missing_files(store, folder, manifest)
         needed = [_need(folder, path, manifest["files"][path]) for path in lacking]
         _check_space(store, manifest, needed)
         emit("need", files=needed)
-        count = sum(_take(stream, folder, entry) for entry in needed)
+        count = sum(_receive_file(stream, folder, entry) for entry in needed)
         _finish(store, folder, release)
         trust.remember_serial(store.root, manifest)
     kept = len(manifest["files"]) - len(needed)
-    return {"release": release, "received": len(needed), "bytes": count, "kept": kept, **_voucher(vouched)}
+    return {"release": release, "received": len(needed), "bytes": count, "kept": kept, **_signature_fields(vouched)}
 
 
-def _voucher(public: Optional[bytes]) -> Dict[str, Any]:
+def _signature_fields(public: Optional[bytes]) -> Dict[str, Any]:
     return {"signed": public is not None, "key": None if public is None else keys.fingerprint(public)}
 
 
@@ -93,12 +93,12 @@ def _refuse_another(folder: str, release: str, raw: bytes) -> None:
     try:
         here = manifests.raw_of(folder, release)
         manifests.parse(here, release)
-    except AgentError:  # damaged: it is brought anew
+    except AgentError:  # damaged: it is received again
         return
     if here != raw:
         raise AgentError(
             "another release on this board has the id %s" % release,
-            "somebody made two releases with one id; what is here stays as it is",
+            "two releases were made with one id; what is here stays as it is",
             "make the release again: since 0.2 ids are too long for that",
             "tampered",
         )
@@ -114,10 +114,10 @@ def _prepare(folder: str, raw: bytes, signature: Optional[bytes], manifest: Dict
         write_bytes(os.path.join(folder, manifests.SIGNATURE), signature)
 
 
-def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
+def _missing_files(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
     """Files to be sent. A damaged one is dropped; one that another release has already is linked from there."""
     lacking = []
-    elsewhere = _elsewhere(store)
+    elsewhere = _files_of_other_releases(store)
     for path, problem in sorted(manifests.check_files(folder, manifest).items()):
         place = os.path.join(folder, path)
         if problem == "not in the manifest":
@@ -126,12 +126,12 @@ def _lacking(store: Store, folder: str, manifest: Dict[str, Any]) -> List[str]:
             continue
         remove(place)
         digest = manifest["files"][path]["sha256"]
-        if not any(_borrow(other, at, place, digest) for other, at in elsewhere.get(digest, ())):
+        if not any(_link_from(other, at, place, digest) for other, at in elsewhere.get(digest, ())):
             lacking.append(path)
     return lacking
 
 
-def _elsewhere(store: Store) -> Dict[str, List[Tuple[str, str]]]:
+def _files_of_other_releases(store: Store) -> Dict[str, List[Tuple[str, str]]]:
     """Where other releases say they have files, by sha256: (folder, path).
 
     By their manifests alone: releases of one network have files of the same sizes, and hashing each of these would take
@@ -149,7 +149,7 @@ def _elsewhere(store: Store) -> Dict[str, List[Tuple[str, str]]]:
     return found
 
 
-def _borrow(folder: str, path: str, place: str, digest: str) -> bool:
+def _link_from(folder: str, path: str, place: str, digest: str) -> bool:
     other = os.path.join(folder, path)
     if other == place or not is_plain(folder, path) or sha256_file(other, links=False) != digest:
         return False
@@ -211,10 +211,11 @@ def _check_space(store: Store, manifest: Dict[str, Any], needed: List[Dict[str, 
 
 def room_for_engine(manifest: Dict[str, Any]) -> int:
     """Bytes to keep free for building: three times the largest model, and a little."""
-    return 3 * max([manifest["files"][path]["size"] for path in manifest["backends"].values()] or [0]) + SPARE
+    largest: int = max([manifest["files"][path]["size"] for path in manifest["backends"].values()] or [0])
+    return 3 * largest + SPARE
 
 
-def _take(stream: InputStream, folder: str, entry: Dict[str, Any]) -> int:
+def _receive_file(stream: InputStream, folder: str, entry: Dict[str, Any]) -> int:
     """Receive one file's missing bytes, check it, and give it its name. Returns the bytes received."""
     line = stream.line()
     if not line.endswith(b"\n"):
@@ -225,7 +226,7 @@ def _take(stream: InputStream, folder: str, entry: Dict[str, Any]) -> int:
             "cut",
         )
     offset = _offset(line, entry)
-    count = entry["size"] - offset
+    count: int = entry["size"] - offset
     name = os.path.basename(entry["path"])
     with _part_of(folder, entry["path"]) as (file, parent):
         digest = sha256_of_start(file, offset)
@@ -243,7 +244,7 @@ def _take(stream: InputStream, folder: str, entry: Dict[str, Any]) -> int:
             raise AgentError(
                 "%s arrived altered" % entry["path"],
                 "its sha256 on the board is not the one in the manifest",
-                "run again: the file is sent anew; if it happens often, suspect the board's storage or the network",
+                "run again: the file is sent again; if it happens often, suspect the board's storage or the network",
                 "corrupt",
             )
         os.replace(name + ".part", name, src_dir_fd=parent, dst_dir_fd=parent)

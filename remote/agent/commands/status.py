@@ -13,12 +13,12 @@ def status(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
     ``unconfirmed`` names a release whose switch was cut off before its health was known. Lost links are made again.
     """
-    store.mend()
-    current, switch, verified = store.pointed("current"), store.switching(), store.state()["verified"]
+    store.repair()
+    current, switch, verified = store.pointed("current"), store.switch_in_progress(), store.state()["verified"]
     releases = {release: _problem(store, release, release == current) for release in store.releases()}
     return {
         "current": current,
-        "previous": store.way_back(),
+        "previous": store.rollback_target(),
         "unconfirmed": None if switch is None else switch["release"],
         "releases": releases,
         "signed": {release: store.signed_by(release) for release in releases},

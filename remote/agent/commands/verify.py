@@ -10,6 +10,7 @@ import numpy as np
 from .. import backends, engines, strict_json
 from .. import manifest as manifests
 from ..board_conditions import conditions
+from ..detect.arrays import Array
 from ..detect.detections import Detections
 from ..detect.image import decoded, to_input
 from ..detect.runtime import detect
@@ -48,9 +49,9 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         problems = manifests.check_files(folder, manifest)
         if problems:
             raise AgentError(
-                "release %s was altered on the board: %s" % (release, _listed(problems)),
+                "release %s was altered on the board: %s" % (release, _problem_list(problems)),
                 "its files are not those of its manifest",
-                "deliver it again: damaged files are sent anew",
+                "deliver it again: damaged files are sent again",
                 "tampered",
             )
         facts = probe(store)
@@ -61,7 +62,7 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         if entry is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
         samples = _samples(manifests.Checked(folder, manifest))
-        with _blamed(store, release, key, entry), engines.tried(store, key, entry):
+        with _set_aside_on_failure(store, release, key, entry), engines.tried(store, key, entry):
             latency = _run(engines.load(store, key, backend, manifest, options), samples, manifest)
         report = judge(samples, tolerance, manifest["thresholds"]["score"])
         report.update(release=release, engine=key, backend=backend, precision=options["precision"], latency=latency)
@@ -76,7 +77,7 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @contextmanager
-def _blamed(store: Store, release: str, key: str, entry: Dict[str, Any]) -> Iterator[None]:
+def _set_aside_on_failure(store: Store, release: str, key: str, entry: Dict[str, Any]) -> Iterator[None]:
     """An engine that does not load, or does not run, is set aside.
 
     Raises:
@@ -132,10 +133,10 @@ def _run(engine: Any, samples: List[Dict[str, Any]], manifest: Dict[str, Any]) -
     for number, sample in enumerate(samples):
         sample["found"] = detect(engine, manifest, sample["image"])
         emit("progress", step="verify", done=number + 1, total=len(samples))
-    return _times(engine, [sample["image"] for sample in samples], manifest)
+    return _latency(engine, [sample["image"] for sample in samples], manifest)
 
 
-def _times(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any]) -> Dict[str, Any]:
+def _latency(engine: Any, images: List[Array], manifest: Dict[str, Any]) -> Dict[str, Any]:
     """Median and 95th percentile, in milliseconds, of image -> input and of the engine.
 
     Within the engine's time, of ``copy`` and ``execute`` on the GPU too, where the backend tells them apart.
@@ -161,6 +162,6 @@ def _times(engine: Any, images: List[np.ndarray], manifest: Dict[str, Any]) -> D
     return latency
 
 
-def _listed(problems: Dict[str, str]) -> str:
+def _problem_list(problems: Dict[str, str]) -> str:
     rows = ["%s %s" % item for item in sorted(problems.items())]
     return ", ".join(rows[:3]) + (" and %d more" % (len(rows) - 3) if len(rows) > 3 else "")

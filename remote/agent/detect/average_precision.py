@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from .arrays import Array
 from .detections import Detections, iou_matrix
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -36,8 +37,8 @@ def _crowd(image: Dict[str, Any]) -> Sequence[bool]:
 
 
 def _of_class(truth: Sequence[Dict[str, Any]], found: Sequence[Detections], label: int, min_iou: float) -> float:
-    scores: List[np.ndarray] = []
-    hits: List[np.ndarray] = []
+    scores: List[Array] = []
+    hits: List[Array] = []
     total = 0
     for image, detections in zip(truth, found):
         chosen = detections.labels == label
@@ -59,7 +60,7 @@ def _of_class(truth: Sequence[Dict[str, Any]], found: Sequence[Detections], labe
     return float(np.mean(np.append(precision, 0.0)[np.minimum(places, len(precision))]))
 
 
-def _assign(boxes: np.ndarray, known: np.ndarray, crowd: np.ndarray, min_iou: float) -> Tuple[np.ndarray, np.ndarray]:
+def _assign(boxes: Array, known: Array, crowd: Array, min_iou: float) -> Tuple[Array, Array]:
     """Give each detection, best first, the object it covers most of those left: (does it count, is it right)."""
     counted, hit = np.ones(len(boxes), bool), np.zeros(len(boxes), bool)
     overlap = iou_matrix(boxes, known)
@@ -75,7 +76,7 @@ def _assign(boxes: np.ndarray, known: np.ndarray, crowd: np.ndarray, min_iou: fl
     return counted, hit
 
 
-def _inside(box: np.ndarray, crowds: np.ndarray) -> np.ndarray:
+def _inside(box: Array, crowds: Array) -> Array:
     """How much of a box lies in each crowd's."""
     box = box.astype(np.float64)
     sides = np.clip(np.minimum(box[2:], crowds[:, 2:]) - np.maximum(box[:2], crowds[:, :2]), 0.0, None)

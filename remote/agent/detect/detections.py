@@ -4,8 +4,10 @@ from typing import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from .arrays import Array
+
 #: One of the detections of an image: box float32 [4] as xmin, ymin, xmax, ymax; label; score.
-Detection = NamedTuple("Detection", [("box", np.ndarray), ("label", int), ("score", float)])
+Detection = NamedTuple("Detection", [("box", Array), ("label", int), ("score", float)])
 
 
 class Detections(object):
@@ -61,7 +63,7 @@ class Detections(object):
         return cls(data["boxes"], data["labels"], data["scores"])
 
     @classmethod
-    def from_nms(cls, rows: np.ndarray, count: int, content: Sequence[float] = (1.0, 1.0)) -> "Detections":
+    def from_nms(cls, rows: Array, count: int, content: Sequence[float] = (1.0, 1.0)) -> "Detections":
         """Read one image's rows of NMS_TRT (facts in the plugin's README: rows past the count are stale).
 
         Args:
@@ -80,7 +82,7 @@ class Detections(object):
         return cls(boxes[seen], valid[seen, 1].astype(np.int32), valid[seen, 2])
 
 
-def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def iou_matrix(first: Array, second: Array) -> Array:
     """Intersection over union of every box of one set with every box of another: float64 [N, M]; empty boxes give 0."""
     a = np.asarray(first, np.float64).reshape(-1, 1, 4)
     b = np.asarray(second, np.float64).reshape(1, -1, 4)
@@ -90,12 +92,13 @@ def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(union > 0, overlap / np.where(union > 0, union, 1.0), 0.0)
 
 
-def _area(boxes: np.ndarray) -> np.ndarray:
+def _area(boxes: Array) -> Array:
     sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0.0, None)
-    return sides[..., 0] * sides[..., 1]
+    area: Array = sides[..., 0] * sides[..., 1]
+    return area
 
 
-def output_count(raw: np.ndarray) -> Tuple[int, ...]:
+def output_count(raw: Array) -> Tuple[int, ...]:
     """The keepCount of each image: NMS_TRT declares it float, yet its four bytes are an int32."""
     raw = np.ascontiguousarray(raw)
     if raw.dtype == np.float32:

@@ -11,21 +11,23 @@ from typing import Any, Dict, Tuple
 import numpy as np
 
 from ..errors import AgentError
+from .arrays import Array
 
 
-def decoded(path: str, content: bytes) -> np.ndarray:
+def decoded(path: str, content: bytes) -> Array:
     """The image in the bytes of a ``.npy`` file.
 
     Raises:
         AgentError: They hold none; kind ``tampered``.
     """
     try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
+        image: Array = np.load(io.BytesIO(content), allow_pickle=False)
+        return image
     except Exception as error:  # numpy raises of many kinds at what is no array
         raise AgentError("%s of the release holds no image" % path, str(error), "make the release again", "tampered")
 
 
-def to_input(image: np.ndarray, spec: Dict[str, Any]) -> Tuple[np.ndarray, Tuple[float, float]]:
+def to_input(image: Array, spec: Dict[str, Any]) -> Tuple[Array, Tuple[float, float]]:
     """Turn an image into what the network reads.
 
     Args:
@@ -94,7 +96,7 @@ def _resized_size(size: Tuple[int, ...], frame: Tuple[int, int], resize: Dict[st
     return resized
 
 
-def _resize(image: np.ndarray, size: Tuple[int, int], half_pixel: bool, before: Any) -> np.ndarray:
+def _resize(image: Array, size: Tuple[int, int], half_pixel: bool, before: Any) -> Array:
     """TensorFlow's ResizeBilinear: float32 [H, W, 3]; ``before`` is applied to every pixel that is read."""
     top, bottom, along_y = _taps(image.shape[0], size[0], half_pixel)
     left, right, along_x = _taps(image.shape[1], size[1], half_pixel)
@@ -102,7 +104,7 @@ def _resize(image: np.ndarray, size: Tuple[int, int], half_pixel: bool, before: 
     rows, position = np.unique(np.concatenate([top, bottom]), return_inverse=True)
     source = image[rows]
 
-    def read(columns: np.ndarray) -> np.ndarray:
+    def read(columns: Array) -> Array:
         values = source[:, columns].astype(np.float32)
         return values if before is None else before(values)
 
@@ -111,7 +113,7 @@ def _resize(image: np.ndarray, size: Tuple[int, int], half_pixel: bool, before: 
     return _lerp(across[position[: size[0]]], across[position[size[0] :]], along_y[:, None, None])
 
 
-def _taps(given: int, wanted: int, half_pixel: bool) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _taps(given: int, wanted: int, half_pixel: bool) -> Tuple[Array, Array, Array]:
     """For each output position the two input positions between which it lies, and how far along (float32)."""
     scale = np.float32(given) / np.float32(wanted)
     place = np.arange(wanted, dtype=np.float32)
@@ -125,7 +127,7 @@ def _taps(given: int, wanted: int, half_pixel: bool) -> Tuple[np.ndarray, np.nda
     return np.minimum(lower, given - 1), upper, place - floor
 
 
-def _lerp(first: np.ndarray, second: np.ndarray, along: np.ndarray) -> np.ndarray:
+def _lerp(first: Array, second: Array, along: Array) -> Array:
     """``first + (second - first) * along``, reusing ``second``'s memory."""
     second -= first
     second *= along

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from .arrays import Array
 from .detections import Detections, iou_matrix
 
 
@@ -91,14 +92,14 @@ def match(
     return MatchReport(pairs, missing, surplus, len(lone) + len(lone_got) - len(missing) - len(surplus))
 
 
-def _ranked(fits: np.ndarray, iou: np.ndarray, apart: np.ndarray) -> List[int]:
+def _ranked(fits: Array, iou: Array, apart: Array) -> List[int]:
     """The partners that one detection may have, best first; sorted by numpy, as a board may show thousands."""
     partners = np.flatnonzero(fits)
     ranked: List[int] = partners[np.lexsort((partners, apart[partners], -iou[partners]))].tolist()
     return ranked
 
 
-def _best_first(candidates: List[List[int]], iou: np.ndarray) -> List[int]:
+def _best_first(candidates: List[List[int]], iou: Array) -> List[int]:
     """Expected detections, those with the surest partner first, so that augmenting rarely has to move a pair."""
     return sorted((i for i, row in enumerate(candidates) if row), key=lambda i: (-iou[i, candidates[i][0]], i))
 

@@ -8,11 +8,13 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
+from .arrays import Array
+
 #: So many boxes are compared with all behind them at a time.
 _BLOCK = 64
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tuple[np.ndarray, int]:
+def suppress(boxes: Array, scores: Array, nms: Dict[str, Any]) -> Tuple[Array, int]:
     """Select detections of one image.
 
     Args:
@@ -42,7 +44,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, nms: Dict[str, Any]) -> Tupl
     return top, len(best)
 
 
-def _candidates(scores: np.ndarray, threshold: np.float32, nms: Dict[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
+def _candidates(scores: Array, threshold: np.float32, nms: Dict[str, Any]) -> Tuple[Array, Array]:
     """Priors and labels of what enters suppression: class by class, in each the best first, ``top_k`` at most."""
     passing = scores > threshold
     if 0 <= nms["background_label_id"] < scores.shape[1]:
@@ -55,7 +57,7 @@ def _candidates(scores: np.ndarray, threshold: np.float32, nms: Dict[str, Any]) 
     return priors[rank < nms["top_k"]], labels[rank < nms["top_k"]]
 
 
-def survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
+def survivors(boxes: Array, threshold: np.float32, normalized: bool) -> Array:
     """Greedy suppression in one class: those with an IoU above ``threshold`` with a better one go.
 
     Args:
@@ -68,7 +70,7 @@ def survivors(boxes: np.ndarray, threshold: np.float32, normalized: bool) -> np.
     return _kept(boxes, np.zeros(len(boxes), np.intp), threshold, normalized)
 
 
-def _kept(boxes: np.ndarray, labels: np.ndarray, threshold: np.float32, normalized: bool) -> np.ndarray:
+def _kept(boxes: Array, labels: Array, threshold: np.float32, normalized: bool) -> Array:
     """Positions that greedy suppression within each class keeps.
 
     Many pairs are compared at a time, of several classes too: numpy's price is by the call.
@@ -95,7 +97,7 @@ def _kept(boxes: np.ndarray, labels: np.ndarray, threshold: np.float32, normaliz
     return np.flatnonzero(alive)
 
 
-def _covers(firsts: np.ndarray, others: np.ndarray, threshold: np.float32, one: np.float32) -> np.ndarray:
+def _covers(firsts: Array, others: Array, threshold: np.float32, one: np.float32) -> Array:
     """bool [firsts, others]: whether two are of one class and their overlap is above the threshold.
 
     Args:

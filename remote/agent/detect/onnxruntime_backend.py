@@ -4,11 +4,10 @@ import os
 import tempfile
 from typing import Any, Callable, Dict, Optional, Tuple
 
-import numpy as np
-
 from ..builder_caches import NOTHING_KEPT, Caches
 from ..errors import AgentError
 from ..safe_files import read_bytes
+from .arrays import Array
 from .detections import output_count
 
 
@@ -56,7 +55,7 @@ class CpuEngine(object):
         #: There are no parts to time: nothing is copied.
         self.times: Dict[str, float] = {}
 
-    def run(self, pixels: np.ndarray) -> Tuple[np.ndarray, int]:
+    def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid."""
         rows, count = self._session.run(["NMS", "NMS_1"], {"Input": pixels[None]})
         return rows[0, 0], output_count(count)[0]

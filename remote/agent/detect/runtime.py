@@ -7,17 +7,16 @@ import hashlib
 import os
 from typing import Any, Dict, Optional, Tuple
 
-import numpy as np
-
 from .. import backends, old_names
 from .. import manifest as manifests
 from ..errors import AgentError
 from ..safe_files import read_bytes, read_object
+from .arrays import Array
 from .detections import Detections
 from .image import to_input
 
 
-def detect(engine: Any, manifest: Dict[str, Any], image: np.ndarray) -> Detections:
+def detect(engine: Any, manifest: Dict[str, Any], image: Array) -> Detections:
     """What an engine finds in an image.
 
     Args:
@@ -38,7 +37,7 @@ class Detector(object):
         threshold: Lowest score that is reported; the release's own when not given.
 
     Attributes:
-        release: The release's id. It stays the one that was active at the start: begin anew after an activation.
+        release: The release's id. It stays the one that was active at the start: make another detector after a switch.
         names: Class names by label; the first class is 1.
 
     Raises:
@@ -56,7 +55,7 @@ class Detector(object):
         _check_tensorrt(recipe)
         self._engine = backends.module(recipe["backend"]).load(content, self.manifest, recipe)
 
-    def detect(self, image: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def detect(self, image: Array) -> Tuple[Array, Array, Array]:
         """Find objects.
 
         Args:

@@ -77,7 +77,7 @@ def _checked(tolerance: Dict[str, Any], maps: Optional[Dict[str, Any]]) -> str:
     if tolerance.get("map_drop") is None:
         return text
     if maps is None:
-        return text + "; mAP was not compared: nobody knows what the samples show"
+        return text + "; mAP was not compared: what the samples show is not known"
     return text + "; mAP@0.5 at most %g lower, in %d images" % (tolerance["map_drop"], maps["images"])
 
 

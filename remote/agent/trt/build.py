@@ -1,11 +1,10 @@
 """From a model to an engine in TensorRT, whatever its era."""
 
 import os
-from typing import Any, Callable, Dict, Iterator, Optional
-
-import numpy as np
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..builder_caches import NOTHING_KEPT, Caches
+from ..detect.arrays import Array
 from ..detect.image import decoded, to_input
 from ..errors import AgentError
 from ..safe_files import read_bytes
@@ -89,7 +88,7 @@ def _calibrator(
     )
 
 
-def _images(folder: str, files: list, spec: Dict[str, Any], read: Callable[[str], bytes]) -> Iterator[np.ndarray]:
+def _images(folder: str, files: List[str], spec: Dict[str, Any], read: Callable[[str], bytes]) -> Iterator[Array]:
     """The calibration images as the network is fed them, one at a time."""
     for file in files:
         yield to_input(decoded(file, read(os.path.join(folder, file))), spec)[0]

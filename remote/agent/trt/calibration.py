@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
+from ..detect.arrays import Array
 from ..errors import AgentError
 from ..safe_files import read_bytes
 from .cuda import Buffer, Cuda
@@ -14,7 +15,7 @@ from .cuda import Buffer, Cuda
 
 def make_calibrator(
     trt: Any,
-    images: Iterator[np.ndarray],
+    images: Iterator[Array],
     total: int,
     cache: Optional[bytes],
     keep: Callable[[bytes], None],
@@ -74,7 +75,7 @@ def make_calibrator(
             except Exception:  # it is found again next time
                 pass
 
-        def _upload(self, pixels: np.ndarray) -> None:
+        def _upload(self, pixels: Array) -> None:
             if self._buffer is None:
                 self._cuda = Cuda()
                 self._stream = self._cuda.stream()

@@ -1,4 +1,4 @@
-"""What every era of TensorRT shares: the module, its log, its plugins, and how its failures are told."""
+"""What every era of TensorRT shares: the module, its log, its plugins, and errors that quote the log."""
 
 import collections
 import sys
@@ -38,7 +38,7 @@ def make_log(trt: Any) -> Any:
     cannot read one. It never raises: in 8.0 to 8.2 that ends the process.
     """
 
-    class Log(trt.ILogger):
+    class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.rows: Deque[Tuple[int, str]] = collections.deque(maxlen=4000)

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_void_p
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class Buffer(object):
         shape: With the batch. Copies move its first item alone: one image is run at a time.
     """
 
-    def __init__(self, cuda: Cuda, shape: tuple, dtype: Any) -> None:
+    def __init__(self, cuda: Cuda, shape: Tuple[int, ...], dtype: Any) -> None:
         self._cuda = cuda
         size = max(int(np.prod(shape, dtype=np.int64)), 1) * np.dtype(dtype).itemsize
         self._copied = size // max(int(shape[0]), 1) if shape else size

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
+from ..detect.arrays import Array
 from ..errors import AgentError
 from . import common
 from .cuda import Buffer, Cuda, Event
@@ -116,7 +117,7 @@ class Engine(object):
     def _addresses(self) -> List[int]:
         return [buffer.address for buffer in self._handles.buffers.values()]
 
-    def run(self, pixels: np.ndarray) -> Dict[str, np.ndarray]:
+    def run(self, pixels: Array) -> Dict[str, Array]:
         """Run one image, float32 [3, H, W].
 
         Returns:

@@ -25,14 +25,14 @@ def gpu_features(store: Store, trt: Any, cuda: Optional[Dict[str, Any]]) -> Dict
     capability = (cuda or {}).get("compute_capability")
     if capability in _KNOWN:
         return dict(_KNOWN[capability])
-    unknown = {"fast_fp16": None, "fast_int8": None, "dla_cores": None}
+    unknown: Dict[str, Any] = {"fast_fp16": None, "fast_int8": None, "dla_cores": None}
     if capability is None:
         return unknown
     path = store.path("caches", "platform.json")
     asked = {"tensorrt": getattr(trt, "__version__", None), "cuda": (cuda or {}).get("runtime"), "gpu": capability}
     kept = read_object(path)
     if kept.get("of") == asked and isinstance(kept.get("is"), dict) and set(kept["is"]) == set(unknown):
-        return kept["is"]
+        return dict(kept["is"])
     try:
         builder = trt.Builder(make_log(trt))
         process_end.keep(builder)

@@ -5,9 +5,8 @@ The backend ``onnx_fp16`` is the same with a model that computes in fp16: for Te
 
 from typing import Any, Callable, Dict, Optional, Tuple
 
-import numpy as np
-
 from ..builder_caches import NOTHING_KEPT, Caches
+from ..detect.arrays import Array
 from ..detect.nms import suppress
 from ..safe_files import read_bytes
 from . import build as trt_build
@@ -42,15 +41,16 @@ class OnnxEngine(object):
         self._engine = engine
         self._nms = nms
 
-    def run(self, pixels: np.ndarray) -> Tuple[np.ndarray, int]:
+    def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> rows as NMS_TRT's [keepTopK, 7], and how many are valid."""
         outputs = self._engine.run(pixels)
         return suppress(outputs["boxes"][0], outputs["scores"][0], self._nms)
 
     @property
     def times(self) -> Dict[str, float]:
-        """Of the latest run, in milliseconds: ``copy``, ``execute``."""
-        return self._engine.times
+        """Milliseconds of the latest run: ``copy``, ``execute``."""
+        times: Dict[str, float] = self._engine.times
+        return times
 
     def close(self) -> None:
         self._engine.close()

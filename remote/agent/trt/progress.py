@@ -12,7 +12,7 @@ _TIMING = re.compile(r"-{5,} Timing (?:Runner: )?(.+?) ?\([^()]*\)\s*$")
 
 
 class _Notes(object):
-    """Passes notes on, not more often than anybody reads them; whatever the listener does, TensorRT sees nothing."""
+    """Passes notes on, at most one a second; TensorRT sees no exception of the listener's."""
 
     def __init__(self, progress: Callable[[str], None]) -> None:
         self._progress = progress
@@ -24,7 +24,7 @@ class _Notes(object):
             self._next = now + EVERY
             try:
                 self._progress(note)
-            except Exception:  # nobody listens any more; the build goes on
+            except Exception:  # the reader is gone; the build goes on
                 pass
 
 
@@ -54,7 +54,7 @@ def make_monitor(trt: Any, progress: Callable[[str], None]) -> Any:
     notes = _Notes(progress)
     steps: Dict[str, int] = {}
 
-    class Monitor(trt.IProgressMonitor):
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 

@@ -1,11 +1,10 @@
 """The UFF backend, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
 
 import ctypes
-from typing import Any, Callable, Dict, Optional, Tuple
-
-import numpy as np
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..builder_caches import NOTHING_KEPT, Caches
+from ..detect.arrays import Array
 from ..detect.detections import output_count
 from ..safe_files import read_bytes
 from . import build as trt_build
@@ -50,7 +49,7 @@ def _need_plugins(names: Tuple[str, ...]) -> None:
         raise common.failure(log, "this TensorRT lacks the plugins %s" % ", ".join(missing), "backend")
 
 
-def _registered(trt: Any) -> list:
+def _registered(trt: Any) -> List[str]:
     return [creator.name for creator in trt.get_plugin_registry().plugin_creator_list]
 
 
@@ -66,7 +65,7 @@ class UffEngine(object):
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
-    def run(self, pixels: np.ndarray) -> Tuple[np.ndarray, int]:
+    def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid. By name: the order is not fixed."""
         outputs = self._engine.run(pixels)
         rows = outputs["NMS"].reshape(-1, 7)
@@ -74,8 +73,9 @@ class UffEngine(object):
 
     @property
     def times(self) -> Dict[str, float]:
-        """Of the latest run, in milliseconds: ``copy``, ``execute``."""
-        return self._engine.times
+        """Milliseconds of the latest run: ``copy``, ``execute``."""
+        times: Dict[str, float] = self._engine.times
+        return times
 
     def close(self) -> None:
         self._engine.close()

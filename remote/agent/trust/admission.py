@@ -63,7 +63,7 @@ def check(root: str, release: str, raw: bytes, signature: Optional[bytes]) -> Op
         signature: Content of ``manifest.sig``.
 
     Returns:
-        The board's key that signed it; None on a board without keys, where anybody's would do.
+        The board's key that signed it; None on a board without keys, which takes any release.
 
     Raises:
         AgentError: It is not signed, not rightly, or by a key the board does not have; kind ``signature``.
@@ -72,9 +72,9 @@ def check(root: str, release: str, raw: bytes, signature: Optional[bytes]) -> Op
     if not known:
         return None
     if public is None:
-        raise _refused(release, "it is not signed", "this board takes releases of %s only" % _named(known))
+        raise _refused(release, "it is not signed", "this board takes releases of %s only" % _fingerprints(known))
     if public not in known:
-        why = "%s signed it, this board takes releases of %s" % (keys.fingerprint(public), _named(known))
+        why = "%s signed it, this board takes releases of %s" % (keys.fingerprint(public), _fingerprints(known))
         raise _refused(release, "it is signed by a key that is not enrolled on this board", why)
     return public
 
@@ -102,7 +102,7 @@ def refuse_older(root: str, release: str, manifest: Dict[str, Any], accepted: It
     if serial < highest:
         raise AgentError(
             "release %s is older than what this board has accepted of %s" % (release, project),
-            "its serial is %d, the highest accepted here is %d: an old release may bring back a mended mistake"
+            "its serial is %d, the highest accepted here is %d: an old release may bring back a corrected mistake"
             % (serial, highest),
             "to go back to a release that is still on the board: `jetlane rollback`; to ship this one as a new one: "
             "`jetlane renew %s --above %d`, then run again" % (project, highest),
@@ -137,7 +137,7 @@ def _remembered(root: str) -> Dict[str, int]:
     return {name: serial for name, serial in serials.items() if strict_json.is_whole(serial)}
 
 
-def _named(public: Any) -> str:
+def _fingerprints(public: Any) -> str:
     return " and ".join(map(keys.fingerprint, public))
 
 

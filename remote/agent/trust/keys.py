@@ -32,13 +32,13 @@ def enrolled(root: str) -> List[bytes]:
     """
     there = [path for path in (os.path.join(root, name) for name in FILES) if os.path.lexists(path)]
     for path in there:
-        keys = None if os.path.islink(path) else _understood(read_json(path))
+        keys = None if os.path.islink(path) else _parsed_keys(read_json(path))
         if keys is not None:
             return keys
     if there:
         raise AgentError(
             "the keys on this board cannot be read",
-            "%s is damaged or was altered; without it nobody can tell whose releases may run here" % there[0],
+            "%s is damaged or was altered; without it the agent cannot tell whose releases may run here" % there[0],
             "install the project's key again: `jetlane device enroll NAME --replace-key`",
             "signature",
         )
@@ -51,7 +51,7 @@ def write(root: str, keys: List[bytes]) -> None:
         write_json(os.path.join(root, name), {"format": FORMAT, "keys": [key.hex() for key in keys]})
 
 
-def _understood(content: Any) -> Optional[List[bytes]]:
+def _parsed_keys(content: Any) -> Optional[List[bytes]]:
     """The keys in a file's JSON; None where it holds none, or anything that is no key."""
     listed = content.get("keys") if isinstance(content, dict) and content.get("format") == FORMAT else None
     if not isinstance(listed, list) or not listed:

@@ -83,13 +83,13 @@ def test_an_engine_that_disagrees_leaves_its_key_and_the_next_build_makes_anothe
     board: Board, other_engine: bytes
 ) -> None:
     board.put(other_engine)
-    assert board.build()["cached"], "nobody can see it yet"
+    assert board.build()["cached"], "its damage is not seen yet"
     for name in ("timing", "calibration"):
         getattr(Caches(board.store.path("caches"), board.recipe()), f"keep_{name}")(b"made with it")
     with pytest.raises(AgentError) as failure:
         board.verify()
     assert failure.value.kind == "disagreement"
-    assert f"is kept in aside/{board.key()}" in failure.value.why and "built anew" in failure.value.why
+    assert f"is kept in aside/{board.key()}" in failure.value.why and "built again" in failure.value.why
     assert (board.aside / "engine").read_bytes() == other_engine
     assert "detections" in json.loads((board.aside / "doubt.json").read_text())["why"]
     assert json.loads((board.root / "reports" / f"{board.release}.json").read_text())["agreed"] is False
@@ -168,7 +168,7 @@ def test_a_damaged_model_is_not_built(board: Board, release: Path) -> None:
     model.write_bytes(content)
     with pytest.raises(AgentError, match=r"model\.onnx of the release was altered") as failure:
         board.build()
-    assert failure.value.kind == "tampered" and "damaged files are sent anew" in failure.value.remedy
+    assert failure.value.kind == "tampered" and "damaged files are sent again" in failure.value.remedy
     assert not list((board.root / "engines").iterdir())
     board.bring(release)
     assert not board.build()["cached"] and board.verify()["agreed"] and board.activate()["changed"]
@@ -355,7 +355,7 @@ def test_the_release_that_runs_keeps_its_engine_until_another_is_there(
     assert board.key(twin.name) == board.key() and board.build(twin.name)["cached"]
     with pytest.raises(AgentError, match="does not find on this board") as failure:
         board.verify(twin.name)
-    assert f"until it is built anew: {board.release} was verified with it" in failure.value.why
+    assert f"until it is built again: {board.release} was verified with it" in failure.value.why
     assert engine.read_bytes() == before and activate.health(board.store, {})["healthy"]
     assert not board.activate()["changed"], "it is verified with this very engine"
     assert not board.build(twin.name)["cached"], "the next try builds anew"

@@ -257,7 +257,7 @@ def test_a_command_before_the_build_that_fails_prevents_it(release: Path, tmp_pa
     assert kept.trace() == ["after"] and not list((kept.root / "engines").iterdir())
 
 
-def test_a_command_after_the_build_that_fails_is_owed_and_told(release: Path, tmp_path: Path) -> None:
+def test_a_failing_command_after_the_build_stays_pending_and_is_reported(release: Path, tmp_path: Path) -> None:
     kept = Kept(tmp_path / "root", release, after=[["sh", "-c", "test -e ready && echo after >> trace"]])
     for _ in range(2):
         with pytest.raises(AgentError, match="the command after the build") as caught:
@@ -325,9 +325,7 @@ def test_cancelled_while_it_builds(slow: SlowBoard, release: Path) -> None:
     assert deliver(release, slow.device).state == "active"
 
 
-def test_commands_that_were_owed_when_everything_was_killed_run_at_the_next_contact(
-    slow: SlowBoard, release: Path
-) -> None:
+def test_commands_pending_when_everything_was_killed_run_with_the_next_command(slow: SlowBoard, release: Path) -> None:
     slow.root.mkdir(parents=True)
     (slow.root / "config.json").write_text(json.dumps({"build": {"after": [traced("after")]}}))
     other = deliver_elsewhere(release, slow.device)

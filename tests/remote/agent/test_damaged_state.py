@@ -31,7 +31,7 @@ FILES = [
     ),
     *("keys.json", "keys.copy.json"),
 ]
-#: The owner's word, and whose releases are taken, are not guessed at: these are refused until somebody mends them.
+#: The owner's settings, and whose releases are taken, are not guessed at: damaged ones are refused until corrected.
 REFUSED = {
     "config.json": "config",
     "build/owed.json": "config",
@@ -141,6 +141,6 @@ def test_whatever_became_of_a_file_every_command_ends_in_words_and_a_delivery_me
                 return
         assert run(root, "status", release.name) is None
         found = Store(str(root))
-        assert found.pointed("current") == release.name and found.switching() is None
+        assert found.pointed("current") == release.name and found.switch_in_progress() is None
 
     check()
