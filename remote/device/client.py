@@ -1,4 +1,4 @@
-"""One device with its agent: connect, put the agent in place, ask it."""
+"""A client of the agent on one device: connects, installs the agent's file, runs its commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jetlane.remote.ssh.connection import Connection, Feed, OnEvent, connect
 from jetlane.remote.ssh.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
 
-#: Seconds that each command may take altogether; what depends on the release is said by who calls. A slow SD card reads
+#: Seconds that each command may take in total; callers pass limits that depend on the release. A slow SD card reads
 #: 10 MB/s, and a Nano starts Python in a few seconds.
 LIMITS = {
     "probe": 120.0,
@@ -25,13 +25,13 @@ LIMITS = {
     "build": 3600.0,
     "verify": 1800.0,
     "activate": 1800.0,
-    "rollback": 1800.0 + 3600.0,  # nobody here knows the health window of that release; it is an hour at most
+    "rollback": 1800.0 + 3600.0,  # the health window of that release is not known here; it is at most an hour
     "health": 900.0,
     "collect-garbage": 300.0,
     "bench": 900.0,
 }
 
-#: Runs the agent's file if its bytes are the ones that this workstation has; what was put in its place is never run.
+#: Runs the agent's file only if its bytes are those of this workstation's; a file put in its place is never run.
 _GUARD = """\
 import sys
 sys.path = [place for place in sys.path if place]
@@ -75,7 +75,7 @@ class Agent:
         except DeviceError as error:
             if error.kind != "agent" or not place:
                 raise
-            # it never was there, a power cut damaged it, or somebody changed it
+            # it was never there, or was damaged or changed
             connection.place(agent_file().content, self._path)
             self.placed = True
             self.facts = self.call("probe")
@@ -98,8 +98,8 @@ class Agent:
             limit: Seconds that it may take; those of ``LIMITS`` unless given.
 
         Raises:
-            AgentFailure: It failed and said why.
-            BoardError: It said what the agent never says.
+            AgentFailure: The command failed; with the agent's reason.
+            BoardError: The device sent a message that the agent never sends.
             DeviceError: The device did not answer, or not within the limit (kind ``deadline``).
         """
         guarded = [self.device.python, "-c", _GUARD, self._path, agent_file().digest]
@@ -113,29 +113,29 @@ class Agent:
 def open_agent(
     device: Device, on_event: Optional[OnEvent] = None, given_up: Optional[GivenUp] = None
 ) -> Iterator[Agent]:
-    """Connect to a device and see to it that it has this version's agent.
+    """Connect to a device and make sure that it has this version's agent.
 
     Args:
-        given_up: Asked all the time; what it returns is raised, and closes the connection.
+        given_up: Polled all the time; the exception it returns is raised and closes the connection.
     """
     with connect(device, given_up) as connection:
         yield Agent(connection, on_event)
 
 
 def probe(device: Device) -> dict[str, Any]:
-    """What a device is and can do."""
+    """Facts about a device: its hardware, software and capabilities."""
     with open_agent(device) as agent:
         return agent.facts
 
 
 def keys(device: Device) -> list[str]:
-    """Fingerprints of the keys whose releases a device takes; none where it takes anybody's."""
+    """Fingerprints of the keys whose releases a device accepts; none where it accepts all releases."""
     with open_agent(device) as agent:
         return list(fingerprints(agent.call("keys", {"action": "list"})).values())
 
 
 def fingerprints(listed: Mapping[str, Any]) -> dict[str, str]:
-    """{public key in hex: its fingerprint} of what ``keys`` returned; computed here, whatever the board says it is."""
+    """{public key in hex: its fingerprint} of a result of ``keys``; computed here, not taken from the device."""
     return {row["public"]: agent_keys.fingerprint(bytes.fromhex(row["public"])) for row in listed["keys"]}
 
 
@@ -146,20 +146,20 @@ def status(device: Device, given_up: Optional[GivenUp] = None) -> dict[str, Any]
 
 
 def health(device: Device, given_up: Optional[GivenUp] = None) -> dict[str, Any]:
-    """Ask once more whether all is well with what a device runs; nothing is switched.
+    """Check the health of the release that a device runs; nothing is switched.
 
     Returns:
         ``{"release", "healthy": True, "checked", "answers", "printed"}``.
 
     Raises:
-        AgentFailure: It is not well (kind ``unhealthy``), or nothing runs (``absent``).
+        AgentFailure: It is unhealthy (kind ``unhealthy``), or nothing runs (``absent``).
     """
     with open_agent(device, given_up=given_up) as agent:
         return agent.call("health")
 
 
 def collect_garbage(device: Device, keep: int) -> dict[str, Any]:
-    """Remove all but the newest releases from a device; the live one and the one before always stay.
+    """Remove all but the newest releases from a device; the current and the previous one always stay.
 
     Returns:
         ``{"releases": [removed], "engines": [removed], "bytes": freed}``.

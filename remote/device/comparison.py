@@ -1,6 +1,6 @@
-"""Whether a device finds what this workstation found: judged here, by the code that the device itself uses.
+"""Compares a device's detections with this workstation's, by the code that the device itself uses.
 
-A device's own verdict can only be worse: what it calls agreement counts for nothing until its detections show it.
+A device's own verdict is not trusted: it agrees only if its detections show it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jetlane.remote.release.folder import Release
 
 
 def sample_names(release: Release) -> list[str]:
-    """The samples of a release, in the order in which a device shows them."""
+    """The samples of a release, in the order in which a device sends them."""
     return [str(entry["file"]) for entry in _expected(release)]
 
 
@@ -24,10 +24,10 @@ def compare(release: Release, samples: Sequence[Mapping[str, Any]], precision: s
 
     Args:
         samples: ``{"file", "boxes", "labels", "scores"}`` of each sample, in the release's order.
-        precision: Whose tolerances count.
+        precision: Selects the tolerances.
 
     Returns:
-        As ``agent.verdict.judge``; ``agreed`` is False unless there is one of each sample, and no other.
+        As ``agent.verdict.judge``; ``agreed`` is False unless there is exactly one entry of each sample.
     """
     expected = _expected(release)
     rows = [

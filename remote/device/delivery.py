@@ -1,6 +1,6 @@
-"""Bring a release onto a device: ship, build, verify, activate; and back again.
+"""Delivers a release to a device (ship, build, verify, activate), and rolls a device back.
 
-Every phase finds out what is done already. Whatever fails, the device goes on running the release it ran before.
+Every phase skips what is done already. When a phase fails, the device keeps running the release it ran before.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ def deliver(
     keep_releases: int = KEEP_RELEASES,
     given_up: Optional[GivenUp] = None,
 ) -> DeviceReport:
-    """Make a device run a release, doing only what is not done yet.
+    """Make a device run a release, skipping what is done already.
 
     Args:
         release: The release's folder.
-        on_event: Sees the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
+        on_event: Receives the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
         options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds it
             may take.
-        uploads: What this delivery's upload shares with others; on its own unless given.
-        keep_releases: Newest releases that stay on the device, beside the live one and the one before; older ones are
-            removed when the new one is live, or as soon as the disk is too full for it.
-        given_up: Asked all the time; what it returns ends the delivery, and is raised.
+        uploads: Limits that this delivery's upload shares with others; none unless given.
+        keep_releases: Newest releases that stay on the device, beside the current and the previous one; older ones are
+            removed when the new one is active, or earlier if the disk is too full for it.
+        given_up: Polled all the time; the exception it returns is raised and ends the delivery.
 
     Raises:
-        ReleaseError: The folder is not a whole release.
-        BoardError: The device says what jetlane's agent never says.
+        ReleaseError: The folder is not a complete release.
+        BoardError: The device sent a message that jetlane's agent never sends.
         DeviceError: The device cannot be reached, cannot run the release (before anything of it is sent), or failed a
             phase; it then runs what it ran before.
     """
@@ -66,19 +66,19 @@ def deliver(
     phase("probe")
     with open_agent(device, on_event, given_up) as agent:
         report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
-        with _on(device):
+        with _naming(device):
             report.backend = backends.choose_backend(agent.facts, whole.manifest, chosen)
         report.engine = engines.key_of(engines.recipe(whole.manifest, report.backend, agent.facts, chosen))
         if _is_done(agent, whole, chosen["precision"], report):
             return report
         phase("ship")
         with report.timed("ship"):
-            room = Room(agent, whole.id, keep_releases, report)
-            room.made(lambda: _ship(agent, whole, report, uploads or Uploads(), tell))
+            space = DiskSpace(agent, whole.id, keep_releases, report)
+            space.retry_when_full(lambda: _ship(agent, whole, report, uploads or Uploads(), tell))
         phase("build")
         with report.timed("build"):
             limit = (options or {}).get("time_limit")
-            built = room.made(lambda: agent.call("build", request, limit=limit))
+            built = space.retry_when_full(lambda: agent.call("build", request, limit=limit))
             _is_ours(agent, "build", built, report, chosen)
         if built.get("note"):
             report.notes.append(f"{device.name}, while it built: {built['note']}")
@@ -95,28 +95,28 @@ def deliver(
             if switched["release"] != whole.id:
                 raise board_error(device.name, "activate", f"it was to run {whole.id}, and runs {switched['release']}")
             report.previous = switched["previous"]
-        room.tidy()
+        space.collect()
     return report
 
 
-class Room:
-    """The room on a device's disk: old releases make way for new ones."""
+class DiskSpace:
+    """Frees space on a device's disk by removing old releases."""
 
     def __init__(self, agent: Agent, release: str, keep: int, report: DeviceReport) -> None:
         self._agent, self._report = agent, report
         self._request = {"keep": keep, "spare": release}
 
-    def made(self, act: Callable[[], T]) -> T:
-        """Do something; where the disk is too full for it, remove what is not kept, and do it again."""
+    def retry_when_full(self, act: Callable[[], T]) -> T:
+        """Run ``act``; where the disk is too full for it, remove old releases and run it again."""
         try:
             return act()
         except AgentFailure as error:
-            if error.kind != "disk" or not self.tidy():
+            if error.kind != "disk" or not self.collect():
                 raise
         return act()
 
-    def tidy(self) -> int:
-        """Remove what is not kept; returns the bytes that came free. A failure is noted: it stops no delivery."""
+    def collect(self) -> int:
+        """Remove old releases and return the bytes freed. A failure is only noted: it must not fail a delivery."""
         try:
             result = self._agent.call("collect-garbage", self._request)
         except AgentFailure as error:
@@ -133,7 +133,7 @@ def rollback(
     release: Optional[str] = None,
     given_up: Optional[GivenUp] = None,
 ) -> dict[str, Any]:
-    """Put a device back to a release it has, building and verifying that again if the board has changed since.
+    """Roll a device back to a release it kept, building and verifying that again if the device has changed since.
 
     Args:
         options: Of such a build; those of the release's engine on the device unless given.
@@ -143,16 +143,16 @@ def rollback(
         ``{"release": now active, "previous": active before}``.
 
     Raises:
-        DeviceError: There is nothing to go back to, or it does not pass: nothing is changed then. Of kind
+        DeviceError: There is nothing to roll back to, or it does not pass: nothing is changed then. Of kind
             ``unhealthy``: it runs now, but its health check fails.
     """
     with open_agent(device, on_event, given_up) as agent:
         status = agent.call("status")
-        with _on(device):
+        with _naming(device):
             wanted = manifests.find(release, status["releases"]) if release else status["previous"]
         request: dict[str, Any] = {"release": wanted}
         try:
-            return _went_back(agent, request)
+            return _run_rollback(agent, request)
         except AgentFailure as error:
             if error.kind != "unverified":
                 raise
@@ -160,21 +160,21 @@ def rollback(
         request["options"] = engines.options_of({"options": chosen})
         agent.call("build", request, limit=chosen.get("time_limit"))
         agent.call("verify", request)
-        return _went_back(agent, request)
+        return _run_rollback(agent, request)
 
 
-def _went_back(agent: Agent, request: Mapping[str, Any]) -> dict[str, Any]:
+def _run_rollback(agent: Agent, request: Mapping[str, Any]) -> dict[str, Any]:
     done = agent.call("rollback", request)
     if request["release"] is not None and done["release"] != request["release"]:
-        why = f"it was to go back to {request['release']}, and runs {done['release']}"
+        why = f"it was to roll back to {request['release']}, and runs {done['release']}"
         raise board_error(agent.device.name, "rollback", why)
     return done
 
 
 def switching_limit(manifest: Mapping[str, Any]) -> float:
-    """Seconds that a switch to a release may take, and the way back from it: its commands and its health window.
+    """Seconds that a switch to a release may take, and a rollback from it: its commands and its health window.
 
-    What a board's own config.json asks for instead must fit into this; half an hour is left for it.
+    Commands and windows of a device's own config.json must fit into this; half an hour is left for them.
     """
     activate = manifest.get("activate") or {}
     commands = len(activate.get("before") or ()) + len(activate.get("after") or ())
@@ -183,15 +183,15 @@ def switching_limit(manifest: Mapping[str, Any]) -> float:
 
 
 def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport) -> bool:
-    """Whether the device runs the release already, with an engine that is verified; the report then says so."""
+    """Whether the device runs the release already, with a verified engine; the report is then filled in."""
     status = agent.call("status")
     said = (report.engine, report.backend, precision)
     if not _all_done(status, whole, said):
         return False
     found = compare(whole, status.get("samples", ()), precision)
     if not found["agreed"]:
-        return False  # its own report does not bear out what it says: it is verified anew
-    _trusted(report, whole, status["signed"].get(whole.id))
+        return False  # its detections do not support its own report: verify again
+    _note_trust(report, whole, status["signed"].get(whole.id))
     report.state, report.previous = "unchanged", status["previous"]
     report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
     report.take_verification(found, status["report"])
@@ -201,7 +201,7 @@ def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport)
 def _is_ours(
     agent: Agent, command: str, said: Mapping[str, Any], report: DeviceReport, options: Mapping[str, Any]
 ) -> None:
-    """See that what a device built or verified is the engine that was asked for."""
+    """Check that a device built or verified the engine that was requested."""
     wanted = (report.engine, report.backend, options["precision"])
     if (said["engine"], said["backend"], said["precision"]) != wanted:
         asked = f"{report.engine} was asked for ({report.backend}, {options['precision']})"
@@ -210,47 +210,47 @@ def _is_ours(
 
 
 def _verify(agent: Agent, whole: Release, request: Mapping[str, Any], report: DeviceReport) -> None:
-    """Have the device show what it finds, and compare that here.
+    """Have the device send its detections, and compare them here.
 
     Raises:
-        AgentFailure: It differs from what this workstation found, whatever the device says; kind ``disagreement``.
+        AgentFailure: They differ from this workstation's; kind ``disagreement``.
     """
     said = agent.call("verify", request, samples=sample_names(whole))
     _is_ours(agent, "verify", said, report, request["options"])
     found = compare(whole, said.get("samples", ()), said["precision"])
     if not (found["agreed"] and said["agreed"]):
-        with _on(agent.device):
+        with _naming(agent.device):
             raise verdict.disagreement(whole.id, found)
     report.take_verification(found, said)
 
 
 @contextmanager
-def _on(device: Device) -> Iterator[None]:
-    """What the agent's own rules say here, said of a device."""
+def _naming(device: Device) -> Iterator[None]:
+    """Raise errors of the agent's own rules, when they are applied here, as errors of a device."""
     try:
         yield
     except AgentError as error:
         raise AgentFailure(f"{device.name}: {error.what}", error.why, error.remedy, error.kind) from error
 
 
-def _trusted(report: DeviceReport, release: Release, signed: Optional[str]) -> None:
-    """Say what stands behind a release on a device."""
+def _note_trust(report: DeviceReport, release: Release, signed: Optional[str]) -> None:
+    """Note who signed a release on a device, and what weakens that."""
     report.signed = signed
     if signed is None:
         claim = f"signed by {release.signed_by}" if release.signed_by else "not signed"
         report.notes.append(
-            f"no key is enrolled on {report.name}, so it takes anybody's releases; this one is {claim} "
+            f"no key is enrolled on {report.name}, so it accepts any release; this one is {claim} "
             f"(`jetlane device enroll {report.name}` gives it this project's key)"
         )
     if report.board.get("superuser"):
-        report.notes.append(f"the agent runs as root on {report.name}; it needs no such rights: log in as another user")
+        report.notes.append(f"the agent runs as root on {report.name}; it does not need root: log in as another user")
     agent = release.manifest.get("agent")
     if agent is not None and agent != report.board.get("agent"):
-        report.notes.append("the release was made for another version of the agent than the one that took it in")
+        report.notes.append("the release was made for another version of the agent than the one that received it")
 
 
 def _all_done(status: Mapping[str, Any], whole: Release, built: tuple[str, str, str]) -> bool:
-    """Whether a device says that it runs a release, verified with an engine: (key, backend, precision)."""
+    """Whether a device reports that it runs a release, verified with an engine: (key, backend, precision)."""
     release, engine, kept = whole.id, built[0], status["report"]
     return (
         status["current"] == release
@@ -268,9 +268,9 @@ def _ship(agent: Agent, release: Release, report: DeviceReport, uploads: Uploads
     result = ship(agent, release, uploads, tell)
     report.bytes_sent = result["bytes"]
     if result["key"] not in (None, release.signed_by) or result["signed"] != (result["key"] is not None):
-        why = f"{release.id} is signed by {release.signed_by}, and it says that {result['key']} vouches for it"
+        why = f"{release.id} is signed by {release.signed_by}, and it reports the key {result['key']}"
         raise board_error(agent.device.name, "receive", why)
-    _trusted(report, release, result["key"])
+    _note_trust(report, release, result["key"])
     if not result["received"]:
         report.skipped.append("the board had every file already")
     elif result["kept"]:

@@ -1,4 +1,4 @@
-"""Enrol a device: pin its host key, install the project's key; each once a person has said that it is the right one."""
+"""Enrols a device: pins its host key and installs the project's key, after a person has confirmed each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def fetch_host_key(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
-    """The host key a device shows. Nothing is sent to it but the greeting; hosts on the way to it are logged in to.
+    """The host key that a device presents. Nothing but the greeting is sent to it; jump hosts are logged in to.
 
     Args:
-        given_up: Asked all the time; what it returns is raised.
+        given_up: Polled all the time; the exception it returns is raised.
 
     Raises:
         DeviceError: It cannot be reached, or does not speak SSH.
@@ -50,21 +50,21 @@ def _fetch(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
                 return transport.get_remote_server_key()
             finally:
                 transport.close()
-        except Exception as error:  # what a wrong packet led to in paramiko is passed on as it is: IndexError, KeyError
+        except Exception as error:  # a malformed packet surfaces from paramiko as IndexError, KeyError ...
             raise DeviceError(
                 f"{device.name}: no SSH server answers at {device.address}",
                 harmless(str(error) or type(error).__name__),
-                "see that the device is on and reachable",
+                "check that the device is on and reachable",
                 "unreachable",
             ) from error
 
 
 def enroll(device: Device, confirm: Callable[[str], bool]) -> str:
-    """Pin a device's host key, replacing what was pinned for it; before it, those of the jump hosts on the way.
+    """Pin a device's host key, replacing the pinned one; before it, those of its jump hosts.
 
     Args:
-        confirm: Asked with the fingerprint and whether it is new, known or changed; False leaves all as it was. Of a
-            jump host it is asked only where the key is not the pinned one.
+        confirm: Called with the fingerprint and whether it is new, known or changed; False changes nothing. For a jump
+            host it is called only where the key is not the pinned one.
 
     Returns:
         The fingerprint.
@@ -87,18 +87,18 @@ def enroll(device: Device, confirm: Callable[[str], bool]) -> str:
 def install_key(
     device: Device, public: bytes, confirm: Callable[[str], bool], change: Optional[str] = None
 ) -> tuple[str, ...]:
-    """Have a device take the releases that a key signs, and none but those of its keys.
+    """Have a device accept the releases that a key signs, and only those of its keys.
 
     Args:
         public: The project's public key, 32 bytes.
-        confirm: Asked with the fingerprints of this key and of those that the device has; False leaves all as it was.
+        confirm: Called with the fingerprints of this key and of those on the device; False changes nothing.
         change: What to do where the device has keys of other projects: ``add`` this one, or ``replace`` them by it.
 
     Returns:
         The fingerprints of the keys that the device has now.
 
     Raises:
-        DeviceError: It cannot be reached, the person declined, or it has another key and ``change`` says nothing.
+        DeviceError: It cannot be reached, the person declined, or it has another key and ``change`` is not given.
     """
     own = keys.fingerprint(public)
     with open_agent(device) as agent:
@@ -115,7 +115,7 @@ def install_key(
             return tuple(known.values())
         effect = "in place of" if change == "replace" else "beside"
         beside = f", {effect} {' and '.join(others)}" if others else ""
-        if not confirm(f"{device.name} is to take the releases signed by {own}{beside}, and no others"):
+        if not confirm(f"{device.name} will accept only releases signed by {own}{beside}"):
             raise DeviceError(
                 f"{device.name}: the project's key was not installed", "it was declined", "its keys were not changed"
             )
@@ -123,15 +123,15 @@ def install_key(
         installed = fingerprints(agent.call("keys", request))
         if installed.keys() != {public.hex()} | (set() if request["replace"] else known.keys()):
             raise DeviceError(
-                f"{device.name}: it does not have the keys that it was to have",
-                f"it says that it has {' and '.join(installed.values()) or 'none'}",
-                "see who else enrols it; if nobody does, what it says cannot be trusted: look at the board itself",
+                f"{device.name}: it does not have the expected keys",
+                f"it reports {' and '.join(installed.values()) or 'none'}",
+                "find out who else enrols it; if no one does, its reports cannot be trusted: examine the board itself",
             )
         return tuple(installed.values())
 
 
 def _keys_of(agent: Agent, change: Optional[str]) -> dict[str, str]:
-    """Fingerprints by public key; none where the device cannot read its own and they are to be replaced."""
+    """Fingerprints by public key; none where the device cannot read its keys and they will be replaced."""
     try:
         return fingerprints(agent.call("keys", {"action": "list"}))
     except AgentFailure as error:

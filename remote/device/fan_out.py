@@ -1,4 +1,4 @@
-"""The same work on many devices at once, from one process."""
+"""Runs the same work on many devices in parallel, from one process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jetlane.remote.ssh.watchdog import GivenUp
 from jetlane.specs.errors import DeviceError, JetlaneError
 from jetlane.specs.text import harmless
 
-#: Devices at once; the work is mostly waiting.
+#: Devices in parallel; the work is mostly waiting.
 AT_ONCE = 32
 
 Result = TypeVar("Result")
@@ -22,14 +22,14 @@ Result = TypeVar("Result")
 def on_each(
     devices: Sequence[Device], work: Callable[[Device, GivenUp], Result], at_once: int = AT_ONCE
 ) -> Iterator[tuple[Device, Union[Result, JetlaneError]]]:
-    """Do something on every device, and yield what came of it as each ends: a result, or why it failed.
+    """Run work on every device, and yield the result or the error of each as it ends.
 
-    One device's failure touches no other. Whoever stops listening, by Ctrl-C too, ends the work on all of them.
+    A failure of one device does not affect the others. Closing the iterator, also by Ctrl-C, ends the work on all.
 
     Args:
-        work: Gets the device, and what it is to hand to the connection: whether the work was given up.
+        work: Called with the device and a function for the connection that tells whether the work was given up.
     """
-    import paramiko  # noqa: F401  (once, before many threads want it at the same time)
+    import paramiko  # noqa: F401  (once, before many threads import it at the same time)
 
     stopped = threading.Event()
 
@@ -54,4 +54,6 @@ def _outcome(device: Device, future: Future[Any]) -> Any:
         return error
     logging.getLogger("jetlane.remote").debug("the work on %s failed", device.name, exc_info=error)
     what = f"{device.name}: {type(error).__name__}: {harmless(error)}"
-    return DeviceError(what, "nobody foresaw it", "report this as a bug; --debug shows where it happened", "bug")
+    return DeviceError(
+        what, "this error was not expected", "report this as a bug; --debug shows where it happened", "bug"
+    )

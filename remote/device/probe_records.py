@@ -1,4 +1,4 @@
-"""What the last probe of each device found, kept in a file: selections by JetPack or TensorRT need no network then."""
+"""Stores the facts of each device's last probe in a file, so that selecting by JetPack or TensorRT needs no network."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from jetlane.specs.local_files import PRIVATE, in_words, locked, private_folder, read_json, write_atomic
 
-#: Its name in a workspace.
+#: The file's name in a workspace.
 NAME = "probes.json"
 
 
 def recorded(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Facts by device; empty where nothing was recorded, or it cannot be read."""
+    """Facts by device; empty where nothing was recorded or the file cannot be read."""
     found = read_json(path)
     return {name: facts for name, facts in found.items() if isinstance(facts, dict)} if isinstance(found, dict) else {}
 
 
 def record(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Keep what was found of some devices, beside what is known of others. Any number may do so at once.
+    """Store the facts of some devices and keep those of others. Any number of processes may do so at once.
 
     Raises:
-        WorkspaceError: It cannot be written; what was known before still is.
+        WorkspaceError: It cannot be written; the file is unchanged.
     """
     with in_words(path):
         if not path.parent.exists():

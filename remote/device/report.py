@@ -1,4 +1,4 @@
-"""What a delivery did on one device."""
+"""The report of a delivery to one device."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class DeviceReport:
 
     Attributes:
         state: ``active``, or ``unchanged`` when the device ran this release already.
-        previous: The release it would go back to.
+        previous: The release it would roll back to.
         backend: ``uff``, ``onnx`` or ``cpu``.
-        board: What the probe found.
+        board: Facts that the probe found.
         engine: Key of the engine.
         bytes_sent: Bytes of release files that went over the wire.
         seconds: Duration of each phase that took place: ``ship``, ``build``, ``verify``, ``activate``.
-        skipped: One sentence for everything that needed no doing.
-        signed: Fingerprint of the board's key that vouches for the release; None where the board has no key and takes
-            anybody's.
+        skipped: One sentence for each step that was not necessary.
+        signed: Fingerprint of the device's key that the release was verified with; None where the device has no key
+            and accepts any release.
         removed: Old releases that were removed from the device.
-        notes: Sentences for a person: what is not as it should be, although the release runs.
-        agreement: How its detections compare with the expected ones, as the workstation judges: matched, missing,
-            lowest_iou, ...; and the board's latency and conditions.
+        notes: Sentences about problems that do not keep the release from running.
+        agreement: How its detections compare with the expected ones, as computed here: matched, missing, lowest_iou,
+            ...; and the device's latency and conditions.
         detections: The board's detections of each sample: ``{"file", "boxes", "labels", "scores"}``.
     """
 
@@ -48,17 +48,17 @@ class DeviceReport:
     agreement: Mapping[str, Any] = field(default_factory=dict)
     detections: list[dict[str, Any]] = field(default_factory=list)
 
-    def take_verification(self, judged: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-        """Keep how the device's detections compare, and what the device said of the conditions they were made under.
+    def take_verification(self, compared: Mapping[str, Any], reported: Mapping[str, Any]) -> None:
+        """Store the comparison of the device's detections, and the conditions that it reported.
 
         Args:
-            judged: The workstation's comparison.
-            said: The device's report.
+            compared: The workstation's comparison.
+            reported: The device's report.
         """
-        own = {name: said[name] for name in ("backend", "precision", "latency", "conditions", "peak_memory")}
-        self.agreement = {**{name: value for name, value in judged.items() if name != "samples"}, **own}
+        own = {name: reported[name] for name in ("backend", "precision", "latency", "conditions", "peak_memory")}
+        self.agreement = {**{name: value for name, value in compared.items() if name != "samples"}, **own}
         columns = ("file", "boxes", "labels", "scores")
-        self.detections = [{column: row[column] for column in columns} for row in judged["samples"]]
+        self.detections = [{column: row[column] for column in columns} for row in compared["samples"]]
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

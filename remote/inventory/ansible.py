@@ -1,7 +1,7 @@
-"""An Ansible inventory becomes one of ours.
+"""Converts an Ansible inventory.
 
-Of the variables those are taken over that say how a host is reached. Ansible's groups become tags, as a host may be in
-many; groups that are asked for become groups. Passwords are not taken over, and written nowhere.
+Only variables about how a host is reached are converted. Ansible's groups become tags, as a host may be in several;
+requested groups become groups. Passwords are neither converted nor written anywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 
 from jetlane.remote.inventory.ansible_program import read_by_ansible
 from jetlane.remote.inventory.ansible_read import INVENTORY, AnsibleInventory, read_static
-from jetlane.remote.inventory.ansible_words import known
+from jetlane.remote.inventory.ansible_scalars import known
 from jetlane.remote.inventory.entries import NAME, hop_of
 from jetlane.remote.inventory.load import inventory_from_text
 from jetlane.specs.errors import SpecError
@@ -39,7 +39,7 @@ _SECRET = re.compile(r"ansible_(.*(pass|password|passphrase)|(ssh_)?private_key)
 _ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 _BY_SSH = ("ssh", "smart", "paramiko", "paramiko_ssh", "libssh")
 _HEAD = "# Made from {name} by `jetlane inventory import-ansible`.\n"
-#: Keys that are said once when all devices agree.
+#: Keys that become defaults when all devices have the same value.
 _SHARED = ("user", "key", "python", "port", "jump")
 
 
@@ -49,15 +49,15 @@ def from_ansible(
     """Translate an Ansible inventory.
 
     Args:
-        groups: Groups that are to be groups of ours; the others become tags alone.
-        program: ``ansible-inventory``, which knows best; None: the inventory is read here, by the same rules.
-        dynamic: Let that program run what the inventory and the Ansible configuration name.
+        groups: Groups that become groups; the others become tags only.
+        program: ``ansible-inventory``, which is preferred; None: the inventory is read here, by the same rules.
+        dynamic: Let that program run programs and plugins that the inventory or the configuration names.
 
     Returns:
-        The YAML, and a sentence for everything that was left out; both harmless for terminals.
+        The YAML, and a sentence for everything that was left out; both safe for terminals.
 
     Raises:
-        SpecError: It cannot be read, a host's name cannot be ours, or a port is none.
+        SpecError: It cannot be read, a host's name cannot be used, or a port is invalid.
     """
     path = Path(path)
     found = _read(path, program, dynamic)
@@ -71,13 +71,13 @@ def _read(path: Path, program: Optional[str], dynamic: bool) -> AnsibleInventory
         if program is None:
             raise SpecError("--dynamic needs ansible-inventory", "it is not on the PATH", "pip install ansible-core")
         return read_by_ansible(program, path, dynamic=True)
-    data = read_bytes(path, INVENTORY)  # no program is given what is no file
-    if program is None or data.startswith(codecs.BOM_UTF8):  # Ansible takes the mark for the first word's beginning
+    data = read_bytes(path, INVENTORY)  # the program only gets regular files
+    if program is None or data.startswith(codecs.BOM_UTF8):  # Ansible takes the mark for a part of the first word
         return read_static(path)
     try:
         return read_by_ansible(program, path)
     except SpecError as error:
-        found = read_static(path)  # which says in words, with line, what is wrong - or reads what Ansible gives up at
+        found = read_static(path)  # names the mistake with its line, or reads what Ansible cannot
         found.notes.insert(0, f"{error.what} ({error.why}), so jetlane read it by itself")
         return found
 
@@ -104,8 +104,8 @@ class _Import:
             if len(own) > 1:
                 raise SpecError(
                     f"{host} is in the groups {' and '.join(own)}",
-                    "a device stands in one group",
-                    "ask for groups that have no host in common; every group is a tag all the same",
+                    "a device is in one group",
+                    "request groups that have no host in common; every group becomes a tag anyway",
                 )
             for name in own:
                 of_group[name].append(host)
@@ -148,15 +148,15 @@ class _Import:
         elif key == "port":
             device[key] = self._port(host, name, text)
         elif not is_harmless(text):
-            why = "it holds control characters, or marks of direction"
-            raise SpecError(f"{name} of {host} is {text!r}", why, f"mend it in {self._path} or beside it")
+            why = "it contains control characters or marks of direction"
+            raise SpecError(f"{name} of {host} is {text!r}", why, f"fix it in {self._path} or the files beside it")
         else:
             device[key] = self._key_file(text) if key == "key" else text
 
     def _port(self, host: str, name: str, text: str) -> int:
         if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text) or not 0 < int(text) < 65536:
             why = "a port is a whole number from 1 to 65535"
-            raise SpecError(f"{name} of {host} is {text!r}", why, f"mend it in {self._path} or beside it")
+            raise SpecError(f"{name} of {host} is {text!r}", why, f"fix it in {self._path} or the files beside it")
         return int(text)
 
     def _take_arguments(self, device: dict[str, Any], host: str, name: str, value: Any) -> None:
@@ -170,7 +170,7 @@ class _Import:
             device["jump"] = jump
         elif text.strip():
             shown = "" if re.search(r"pass|secret|token", text, re.IGNORECASE) else f": {text!r}"
-            self._note(f"{name} was left out{shown}; put what it says into the SSH configuration")
+            self._note(f"{name} was left out{shown}; move its options to the SSH configuration")
 
     def _key_file(self, text: str) -> str:
         return text if text.startswith(("~", "/")) else str(self._path.absolute().parent / text)
@@ -181,7 +181,7 @@ class _Import:
 
 
 def _jump(arguments: str) -> list[str]:
-    """The hosts of ``-J a,b`` or ``-o ProxyJump=a,b``, where the arguments say nothing else."""
+    """The hosts of ``-J a,b`` or ``-o ProxyJump=a,b``, where these are the only arguments."""
     found = re.fullmatch(r"""\s*['"]?\s*(?:-J\s*|-o\s*['"]?ProxyJump[= ])([^\s'"]+)\s*['"]?\s*""", arguments)
     hops = found[1].split(",") if found else []
     return hops if all(hop_of(hop) for hop in hops) else []

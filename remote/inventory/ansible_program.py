@@ -1,7 +1,7 @@
 """An Ansible inventory as ``ansible-inventory --list`` reads it, where Ansible is installed.
 
-An inventory may be a program, or name plugins, which are programs; a configuration beside it may do so too. None is run
-unless it is asked for: Ansible then gets an empty configuration, its two readers of data alone, and no vault.
+An inventory may be a program, or name plugins, which are programs; so may a configuration beside it. None is run unless
+requested: Ansible gets an empty configuration, its two readers of data only, and no vault.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.remote.inventory.ansible_read import AnsibleGroup, AnsibleInventory
-from jetlane.remote.inventory.ansible_words import Vault
+from jetlane.remote.inventory.ansible_scalars import Vault
 from jetlane.specs.errors import SpecError
 from jetlane.specs.files import MIB, FileKind, read_text
 from jetlane.specs.text import harmless
@@ -30,14 +30,14 @@ _OUTPUT = FileKind("the answer of ansible-inventory", _MOST_OUTPUT, SpecError, "
 
 
 def read_by_ansible(program: str, path: Path, dynamic: bool = False, seconds: float = _SECONDS) -> AnsibleInventory:
-    """What Ansible makes of an inventory.
+    """Read an inventory with Ansible.
 
     Args:
         program: ``ansible-inventory``.
-        dynamic: Let it run what the inventory and its owner's configuration name: programs, plugins, vault passwords.
+        dynamic: Let it run programs, plugins and vault passwords that the inventory or the configuration names.
 
     Raises:
-        SpecError: It fails, does not end in time, or answers nonsense; ``why`` is what it said.
+        SpecError: It fails, does not end in time, or its output is invalid; ``why`` is its own message.
     """
     with tempfile.TemporaryDirectory(prefix="jetlane-ansible-") as scratch:
         folder = Path(scratch)
@@ -71,7 +71,7 @@ def _run(command: list[str], folder: Path, dynamic: bool, seconds: float) -> int
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             what = f"{NAME} did not end within {seconds:g} s"
-            raise SpecError(what, "", "look what the inventory waits for") from None
+            raise SpecError(what, "", "find out what the inventory waits for") from None
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -117,9 +117,9 @@ def _limit(pid: int) -> None:
 def _last_words(file: Path) -> str:
     with open(file, "rb") as errors:
         lines = errors.read(MIB).decode("utf-8", "replace").splitlines()
-    told = [line for line in lines if line.strip()]
-    reasons = [line for line in told if "Failed to parse" in line] or [line for line in told if "ERROR" in line]
-    return harmless(reasons[0] if reasons else told[-1] if told else "")
+    shown = [line for line in lines if line.strip()]
+    reasons = [line for line in shown if "Failed to parse" in line] or [line for line in shown if "ERROR" in line]
+    return harmless(reasons[0] if reasons else shown[-1] if shown else "")
 
 
 def _refused(path: Path, why: str) -> SpecError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetlane.remote.inventory.ansible_words import MOST_HOSTS, Vault, literal, spread, word
+from jetlane.remote.inventory.ansible_scalars import MOST_HOSTS, Vault, literal, spread, word
 from jetlane.specs.errors import SpecError
 from jetlane.specs.yaml_marks import Location, MarkedYaml, parse
 
@@ -146,7 +146,7 @@ class _Ini:
             pattern, *words = shlex.split(line, comments=True)
             wrong = next((word for word in words if "=" not in word), None)
             if wrong is not None:
-                raise ValueError(f"{wrong!r} stands where NAME=VALUE was expected")
+                raise ValueError(f"{wrong!r} was found where NAME=VALUE was expected")
             if not pattern or pattern.endswith(":") or pattern == "---":
                 raise ValueError(f"{pattern!r} is no host's name")
             variables = {word.partition("=")[0]: literal(word.partition("=")[2]) for word in words}
@@ -204,7 +204,7 @@ class _Yaml:
             place = (*at, key)
             if key not in ("vars", "children", "hosts"):
                 if isinstance(value, Mapping):
-                    raise self._refuse(place, f"{key!r} stands in the group {name!r}", key=True)
+                    raise self._refuse(place, f"{key!r} is in the group {name!r}", key=True)
                 continue
             members = {value: None} if isinstance(value, str) else value
             if members is not None and not isinstance(members, Mapping):

@@ -1,4 +1,4 @@
-"""What a probe says of a board, in the words people use."""
+"""The facts of a probe as people name them: JetPack, versions, sizes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _JETPACK = {
 
 @dataclass(frozen=True)
 class BoardFacts:
-    """Versions and sizes of a board; None where the board has no such thing, or it is not known."""
+    """Versions and sizes of a board; None where the board has none, or it is not known."""
 
     model: Optional[str]
     jetpack: Optional[str]
@@ -65,19 +65,19 @@ class BoardFacts:
 def board_facts(probe: Mapping[str, Any]) -> BoardFacts:
     """Read what the agent's ``probe`` returned."""
     return BoardFacts(
-        model=_said(probe, str, "model"),
-        jetpack=jetpack_of(_said(probe, str, "l4t")),
-        tensorrt=_said(probe, str, "tensorrt", "version"),
-        cuda=_cuda_version(_said(probe, int, "cuda", "runtime")),
-        power_mode=_said(probe, str, "conditions", "power_mode", "name"),
-        disk_free=_said(probe, int, "disk_free"),
-        memory_total=_said(probe, int, "memory_total"),
-        memory_available=_said(probe, int, "memory_available"),
+        model=_value(probe, str, "model"),
+        jetpack=jetpack_of(_value(probe, str, "l4t")),
+        tensorrt=_value(probe, str, "tensorrt", "version"),
+        cuda=_cuda_version(_value(probe, int, "cuda", "runtime")),
+        power_mode=_value(probe, str, "conditions", "power_mode", "name"),
+        disk_free=_value(probe, int, "disk_free"),
+        memory_total=_value(probe, int, "memory_total"),
+        memory_available=_value(probe, int, "memory_available"),
     )
 
 
-def _said(probe: Any, kind: type[_T], *names: str) -> Optional[_T]:
-    """A value of a probe; None where there is none of that type: what was recorded long ago nobody looked at."""
+def _value(probe: Any, kind: type[_T], *names: str) -> Optional[_T]:
+    """A value of a probe; None where there is none of that type: old records were not validated."""
     for name in names:
         probe = probe.get(name) if isinstance(probe, Mapping) else None
     return probe if isinstance(probe, kind) else None
@@ -94,5 +94,5 @@ def jetpack_of(l4t: Optional[str]) -> Optional[str]:
 
 
 def _cuda_version(number: Optional[int]) -> Optional[str]:
-    """10020, as CUDA's runtime says it, is 10.2."""
+    """CUDA's number as a version: 10020 is 10.2."""
     return f"{number // 1000}.{number % 1000 // 10}" if number else None

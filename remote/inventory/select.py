@@ -1,9 +1,9 @@
-"""Which devices are meant: ``tag:nano and jetpack >= 4.6 and not (site-b or name:lab-*)``.
+"""Selects devices by an expression: ``tag:nano and jetpack >= 4.6 and not (site-b or name:lab-*)``.
 
 ::
 
     expression = term, joined by `and`, `or`, `not` and parentheses (`not` binds closest, `or` least)
-    term       = WORD                      a device's name, a tag or a group; * and ? stand for anything
+    term       = WORD                      a device's name, a tag or a group; * and ? are wildcards
                | name|tag|group:WORD       that alone
                | model:WORD                the board's model holds the word, in any case
                | jetpack|tensorrt|cuda OP VERSION      OP is one of = != < <= > >=
@@ -49,10 +49,10 @@ class _Token:
 
 
 def select_devices(inventory: Inventory, expression: str, facts: Optional[Facts] = None) -> tuple[Device, ...]:
-    """The devices an expression means, in the inventory's order; possibly none.
+    """The devices that match an expression, in the inventory's order; possibly none.
 
     Args:
-        facts: What the last probe of each device found; only asked for where the expression speaks of it.
+        facts: Results of the last probe of each device; only used where the expression needs them.
 
     Raises:
         SpecError: The expression cannot be read, names a device or group that is not there, or asks for a fact
@@ -111,7 +111,7 @@ class _Parser:
             raise self._refuse(f"it ends where {wanted} was expected", end)
         token = self._tokens[self._next]
         if not token.quoted and (token.text in _COMPARE or token.text in ("(", ")", ":", "and", "or", "not")):
-            raise self._refuse(f"{token.text!r} stands where {wanted} was expected", token.at)
+            raise self._refuse(f"{token.text!r} was found where {wanted} was expected", token.at)
         self._next += 1
         return token
 
@@ -138,7 +138,7 @@ class _Parser:
         if self._take("("):
             self._depth += 1
             if self._depth > _DEEPEST:
-                raise self._refuse(f"more than {_DEEPEST} parentheses stand in each other", 0)
+                raise self._refuse(f"more than {_DEEPEST} parentheses are nested", 0)
             test = self._either()
             self._depth -= 1
             if not self._take(")"):
@@ -158,14 +158,14 @@ class _Parser:
             return self._version(field, sign, value)
         if field not in (*_OWN, "model"):
             known = ", ".join((*_OWN, "model", *_VERSIONS))
-            raise self._refuse(f"{field!r} is nothing that is known of a device; use {known}", word.at)
+            raise self._refuse(f"{field!r} is not a property of devices; use {known}", word.at)
         if sign.text not in (":", "=", "==", "!="):
             raise self._refuse(f"{field} has no order; use `:` or `!=`", sign.at)
         test = self._model(value) if field == "model" else self._any_of(value, (field,))
         return (lambda device: not test(device)) if sign.text == "!=" else test
 
     def _any_of(self, value: _Token, fields: Sequence[str]) -> Test:
-        """A name, tag or group. One that nothing has is a slip of the pen, save for a tag that is called one."""
+        """A name, tag or group. One that no device has is a mistake, unless it is explicitly a tag."""
         exact = not set("*?[") & set(value.text)
         words = {
             "name": {device.name for device in self._inventory.devices},

@@ -1,4 +1,4 @@
-"""A release as it lies in a folder: read, and checked to the last byte."""
+"""Reads a release from its folder and checks every byte of it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LARGEST_MANIFEST = 16 * MIB
 
 @dataclass(frozen=True)
 class Release:
-    """A release that was read and found whole.
+    """A release that was read and is intact.
 
     Attributes:
-        id: 128 bits of the manifest's digest; 48 where 0.1 made it. It names the release; ``digest`` is the whole.
-        path: Its folder, named by its id.
+        id: Name and 128 bits of the manifest's digest (48 in 0.1); ``digest`` is the whole digest.
+        path: Its folder, named by the id.
         manifest: As in manifest.json.
-        raw: The bytes of manifest.json, which the id is made of.
-        signature: Those of manifest.sig; None where it is not signed.
+        raw: The bytes of manifest.json.
+        signature: The bytes of manifest.sig; None where it is not signed.
         signed_by: Fingerprint of the key that signed it; None where it is not signed.
     """
 
@@ -46,12 +46,12 @@ class Release:
 
     @property
     def digest(self) -> str:
-        """Hex sha256 of the manifest's bytes: another release has another, whatever its id."""
+        """Hex sha256 of the manifest's bytes; it differs for any two releases, even with equal ids."""
         return hashlib.sha256(self.raw).hexdigest()
 
     @property
     def size(self) -> int:
-        """Bytes of all files together."""
+        """Bytes of all files in total."""
         return sum(entry["size"] for entry in self.manifest["files"].values())
 
     @property
@@ -67,10 +67,10 @@ class Release:
 
 
 def meant(given: str, known: Iterable[str]) -> str:
-    """The release that a person means by an id, or by the beginning of one; see ``manifest.find``.
+    """The release whose id is given, in full or by its beginning; see ``manifest.find``.
 
     Raises:
-        ReleaseError: Several of the known ones begin like that.
+        ReleaseError: Several known releases begin like that.
     """
     try:
         return manifests.find(given, known)
@@ -83,7 +83,7 @@ def read_release(path: Path) -> Release:
 
     Raises:
         ReleaseError: It is no release, or a file is missing, changed, or not in the manifest, or the signature is not
-            one of this manifest, written as ``signing`` writes it. Whose signature it is, is for the boards to judge.
+            one of this manifest in the form that ``signing`` writes. Devices decide which keys they trust.
     """
     path = Path(os.path.realpath(path))
     raw = _manifest(path)
@@ -101,7 +101,7 @@ def read_release(path: Path) -> Release:
         raise ReleaseError(
             f"release {path.name} was altered: {listed}",
             "its files are not those its manifest was made of",
-            "delete it and run again: it is made anew from the steps before it",
+            "delete it and run again: it is made again from the steps before it",
         )
     return Release(path.name, path, manifest, raw, signature, keys.fingerprint(signer) if signer else None)
 

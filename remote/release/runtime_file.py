@@ -1,6 +1,6 @@
 """``jetlane_runtime.py``: the agent's detector, with the modules it needs, as one file for people's own programs.
 
-The modules stand in it unchanged, as text, so that there is one source of what boards verify and what programs run.
+It contains the modules unchanged, as text, so that what boards verify and what programs run has one source.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jetlane.remote import agent
 from jetlane.remote.agent import backends
 
 NAME = "jetlane_runtime.py"
-#: A file where Python would make a folder: a release on a board must not change by being imported from.
+#: A file where Python would create a folder: importing from a release must not change it.
 NO_BYTECODE = {"__pycache__": "This file keeps Python from writing bytecode into the release, which must not change.\n"}
 #: What the file is asked for; the backends' modules are found when the engine is known.
 _WANTED = "detect.runtime"

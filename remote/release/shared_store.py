@@ -1,8 +1,8 @@
 """The shared store of releases: any fsspec URL (``file:///srv/jetlane``, ``s3://bucket/jetlane``, ``gs://...``).
 
-A site's workers fetch a release from here and check every byte of it by its id, so the store need not be trusted with
-what a board runs. Of two releases with one id, which 0.1 could make, the first stays; the digest of the manifest tells
-them apart. s3 and gs need s3fs or gcsfs beside fsspec.
+Workers of sites fetch releases from here and check every byte by the release's id, so the store need not be trusted. Of
+two releases with one id, which 0.1 could make, the first stays; the digest of the manifest distinguishes them. s3 and
+gs need s3fs or gcsfs in addition to fsspec.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from jetlane.remote.release.folder import Release, read_release
 from jetlane.specs import secrets
 from jetlane.specs.errors import ReleaseError, SpecError, WorkspaceError
 
-#: Present once everything else of a release is.
+#: Written after all other files of a release.
 _LAST = manifests.NAME
 #: Bytes of a JSON object in the store: a device's detections in a thousand samples are some megabytes.
 _LARGEST = 64 << 20
 
 
 class SharedStore:
-    """A store by its URL.
+    """The store at a URL.
 
     Raises:
-        SpecError: The URL's kind is not known, or its driver is not installed; or it holds a secret, which would travel
-            to the sites as a parameter of Prefect's.
+        SpecError: The URL's scheme is unknown, or its driver is not installed; or the URL contains a secret, which
+            would be visible as a parameter in Prefect.
     """
 
     def __init__(self, url: str) -> None:
@@ -53,21 +53,21 @@ class SharedStore:
         self.url, self._root = url, root.rstrip("/")
 
     def publish(self, release: Path) -> str:
-        """Put a release into the store, its manifest last; only its signature is sent when it is there.
+        """Put a release into the store, its manifest last; where it is there already, only its signature is sent.
 
         Returns:
-            Hex sha256 of its manifest, which ``fetch`` tells it by from any other.
+            Hex sha256 of its manifest, for ``fetch``.
 
         Raises:
-            ReleaseError: The folder is not a whole release, or the store has another one with its id.
-            WorkspaceError: The store does not take it.
+            ReleaseError: The folder is not a complete release, or the store has another one with its id.
+            WorkspaceError: The store cannot be written.
         """
         whole = read_release(release)
         place = self._path("releases", whole.id)
-        with self._said("takes no release"):
+        with self._explained("does not store the release"):
             kept = self._bytes(f"{place}/{_LAST}", manifests.LONGEST)
             there = kept == whole.raw
-            if kept is not None and not there and _is_of(kept, whole.id):  # else it was cut off, or damaged
+            if kept is not None and not there and _is_of(kept, whole.id):  # else it is incomplete or damaged
                 raise self._another(whole.id)
             for path in _signature_of(whole) if there else [*_files_of(whole), _LAST]:
                 self._files.makedirs(f"{place}/{path}".rpartition("/")[0], exist_ok=True)
@@ -75,21 +75,21 @@ class SharedStore:
         return whole.digest
 
     def fetch(self, release: str, folder: Path, digest: Optional[str] = None) -> Path:
-        """The folder of a release under ``folder``, fetched when it is not there whole, and checked to the last byte.
+        """The folder of a release below ``folder``, fetched when it is not there intact; every byte is checked.
 
         Args:
-            digest: Hex sha256 of its manifest; without it, the store is taken at its word where an id of 0.1 is asked
-                for, of which two releases may have the same.
+            digest: Hex sha256 of its manifest; without it, the store is trusted for ids of 0.1, which two releases may
+                share.
 
         Raises:
-            ReleaseError: The store does not have it, what it has was altered, or is another one with that id.
-            WorkspaceError: The store cannot be read, or the folder not written.
+            ReleaseError: The store does not have it, its copy was altered, or it has another one with that id.
+            WorkspaceError: The store cannot be read, or the folder cannot be written.
         """
         from filelock import FileLock
 
         if not manifests.is_id(release):
             raise ReleaseError(f"{release!r} is not a release's id", "", "name a release as in its folder's name")
-        with self._said(f"gives no release {release}"):
+        with self._explained(f"does not provide release {release}"):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / f"{release}.lock"):
                 return self._fetched(release, folder, digest)
@@ -104,7 +104,7 @@ class SharedStore:
         if known is not None and digest in (None, known.digest):
             if raw not in (None, known.raw):
                 raise self._another(release)
-            if self._signature(place) in (None, known.signature):  # else the project signs with another key now
+            if self._signature(place) in (None, known.signature):  # else the project has another key now
                 return known.path
         for left in (here, part):
             shutil.rmtree(left, ignore_errors=True)
@@ -121,7 +121,7 @@ class SharedStore:
         return here
 
     def _copy(self, place: str, folder: Path, raw: bytes) -> None:
-        """The files that the manifest names, and no others: what else lies in the store is not looked at."""
+        """Copy the files in the manifest, and no others."""
         folder.mkdir(parents=True)
         (folder / _LAST).write_bytes(raw)
         try:
@@ -136,7 +136,7 @@ class SharedStore:
             (folder / manifests.SIGNATURE).write_bytes(signature)
 
     def _take(self, place: str, path: Path, size: int) -> None:
-        """A file of so many bytes, and not one more: a store may send for ever."""
+        """Fetch a file of ``size`` bytes; at most one more is read, as a store may send without end."""
         if not self._files.isfile(place):
             raise ReleaseError(
                 f"{path.name} of the release is not in the store {self.url}",
@@ -144,13 +144,13 @@ class SharedStore:
                 "roll it out from where it was made",
             )
         with self._files.open(place, "rb") as source, open(path, "wb") as file:
-            left = size + 1  # one too many is seen by whoever checks the file
+            left = size + 1  # one byte too many fails the check of the file
             while left and (piece := source.read(min(left, 1 << 20))):
                 file.write(piece)
                 left -= len(piece)
 
     def _bytes(self, place: str, most: int) -> Optional[bytes]:
-        """Content of a file in the store, cut behind ``most`` bytes; None where there is none."""
+        """Content of a file in the store, at most ``most`` + 1 bytes; None where there is none."""
         if not self._files.isfile(place):
             return None
         with self._files.open(place, "rb") as file:
@@ -163,22 +163,22 @@ class SharedStore:
         return ReleaseError(
             f"the store {self.url} has another release with the id {release}",
             "two releases were made with one id; what is there stays as it is",
-            "make yours again: since 0.2 ids are too long for that; and find out who made the other",
+            "make yours again: since 0.2 ids are long enough; and find out who made the other",
         )
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep a JSON object under a name with slashes.
+        """Store a JSON object under a name with slashes.
 
         Raises:
-            WorkspaceError: The store does not take it.
+            WorkspaceError: The store cannot be written.
         """
         place = self._path(name)
-        with self._said(f"does not take {name}"):
+        with self._explained(f"does not store {name}"):
             self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(place, json.dumps(value).encode())
 
     def read(self, name: str) -> Optional[dict[str, Any]]:
-        """The JSON object of that name; None when there is none, or it is not whole, or too large to be ours."""
+        """The JSON object of that name; None when there is none, or it is incomplete or too large."""
         place = self._path(name)
         try:
             if int(self._files.info(place)["size"] or 0) > _LARGEST:
@@ -189,8 +189,8 @@ class SharedStore:
         return found if isinstance(found, dict) else None
 
     def forget(self, name: str) -> None:
-        """Remove a name and all below it, if it is there."""
-        with self._said(f"does not let go of {name}"):
+        """Remove a name and everything below it, if it exists."""
+        with self._explained(f"does not remove {name}"):
             if self._files.exists(self._path(name)):
                 self._files.rm(self._path(name), recursive=True)
 
@@ -198,19 +198,19 @@ class SharedStore:
         return "/".join((self._root, *parts))
 
     @contextmanager
-    def _said(self, what: str) -> Iterator[None]:
+    def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise WorkspaceError(
-                f"the store {self.url} {what}", str(error), "see that it can be reached and written from here"
+                f"the store {self.url} {what}", str(error), "check that it can be reached and written from here"
             ) from error
 
 
 def _whole(folder: Path) -> Optional[Release]:
     try:
         return read_release(folder)
-    except ReleaseError:  # not there, or not whole
+    except ReleaseError:  # missing or not intact
         return None
 
 

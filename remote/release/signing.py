@@ -1,11 +1,11 @@
-"""The project's signing key: an ed25519 key in OpenSSH's format, made at first use, never leaving this machine.
+"""The project's signing key: an ed25519 key in OpenSSH's format, created at first use; it never leaves this machine.
 
 ::
 
     <workspace>/keys/            0700
       signing_key                0600; `ssh-keygen -lf` shows its fingerprint
       signing_key.pub
-      signing_key.<time>         keys that `jetlane key new` put aside
+      signing_key.<time>         older keys, kept by `jetlane key new`
 """
 
 from __future__ import annotations
@@ -60,32 +60,32 @@ class SigningKey:
 
 
 def project_key(workspace: Path, file: Optional[Path] = None) -> SigningKey:
-    """The key that signs the releases of a workspace; made when there is none.
+    """The key that signs the releases of a workspace; created when there is none.
 
     Args:
         file: The spec's ``signing_key``, in place of the workspace's own.
 
     Raises:
-        WorkspaceError: It cannot be read, or be made.
+        WorkspaceError: It cannot be read or created.
     """
     if file is not None:
         return read_key(file)
     path = Path(workspace) / FOLDER / NAME
     if not path.exists():
-        with _alone(path):
-            if not path.exists():  # where two need one at once, the first one's stays
+        with _exclusively(path):
+            if not path.exists():  # of two processes, the first one creates it
                 _make(path)
     return read_key(path)
 
 
 def new_key(workspace: Path) -> tuple[Optional[SigningKey], SigningKey]:
-    """Make a new key for a workspace; the one before is put aside. Returns both.
+    """Create a new key for a workspace and keep the previous one under another name. Returns (previous, new).
 
     Raises:
-        WorkspaceError: It cannot be made.
+        WorkspaceError: It cannot be created.
     """
     path = Path(workspace) / FOLDER / NAME
-    with _alone(path):
+    with _exclusively(path):
         before, aside = (read_key(path), _unused(path)) if path.exists() else (None, None)
         _make(path, aside)
         if before is not None and aside is not None:
@@ -97,14 +97,14 @@ def read_key(path: Path) -> SigningKey:
     """Read a private key file: OpenSSH's format, or PEM.
 
     Raises:
-        WorkspaceError: It is not there, not an ed25519 key, protected by a passphrase, or readable to others.
+        WorkspaceError: It does not exist, is no ed25519 key, has a passphrase, or is readable for others.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
     path = Path(path)
-    remedy = "name a file that is there, as `signing_key` in the spec"
+    remedy = "name an existing file as `signing_key` in the spec"
     if not os.path.exists(path):
         raise _unusable(path, os.strerror(errno.ENOENT), remedy)
     kind = FileKind("a key", MIB, lambda what, why, to_do: _unusable(path, f"{what} {why}".strip(), to_do), remedy)
@@ -118,24 +118,26 @@ def read_key(path: Path) -> SigningKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise _unusable(path, str(error), "give an ed25519 private key (ssh-keygen -t ed25519 -N '')") from error
     except TypeError as error:
-        remedy = "take the passphrase off (ssh-keygen -p -N ''), or use another key: nobody is asked during a run"
+        remedy = "remove the passphrase (ssh-keygen -p -N ''), or use another key: a run cannot ask for it"
         raise _unusable(path, "it is protected by a passphrase", remedy) from error
     if not isinstance(private, Ed25519PrivateKey):
         raise _unusable(path, "it is no ed25519 key", "give one (ssh-keygen -t ed25519 -N '')")
     public = private.public_key().public_bytes_raw()
     if load is load_ssh_private_key and public not in _body(content):
-        raise _unusable(path, "its secret half does not fit its public half: it is damaged", "restore it from a copy")
+        raise _unusable(
+            path, "its private half does not match its public half: it is damaged", "restore it from a copy"
+        )
     return SigningKey(path, public, private)
 
 
 def _body(content: bytes) -> bytes:
-    """What OpenSSH's armour holds: the public key in clear is part of it."""
+    """The decoded body of an OpenSSH key file; it contains the public key in clear."""
     return base64.b64decode(b"".join(line for line in content.splitlines() if not line.startswith(b"-----")))
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Change the key of a workspace as the only one, in a folder that is its user's alone."""
+def _exclusively(path: Path) -> Iterator[None]:
+    """Lock the key of a workspace; its folder is private to the user."""
     locks = path.parent.parent / "locks"
     with in_words(path):
         private_folder(path.parent)
@@ -145,14 +147,14 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _unused(path: Path) -> Path:
-    """The name under which a key is put aside."""
+    """An unused name for a key that is replaced."""
     stamp = f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     names = (path.with_name(f"{stamp}-{count}" if count else stamp) for count in itertools.count())
     return next(name for name in names if not name.exists())
 
 
 def _make(path: Path, aside: Optional[Path] = None) -> None:
-    """Write a new key; both halves, or neither. The one before gets the name ``aside``, and is never out of reach."""
+    """Write both halves of a new key, or neither. The previous key keeps the name ``aside`` at all times."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -161,7 +163,7 @@ def _make(path: Path, aside: Optional[Path] = None) -> None:
     with in_words(path), atomic_file(path, PRIVATE) as secret, atomic_file(path.with_name(path.name + ".pub")) as shown:
         secret.write(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         shown.write(public + b" jetlane\n")
-        for file in (secret, shown):  # a full disk shows here, before anything has its name
+        for file in (secret, shown):  # a full disk fails here, before the files are named
             file.flush()
         if aside is not None:
             os.link(path, aside)

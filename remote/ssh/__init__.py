@@ -1,1 +1,1 @@
-"""SSH to one host: connection, login, host keys, OpenSSH's configuration, transfer, and limits to all of it."""
+"""SSH to one host: connection, login, host keys, OpenSSH's configuration, transfer, and limits on all of these."""

@@ -1,8 +1,8 @@
-"""paramiko's side of a connection, with a bound on all that the other side can make this machine hold.
+"""A paramiko transport with bounds on the memory and time that a peer can cost this process.
 
-SSH lets a peer announce packets of 4 GiB, greet without end, send more than its window allows, and send what means
-nothing as fast as it likes; paramiko keeps all of it, or spends this process's time on it. A peer that keeps to the
-protocol (RFC 4253, RFC 4254) never comes near these bounds.
+SSH lets a peer announce packets of 4 GiB, send an endless greeting, exceed its window, and send meaningless packets at
+any rate; paramiko stores or processes all of it. A peer that follows the protocol (RFC 4253, RFC 4254) never reaches
+these bounds.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from paramiko.common import (
 )
 from paramiko.packet import Packetizer
 
-#: Bytes of one packet: OpenSSH's own bound. paramiko asks for packets of 32 KiB.
+#: Bytes of one packet: OpenSSH's own bound. paramiko requests packets of 32 KiB.
 LONGEST_PACKET = 256 << 10
 #: Bytes before the first packet: lines that a server may send before its version (RFC 4253, 4.2), and that one.
 LONGEST_GREETING = 32 << 10
-#: Packets that bring the work no further, and how many of them may come at once and in every second: keepalives do.
-_ASIDE = (MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG, MSG_GLOBAL_REQUEST, MSG_CHANNEL_OPEN, MSG_CHANNEL_REQUEST)
-MOST_ASIDE, ASIDE_RATE = 2_000, 10.0
+#: Packets that do not advance the work, such as keepalives; how many may come at once, and per second.
+_IDLE = (MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG, MSG_GLOBAL_REQUEST, MSG_CHANNEL_OPEN, MSG_CHANNEL_REQUEST)
+MOST_IDLE, ASIDE_RATE = 2_000, 10.0
 
 
 class BoundedPackets(Packetizer):
-    """Refuses a packet by the length that it announces."""
+    """Refuses packets by the length that they announce, and too many meaningless ones."""
 
     def __init__(self, link: Any) -> None:
         super().__init__(link)
         self._greeted, self._aside, self._began = 0, 0, time.monotonic()
 
     def read_message(self) -> tuple[int, Any]:
-        """See paramiko; SSHException where too many come that mean nothing."""
+        """As in paramiko; SSHException where too many meaningless packets come."""
         kind, message = super().read_message()
-        if kind in _ASIDE:
+        if kind in _IDLE:
             self._aside += 1
-            if self._aside > MOST_ASIDE + ASIDE_RATE * (time.monotonic() - self._began):
-                raise paramiko.SSHException("it sends packets that mean nothing, without end")
+            if self._aside > MOST_IDLE + ASIDE_RATE * (time.monotonic() - self._began):
+                raise paramiko.SSHException("it sends endless meaningless packets")
         return kind, message
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """See paramiko; SSHException for a longer packet than any server sends."""
+        """As in paramiko; SSHException for a packet that is longer than any server sends."""
         if n > LONGEST_PACKET:
             raise paramiko.SSHException(f"it announces a packet of {n} bytes")
         return super().read_all(n, check_rekey)
@@ -60,7 +60,7 @@ class BoundedPackets(Packetizer):
         piece: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
         self._greeted += len(piece)
         if self._greeted > LONGEST_GREETING:
-            raise paramiko.SSHException("it greets without end")
+            raise paramiko.SSHException("its greeting does not end")
         return piece
 
 
@@ -75,7 +75,7 @@ def _within_window(feed: Callable[[paramiko.Channel, Any], None]) -> Callable[[p
 
 
 class BoundedTransport(paramiko.Transport):
-    """A transport of such packets, whose channels hold no more than what was asked for."""
+    """A transport with such packets, whose channels buffer no more than their windows."""
 
     _channel_handler_table: ClassVar[dict[int, Any]] = {
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
@@ -84,7 +84,7 @@ class BoundedTransport(paramiko.Transport):
     }
 
     def __init__(self, link: Any, **options: Any) -> None:
-        # paramiko reports every failure in its log too; without a handler Python prints that to the terminal
+        # paramiko also logs every failure; without a handler Python prints that to the terminal
         log = logging.getLogger("paramiko")
         if not log.handlers:
             log.addHandler(logging.NullHandler())

@@ -1,8 +1,8 @@
-"""What OpenSSH's configuration adds to a device, as ``ssh -G`` says it: Include and Match are OpenSSH's business.
+"""Completes a device from OpenSSH's configuration, as ``ssh -G`` evaluates it, Include and Match included.
 
-Taken over: HostName, Port, User, IdentityFile, ProxyJump, HostKeyAlias - each where the inventory leaves it open. Never
-taken over is what decides whom to trust (UserKnownHostsFile, StrictHostKeyChecking and the like): only the inventory's
-own file of pinned keys does that, for the jump hosts as for the device.
+Used are HostName, Port, User, IdentityFile, ProxyJump and HostKeyAlias, each where the inventory leaves it open.
+Options that decide on trust (UserKnownHostsFile, StrictHostKeyChecking ...) are never used: only the inventory's own
+file of pinned keys decides that, for jump hosts as for the device.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from jetlane.remote.inventory.entries import hop_of
 from jetlane.specs.errors import DeviceError
 
 _SECONDS = 10.0
-#: Jump hosts that are reached through jump hosts of their own, and so on.
+#: Depth of jump hosts that have jump hosts of their own.
 _DEEPEST = 8
 #: What `ssh -G` lists where no IdentityFile is configured.
 _USUAL_KEYS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa")
 
 
 def resolve(device: Device) -> Device:
-    """A device with everything filled in that its inventory leaves to the SSH configuration; ``jump`` is then a tuple.
+    """A device with all fields filled in that its inventory leaves to the SSH configuration; ``jump`` is then a tuple.
 
     Raises:
-        DeviceError: The configuration cannot be read, or wants a ProxyCommand.
+        DeviceError: The configuration cannot be read, or uses a ProxyCommand.
     """
     return _resolve(device, 0)
 
@@ -44,7 +44,7 @@ def _resolve(device: Device, depth: int) -> Device:
     if hops is None:
         hops = _configured_hops(device, found)
     if hops:
-        # as OpenSSH does it: the first hop may have jump hosts of its own, where it was not named by the inventory
+        # as in OpenSSH, the first hop may have jump hosts of its own
         rest = (_resolve(replace(hop, jump=()), depth + 1) for hop in hops[1:])
         first = _resolve(hops[0], depth + 1)
         hops = (*(first.jump or ()), replace(first, jump=()), *rest)
@@ -96,7 +96,7 @@ def _asked(device: Device) -> Mapping[str, Any]:
         words = getattr(error, "stderr", None) or str(error)
         raise _refused(device, str(words).strip()) from error
     if "user" in found and device.user is None and found["user"] == getpass.getuser():
-        return {name: value for name, value in found.items() if name != "user"}  # nobody named one
+        return {name: value for name, value in found.items() if name != "user"}  # the local user: not configured
     return found
 
 
@@ -124,6 +124,6 @@ def _refused(device: Device, why: str) -> DeviceError:
     return DeviceError(
         f"{device.name}: the SSH configuration for {device.host} cannot be followed",
         why,
-        f"mend it, or say it in {device.inventory}: `jump` names hosts to pass, `ssh_config: false` leaves the "
-        f"configuration out",
+        f"fix it, or use {device.inventory} instead: `jump` names jump hosts, `ssh_config: false` ignores the "
+        f"configuration",
     )

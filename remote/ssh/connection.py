@@ -1,4 +1,4 @@
-"""One SSH connection to one device: strict host keys, the agent's events, streamed uploads."""
+"""One SSH connection to one device: runs the agent, validates its messages, streams uploads."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 #: Seconds for starting a command on an open connection.
 OPEN = 10.0
-#: Seconds for connecting as a whole, for each host on the way: every stage of it has ``CONNECT``.
+#: Seconds for connecting in total, per host on the route; each stage of it has ``CONNECT``.
 LOGIN = 4 * CONNECT
-#: Seconds for putting the agent's file in its place.
+#: Seconds for installing the agent's file.
 PLACING = 120.0
-#: Seconds after which a read or a write looks up: whether the work was given up, what the program complains of.
+#: Seconds after which a read or write checks whether the work was given up, and reads standard error.
 _POLL = 1.0
-#: Bytes that are kept of what a program complains of.
+#: Bytes of a program's standard error that are kept.
 _COMPLAINT = 1 << 16
 KEEPALIVE = 10
 _CHUNK = 1 << 17
-#: Takes a file in where there is no agent yet. It needs the agent's Python alone: not every board has SFTP.
+#: Receives a file where there is no agent yet. It needs only Python: not every board has SFTP.
 _PLACE = """\
 import json, os, sys
 path, size = sys.argv[1], int(sys.argv[2])
@@ -70,7 +70,7 @@ Feed = Callable[[Need, Callable[[bytes], None]], None]
 
 
 class AgentFailure(DeviceError):
-    """The agent itself said what failed; ``kind`` is its word for it."""
+    """A failure that the agent reported; ``kind`` is the agent's."""
 
 
 class Connection:
@@ -91,20 +91,20 @@ class Connection:
         payload: bytes = b"",
         feed: Optional[Feed] = None,
     ) -> dict[str, Any]:
-        """Run a program that speaks JSON lines, and return its ``result``; where it showed samples, with ``samples``.
+        """Run a program that writes JSON lines, and return its ``result``; with ``samples`` where it sent any.
 
         Args:
             arguments: The argv; each is quoted for the remote shell.
-            request: Written to its standard input as one line, ``payload`` right after it.
-            dialogue: What it may say.
-            limit: Seconds that it may take altogether.
-            on_event: Sees every event but the last, as JSON values.
+            request: Written to its standard input as one line, followed by ``payload``.
+            dialogue: The messages that it may send.
+            limit: Seconds that it may take in total.
+            on_event: Receives every event but the last, as JSON values.
             feed: Called with a ``need`` event and a function that sends bytes.
 
         Raises:
             AgentFailure: It ended with an ``error`` event.
-            BoardError: It said what the agent never says.
-            DeviceError: The connection was lost, the program did not speak, or took too long (kind ``deadline``).
+            BoardError: It sent a message that the agent never sends.
+            DeviceError: The connection was lost, the program wrote no result, or took too long (kind ``deadline``).
         """
         import paramiko
 
@@ -132,27 +132,27 @@ class Connection:
             send(json.dumps(dict(request)).encode() + b"\n" + payload)
             if feed is None:
                 send.end()
-        for word in self._words(channel, dialogue, complaint):
+        for word in self._messages(channel, dialogue, complaint):
             if isinstance(word, Failure):
-                # its advice is marked as the board's own: whoever holds the board could have put a command there
+                # marked as the device's own: an attacker on the device could have put a command there
                 remedy = f"{self.device.name} says: {word.remedy}" if word.remedy else ""
                 raise AgentFailure(f"{self.device.name}: {word.what}", word.why, remedy, word.kind)
             if isinstance(word, dialogue.result):
                 shown = {"samples": [sample.model_dump() for sample in dialogue.samples]} if dialogue.samples else {}
                 return {**plain(word), **shown}
             if on_event is not None:
-                on_event(_told(word, dialogue))
+                on_event(_event_of(word, dialogue))
             if isinstance(word, Need) and feed is not None:
-                with suppress(EOFError):  # the other side has ended: its last words, still to be read, tell why
+                with suppress(EOFError):  # the other side has ended: its last messages, still unread, say why
                     feed(word, send)
                     send.end()
         raise self._silent(channel, complaint)
 
     def place(self, content: bytes, path: str) -> None:
-        """Put a small file on the device, whole or not at all; its folder is made when missing.
+        """Put a small file on the device in one step; its folder is created when missing.
 
         Raises:
-            DeviceError: The device does not take it.
+            DeviceError: The device cannot store it.
         """
         arguments = [self.device.python, "-I", "-c", _PLACE, path, str(len(content))]
         self.run(arguments, {}, Dialogue(self.device.name, "place"), PLACING, payload=content)
@@ -173,8 +173,8 @@ class Connection:
         except Exception as error:  # paramiko passes on whatever a wrong packet led to
             raise self._cut(str(error)) from error
 
-    def _words(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Said]:
-        """What the program says, as it says it; until it ends."""
+    def _messages(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Said]:
+        """The program's messages as they come, until it ends."""
         lines = LineReader(self.device.name, dialogue.command)
         while True:
             chunk = self._read(channel, lines, complaint)
@@ -188,12 +188,12 @@ class Connection:
             self.watchdog.check()
 
     def _read(self, channel: paramiko.Channel, lines: LineReader, complaint: bytearray) -> Optional[bytes]:
-        """What came of a program's words, None where nothing did; the end of what it complains of is kept."""
+        """A piece of the program's output, None where none came; the end of its standard error is kept."""
         try:
             chunk = None
             with suppress(socket.timeout):
                 chunk = channel.recv(_CHUNK)
-            while channel.recv_stderr_ready():  # else it fills the window that it shares with the words
+            while channel.recv_stderr_ready():  # else it fills the window that it shares with the output
                 complained = channel.recv_stderr(_CHUNK)
                 lines.beside(len(complained))
                 complaint += complained
@@ -201,17 +201,17 @@ class Connection:
             return chunk
         except DeviceError:
             raise
-        except Exception as error:  # to read is to say that there is room again, and that was not possible
+        except Exception as error:  # reading reopens the window, which failed
             raise self._cut(str(error)) from error
 
     def _cut(self, why: str) -> AgentFailure:
-        """The connection has ended; paramiko keeps for itself what ended it."""
+        """The error for a connection that has ended, with the cause that paramiko kept."""
         transport = self._client.get_transport()
         cause = str(transport.get_exception() or "") if transport is not None else ""
         return _lost(self.device, ": ".join(dict.fromkeys(filter(None, (why, cause)))))
 
     def _silent(self, channel: paramiko.Channel, complaint: bytearray) -> DeviceError:
-        """The program ended without a result: say what is known."""
+        """The error for a program that ended without a result."""
         deadline = time.monotonic() + 2.0
         while not channel.exit_status_ready() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -230,12 +230,12 @@ class Connection:
         return DeviceError(
             f"{self.device.name}: the agent ended with exit code {channel.exit_status} and no result",
             words,
-            "see that the Python named in the inventory is 3.6 or later",
+            "check that the Python named in the inventory is 3.6 or later",
         )
 
 
-def _told(word: Said, dialogue: Dialogue) -> Event:
-    """An event for whoever watches; a sample is progress to them."""
+def _event_of(word: Said, dialogue: Dialogue) -> Event:
+    """The event for ``on_event``; a sample is reported as progress."""
     if isinstance(word, Sample):
         return {"event": "progress", "step": dialogue.command, "done": len(dialogue.samples), "total": dialogue.expects}
     return word.model_dump(exclude_unset=True)
@@ -246,7 +246,7 @@ def connect(device: Device, given_up: Optional[GivenUp] = None) -> Iterator[Conn
     """Open a connection, for the time of a ``with`` block.
 
     Args:
-        given_up: Asked all the time; what it returns is raised, and closes the connection.
+        given_up: Polled all the time; the exception it returns is raised and closes the connection.
 
     Raises:
         DeviceError: The device is off, refuses the key, or its host key is unknown or changed.

@@ -1,4 +1,4 @@
-"""Host keys: the file they are pinned in, their fingerprints, and the refusals that name them."""
+"""Host keys: the known_hosts file with the pinned ones, fingerprints, and the errors that name them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Pinned:
-    """What a known_hosts file says of a device.
+    """The entries of a known_hosts file for a device.
 
     Attributes:
         keys: Trusted.
-        revoked: Never trusted, whatever else the file says.
+        revoked: Never trusted, even if they are also pinned.
     """
 
     keys: list[paramiko.PKey] = field(default_factory=list)
@@ -43,7 +43,7 @@ def pinned(device: Device) -> Pinned:
     """The keys that are pinned for a device.
 
     Raises:
-        DeviceError: A certificate authority is named for it.
+        DeviceError: A certificate authority is configured for it.
         WorkspaceError: The file cannot be read.
     """
     found = Pinned()
@@ -67,7 +67,7 @@ def _entries(device: Device) -> Iterator[tuple[str, Optional[paramiko.PKey]]]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a known_hosts file; bytes that are no text are kept as they are."""
+    """The lines of a known_hosts file; bytes that are not UTF-8 are preserved."""
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
     except OSError as error:
@@ -91,12 +91,12 @@ def fingerprint(key: paramiko.PKey) -> str:
 
 
 def enroll_command(device: Device) -> str:
-    """The command that pins a device's host key, and those of the hosts on the way to it."""
+    """The command that pins a device's host key, and those of its jump hosts."""
     return f"jetlane device enroll {shlex.quote(device.name)} --inventory {shlex.quote(str(device.inventory))}"
 
 
 def refusal(device: Device, key: paramiko.PKey) -> DeviceError:
-    """Why a key that a device shows is not trusted, and what to do."""
+    """The error for a key that is not trusted."""
     known = pinned(device)
     if known.revokes(key):
         return _revoked(device, key)
@@ -115,7 +115,7 @@ def _changed(device: Device, key: paramiko.PKey, known: paramiko.PKey) -> Device
     return DeviceError(
         f"{device.name}: the host key of {device.address} has CHANGED",
         f"pinned in {device.known_hosts}: {fingerprint(known)}; shown now: {fingerprint(key)}. The device was "
-        f"installed anew, or another machine answers in its place",
+        f"reinstalled, or another machine answers in its place",
         f"only if you know why it changed, pin the new one:\n  {enroll_command(device)}",
         "host_key",
     )
@@ -124,7 +124,7 @@ def _changed(device: Device, key: paramiko.PKey, known: paramiko.PKey) -> Device
 def _revoked(device: Device, key: paramiko.PKey) -> DeviceError:
     return DeviceError(
         f"{device.name}: the host key of {device.address} is REVOKED",
-        f"it shows {fingerprint(key)}, which {device.known_hosts} marks as @revoked: somebody else may have the key",
+        f"it shows {fingerprint(key)}, which {device.known_hosts} marks as @revoked: the key may have been stolen",
         "give the device a new host key (`ssh-keygen -A` on it, after deleting the old one), then enroll it",
         "host_key",
     )
@@ -134,7 +134,7 @@ def _authority(device: Device) -> DeviceError:
     return DeviceError(
         f"{device.name}: host keys that a certificate authority signs are not supported",
         f"{device.known_hosts} has a @cert-authority line for {host_entry(device)}",
-        f"take that line out, and pin the device's own key:\n  {enroll_command(device)}",
+        f"remove that line, and pin the device's own key:\n  {enroll_command(device)}",
         "host_key",
     )
 
@@ -148,7 +148,7 @@ def host_entry(device: Device) -> str:
 
 
 def _names(field: str, entry: str) -> bool:
-    """Whether the names of a line (patterns, `!` for all but, hashes of HashKnownHosts) are about a host."""
+    """Whether the names of a line (patterns, negated by `!`, or hashed) match a host."""
     names = field.split(",")
     if any(name.startswith("!") and _fits(entry, name[1:]) for name in names):
         return False
@@ -156,7 +156,7 @@ def _names(field: str, entry: str) -> bool:
 
 
 def _fits(entry: str, pattern: str) -> bool:
-    """OpenSSH's patterns know * and ? alone; brackets around a host with a port are plain letters."""
+    """Match OpenSSH's patterns, in which only * and ? are special; brackets around a host with a port are literal."""
     return fnmatchcase(entry.lower(), pattern.lower().replace("[", "[[]"))
 
 
@@ -165,17 +165,17 @@ def _is(entry: str, name: str) -> bool:
 
     try:
         return name.lower() == entry.lower() or (name.startswith("|1|") and HostKeys.hash_host(entry, name) == name)
-    except (ValueError, AssertionError, IndexError):  # a hash that is none
+    except (ValueError, AssertionError, IndexError):  # not a valid hash
         return False
 
 
 def pin(device: Device, key: paramiko.PKey) -> None:
-    """Make ``key`` the only key that is trusted for a device by its name; lines with patterns or markers stay.
+    """Make ``key`` the only key that is pinned for a device by its name; lines with patterns or markers stay.
 
     Any number of devices may be pinned in one file at once, by threads or processes.
 
     Raises:
-        WorkspaceError: The file cannot be written; what was pinned before still is.
+        WorkspaceError: The file cannot be written; it is unchanged.
     """
     entry = host_entry(device)
     with locked(device.known_hosts) as path:
@@ -187,7 +187,7 @@ def _without(line: str, entry: str) -> Optional[str]:
     """A line without a host's name; None when it had no other."""
     if not line.strip():
         return line
-    field, *rest = line.split(None, 1)  # as `_entries` reads it: by tabs too, and behind spaces
+    field, *rest = line.split(None, 1)  # as `_entries` reads it: tabs and leading spaces too
     if field.startswith(("@", "#")):
         return line
     names = [name for name in field.split(",") if not _is(entry, name)]

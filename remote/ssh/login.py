@@ -1,4 +1,4 @@
-"""Log in to a device, by way of its jump hosts: host keys are strict, and every refusal says what to do."""
+"""Logs in to a device through its jump hosts, with strict host keys."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 #: Seconds for each stage of connecting.
 CONNECT = 10.0
-#: Seconds after which a device that shows no sign of life is given up; its agent shows one every few seconds.
+#: Seconds without a message after which a device is given up; its agent sends one every few seconds.
 SILENCE = 60.0
-#: Least work for both ends first (jetlane's boards have AES in hardware); OpenSSH has had all of these since 6.2.
+#: The cheapest first (boards have AES in hardware); OpenSSH has had all of these since 6.2.
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 
 
@@ -30,10 +30,10 @@ def logged_in(device: Device, watchdog: Watchdog) -> Iterator[paramiko.SSHClient
     """An open login on a resolved device (``ssh_config.resolve``), for the time of a ``with`` block.
 
     Args:
-        watchdog: Ends all of it where it waits too long.
+        watchdog: Ends every wait that takes too long.
 
     Raises:
-        DeviceError: It or a host on the way is off (kind ``unreachable``), has an unknown, changed or revoked host key
+        DeviceError: It or a jump host is off (kind ``unreachable``), has an unknown, changed or revoked host key
             (``host_key``), or does not accept the key (``auth``).
     """
     import paramiko
@@ -68,7 +68,7 @@ def road(device: Device, watchdog: Watchdog) -> Iterator[Any]:
 
 
 def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
-    """Log in over a socket, trusting the pinned host keys alone."""
+    """Log in over a socket; only pinned host keys are trusted."""
     import paramiko
 
     from jetlane.remote.ssh.bounded import BoundedTransport
@@ -81,7 +81,7 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
             device.port or SSH_PORT,
             username=device.user,
             pkey=key,
-            key_filename=cast("Any", [str(path) for path in device.identities]),  # the stubs know of one file only
+            key_filename=cast("Any", [str(path) for path in device.identities]),  # the stubs allow only one file
             allow_agent=device.agent,
             look_for_keys=device.key is None and not device.identities,
             timeout=CONNECT,
@@ -98,24 +98,24 @@ def log_in(client: paramiko.SSHClient, device: Device, link: Any) -> None:
         raise DeviceError(
             f"{device.name}: {device.address} does not accept {_identity(device)}",
             harmless(error),
-            f"add the public key to the device's authorized_keys (ssh-copy-id), or mend `user` and `key` in "
+            f"add the public key to the device's authorized_keys (ssh-copy-id), or fix `user` and `key` in "
             f"{device.inventory}",
             "auth",
         ) from error
     except JetlaneError:
         raise
-    except Exception as error:  # what a wrong packet led to in paramiko is passed on as it is: IndexError, KeyError
+    except Exception as error:  # a malformed packet surfaces from paramiko as IndexError, KeyError ...
         raise _unreachable(device, error) from error
 
 
 def _answered(client: paramiko.SSHClient, error: Exception) -> bool:
-    """Whether a server did refuse a key; of one that is cut or silent meanwhile, paramiko says much the same."""
+    """Whether a server refused a key; paramiko raises the same error for a lost connection."""
     transport = client.get_transport()
     return transport is not None and transport.is_active() and "timeout" not in str(error).lower()
 
 
 def _prefer(transport: paramiko.Transport, known: host_keys.Pinned) -> paramiko.Transport:
-    """Ask for the ciphers of least work, and for a host key of a kind that is pinned."""
+    """Prefer the cheapest ciphers, and host keys of the types that are pinned."""
     options = transport.get_security_options()
     options.ciphers = [cipher for cipher in CIPHERS if cipher in options.ciphers]
     kinds = {key.get_name() for key in known.keys}
@@ -126,21 +126,21 @@ def _prefer(transport: paramiko.Transport, known: host_keys.Pinned) -> paramiko.
 
 
 def _direct(device: Device, watchdog: Watchdog) -> socket.socket:
-    """A connection to the first of a device's addresses that answers."""
+    """A socket connected to the first of a device's addresses that answers."""
     try:
         addresses = socket.getaddrinfo(device.host, device.port or SSH_PORT, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that can be none, such as `a..b`
+    except (OSError, UnicodeError) as error:  # UnicodeError: an invalid name, such as `a..b`
         raise _unreachable(device, error) from error
     failed = OSError("it has no address")
     for family, kind, protocol, _, address in addresses:
         watchdog.check()
         link = socket.socket(family, kind, protocol)
-        watchdog.guard(link)  # before it is connected: nobody else ends that wait
+        watchdog.guard(link)  # before it is connected, so that this wait ends too
         try:
             link.settimeout(CONNECT)
             link.connect(address)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # else a write waits a quarter of an hour for a cable to come back
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # else a write to a dead link waits 15 minutes
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE))
             return link
         except OSError as error:
@@ -160,7 +160,7 @@ def _through(client: paramiko.SSHClient, hop: Device, beyond: Device) -> Any:
         raise DeviceError(
             f"{beyond.name}: no way from {hop.address} to {beyond.address}",
             harmless(str(error) or type(error).__name__),
-            f"see that {beyond.address} is on and reachable from there, and that its SSH server allows forwarding",
+            f"check that {beyond.address} is on and reachable from there, and that its SSH server allows forwarding",
             "unreachable",
         ) from error
 
@@ -169,15 +169,15 @@ def _unreachable(device: Device, error: Exception) -> DeviceError:
     return DeviceError(
         f"{device.name}: no SSH connection to {device.address}",
         harmless(str(error) or type(error).__name__),
-        f"see that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+        f"check that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
         "unreachable",
     )
 
 
 def _private_key(device: Device) -> Optional[paramiko.PKey]:
-    """The device's key; None where none is named, or where the SSH agent holds the one that a passphrase protects.
+    """The device's key; None where none is named, or where an SSH agent is used for one with a passphrase.
 
-    Loaded here, because paramiko's own loading tries the file as one type after another and reports the last failure.
+    Loaded here, because paramiko tries the file as one type after another and reports only the last failure.
     """
     import paramiko
 
@@ -185,20 +185,20 @@ def _private_key(device: Device) -> Optional[paramiko.PKey]:
         return None
     try:
         return paramiko.PKey.from_path(str(device.key))
-    except (TypeError, paramiko.PasswordRequiredException) as error:  # TypeError: cryptography wants a passphrase
+    except (TypeError, paramiko.PasswordRequiredException) as error:  # TypeError: cryptography needs a passphrase
         if device.agent:
             return None
         raise DeviceError(
             f"{device.name}: the key {device.key} is protected by a passphrase",
-            "nobody is asked for one during a delivery",
+            "a delivery cannot ask for it",
             f"load it into an SSH agent (ssh-add) and set `agent: true` in {device.inventory}",
             "auth",
         ) from error
     except FileNotFoundError as error:
         raise DeviceError(
-            f"{device.name}: the key file {device.key} is not there",
+            f"{device.name}: the key file {device.key} does not exist",
             f"{device.inventory} names it",
-            "mend `key` there",
+            "fix `key` there",
             "auth",
         ) from error
     except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
@@ -217,7 +217,7 @@ def _identity(device: Device) -> str:
 
 
 class _PinnedOnly:
-    """Decides about every host key (paramiko asks it by this method's name, as it is told of no key itself)."""
+    """Decides on every host key: paramiko has no known keys, so it calls this for each."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

@@ -1,7 +1,7 @@
-"""Send a release to a board: what it lacks, from where an earlier attempt stopped, within what all uploads may take.
+"""Uploads the missing files of a release to a device, resumes interrupted uploads, and limits all uploads together.
 
-The bytes go into the standard input of the agent's ``receive``, which is the fastest way there is with paramiko, and
-needs nothing of the board that running the agent does not need; SFTP is not used.
+The bytes go to the standard input of the agent's ``receive``, which is the fastest way with paramiko and needs nothing
+on the device that the agent does not need; SFTP is not used.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
     from jetlane.remote.ssh.watchdog import Watchdog
 
-#: Four of the packets that OpenSSH takes (32 KiB, of which paramiko keeps 64 bytes for itself): nothing is left over.
+#: Exactly four of the packets that OpenSSH accepts (32 KiB, of which paramiko uses 64 bytes).
 _PIECE = 4 * ((1 << 15) - 64)
-#: Seconds between two words about how far an upload is.
-_SAYS = 0.5
-#: Seconds between two looks, while waiting for a turn, at whether the work was given up.
-_LOOK = 0.25
-#: Bytes a second below which an upload is too slow to go on with: what a board takes earns it the time for it, so that
-#: one that takes nearly nothing does not keep others from their turn for as long as the whole upload might last.
+#: Seconds between two progress events of an upload.
+_REPORTS = 0.5
+#: Seconds between two checks, while waiting for a turn, whether the work was given up.
+_POLL = 0.25
+#: Bytes per second below which an upload is ended: accepted bytes extend its time limit at this rate, so that a device
+#: that accepts almost nothing does not block the turn of others for long.
 _SLOWEST = 16384
-#: Bytes a second that a board at least hashes, of what it has and of what came; and seconds for all else.
+#: Least bytes per second that a device hashes, of files it has and of received ones; and seconds for everything else.
 _HASHED, _AROUND = 1e6, 300.0
 
 
 class Receiver(Protocol):
-    """What an upload needs of the agent it goes to: ``jetlane.remote.device.client.Agent`` is one."""
+    """The part of ``jetlane.remote.device.client.Agent`` that an upload needs."""
 
     @property
     def device(self) -> Device: ...
@@ -60,11 +60,11 @@ class Receiver(Protocol):
 
 
 class Uploads:
-    """What all uploads of a process share. Made once and given to every delivery; safe to use from many threads.
+    """The limits that all uploads of a process share; safe to use from many threads.
 
     Args:
-        transfers: How many devices are sent to at once; None for no limit.
-        bandwidth: Bytes a second, of all of them together; None for no limit.
+        transfers: Number of parallel uploads; None for no limit.
+        bandwidth: Bytes per second, of all uploads together; None for no limit.
     """
 
     def __init__(self, transfers: Optional[int] = None, bandwidth: Optional[int] = None) -> None:
@@ -72,12 +72,12 @@ class Uploads:
         self._rate = bandwidth
         self._lock = threading.Lock()
         self._free_at = 0.0
-        #: Bytes to send at a time; small where little is allowed, so that uploads take turns and boards hear something.
+        #: Bytes to send at a time; small where bandwidth is limited, so that uploads take turns and none falls silent.
         self.piece = max(1024, min(_PIECE, bandwidth // 10)) if bandwidth else _PIECE
 
     @contextmanager
-    def turn(self, tell: OnEvent, watchdog: Watchdog) -> Iterator[None]:
-        """Wait until one more upload is allowed, and hold the place.
+    def turn(self, on_event: OnEvent, watchdog: Watchdog) -> Iterator[None]:
+        """Wait until one more upload is allowed, and count as one.
 
         Raises:
             Exception: The work on this device was given up meanwhile.
@@ -86,8 +86,8 @@ class Uploads:
             yield
             return
         if not self._turns.acquire(blocking=False):
-            tell({"event": "progress", "step": "ship", "note": "waits for other uploads to end"})
-            while not self._turns.acquire(timeout=_LOOK):
+            on_event({"event": "progress", "step": "ship", "note": "waits for other uploads to end"})
+            while not self._turns.acquire(timeout=_POLL):
                 watchdog.check()
         try:
             yield
@@ -95,7 +95,7 @@ class Uploads:
             self._turns.release()
 
     def spend(self, count: int, pause: Callable[[float], None]) -> None:
-        """Wait until so many bytes may be sent. Nothing is saved up: after a pause, no burst follows.
+        """Wait until so many bytes may be sent. Unused bandwidth is not saved up: no burst follows a pause.
 
         Args:
             pause: Waits so many seconds, or raises why the work was given up.
@@ -108,18 +108,17 @@ class Uploads:
         pause(start - time.monotonic())
 
 
-def ship(agent: Receiver, release: Release, uploads: Uploads, tell: OnEvent) -> dict[str, Any]:
-    """Send what the board lacks of a release; it says what that is, and from which byte.
+def ship(agent: Receiver, release: Release, uploads: Uploads, on_event: OnEvent) -> dict[str, Any]:
+    """Send the files of a release that the device asks for, each from the byte it asks for.
 
-    Nothing leaves this machine but what the manifest names: a board that asks for anything else, or for more of a file
-    than there is, is refused.
+    Only files in the manifest are sent: a device that asks for anything else, or beyond the end of a file, is refused.
 
     Returns:
         The result of the agent's ``receive``.
 
     Raises:
-        AgentFailure: kinds ``cut``, ``disk``, ``corrupt``, ``tampered``, ``busy``; what arrived is kept.
-        BoardError: The board asks for what is not in the release, or says that something else came than was sent.
+        AgentFailure: kinds ``cut``, ``disk``, ``corrupt``, ``tampered``, ``busy``; received bytes are kept.
+        BoardError: The device asks for what is not in the release, or reports to have received something else.
         ReleaseError: A file of the release was changed since it was read.
     """
     request: dict[str, Any] = {"release": release.id, "manifest_size": len(release.raw)}
@@ -130,7 +129,7 @@ def ship(agent: Receiver, release: Release, uploads: Uploads, tell: OnEvent) -> 
     def feed(need: Need, send: Callable[[bytes], None]) -> None:
         entries = _asked(agent, release, need)
         sent.extend(entry.size - entry.offset for entry in entries)
-        says = _Progress(sum(sent), tell)
+        progress = _Progress(sum(sent), on_event)
         for entry in entries:
             line = {"path": entry.path, "offset": entry.offset, "size": entry.size, "sha256": entry.sha256}
             send(json.dumps(line).encode() + b"\n")
@@ -138,39 +137,41 @@ def ship(agent: Receiver, release: Release, uploads: Uploads, tell: OnEvent) -> 
                 uploads.spend(len(piece), agent.watchdog.pause)
                 send(piece)
                 agent.watchdog.earn(len(piece) / _SLOWEST)
-                says.sent(len(piece))
+                progress.sent(len(piece))
 
     files = len(release.manifest["files"])
-    with uploads.turn(tell, agent.watchdog):
+    with uploads.turn(on_event, agent.watchdog):
         limit = _AROUND + 2 * release.size / _HASHED
         result = agent.call("receive", request, release.raw, feed, files=files, limit=limit)
     counted = (result["release"], result["received"], result["bytes"], result["kept"])
     if counted != (release.id, len(sent), sum(sent), files - len(sent)):
-        raise _wrong(agent, f"{len(sent)} files were sent to it, {sum(sent)} bytes of {release.id}; it says {counted}")
+        raise _refusal(
+            agent, f"{len(sent)} files were sent to it, {sum(sent)} bytes of {release.id}; it says {counted}"
+        )
     return result
 
 
 def _asked(agent: Receiver, release: Release, need: Need) -> list[Needed]:
-    """What a board needs, where that can be: files of the manifest, each once, none of them from behind its end."""
+    """The files to send, after checking that each is in the manifest, asked for once, and not beyond its end."""
     known, seen = release.manifest["files"], set()
     for entry in need.files:
         file = known.get(entry.path)
         if file is None:
-            raise _wrong(agent, f"it asks for {entry.path}, which is no file of {release.id}")
+            raise _refusal(agent, f"it asks for {entry.path}, which is no file of {release.id}")
         if (entry.size, entry.sha256) != (file["size"], file["sha256"]) or entry.offset > entry.size:
-            raise _wrong(agent, f"it asks for {entry.path} as it is not in the manifest of {release.id}")
+            raise _refusal(agent, f"it asks for {entry.path} as it is not in the manifest of {release.id}")
         if entry.path in seen:
-            raise _wrong(agent, f"it asks for {entry.path} twice")
+            raise _refusal(agent, f"it asks for {entry.path} twice")
         seen.add(entry.path)
     return [_start(release, entry) for entry in need.files]
 
 
-def _wrong(agent: Receiver, why: str) -> BoardError:
+def _refusal(agent: Receiver, why: str) -> BoardError:
     return board_error(agent.device.name, "receive", why)
 
 
 def _start(release: Release, entry: Needed) -> Needed:
-    """Where to go on with a file: not behind bytes that are not ours."""
+    """The offset to resume from: 0 where the device's first bytes of the file are not ours."""
     if not entry.offset:
         return entry
     digest = hashlib.sha256()
@@ -183,7 +184,7 @@ def _start(release: Release, entry: Needed) -> Needed:
 
 
 def _pieces(release: Release, entry: Needed, size: int) -> Iterator[bytes]:
-    """The bytes of a file from its offset, and exactly so many as the manifest says."""
+    """The bytes of a file from its offset to the size in the manifest."""
     path: Path = release.file(entry.path)
     with open(path, "rb") as file:
         file.seek(entry.offset)
@@ -194,20 +195,20 @@ def _pieces(release: Release, entry: Needed, size: int) -> Iterator[bytes]:
                 raise ReleaseError(
                     f"release {release.id} was altered while it was sent: {entry.path} is shorter than it was",
                     "its files are not those its manifest was made of",
-                    "delete it and run again: it is made anew from the steps before it",
+                    "delete it and run again: it is made again from the steps before it",
                 )
             yield piece
             left -= len(piece)
 
 
 class _Progress:
-    """Says now and then how many bytes of an upload are on their way."""
+    """Reports every now and then how many bytes of an upload have been sent."""
 
-    def __init__(self, total: int, tell: OnEvent) -> None:
-        self._total, self._tell, self._done, self._next = total, tell, 0, time.monotonic() + _SAYS
+    def __init__(self, total: int, on_event: OnEvent) -> None:
+        self._total, self._tell, self._done, self._next = total, on_event, 0, time.monotonic() + _REPORTS
 
     def sent(self, count: int) -> None:
         self._done += count
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _SAYS
+            self._next = time.monotonic() + _REPORTS
             self._tell({"event": "progress", "step": "ship", "done": self._done, "total": self._total})

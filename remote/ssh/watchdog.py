@@ -1,8 +1,8 @@
-"""An end to every wait on a device: at a stage's deadline, when it falls silent, or when the work on it is given up.
+"""Ends every wait on a device: at a stage's deadline, when the device falls silent, or when the work is given up.
 
-A wait may be anywhere in paramiko: in the handshake, in a request that the other side never answers, in a read, in a
-write to somebody who does not read. Not all of them take a time limit, and none hears that a rollout was aborted. They
-all end at once when the socket below them is shut down, so that is what the watchdog does.
+A wait may be anywhere in paramiko: in the handshake, in a request that is never answered, in a read, in a write to a
+peer that does not read. Not all of them have a timeout, and none can be cancelled. All of them end when the socket is
+shut down, so that is what the watchdog does.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Optional
 
 from jetlane.specs.errors import DeviceError
 
-#: Why the work on a device is given up; None while it is not.
+#: Returns why the work on a device is given up; None while it is not.
 GivenUp = Callable[[], Optional[Exception]]
-#: Seconds between two looks at whether the work was given up.
+#: Seconds between two checks whether the work was given up.
 _TICK = 0.25
 
 
@@ -28,7 +28,7 @@ class Watchdog:
 
     Args:
         device: Its name, for messages.
-        given_up: Asked all the time.
+        given_up: Polled all the time.
 
     Attributes:
         reason: Why the connection was shut down; None while it was not.
@@ -52,7 +52,7 @@ class Watchdog:
         self._thread.join()
 
     def guard(self, link: socket.socket) -> None:
-        """The socket that everything of this connection goes through."""
+        """Watch the socket of this connection."""
         with self._lock:
             self._link = link
             shut = self.reason is not None
@@ -61,7 +61,7 @@ class Watchdog:
 
     @contextmanager
     def stage(self, name: str, seconds: float, silence: float = float("inf")) -> Iterator[None]:
-        """A part of the work that takes no longer than ``seconds``, and in which something is heard all the time.
+        """A part of the work that must end within ``seconds``, with no silence longer than ``silence``.
 
         Raises:
             Exception: ``reason``, in place of whatever the shut connection made fail.
@@ -80,22 +80,22 @@ class Watchdog:
                 self._stage, self._end, self._silence = before
 
     def heard(self) -> None:
-        """The device showed a sign of life."""
+        """Record that the device sent or accepted something."""
         self._heard = time.monotonic()
 
     def extend(self, seconds: float) -> None:
-        """The stage may take longer: so long it was we who waited."""
+        """Extend the stage by time that was spent waiting on this side."""
         with self._lock:
             self._end += seconds
             self._heard += seconds
 
     def earn(self, seconds: float) -> None:
-        """The stage may take longer: the device did something that is worth so long."""
+        """Extend the stage by time that the device has earned by progress."""
         with self._lock:
             self._end += seconds
 
     def pause(self, seconds: float) -> None:
-        """Sleep, unless the work is given up; it is not taken from the stage's time.
+        """Sleep, unless the work is given up; the time does not count against the stage.
 
         Raises:
             Exception: It was given up.
@@ -108,7 +108,7 @@ class Watchdog:
             time.sleep(min(left, _TICK))
 
     def check(self) -> None:
-        """To be called while waiting for the device: return while all is well.
+        """Call while waiting for the device; returns while the wait may continue.
 
         Raises:
             Exception: Why the connection was shut down or the work given up.
@@ -130,7 +130,7 @@ class Watchdog:
                 with self._lock:
                     self.reason, link = reason, self._link
                 if link is not None:
-                    _shut(link)  # again and again: one that was not yet connecting is not shut by it
+                    _shut(link)  # repeatedly: a socket that is not connecting yet is not affected
 
     def _late(self) -> Optional[Exception]:
         with self._lock:
@@ -138,8 +138,8 @@ class Watchdog:
                 return None
             return DeviceError(
                 f"{self._device}: it took too long at `{self._stage}`",
-                "it is alive, but does not come to an end; the connection was closed",
-                "see what the board is doing (`jetlane device status`, its load, its disk); what was done is kept",
+                "it is alive, but does not finish; the connection was closed",
+                "find out what the board is doing (`jetlane device status`, its load, its disk); what was done is kept",
                 "deadline",
             )
 
@@ -148,7 +148,7 @@ class Watchdog:
             return None
         return DeviceError(
             f"{self._device}: the connection was lost",
-            f"nothing was heard from it for {self._silence:.0f} s, at `{self._stage}`",
+            f"it sent nothing for {self._silence:.0f} s, at `{self._stage}`",
             "run again: what arrived is kept, and a build that was running goes on",
             "cut",
         )

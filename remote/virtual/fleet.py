@@ -27,13 +27,13 @@ HOST = "127.0.0.1"
 USER = "jetson"
 #: In the environment of everything a virtual Jetson runs, so that switching it off ends all of it and nothing else.
 MARK = "JETLANE_VIRTUAL_JETSON"
-#: A file beside the virtual Jetsons while they are to stay on between runs.
+#: A file beside the virtual Jetsons that keeps them running between runs.
 STAYS = "stays"
-#: Who serves them, and at which ports.
+#: Holds the server's process and the ports.
 _STATE = "server.json"
 _START_SECONDS = 30.0
 
-#: Servers that this process started, so that it collects them when they end.
+#: Servers that this process started, to reap them when they end.
 _servers: dict[Path, subprocess.Popen[bytes]] = {}
 
 
@@ -42,7 +42,7 @@ class VirtualDevice:
     """One virtual Jetson.
 
     Attributes:
-        home: What its user sees as home; the agent's folder is ``home/jetlane``.
+        home: Its user's home; the agent's folder is ``home/jetlane``.
     """
 
     name: str
@@ -69,7 +69,7 @@ class VirtualFleet:
 
 
 def numbered(count: int) -> list[str]:
-    """Names of so many virtual Jetsons; a larger fleet keeps the boards of a smaller one."""
+    """Names of ``count`` virtual Jetsons; a larger fleet includes the boards of a smaller one."""
     return [f"virtual-jetson-{number + 1}" for number in range(count)]
 
 
@@ -79,10 +79,10 @@ def start(
     python: Optional[str] = None,
     key: Optional[bytes] = None,
 ) -> VirtualFleet:
-    """Switch on virtual Jetsons, or find them running.
+    """Start virtual Jetsons, or find them running.
 
-    Ports, keys and homes are those of the last time, so that a fleet that was stopped comes back as it was. They go off
-    with the process that switched them on, however it ends, unless the file ``stays`` is there.
+    Ports, keys and homes are those of the last start, so that a stopped fleet comes back as it was. They stop with the
+    process that started them, however it ends, unless the file ``stays`` exists.
 
     Args:
         folder: Made when missing.
@@ -96,7 +96,7 @@ def start(
     folder = Path(folder).absolute()
     with in_words(folder):
         private_folder(folder)
-        with locked(folder / _STATE):  # two that switch on at once would switch off each other's
+        with locked(folder / _STATE):  # two processes that start them at once would stop each other's
             return _start(folder, names, python, key)
 
 
@@ -132,7 +132,7 @@ def _start(folder: Path, names: Sequence[str], python: Optional[str], key: Optio
 
 
 def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
-    """Boards come from the factory with the key; what is on those that are there already is their own business."""
+    """Create missing boards with the key installed; existing ones are not changed."""
     from jetlane.remote.agent.commands import keys
     from jetlane.remote.agent.errors import AgentError
     from jetlane.remote.agent.store import Store
@@ -140,7 +140,7 @@ def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
     for root in (folder / name / "home" / "jetlane" for name in names):
         if root.exists():
             continue
-        draft = root.with_name(f".{root.name}.new")  # a board that was made by half would take anybody's releases
+        draft = root.with_name(f".{root.name}.new")  # a half-made board would accept any release
         shutil.rmtree(draft, ignore_errors=True)
         try:
             with in_words(folder):
@@ -165,10 +165,10 @@ def find(folder: Path) -> Optional[VirtualFleet]:
 
 
 def stop(folder: Path, power_cut: bool = False) -> bool:
-    """Switch the virtual Jetsons of a folder off, with everything that runs on them.
+    """Stop the virtual Jetsons of a folder, with everything that runs on them.
 
     Args:
-        power_cut: Give nothing the time to end well.
+        power_cut: Kill at once, without time to shut down.
 
     Returns:
         False when none ran.

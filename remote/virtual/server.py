@@ -39,7 +39,7 @@ class Board:
         self.listener: Optional[asyncssh.SSHAcceptor] = None
 
     async def listen(self, port: int) -> int:
-        """Open for connections; on ``port`` if it is free, else on another. Returns the port."""
+        """Listen on ``port`` if it is free, else on another. Returns the port."""
         options: dict[str, Any] = {
             "server_host_keys": [self.host_key],
             "authorized_client_keys": str(self._user_key),
@@ -55,7 +55,7 @@ class Board:
         return self.listener.get_port()
 
     async def _run(self, process: asyncssh.SSHServerProcess) -> None:
-        """Run a command's argv in the board's home. It goes on when the connection ends, as on a real board."""
+        """Run a command's argv in the board's home. It continues when the connection ends, as on a real board."""
         try:
             argv = shlex.split(process.command or "")
             child = await asyncio.create_subprocess_exec(
@@ -78,7 +78,7 @@ class Board:
         return {**kept, "HOME": str(self.home), "USER": USER}
 
     async def _inwards(self, process: asyncssh.SSHServerProcess, child: Any, upload: bool) -> None:
-        """Feed the child what the client sends, with a fault where one was asked for."""
+        """Feed the child what the client sends, with a fault where one was requested."""
         fault = self._take_fault() if upload else {}
         count = 0
         with suppress(OSError, asyncssh.Error):
@@ -137,7 +137,7 @@ async def serve(folder: Path, python: str, names: Sequence[str]) -> None:
 
 
 def _wait_for_starter(folder: Path, loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
-    """Go off when the process that switched the boards on has ended, unless they are to stay."""
+    """Stop when the process that started the boards has ended, unless they are to stay."""
     while sys.stdin.buffer.read(1):
         pass
     if not (folder / STAYS).exists():
@@ -145,7 +145,7 @@ def _wait_for_starter(folder: Path, loop: asyncio.AbstractEventLoop, done: async
 
 
 def _read_ports(folder: Path) -> dict[str, int]:
-    """The ports of the last time: a board keeps its address over a restart."""
+    """The ports of the last start: a board keeps its address over a restart."""
     known = read_json(folder / "ports.json")
     ports = known.items() if isinstance(known, dict) else ()
     return {name: port for name, port in ports if isinstance(port, int) and 0 < port < 1 << 16}

@@ -68,7 +68,7 @@ def test_a_second_release_sends_only_what_is_new_and_rolls_back(
     assert any("was built before" in line for line in again.skipped)
 
 
-def test_releases_of_0_1_whose_ids_are_short_are_delivered_and_gone_back_to(
+def test_releases_with_short_ids_of_0_1_are_delivered_and_rolled_back_to(
     board: virtual.VirtualFleet, device: Device, release: Path, make_release, tmp_path: Path
 ) -> None:
     old = tmp_path / short(release.name)
@@ -82,7 +82,7 @@ def test_releases_of_0_1_whose_ids_are_short_are_delivered_and_gone_back_to(
     assert status(device)["releases"] == {old.name: None, new.name: None}
 
 
-def test_goes_back_to_the_release_that_is_meant_by_the_beginning_of_its_id(
+def test_rolls_back_to_a_release_by_the_beginning_of_its_id(
     device: Device, release: Path, make_release, tmp_path: Path
 ) -> None:
     other = make_release(tmp_path, seed=1)
@@ -97,7 +97,7 @@ def test_goes_back_to_the_release_that_is_meant_by_the_beginning_of_its_id(
     assert status(device)["current"] == release.name
 
 
-def test_nothing_to_roll_back_to(device: Device, release: Path) -> None:
+def test_a_rollback_without_a_previous_release_is_refused(device: Device, release: Path) -> None:
     deliver(release, device)
     with pytest.raises(DeviceError, match="no previous release on this board"):
         rollback(device)
@@ -131,7 +131,7 @@ def test_an_upload_corrupted_on_the_way_is_refused(
     assert deliver(bigger, device).state == "active"
 
 
-def test_a_full_disk_is_said_before_anything_is_sent(
+def test_a_full_disk_is_reported_before_anything_is_sent(
     board: virtual.VirtualFleet, device: Device, make_release, tmp_path: Path, release: Path
 ) -> None:
     deliver(release, device)
@@ -144,7 +144,7 @@ def test_a_full_disk_is_said_before_anything_is_sent(
     assert now["current"] == release.name and list(now["releases"]) == [release.name]
 
 
-def test_an_engine_that_sees_other_things_is_not_activated(
+def test_an_engine_with_other_detections_is_not_activated(
     board: virtual.VirtualFleet, device: Device, make_release, tmp_path: Path, release: Path
 ) -> None:
     deliver(release, device)
@@ -156,7 +156,7 @@ def test_an_engine_that_sees_other_things_is_not_activated(
     assert now["current"] == release.name and wrong.name not in now["verified"]
 
 
-def test_a_tampered_release_never_leaves(device: Device, make_release, tmp_path: Path) -> None:
+def test_a_tampered_release_is_not_sent(device: Device, make_release, tmp_path: Path) -> None:
     release = make_release(tmp_path)
     model = release / "model.onnx"
     content = bytearray(model.read_bytes())
@@ -167,7 +167,7 @@ def test_a_tampered_release_never_leaves(device: Device, make_release, tmp_path:
         deliver(release, device)
 
 
-def test_files_damaged_on_the_board_are_healed(board: virtual.VirtualFleet, device: Device, release: Path) -> None:
+def test_files_damaged_on_the_device_are_sent_again(board: virtual.VirtualFleet, device: Device, release: Path) -> None:
     """A power cut leaves files empty: release, engine, state and the agent itself."""
     deliver(release, device)
     root = agent_root(board)
@@ -225,7 +225,7 @@ def test_a_board_without_a_runtime_is_refused_before_any_transfer(
 
 
 @pytest.mark.parametrize("damage", ["a score", "the backend"])
-def test_a_report_that_cannot_be_is_made_anew(
+def test_an_invalid_report_is_made_again(
     board: virtual.VirtualFleet, device: Device, release: Path, damage: str
 ) -> None:
     """A flipped bit in a file on the board's card is nobody's lie, and nothing to believe."""

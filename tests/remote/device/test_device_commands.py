@@ -59,7 +59,7 @@ def jetlane(device: Device) -> Callable[..., str]:
     return run
 
 
-def test_a_release_that_is_not_healthy_does_not_stay(
+def test_an_unhealthy_release_is_rolled_back(
     boards: virtual.VirtualFleet, device: Device, releases: list[Path]
 ) -> None:
     sick = boards.devices[0].home / "jetlane" / "sick"
@@ -95,7 +95,7 @@ def test_rollback(jetlane: Callable[..., str], device: Device, releases: list[Pa
         jetlane("rollback", "--to", "small-000000000000")
 
 
-def test_a_rollback_builds_again_what_the_board_has_outgrown(
+def test_a_rollback_rebuilds_an_engine_that_no_longer_fits(
     boards: virtual.VirtualFleet, device: Device, releases: list[Path]
 ) -> None:
     """As after an upgrade of JetPack: the engine there is was made by other software."""
@@ -124,7 +124,7 @@ def test_bench(jetlane: Callable[..., str], device: Device, releases: list[Path]
     assert re.search(r"^total +\d+\.\d+ +\d+\.\d+ +\d+\.\d+$", shown, re.MULTILINE), shown
 
 
-def test_cancel_where_nothing_is_built(jetlane: Callable[..., str]) -> None:
+def test_cancel_without_a_running_build(jetlane: Callable[..., str]) -> None:
     assert "no build was under way" in jetlane("cancel")
 
 

@@ -68,7 +68,7 @@ def test_no_jump_of_the_wall_clock_changes_a_rollout(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
-def test_a_soak_that_is_taken_up_waits_for_the_rest(
+def test_a_resumed_soak_waits_only_for_the_remaining_time(
     data: st.DataObject, fakes: Any, fresh_ledger: Callable[[], str]
 ) -> None:
     """Killed again and again in it, the wall clock turned meanwhile: as long as asked in all, and no longer."""
@@ -105,7 +105,7 @@ def test_a_soak_that_is_taken_up_waits_for_the_rest(
     assert [event.data.get("soaked") for event in ledger.events(state.id, "d0")].count(True) == 1
 
 
-def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> None:
+def test_a_soak_restarts_on_another_machine(fakes: Any, ledger_url: str) -> None:
     """There nobody can tell how long it was: it is never shorter than asked."""
     clock, boards = fakes.SteppedClock(), {"d0": fakes.Board()}
     ledger = fakes.Ledger(ledger_url, clock.now, holder=Holder(since=0))
@@ -126,7 +126,7 @@ def test_a_soak_begins_anew_on_another_machine(fakes: Any, ledger_url: str) -> N
     assert 200.0 <= clock.now() - 5_000.0 < 202.0
 
 
-def test_the_steady_clock_does_not_go_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_monotonic_clock_is_independent_of_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Clock().now()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert 0.0 <= Clock().now() - before < 5.0
@@ -138,7 +138,7 @@ def test_a_living_lease_is_not_stolen_when_the_databases_clock_jumps(
 ) -> None:
     """Of another machine: it is watched, and a sign of life comes. One that is dead is free after that while."""
     monkeypatch.setattr(leases, "WATCH", 2.0)
-    monkeypatch.setattr(leases, "_LOOK", 0.1)
+    monkeypatch.setattr(leases, "_POLL", 0.1)
     mine, far = Ledger(ledger_url), Ledger(ledger_url, holder=Holder(host="far", boot="another"))
     far.leases.take("r1", {"d1": "h:1"})
 
@@ -169,7 +169,7 @@ def test_a_living_lease_is_not_stolen_when_the_databases_clock_jumps(
     assert mine.leases.held("r2")
 
 
-def test_ids_do_not_collide_in_an_hour_that_comes_twice(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_stay_unique_when_the_clock_repeats_an_hour(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({new_id(1e9) for _ in range(2000)}) == 2000
     words = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
     monkeypatch.setattr("jetlane.remote.fleet.ledger.random.token_hex", lambda count: next(words))
@@ -195,7 +195,7 @@ main(sys.argv[2:])
 
 
 @pytest.mark.parametrize("turned", [HOUR, -HOUR])
-def test_an_offline_window_in_real_processes(
+def test_a_clock_jump_does_not_change_the_offline_window_of_a_real_process(
     turned: float, sites: Any, relays: Any, make_release: Any, tmp_path: Path
 ) -> None:
     """A board that is off for four seconds of a window of twenty, while the clock is turned by an hour."""

@@ -43,7 +43,7 @@ def run(workspace: Path, *words: str) -> str:
     return done.output
 
 
-def test_what_the_ledger_shows(workspace: Path) -> None:
+def test_status_history_and_audit_show_the_ledger(workspace: Path) -> None:
     rows = json.loads(run(workspace, "status", "--json"))
     assert [(row["device"], row["runs"], row["state"]) for row in rows] == [
         ("d0", "new-2", "active"),
@@ -62,7 +62,7 @@ def test_what_the_ledger_shows(workspace: Path) -> None:
     assert "no rollout" not in run(workspace, "status")
 
 
-def test_what_may_be_asked_of_a_rollout(workspace: Path) -> None:
+def test_controls_act_on_the_unfinished_rollout(workspace: Path) -> None:
     assert "no further device is begun" in run(workspace, "pause")
     assert "no process works on it: run its `jetlane fleet rollout` again" in run(workspace, "resume")
     with pytest.raises(DeviceError, match="does not wait for approval"):
@@ -75,13 +75,13 @@ def test_what_may_be_asked_of_a_rollout(workspace: Path) -> None:
         run(workspace, "abort", "x")
 
 
-def test_no_ledger_here(tmp_path: Path) -> None:
+def test_a_missing_ledger_is_reported(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="there is no ledger"):
         run(tmp_path, "status")
     assert not list(tmp_path.iterdir()), "looking makes nothing"
 
 
-def test_a_release_of_the_workspace_is_meant_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+def test_a_release_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
     names = ["shapes-" + "a" * 32, "shapes-" + "b" * 32, "signs-" + "c" * 12]
     for name in names:
         (tmp_path / "releases" / name).mkdir(parents=True)

@@ -100,7 +100,7 @@ def saved(path: Path, original: list[Any], at_least: int) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize("part", range(20))
-def test_a_ledger_that_is_cut_off_is_told_in_words_and_its_rest_is_saved(
+def test_a_truncated_ledger_is_reported_and_its_readable_events_are_saved(
     part: int, original: Any, tmp_path: Path
 ) -> None:
     data, events = original
@@ -116,7 +116,7 @@ def test_a_ledger_that_is_cut_off_is_told_in_words_and_its_rest_is_saved(
 
 
 @pytest.mark.parametrize("kind", ["zeros", "noise"])
-def test_a_bad_page_costs_what_stood_in_it(kind: str, original: Any, tmp_path: Path) -> None:
+def test_a_bad_page_loses_only_its_own_events(kind: str, original: Any, tmp_path: Path) -> None:
     """Whichever it is: of the schema, of the tree, of an index, of a row that spans several."""
     data, events = original
     noise, quiet = random.Random(5), 0
@@ -131,7 +131,7 @@ def test_a_bad_page_costs_what_stood_in_it(kind: str, original: Any, tmp_path: P
     assert quiet < 15
 
 
-def test_a_row_whose_pages_go_in_a_circle_ends(tmp_path: Path) -> None:
+def test_a_circular_chain_of_overflow_pages_is_skipped(tmp_path: Path) -> None:
     """A few bad bytes: the row claims terabytes, and its chain of pages leads back into itself."""
     here, head = 489, b"SQLite format 3\0" + PAGE.to_bytes(2, "big")
     length = here + (PAGE - 4) * 10**9
@@ -143,7 +143,7 @@ def test_a_row_whose_pages_go_in_a_circle_ends(tmp_path: Path) -> None:
     assert list(sqlite_pages.rows(path, 7)) == []
 
 
-def test_a_large_damaged_file_takes_no_memory_of_its_size(tmp_path: Path) -> None:
+def test_checking_a_large_damaged_file_needs_little_memory(tmp_path: Path) -> None:
     path = place(tmp_path, b"SQLite format 3\0")
     os.truncate(path, 300_000_000)
     tracemalloc.start()
@@ -154,7 +154,7 @@ def test_a_large_damaged_file_takes_no_memory_of_its_size(tmp_path: Path) -> Non
         tracemalloc.stop()
 
 
-def test_only_a_plain_file_is_imported_and_only_what_is_named_is_written(tmp_path: Path) -> None:
+def test_import_reads_only_a_regular_file_and_writes_only_the_named_ledger(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for odd in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path)):
         done = CliRunner().invoke(fleet, ["ledger", "import", odd, str(tmp_path / "new.db")])
@@ -168,7 +168,7 @@ def test_only_a_plain_file_is_imported_and_only_what_is_named_is_written(tmp_pat
     assert isinstance(refused.exception, WorkspaceError)
 
 
-def test_noise_within_rows_is_told_in_words(original: Any, tmp_path: Path) -> None:
+def test_random_bytes_in_rows_are_reported_without_a_traceback(original: Any, tmp_path: Path) -> None:
     """Bytes that SQLite cannot tell from right ones: every command shows something, none fails with a traceback."""
     data, _ = original
     noise = random.Random(7)
@@ -187,7 +187,7 @@ def test_noise_within_rows_is_told_in_words(original: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("data", "words"), [(b"", "it is empty"), (b"no database" * 999, "not begin as a database"), (bytes(9999), "begin")]
 )
-def test_what_is_no_database_is_not_taken_for_a_ledger(data: bytes, words: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
     path = place(tmp_path, data)
     for command in COMMANDS:
         said = told(tmp_path, *command)
@@ -195,7 +195,7 @@ def test_what_is_no_database_is_not_taken_for_a_ledger(data: bytes, words: str, 
     assert path.read_bytes() == data
 
 
-def test_a_folder_a_pipe_and_no_file_are_told_in_words(tmp_path: Path) -> None:
+def test_a_folder_a_pipe_and_a_missing_file_are_reported(tmp_path: Path) -> None:
     (tmp_path / "ws" / "fleet.db").mkdir(parents=True)
     os.mkfifo(tmp_path / "pipe")
     for command in COMMANDS:
@@ -208,7 +208,7 @@ def test_a_folder_a_pipe_and_no_file_are_told_in_words(tmp_path: Path) -> None:
             Ledger(f"sqlite:///{name}")
 
 
-def test_other_programs_databases_and_later_versions_are_left_alone(tmp_path: Path) -> None:
+def test_databases_of_other_programs_and_later_versions_are_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "ws" / "fleet.db"
     path.parent.mkdir()
     statements = {
@@ -233,7 +233,7 @@ def test_other_programs_databases_and_later_versions_are_left_alone(tmp_path: Pa
         assert not tables - {"bookmarks", "alembic_version", "events"}, before
 
 
-def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, tmp_path: Path) -> None:
+def test_unreadable_and_unwritable_files_are_reported(original: Any, tmp_path: Path) -> None:
     """As a user who is not root, whom nothing is denied; what may be read is exported from a folder that is closed."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
@@ -265,7 +265,9 @@ def test_files_that_may_not_be_read_or_written_are_told_in_words(original: Any, 
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
-def test_side_files_that_are_damaged(suffix: str, original: Any, tmp_path: Path, fakes: Any) -> None:
+def test_damaged_wal_and_shm_files_are_reported_or_ignored(
+    suffix: str, original: Any, tmp_path: Path, fakes: Any
+) -> None:
     """A process that was killed leaves them; whatever becomes of them, there are words or a ledger that goes on."""
     program = (
         "import sys, os; from jetlane.remote.fleet.ledger import Ledger; ledger = Ledger(sys.argv[1])\n"
@@ -303,7 +305,9 @@ def test_side_files_that_are_damaged(suffix: str, original: Any, tmp_path: Path,
         ledger_check.check(f"sqlite:///{folder}/fleet.db")
 
 
-def test_the_commands_check_export_and_import(original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_export_and_import_commands_restore_a_damaged_ledger(
+    original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, events = original
     path = place(tmp_path, data)
     where, out = ["--workspace", str(tmp_path / "ws")], tmp_path / "events.jsonl"
@@ -360,7 +364,7 @@ def run(ledger: Ledger, fakes: Any, boards: dict[str, Any], clock: Any) -> Any:
     return Rollout(ledger, rollout, operations, executor=fakes.Inline(), clock=clock).run()
 
 
-def test_a_write_that_fails_anywhere_in_a_rollout_stops_it_in_words(
+def test_a_failed_write_anywhere_in_a_rollout_stops_it_with_an_error(
     fakes: Any, fresh_ledger: Callable[[], str]
 ) -> None:
     """At every single one: no board is left between states or blamed, and the next run finishes the same rollout."""
@@ -386,7 +390,9 @@ def test_a_write_that_fails_anywhere_in_a_rollout_stops_it_in_words(
     assert at > 30
 
 
-def test_a_full_disk_at_every_write(fakes: Any, fresh_ledger: Callable[[], str], tmp_path: Path) -> None:
+def test_a_full_disk_at_any_write_stops_the_rollout_and_it_resumes(
+    fakes: Any, fresh_ledger: Callable[[], str], tmp_path: Path
+) -> None:
     """A small file system of its own, filled before the n-th event."""
     import shutil
 
@@ -430,7 +436,7 @@ def fill(path: Path) -> None:
                 continue
 
 
-def test_another_process_that_never_lets_go_is_told_in_words(
+def test_a_ledger_locked_by_another_process_is_reported(
     ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jetlane.remote.fleet.database._BUSY", 0.2)
@@ -452,7 +458,7 @@ def test_another_process_that_never_lets_go_is_told_in_words(
     assert run(Ledger(ledger_url, clock.now), fakes, boards, clock).outcome == "succeeded"
 
 
-def test_a_ledger_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         ledger = Ledger(f"sqlite:///{tmp_path}/made/fleet.db")
@@ -473,7 +479,7 @@ def test_a_ledger_is_its_owners_alone(tmp_path: Path) -> None:
         os.umask(old)
 
 
-def test_a_disk_that_fills_up_during_a_rollout_over_ssh(
+def test_a_rollout_over_ssh_stops_and_resumes_when_the_disk_fills(
     sites: Any, relays: Any, make_release: Any, tmp_path: Path
 ) -> None:
     """Real boards, a real command: exit code 1 and words, every board whole, and the same command goes on."""

@@ -64,7 +64,7 @@ def harmless(text: str, more: str = "\n") -> bool:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=DATA)
-def test_what_is_written_comes_back_the_same_bounded_and_harmless(data: dict[str, Any]) -> None:
+def test_written_events_are_read_back_equal_bounded_and_escaped(data: dict[str, Any]) -> None:
     plain = bounded_data(data, of_device=True)
     text = json.dumps(plain, allow_nan=False)
     back = event_of(1, 1.0, "r", "device", "d", None, text)
@@ -81,11 +81,11 @@ def test_what_is_written_comes_back_the_same_bounded_and_harmless(data: dict[str
         {"n": 10**100_000, "m": math.inf, "o": math.nan, "b": b"\xff", "s": {1, 2}},
     ],
 )
-def test_what_a_board_can_bring_into_one_event_is_limited(data: dict[str, Any]) -> None:
+def test_one_event_of_a_device_has_a_bounded_size(data: dict[str, Any]) -> None:
     assert len(json.dumps(bounded_data(data, of_device=True), allow_nan=False)) < 2 * DEVICE
 
 
-def test_no_depth_breaks_it() -> None:
+def test_deeply_nested_data_is_cut() -> None:
     deep: Any = "x"
     for _ in range(100_000):
         deep = [deep]
@@ -102,9 +102,7 @@ def shown(path: Path, *words: str) -> str:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(rows=st.lists(st.tuples(KINDS, st.none() | TEXTS, DATA | TEXTS, st.none() | TEXTS | NUMBERS), max_size=6))
-def test_whatever_rows_there_are_every_view_shows_them(
-    rows: list[Any], fresh_ledger: Any, tmp_path: Path, fakes: Any
-) -> None:
+def test_every_view_shows_arbitrary_rows(rows: list[Any], fresh_ledger: Any, tmp_path: Path, fakes: Any) -> None:
     """Of a version that bounded nothing, or of somebody with a database tool."""
     path = Path(fresh_ledger().removeprefix("sqlite:///"))
     ledger = Ledger(f"sqlite:///{path}")
@@ -143,7 +141,7 @@ def test_whatever_rows_there_are_every_view_shows_them(
     ledger.close()
 
 
-def test_a_boards_words_are_no_markup_and_no_formula(ledger_url: str) -> None:
+def test_text_of_devices_is_neither_markup_nor_a_formula(ledger_url: str) -> None:
     path = Path(ledger_url.removeprefix("sqlite:///"))
     ledger = Ledger(ledger_url)
     words = {

@@ -48,7 +48,9 @@ def states(rolled: Any) -> list[str]:
     return [device.state for device in rolled.devices]
 
 
-def test_the_line_is_cut_at_every_stage(site: Any, book: Any, sites: Any, make_release: Any, tmp_path: Path) -> None:
+def test_a_connection_lost_at_any_stage_is_retried(
+    site: Any, book: Any, sites: Any, make_release: Any, tmp_path: Path
+) -> None:
     """Five boards, each cut once at another stage: all end active, and no engine is built twice."""
     release = make_release(tmp_path, seed=11)
     before = {name: site.builds(name) for name in FIVE}
@@ -63,7 +65,7 @@ def test_the_line_is_cut_at_every_stage(site: Any, book: Any, sites: Any, make_r
             assert ("unreachable", "cut") in told(book, rolled, name), stage
 
 
-def test_an_upload_that_is_cut_goes_on_where_it_was(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
+def test_an_interrupted_upload_resumes(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=12, weight_bytes=3_000_000)
     (site.fleet.folder / FIVE[0] / "fault.json").write_text('{"cut_after": 2000000}')
     rolled = site.roll_out(release, book, FIVE[:1], soak=1)
@@ -73,7 +75,7 @@ def test_an_upload_that_is_cut_goes_on_where_it_was(site: Any, book: Any, make_r
     assert ("unreachable", "cut") in told(book, rolled, FIVE[0])
 
 
-def test_boards_that_are_off_for_less_and_for_more_than_the_window(
+def test_devices_offline_longer_than_the_window_fail_and_others_succeed(
     site: Any, book: Any, make_release: Any, tmp_path: Path
 ) -> None:
     release = make_release(tmp_path, seed=13)
@@ -93,7 +95,7 @@ def test_boards_that_are_off_for_less_and_for_more_than_the_window(
     assert [device.name for device in retried.devices] == [FIVE[2]] and states(retried) == ["active"]
 
 
-def test_a_disk_that_is_full(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
+def test_a_device_with_a_full_disk_fails(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=14)
     site.roll_out(make_release(tmp_path / "first", seed=15), book, FIVE[:2])
     before = site.runs(FIVE[0])
@@ -106,7 +108,7 @@ def test_a_disk_that_is_full(site: Any, book: Any, make_release: Any, tmp_path: 
     assert states(site.roll_out(release, book, FIVE[:2], retry_failed=True)) == ["active"]
 
 
-def test_boards_that_see_other_things(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
+def test_devices_with_other_detections_fail(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     """One of five is borne at 20%; of two the rollout stops and its wave goes back."""
     first, second, third = (make_release(tmp_path / str(seed), seed=seed) for seed in (16, 17, 18))
     assert site.roll_out(first, book).outcome == "succeeded"
@@ -133,7 +135,7 @@ def fleet_rows(book: Any) -> list[dict[str, Any]]:
     return fleet(book)
 
 
-def test_a_wrong_host_key_concerns_one_device(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
+def test_a_wrong_host_key_fails_only_its_device(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=19)
     pins = site.folder / "known_hosts"
     right = pins.read_text()
@@ -151,7 +153,7 @@ def test_a_wrong_host_key_concerns_one_device(site: Any, book: Any, make_release
     assert time.monotonic() - began < 30 + 25, "nobody waits for the window"
 
 
-def test_two_orchestrators_at_once(site: Any, make_release: Any, tmp_path: Path, sites: Any) -> None:
+def test_two_orchestrators_never_work_on_one_device(site: Any, make_release: Any, tmp_path: Path, sites: Any) -> None:
     """With one ledger the second is refused; with two, the boards take one after the other."""
     one, other = make_release(tmp_path / "1", seed=20), make_release(tmp_path / "2", seed=21)
     refused: list[DeviceError] = []
@@ -185,7 +187,9 @@ def test_two_orchestrators_at_once(site: Any, make_release: Any, tmp_path: Path,
     assert site.runs(FIVE[0]) in outcomes and site.whole(FIVE[0])
 
 
-def test_a_board_that_is_rebooted_during_the_build(tmp_path: Path, sites: Any, relays: Any, make_release: Any) -> None:
+def test_a_rollout_finishes_after_a_reboot_during_the_build(
+    tmp_path: Path, sites: Any, relays: Any, make_release: Any
+) -> None:
     """Server, agent and build are killed; the board comes back, and the same rollout finishes."""
     release = make_release(tmp_path, seed=23)
     site = sites.Site(tmp_path / "site", 1, relays.Relay)
@@ -252,7 +256,7 @@ def twenty(tmp_path_factory: pytest.TempPathFactory, sites: ModuleType, relays: 
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
-def test_an_orchestrator_that_is_killed_again_and_again(
+def test_a_rollout_survives_repeated_kills_of_the_orchestrator(
     kills: int, twenty: Any, make_release: Any, tmp_path: Path
 ) -> None:
     """Twenty devices, the orchestrator ended by -9 at random: one rollout, no engine built twice, all agree."""

@@ -77,7 +77,7 @@ def rules(site: Any, tmp_path: Path, **more: Any) -> dict[str, Any]:
     return {"fleet": fleet, "workspace": str(tmp_path / "ws")}
 
 
-def test_a_rollout_with_approval_and_what_prefect_shows_of_it(
+def test_prefect_shows_a_rollout_with_approval(
     site: Any, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
     release = make_release(tmp_path, seed=41)
@@ -115,7 +115,7 @@ def test_a_rollout_with_approval_and_what_prefect_shows_of_it(
     assert "nothing to roll back to" in again.outcome()["error"]
 
 
-def test_a_flow_that_is_killed_is_taken_up_by_running_it_again(
+def test_a_killed_flow_is_resumed_by_running_it_again(
     site: Any, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
     first, second = (make_release(tmp_path / str(seed), seed=seed) for seed in (42, 43))

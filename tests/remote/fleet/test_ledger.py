@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return request.getfixturevalue("postgres").database()
 
 
-def test_events_come_back_as_they_were_and_cannot_be_changed(url: str) -> None:
+def test_events_are_read_back_equal_and_cannot_be_changed(url: str) -> None:
     ledger = Ledger(url, clock=lambda: 12.5)
     written = [
         ledger.append("a", "device", "d1", "rel-1", state="active", facts={"n": [1, 2.5, None, "é"]}),
@@ -66,7 +66,7 @@ def test_events_come_back_as_they_were_and_cannot_be_changed(url: str) -> None:
     engine.dispose()
 
 
-def test_tables_are_as_the_models_say(url: str) -> None:
+def test_migrated_tables_match_the_models(url: str) -> None:
     """What the migrations make is what the code reads; and a later version's ledger is left alone."""
     from alembic.autogenerate import compare_metadata
     from alembic.config import Config
@@ -85,7 +85,7 @@ def test_tables_are_as_the_models_say(url: str) -> None:
         Ledger(url)
 
 
-def test_many_processes_open_an_empty_one_and_write(url: str) -> None:
+def test_many_processes_create_and_write_one_ledger(url: str) -> None:
     program = (
         "import sys; from jetlane.remote.fleet.ledger import Ledger; ledger = Ledger(sys.argv[1])\n"
         "for number in range(20): ledger.append('r', 'device', sys.argv[2], state='active', number=number)"
@@ -141,7 +141,7 @@ def test_a_rollout_over_either_database(url: str, fakes: Any) -> None:
     assert ledger.leases.held(rollout) is None
 
 
-def test_who_lost_its_leases_stops(ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollout_that_lost_its_leases_stops(ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that slept comes back, and another has taken its devices over: it touches none of them any more."""
     monkeypatch.setattr("jetlane.remote.fleet.session.BEAT", 0.05)
     ledger, clock = Ledger(ledger_url), fakes.SteppedClock()
@@ -163,7 +163,7 @@ def test_who_lost_its_leases_stops(ledger_url: str, fakes: Any, monkeypatch: pyt
     assert [board.current for board in boards.values()] == ["new-2", "old-1", "old-1"]
 
 
-def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_of_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert database.location(tmp_path) == f"sqlite:///{tmp_path}/fleet.db"
     assert database.location(tmp_path, "postgresql://me@db/x") == "postgresql://me@db/x"
     with pytest.raises(SpecError, match="holds a password") as caught:
@@ -177,7 +177,7 @@ def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Ledger("oracle://db/x")
 
 
-def test_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_ledger_is_reported(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         folder = tmp_path / "file"
         folder.write_text("")
@@ -202,5 +202,5 @@ def test_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
         ("release small-cd8dbf686d70 has no engine here", "release small-cd8dbf686d70 has no engine here"),
     ],
 )
-def test_what_looks_like_a_secret(text: str, kept: str) -> None:
+def test_secrets_are_hidden(text: str, kept: str) -> None:
     assert scrub({"a": [text, 1, None]}) == {"a": [kept, 1, None]}

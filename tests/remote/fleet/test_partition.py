@@ -24,7 +24,7 @@ ALIVE = "ClientAliveInterval 1\nClientAliveCountMax 1\n"
 
 
 @pytest.mark.sshd
-def test_a_partition_in_the_middle_of_a_rollout_and_its_healing(
+def test_a_rollout_survives_a_network_partition(
     namespaces: Any,
     more_sshd: Callable[..., Any],
     make_release: Any,

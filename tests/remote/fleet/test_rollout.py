@@ -70,7 +70,7 @@ def world(fakes: Any, ledger_url: str):
         (7, ("0.1%", "14.3%", 100), [1, 1, 5]),
     ],
 )
-def test_waves(count: int, waves: Any, sizes: list[int]) -> None:
+def test_devices_are_split_into_waves(count: int, waves: Any, sizes: list[int]) -> None:
     names = [str(number) for number in range(count)]
     divided = split(names, waves)
     assert [len(wave) for wave in divided] == sizes
@@ -93,18 +93,18 @@ def test_waves(count: int, waves: Any, sizes: list[int]) -> None:
         ("100%", 9, 9, 1, False),
     ],
 )
-def test_the_threshold(most: Any, failed: int, begun: int, sample: int, stops: bool) -> None:
+def test_max_failures_is_a_count_or_a_share(most: Any, failed: int, begun: int, sample: int, stops: bool) -> None:
     assert exceeded(Fleet(max_failures=most, min_sample=sample), failed, begun) is stops
 
 
-def test_durations() -> None:
+def test_durations_are_converted_to_seconds() -> None:
     assert [seconds(text) for text in (5, "90s", "30m", "24h", "7d")] == [5, 90, 1800, 86400, 604800]
     for wrong in ("5 minutes", "m", "-3s", ""):
         with pytest.raises(ValueError, match="no duration"):
             seconds(wrong)
 
 
-def test_a_rollout_to_all_and_the_same_again(world) -> None:
+def test_a_second_rollout_of_the_same_release_changes_nothing(world) -> None:
     w = world(20)
     state = w.run()
     assert state.outcome == "succeeded" and set(w.states(state)) == {"active"}
@@ -116,7 +116,7 @@ def test_a_rollout_to_all_and_the_same_again(world) -> None:
     assert all(board.builds == [NEW] for board in w.boards.values())
 
 
-def test_a_failed_canary_stops_it_there(world) -> None:
+def test_a_failed_first_device_stops_the_rollout(world) -> None:
     w = world(10)
     w.board(0).faults = ["disagreement"]
     state = w.run()
@@ -126,7 +126,7 @@ def test_a_failed_canary_stops_it_there(world) -> None:
     assert all(board.contacts == 0 for board in list(w.boards.values())[1:])
 
 
-def test_failures_within_the_limit_are_borne_and_retried_alone(world) -> None:
+def test_failures_within_the_limit_do_not_stop_and_are_retried_alone(world) -> None:
     w = world(20)
     for number in (3, 7):
         w.board(number).faults = ["disagreement"]
@@ -147,7 +147,7 @@ def test_failures_within_the_limit_are_borne_and_retried_alone(world) -> None:
     ("rule", "runs"),
     [("stop", [NEW] * 4), ("rollback_wave", [NEW, NEW, "old-1", "old-1"]), ("rollback_all", ["old-1"] * 4)],
 )
-def test_what_becomes_of_the_good_ones(world, rule: str, runs: list[str]) -> None:
+def test_on_failure_decides_which_devices_are_rolled_back(world, rule: str, runs: list[str]) -> None:
     w = world(6)
     w.board(4).faults = ["unhealthy"]
     state = w.run(Fleet(waves=[2, "100%"], on_failure=rule, concurrency=1))
@@ -168,7 +168,7 @@ def test_devices_that_already_ran_the_release_are_not_rolled_back(world) -> None
     assert state.devices["d01"].reason == "nothing was there to roll back to"
 
 
-def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> None:
+def test_an_offline_device_is_retried_until_its_window_closes(world) -> None:
     w = world(3)
     begun = w.clock.now()
     w.board(1).off = (0, begun + 500)
@@ -180,14 +180,14 @@ def test_a_board_that_is_off_is_waited_for_until_its_window_closes(world) -> Non
     assert "no SSH connection" in state.devices["d02"].reason
 
 
-def test_a_cut_line_and_a_busy_board_are_tried_again_even_without_a_window(world) -> None:
+def test_lost_connections_are_retried_even_without_a_window(world) -> None:
     w = world(2)
     w.board(0).faults = ["cut-ship", "cut-build", "cut-verify", "cut-activate"]
     state = w.run(Fleet(offline_window=0))
     assert state.outcome == "succeeded" and w.board(0).builds == [NEW]
 
 
-def test_the_second_health_check(world) -> None:
+def test_an_unhealthy_device_is_rolled_back_at_the_second_check(world) -> None:
     w = world(4)
     w.board(0).sick = True
     begun = w.clock.now()
@@ -248,7 +248,7 @@ def test_approval_pause_and_abort_from_elsewhere(world) -> None:
         controls.pause(other, other.state(state.id), "bob")
 
 
-def test_an_abort_of_what_nobody_works_on_ends_it(world) -> None:
+def test_aborting_an_abandoned_rollout_ends_it(world) -> None:
     w = world(3)
     rollout = create_or_resume(w.ledger, w.request(Fleet()), w.clock.now)
     controls.abort(w.ledger, controls.find(w.ledger), "bob")
@@ -262,7 +262,7 @@ def test_a_newer_rollout_ends_an_abandoned_one(world) -> None:
     assert w.ledger.state(rollout).outcome == "superseded" and newer != rollout
 
 
-def test_two_at_once_is_one_too_many(world, tmp_path) -> None:
+def test_a_second_rollout_on_the_same_devices_is_refused(world, tmp_path) -> None:
     w = world(3)
     other = w.fakes.Ledger(w.url, w.clock.now, holder=Holder())
     refused: list[Exception] = []
@@ -281,7 +281,7 @@ def test_two_at_once_is_one_too_many(world, tmp_path) -> None:
     assert [board.current for board in w.boards.values()] == [NEW] * 3
 
 
-def test_rollback_by_hand_and_twice_is_once(world) -> None:
+def test_a_repeated_rollback_does_not_swap_twice(world) -> None:
     w = world(4)
     w.run()
     w.board(3).previous = None
@@ -302,7 +302,7 @@ def test_rollback_by_hand_and_twice_is_once(world) -> None:
     assert [board.current for board in w.boards.values()] == ["old-1"] * 4
 
 
-def test_who_watches_cannot_break_it(world) -> None:
+def test_a_failing_observer_does_not_fail_the_rollout(world) -> None:
     class Broken(NullObserver):
         def recorded(self, event, state) -> None:
             raise RuntimeError("no window to draw in")
@@ -317,7 +317,9 @@ FAULTS = st.sampled_from(
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
-def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callable[[], str]) -> None:
+def test_invariants_hold_under_random_faults_and_deaths(
+    data: st.DataObject, fakes: Any, fresh_ledger: Callable[[], str]
+) -> None:
     """Random fleets, rules and faults, and an orchestrator that dies at random events: the rules hold all the same."""
     count = data.draw(st.integers(1, 9))
     w = World(fakes, fresh_ledger(), count)
@@ -378,7 +380,7 @@ def test_whatever_happens(data: st.DataObject, fakes: Any, fresh_ledger: Callabl
         assert {device.state for device in state.devices.values()} == {"active"}
 
 
-def test_threads_and_a_real_clock(world) -> None:
+def test_threads_never_exceed_the_concurrency(world) -> None:
     """Every device in a thread: never more at once than allowed, and the ledger is whole."""
     w = world(12)
     rollout = create_or_resume(w.ledger, w.request(Fleet(waves=["100%"], concurrency=3)))
@@ -402,7 +404,7 @@ def test_threads_and_a_real_clock(world) -> None:
     assert asdict(state) == asdict(w.ledger.state(rollout))
 
 
-def test_a_bug_on_one_device_is_its_failure_alone(world) -> None:
+def test_an_unexpected_exception_fails_only_its_device(world) -> None:
     w = world(3)
     rollout = create_or_resume(w.ledger, w.request(Fleet(waves=["100%"], max_failures=1)))
     operations = w.fakes.Operations(w.boards, NEW, w.clock)

@@ -26,7 +26,7 @@ def boards(tmp_path: Path) -> Iterator[virtual.VirtualFleet]:
     virtual.stop(fleet.folder)
 
 
-def test_a_runner_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_task_runner_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RUNNER, "celery")
     with pytest.raises(SpecError, match="'celery'"):
         task_runner()
@@ -34,7 +34,7 @@ def test_a_runner_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.prefect
 @pytest.mark.parametrize("runner", ["threads", "dask", "ray"])
-def test_a_site_does_its_part_under(
+def test_a_site_job_runs_under(
     runner: str,
     boards: virtual.VirtualFleet,
     release: Path,

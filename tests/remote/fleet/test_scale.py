@@ -23,7 +23,7 @@ def test_a_fleet_in_waves(devices: int, tmp_path: Path) -> None:
     assert run["sent"] > devices * 100_000, "each board was sent the release"
 
 
-def test_the_fit_tells_costs_of_devices_from_costs_of_the_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fit_separates_costs_per_device_from_costs_per_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3]))
     from bench.fleet import Run, fit
 

@@ -78,7 +78,7 @@ def outcome(of: Path, device: str, **changes: Any) -> dict[str, Any]:
     return {"result": {**report, **changes}}
 
 
-def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_again(release: Path) -> None:
+def test_requests_are_batched_and_missing_outcomes_are_retried(release: Path) -> None:
     error = {"what": "b: it does not agree", "why": "", "remedy": "", "kind": "disagreement"}
     pools = Pools({"a": outcome(release, "a"), "b": {"error": error}})
     placed = {"a": "x", "b": "x", "c": "x", "d": "y"}
@@ -106,7 +106,7 @@ def test_what_is_asked_at_once_travels_together_and_what_was_not_heard_is_tried_
         ({"detections": [{"file": "a", "boxes": [[0, 0, 1, 1]], "labels": [1 << 40], "scores": [1]}]}, "protocol"),
     ],
 )
-def test_what_a_worker_says_of_a_device_is_checked_like_a_device(
+def test_outcomes_of_workers_are_validated_like_messages_of_devices(
     release: Path, changes: dict[str, Any], kind: str
 ) -> None:
     pools = Pools({"a": outcome(release, "a", **changes)})
@@ -116,7 +116,7 @@ def test_what_a_worker_says_of_a_device_is_checked_like_a_device(
     assert caught.value.kind == kind
 
 
-def test_a_device_that_is_well_with_another_release_has_not_kept_this_one(release: Path) -> None:
+def test_a_device_healthy_with_another_release_fails_the_check(release: Path) -> None:
     pools = Pools({"a": {"result": {"release": release.name}}, "b": {"result": {"release": "small-" + "0" * 32}}})
     pools_of = {"a": "x", "b": "x"}
     boards = sites.SiteOperations(None, pools_of, pools, JOB, read_release(release))  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ def test_a_device_that_is_well_with_another_release_has_not_kept_this_one(releas
         boards.check_health("b", NullReporter())
 
 
-def test_a_worker_that_calls_other_detections_agreement_is_not_believed(release: Path) -> None:
+def test_detections_reported_by_a_worker_are_compared_here(release: Path) -> None:
     said = outcome(release, "a")
     shifted = [{**row, "boxes": [[0.0, 0.0, 0.1, 0.1] for _ in row["boxes"]]} for row in said["result"]["detections"]]
     pools = Pools({"a": outcome(release, "a", detections=shifted)})
@@ -135,7 +135,7 @@ def test_a_worker_that_calls_other_detections_agreement_is_not_believed(release:
     assert caught.value.kind == "disagreement"
 
 
-def test_a_job_that_nobody_waits_for_is_given_up(release: Path) -> None:
+def test_a_job_that_is_not_needed_any_more_is_given_up(release: Path) -> None:
     class Impatient(NullReporter):
         told = 0
 
@@ -169,7 +169,7 @@ def test_host_keys_travel_and_stay_in_their_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "outside").exists()
 
 
-def test_a_comment_in_another_encoding_keeps_no_host_key_from_travelling(tmp_path: Path) -> None:
+def test_comments_in_another_encoding_do_not_stop_host_keys_from_travelling(tmp_path: Path) -> None:
     (tmp_path / "inventory.yaml").write_text("devices:\n  nano: {host: nano, known_hosts: kh}\n", encoding="utf-8")
     (tmp_path / "kh").write_bytes(b"# B\xfcro\nnano ssh-ed25519 AAAA\n")
     device = load_inventory(tmp_path / "inventory.yaml").devices[0]

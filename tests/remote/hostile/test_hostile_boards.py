@@ -27,11 +27,11 @@ def play(count: int, doubles: Any, honest: Any, workshop: Any, book: Ledger) -> 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_300_hostile_boards_cost_themselves_alone(doubles: Any, honest: Any, workshop: Any, book: Ledger) -> None:
+def test_300_hostile_devices_fail_only_themselves(doubles: Any, honest: Any, workshop: Any, book: Ledger) -> None:
     play(300, doubles, honest, workshop, book)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
-def test_10000_hostile_boards_cost_themselves_alone(doubles: Any, honest: Any, workshop: Any, book: Ledger) -> None:
+def test_10000_hostile_devices_fail_only_themselves(doubles: Any, honest: Any, workshop: Any, book: Ledger) -> None:
     play(10_000, doubles, honest, workshop, book)

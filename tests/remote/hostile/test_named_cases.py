@@ -39,7 +39,7 @@ def case(step: str, kind: str, value: str = "null", way: str = "plain", again: b
     return Case(Departure(step, kind, value=value, **more), way, again)
 
 
-def test_a_board_gets_no_file_but_those_of_the_release(become: Any) -> None:
+def test_only_files_of_the_release_are_sent(become: Any) -> None:
     """The key that signs, /etc/shadow, and whatever else it may name."""
     asked = [case("receive", "needs", value, place=place) for place in range(len(PATHS)) for value in ("path", "also")]
     found = become(*asked[:12]) + become(*asked[12:])
@@ -53,7 +53,7 @@ def test_a_file_is_sent_once_and_within_its_bounds(become: Any) -> None:
     assert {(state, kind) for state, kind, _ in found} == {("failed", "protocol")}
 
 
-def test_what_a_board_calls_agreement_is_compared_here(become: Any) -> None:
+def test_reported_agreement_is_checked_by_comparing_detections(become: Any) -> None:
     """Its result says ``agreed`` each time."""
     altered = ("empty", "shifted", "relabelled", "rescored", "exchanged", "crowded", "random")
     found = become(*(case("verify", "samples", value, count=4000, place=3) for value in altered))
@@ -63,34 +63,34 @@ def test_what_a_board_calls_agreement_is_compared_here(become: Any) -> None:
     assert [(state, kind) for state, kind, _ in found] == [("failed", "protocol")] * len(incomplete)
 
 
-def test_a_board_that_says_it_runs_the_release_is_believed_only_with_its_samples(become: Any) -> None:
+def test_a_running_release_is_accepted_only_with_its_samples(become: Any) -> None:
     altered = ("none", "empty", "shifted", "missing", "extra", "random")
     (honest, *rest) = become(Case(None, again=True), *(case("status", "samples", v, again=True) for v in altered))
     assert honest[0] == "active" and "already active" in honest[2]
     assert all("already active" not in reason for _, _, reason in rest), "it is verified anew"
 
 
-def test_a_board_that_does_not_take_a_key_is_not_enrolled(doubles: Any, workshop: Any) -> None:
+def test_a_device_that_does_not_store_the_key_is_not_enrolled(doubles: Any, workshop: Any) -> None:
     device = doubles.set(doubles.names[0], Case(None), workshop.release)  # it says that it has none, whatever is asked
     with pytest.raises(DeviceError, match="it does not have the keys that it was to have") as caught:
         install_key(device, bytes(32), lambda text: True)
     assert "it has none" in caught.value.why
 
 
-def test_what_only_the_workstation_may_find_is_no_word_of_a_board(become: Any) -> None:
+def test_kinds_of_failure_of_the_workstation_are_refused_from_devices(become: Any) -> None:
     """A board cannot pass as one that was not reached, and is not asked again for days."""
     own = ("unreachable", "host_key", "auth", "protocol", "deadline", "python", "\x1b[2J", "")
     found = become(*(case("build", "ends", "error", at=0, place=_WORDS[kind]) for kind in own))
     assert {(state, kind) for state, kind, _ in found} == {("failed", "protocol")}
 
 
-def test_words_with_escapes_and_markup_are_shown_as_they_are(become: Any) -> None:
+def test_escapes_and_markup_in_messages_are_shown_literally(become: Any) -> None:
     ((state, kind, reason),) = become(case("build", "ends", "error", at=0, place=_WORDS["bug"]))
     assert (state, kind) == ("failed", "bug")
     assert "\\x1b]52;c;aGk=" in reason and "[/red][bold]" in reason and "<script>" in reason
 
 
-def test_a_packet_of_a_kind_that_paramiko_does_not_know_is_that_boards_failure(become: Any) -> None:
+def test_a_packet_of_an_unknown_type_fails_only_its_device(become: Any) -> None:
     """paramiko raises KeyError, IndexError and UnicodeDecodeError for such; none of them gets through."""
     packets = [case("build", "packets", value, place=20) for value in ("unknown", "kexinit", "disconnect")]
     greetings = [case("connect", "greets", "words", "raw", place=place) for place in range(10)]
@@ -99,13 +99,13 @@ def test_a_packet_of_a_kind_that_paramiko_does_not_know_is_that_boards_failure(b
 
 
 @pytest.mark.parametrize("kind", ["ignore", "debug"])
-def test_packets_that_mean_nothing_do_not_take_the_time_of_others(become: Any, kind: str) -> None:
+def test_meaningless_packets_do_not_slow_other_devices(become: Any, kind: str) -> None:
     (some,), (flood,) = (become(case("build", "packets", kind, count=count)) for count in (500, 30_000))
     assert some[0] == "active"
-    assert flood[:2] == ("unreachable", "cut") and "packets that mean nothing" in flood[2]
+    assert flood[:2] == ("unreachable", "cut") and "meaningless packets" in flood[2]
 
 
-def test_a_board_that_is_silent_or_cut_while_it_is_logged_in_to_was_not_reached(become: Any) -> None:
+def test_a_device_silent_during_login_counts_as_unreachable(become: Any) -> None:
     """It did not refuse the key: so it is tried again."""
     silent, refused = become(case("connect", "slow_login"), case("connect", "unauthenticated"))
     assert silent[:2] == ("unreachable", "unreachable") and refused[:2] == ("failed", "auth")
@@ -142,13 +142,13 @@ def memory_within(most: int) -> Iterator[None]:
         (case("build", "packets", "unbound_stderr", at=1), "talks without end|window"),
         (case("receive", "packets", "unbound_deaf", "narrow", at=1), "talks without end|window"),
         (case("connect", "greets", "endless_packet", "raw"), "announces a packet of 4294967"),
-        (case("connect", "greets", "long", "raw"), "greets without end"),
+        (case("connect", "greets", "long", "raw"), "its greeting does not end"),
         (case("connect", "greets", "lines", "raw"), "protocol version|greets without end"),
-        (case("status", "waits", "stderr"), "talks without end|nothing was heard"),
-        (case("build", "noise", "no_end", count=8 << 20), "longer than 1 MiB|nothing was heard"),
+        (case("status", "waits", "stderr"), "talks without end|it sent nothing"),
+        (case("build", "noise", "no_end", count=8 << 20), "longer than 1 MiB|it sent nothing"),
     ],
 )
-def test_no_board_fills_the_memory(become: Any, flood: Case, says: str) -> None:
+def test_floods_of_a_device_do_not_fill_the_memory(become: Any, flood: Case, says: str) -> None:
     with memory_within(96 << 20):
         ((state, _, reason),) = become(flood)
     assert state in ("failed", "unreachable") and re.search(says, reason), reason

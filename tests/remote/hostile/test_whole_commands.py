@@ -114,7 +114,9 @@ def hostile(step: str, kind: str, value: str = "null", way: str = "plain", **mor
 WORDS = hostile("build", "ends", "error", at=0, place=KINDS.index("bug"))
 
 
-def test_a_rollout_with_a_board_that_writes_to_the_terminal(site: Site, usual: tuple[set[str], float]) -> None:
+def test_escapes_of_a_device_do_not_reach_the_terminal_during_a_rollout(
+    site: Site, usual: tuple[set[str], float]
+) -> None:
     """And every command that shows it later."""
     (name,) = site.inventory(WORDS)
     code, text = site.roll_out().end(SOON)
@@ -134,7 +136,7 @@ def test_a_rollout_with_a_board_that_writes_to_the_terminal(site: Site, usual: t
     book.close()
 
 
-def test_one_board_more_than_is_borne_stops_it_with_exit_code_1(site: Site, usual: tuple[set[str], float]) -> None:
+def test_too_many_hostile_devices_stop_the_rollout_with_exit_code_1(site: Site, usual: tuple[set[str], float]) -> None:
     (name,) = site.inventory(hostile("verify", "samples", "empty"))
     code, text = site.roll_out("--max-failures", "0").end(SOON)
     assert code == 1 and f"did not go live on {name}" in " ".join(text.split())
@@ -142,7 +144,7 @@ def test_one_board_more_than_is_borne_stops_it_with_exit_code_1(site: Site, usua
     assert site.states()[name] == "failed"
 
 
-def test_a_silent_board_costs_its_deadline_and_no_other_board(site: Site, usual: tuple[set[str], float]) -> None:
+def test_a_silent_device_ends_at_its_deadline_and_delays_no_other(site: Site, usual: tuple[set[str], float]) -> None:
     (name,) = site.inventory(hostile("build", "waits", "silence", at=0))
     terminal = site.roll_out(hurried=HURRIED)
     code, text = terminal.end(usual[1] + HURRIED[0] + 60.0)
@@ -150,7 +152,7 @@ def test_a_silent_board_costs_its_deadline_and_no_other_board(site: Site, usual:
     refuse_control(text, usual[0])
 
 
-def test_probing_a_fleet_shows_the_good_ones_and_names_the_others(site: Site, usual: tuple[set[str], float]) -> None:
+def test_probing_a_fleet_shows_good_devices_and_names_failed_ones(site: Site, usual: tuple[set[str], float]) -> None:
     names = site.inventory(
         hostile("probe", "field", '"\\u001b]0;owned\\u0007\\u001b[2J\\u202e[/b]"', place=3),
         hostile("probe", "field", "[" * 5000),
@@ -172,14 +174,18 @@ def test_probing_a_fleet_shows_the_good_ones_and_names_the_others(site: Site, us
 
 
 @pytest.mark.parametrize("command", ["probe", "status"])
-def test_looking_at_one_hostile_board_ends_in_words(site: Site, usual: tuple[set[str], float], command: str) -> None:
+def test_commands_on_a_hostile_device_end_with_an_error(
+    site: Site, usual: tuple[set[str], float], command: str
+) -> None:
     (name,) = site.inventory(hostile(command, "ends", "error", at=0, place=KINDS.index("bug")))
     code, text = site.run("device", command, name, "--inventory", "inventory.yaml").end(SOON)
     assert code == 1 and "x1b]52;c;aGk=" in text and "error: " in text
     refuse_control(text, usual[0])
 
 
-def test_enrolling_a_board_that_greets_with_anything_ends_in_words(site: Site, usual: tuple[set[str], float]) -> None:
+def test_enrolling_a_device_with_an_invalid_greeting_ends_with_an_error(
+    site: Site, usual: tuple[set[str], float]
+) -> None:
     for place in (1, 3):  # paramiko puts both into its own log, with a traceback
         (name,) = site.inventory(hostile("connect", "greets", "words", "raw", place=place))
         code, text = site.run("device", "enroll", name, "--yes", "--inventory", "inventory.yaml").end(SOON)
@@ -198,7 +204,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("by", ["Ctrl-C", "abort"])
 @pytest.mark.parametrize("endless", list(ENDLESS))
-def test_a_rollout_that_waits_for_ever_is_ended_in_seconds(
+def test_an_endless_rollout_can_be_aborted_in_seconds(
     site: Site, usual: tuple[set[str], float], endless: str, by: str
 ) -> None:
     """With the usual deadlines, which are minutes and more; a board that switches is given ten seconds."""

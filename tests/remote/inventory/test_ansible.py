@@ -75,7 +75,7 @@ def taken_over(tmp_path: Path, name: str, text: str, *groups: str) -> tuple[Inve
 
 
 @pytest.mark.parametrize(("name", "text"), [("hosts", INI), ("hosts.ini", INI), ("hosts.yml", YAML), ("hosts", YAML)])
-def test_takes_over_hosts_groups_and_how_they_are_reached(tmp_path: Path, name: str, text: str) -> None:
+def test_hosts_groups_and_connection_variables_are_converted(tmp_path: Path, name: str, text: str) -> None:
     found, notes, written = taken_over(tmp_path, name, text)
     by_name = {device.name: device for device in found.devices}
     assert set(by_name) == {"lonely", "nano01", "nano02", "nano03", "nano05", "orin-a.site", "orin-b.site"}
@@ -92,7 +92,7 @@ def test_takes_over_hosts_groups_and_how_they_are_reached(tmp_path: Path, name: 
     assert [device.name for device in select_devices(found, "site_a and not nanos")] == ["orin-a.site", "orin-b.site"]
 
 
-def test_groups_that_are_asked_for_become_groups(tmp_path: Path) -> None:
+def test_requested_groups_become_groups(tmp_path: Path) -> None:
     found, _, _ = taken_over(tmp_path, "hosts", INI, "nanos", "orins")
     assert set(found.groups) == {"nanos", "orins"}
     assert {device.group for device in select_devices(found, "site_a")} == {"nanos", "orins"}
@@ -103,7 +103,7 @@ def test_groups_that_are_asked_for_become_groups(tmp_path: Path) -> None:
         from_ansible(tmp_path / "hosts", ["site_a", "nanos"])
 
 
-def test_reads_variables_beside_the_file_and_opens_no_vault(tmp_path: Path) -> None:
+def test_variables_beside_the_file_are_read_and_vaults_are_not(tmp_path: Path) -> None:
     for name, text in {
         "group_vars/all.yml": "ansible_user: all\nansible_port: 1",
         "group_vars/nanos/main.yml": "ansible_user: nanos",
@@ -173,7 +173,7 @@ ODDITIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", ODDITIES)
-def test_reads_as_ansible_does(tmp_path: Path, what: str) -> None:
+def test_values_are_read_like_ansible_reads_them(tmp_path: Path, what: str) -> None:
     name, text, wanted = ODDITIES[what]
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     (tmp_path / "inventory.yaml").write_text(from_ansible(tmp_path / name)[0])
@@ -181,7 +181,7 @@ def test_reads_as_ansible_does(tmp_path: Path, what: str) -> None:
     assert {d.name: (d.host, d.port or 22, d.user, d.tags) for d in found.devices} == wanted
 
 
-def test_what_only_ansible_can_work_out_is_left_out_and_said(tmp_path: Path) -> None:
+def test_templates_are_left_out_with_a_note(tmp_path: Path) -> None:
     text = """\
 all:
   vars: {ansible_ssh_common_args: -o ProxyCommand="sshpass -p geheim ssh gate"}
@@ -214,7 +214,7 @@ all:
         ("hosts.yml", "all:\n  hosts: [a]\n", r":2:10: hosts of the group 'all' is no mapping"),
         ("hosts.yml", "all:\n  hosts:\n    a: 3\n", r":3:8: the host 'a' is no mapping"),
         ("hosts.yml", "all:\n  hosts: {a: {x: 1, x: 2}}\n", r":2:21: the key 'x' is given twice"),
-        ("hosts.yml", "all:\n  host: {a: }\n", "'host' stands in the group 'all'"),
+        ("hosts.yml", "all:\n  host: {a: }\n", "'host' is in the group 'all'"),
         ("hosts.yml", "g: 3\n", r":1:4: the group 'g' is no mapping"),
         ("hosts.yml", "a: {children: {b: {children: {a: }}}}\n", "in a circle: a > b > a"),
         ("hosts.yml", "all: &a {children: {b: *a}}\n", r":1:24: the alias \*a is a circle"),
@@ -245,7 +245,7 @@ all:
         ("hosts.yml", "g: {vars: {ansible_group_priority: [1]}}\n", r":1:36: ansible_group_priority is \[1\]"),
     ],
 )
-def test_a_damaged_inventory_is_told_with_its_place(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_errors_of_an_ansible_inventory_name_their_place(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SpecError, match=message) as refused:
         from_ansible(tmp_path / name)
@@ -290,7 +290,7 @@ def test_group_vars_are_read_as_ansible_finds_them(tmp_path: Path) -> None:
         ("a:\n  hosts: [\n", "not valid YAML"),
     ],
 )
-def test_says_what_it_cannot_read(tmp_path: Path, text: str, message: str) -> None:
+def test_unsupported_inventories_are_refused_with_a_reason(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "hosts").write_text(text)
     with pytest.raises(SpecError, match=message):
         from_ansible(tmp_path / "hosts")

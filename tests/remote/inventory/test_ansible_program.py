@@ -24,7 +24,7 @@ from jetlane.remote.inventory import ansible_program
 from jetlane.remote.inventory.ansible import from_ansible
 from jetlane.remote.inventory.ansible_program import read_by_ansible
 from jetlane.remote.inventory.ansible_read import AnsibleInventory, read_static
-from jetlane.remote.inventory.ansible_words import known
+from jetlane.remote.inventory.ansible_scalars import known
 from jetlane.specs.errors import SpecError
 
 ANSWER = {
@@ -49,7 +49,7 @@ def program(tmp_path: Path) -> Any:
     return make
 
 
-def test_its_answer_is_taken_over(tmp_path: Path, program: Any) -> None:
+def test_the_output_of_ansible_inventory_is_used(tmp_path: Path, program: Any) -> None:
     (tmp_path / "answer").write_text(json.dumps(ANSWER))
     asked = program(f'echo "$@" > {tmp_path}/asked\ncat {tmp_path}/answer\n')
     text, notes = from_ansible(tmp_path / "hosts", [], asked)
@@ -72,15 +72,13 @@ def test_its_answer_is_taken_over(tmp_path: Path, program: Any) -> None:
         ("kill -9 $$", "it ended with -9"),
     ],
 )
-def test_where_it_fails_jetlane_reads_by_itself_and_says_so(
-    tmp_path: Path, program: Any, script: str, why: str
-) -> None:
+def test_jetlane_reads_the_file_itself_where_ansible_fails(tmp_path: Path, program: Any, script: str, why: str) -> None:
     text, notes = from_ansible(tmp_path / "hosts", [], program(script))
     assert "own:" in text and "user: me" in text
     assert why in notes[0] and "so jetlane read it by itself" in notes[0] and notes[0].isprintable()
 
 
-def test_it_ends_in_time_with_all_that_it_started(tmp_path: Path, program: Any) -> None:
+def test_ansible_and_its_children_end_at_the_time_limit(tmp_path: Path, program: Any) -> None:
     hanging = program(f"sleep 600 & echo $! > {tmp_path}/child; wait")
     with pytest.raises(SpecError, match=r"did not end within 1\.5 s"):
         read_by_ansible(hanging, tmp_path / "hosts", seconds=1.5)
@@ -97,13 +95,13 @@ def runs(pid: str) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="output and memory can be bounded on Linux alone")
-def test_an_endless_answer_is_cut(tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_output_is_cut(tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ansible_program, "_MOST_OUTPUT", 1 << 20)
     with pytest.raises(SpecError, match="cannot read"):
         read_by_ansible(program("sleep 0.5; exec yes"), tmp_path / "hosts", seconds=30)
 
 
-def test_configuration_and_environment_count_only_when_asked(
+def test_configuration_and_environment_are_used_only_on_request(
     tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", "/a/program")
@@ -121,7 +119,7 @@ def test_configuration_and_environment_count_only_when_asked(
     assert (tmp_path / "pwd").read_text().strip() == str(tmp_path)
 
 
-def test_a_program_is_run_only_when_asked(tmp_path: Path, program: Any) -> None:
+def test_programs_are_run_only_on_request(tmp_path: Path, program: Any) -> None:
     (tmp_path / "hosts").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\necho '{{}}'\n")
     (tmp_path / "hosts").chmod(0o755)
     with pytest.raises(SpecError, match="is a program") as refused:
@@ -133,7 +131,7 @@ def test_a_program_is_run_only_when_asked(tmp_path: Path, program: Any) -> None:
         from_ansible(tmp_path / "hosts", [], program("exit 1"), dynamic=True)
 
 
-def test_what_is_no_file_never_reaches_it(tmp_path: Path, program: Any) -> None:
+def test_only_regular_files_are_given_to_ansible(tmp_path: Path, program: Any) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SpecError, match="is a FIFO"):
         from_ansible(tmp_path / "fifo", [], program(f"touch {tmp_path}/ran"))
@@ -171,7 +169,7 @@ def told(found: AnsibleInventory) -> dict[str, Any]:
     ("name", "text"),
     [("hosts", INI), ("hosts.yml", YAML), *(pytest.param(row[0], row[1], id=what) for what, row in ODDITIES.items())],
 )
-def test_both_read_the_same(ansible: str, tmp_path: Path, name: str, text: str) -> None:
+def test_ansible_and_jetlane_read_the_same(ansible: str, tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_bytes(text.lstrip("\ufeff").encode("utf-8", "surrogateescape"))
     own, theirs = told(read_static(tmp_path / name)), told(read_by_ansible(ansible, tmp_path / name))
     assert list(own.items()) == list(theirs.items())
@@ -221,7 +219,9 @@ def inis(draw: st.DrawFn) -> str:
 @seed(5)
 @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(inis())
-def test_both_read_the_same_of_any_ini(ansible: str, tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_ansible_and_jetlane_read_the_same_random_ini(
+    ansible: str, tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     path = tmp_path_factory.mktemp("any") / "hosts"
     path.write_text(text)
     results: list[Any] = []

@@ -98,7 +98,7 @@ def test_reads_defaults_and_paths_from_its_own_folder(tmp_path: Path, monkeypatc
         ("devices:\n  a: {host: x}\njumps:\n  g: {host: y, tags: [z]}\n", "4:16", "unknown key jumps.g.tags"),
     ],
 )
-def test_names_file_line_and_column(tmp_path: Path, text: str, place: str, message: str) -> None:
+def test_errors_name_file_line_and_column(tmp_path: Path, text: str, place: str, message: str) -> None:
     path = tmp_path / "inventory.yaml"
     path.write_text(text)
     with pytest.raises(SpecError) as caught:
@@ -135,7 +135,7 @@ def test_a_key_without_a_value_is_refused(tmp_path: Path, key: str) -> None:
         load_inventory(path)
 
 
-def test_text_is_taken_as_it_is_written(tmp_path: Path) -> None:
+def test_scalars_of_text_keys_are_read_as_written(tmp_path: Path) -> None:
     """YAML takes 007 for a number, no for a truth value, and 1.10 for 1.1."""
     (tmp_path / "inventory.yaml").write_text(
         "devices:\n  a: {host: 0x10, user: 007, tags: [1.10, no, 1e3, 2020-01-01, 12:30], key: ~nobody-here/id}\n"
@@ -235,10 +235,10 @@ def test_selects_by_names_tags_groups_and_what_boards_are(fleet: Inventory, expr
         ("(nano", 6, "`)` is missing"),
         ("nano)", 5, "')' was not expected"),
         ("nano lab", 6, "'lab' was not expected"),
-        ("nano and or lab", 10, "'or' stands where"),
+        ("nano and or lab", 10, "'or' was found where"),
         ("nanoo", 1, "no name, tag, group of"),
         ("lab and not group:site-c", 19, "is 'site-c'"),
-        ("colour:red", 1, "nothing that is known"),
+        ("colour:red", 1, "not a property of devices"),
         ("jetpack:5", 9, "compared with a version"),
         ("jetpack > new", 11, "compared with a version"),
         ("name > a-1", 6, "name has no order"),

@@ -73,7 +73,7 @@ def test_a_changed_host_key_is_refused_until_it_is_enrolled_again(reached: Devic
     ],
     ids=["endless", "empty", "padded"],
 )
-def test_a_server_that_greets_with_nonsense_has_no_host_key(packet: bytes, why: str, reached_port: Any) -> None:
+def test_an_invalid_greeting_gives_no_host_key(packet: bytes, why: str, reached_port: Any) -> None:
     device, server = reached_port
     threading.Thread(target=_greet, args=(server, b"SSH-2.0-OpenSSH_8.9\r\n" + packet), daemon=True).start()
     with pytest.raises(DeviceError) as caught:
@@ -98,13 +98,13 @@ def reached_port(tmp_path: Path) -> Iterator[tuple[Device, socket.socket]]:
         yield replace(load_inventory(listed).device("odd"), port=server.getsockname()[1]), server
 
 
-def test_a_key_that_the_device_does_not_accept(reached: Device, tmp_path: Path) -> None:
+def test_a_key_that_the_device_rejects_is_reported(reached: Device, tmp_path: Path) -> None:
     key = tmp_path / "other_key"
     paramiko.RSAKey.generate(2048).write_private_key_file(str(key))
     with pytest.raises(DeviceError, match=rf"{reached.address} does not accept user .* with the key {key}") as caught:
         probe(replace(reached, key=key))
     assert "authorized_keys" in caught.value.remedy and caught.value.kind == "auth"
-    with pytest.raises(DeviceError, match="gone is not there"):
+    with pytest.raises(DeviceError, match="gone does not exist"):
         probe(replace(reached, key=tmp_path / "gone"))
     paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "locked.pem"), password="secret")
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(tmp_path / "locked"), passphrase="secret")
@@ -117,7 +117,7 @@ def test_a_key_that_the_device_does_not_accept(reached: Device, tmp_path: Path) 
         probe(replace(reached, key=tmp_path / "text"))
 
 
-def test_a_device_that_is_off(board: virtual.VirtualFleet, device: Device) -> None:
+def test_an_unreachable_device_is_reported(board: virtual.VirtualFleet, device: Device) -> None:
     virtual.stop(board.folder)
     with pytest.raises(DeviceError, match=rf"virtual-jetson: no SSH connection to {device.address}") as caught:
         probe(device)
@@ -128,7 +128,7 @@ def test_a_device_that_is_off(board: virtual.VirtualFleet, device: Device) -> No
     assert probe(device)["python"]
 
 
-def test_something_that_is_no_ssh_server(device: Device) -> None:
+def test_a_server_without_ssh_is_reported(device: Device) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -143,7 +143,7 @@ def test_something_that_is_no_ssh_server(device: Device) -> None:
         thread.join()
 
 
-def test_a_python_that_is_not_there(reached: Device) -> None:
+def test_a_missing_python_is_reported(reached: Device) -> None:
     with pytest.raises(DeviceError, match="no-such-python cannot be run there") as caught:
         probe(replace(reached, python="/opt/no-such-python"))
     assert "`python` in the inventory" in caught.value.remedy
@@ -183,7 +183,7 @@ def test_pinning_replaces_a_hashed_name(reached: Device, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("stays", [False, True])
-def test_virtual_boards_go_off_with_who_switched_them_on(tmp_path: Path, stays: bool) -> None:
+def test_virtual_boards_stop_with_the_process_that_started_them(tmp_path: Path, stays: bool) -> None:
     """Also when that is killed; those of `jetlane virtual-device start` stay."""
     if stays:
         (tmp_path / virtual.STAYS).touch()
@@ -231,7 +231,7 @@ def test_two_hundred_boards_in_one_process(tmp_path: Path) -> None:
         virtual.stop(fleet.folder)
 
 
-def test_a_fleet_is_asked_at_once_and_one_failure_touches_no_other(
+def test_a_fleet_is_probed_in_parallel_and_failures_are_independent(
     board: virtual.VirtualFleet, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found is kept for selections; who was not reached is named, with the reason."""

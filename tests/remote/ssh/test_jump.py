@@ -71,7 +71,7 @@ def test_passes_every_jump_host_and_ends_each_login(line: tuple[Device, Any, Any
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_a_key_that_is_not_pinned_is_refused_wherever_it_stands(
+def test_an_unpinned_key_is_refused_at_every_hop(
     line: tuple[Device, Any, Any, Any], which: int, tmp_path: Path
 ) -> None:
     device, *servers = line
@@ -90,7 +90,7 @@ def test_a_key_that_is_not_pinned_is_refused_wherever_it_stands(
     assert probe(device)["python"]
 
 
-def test_a_jump_host_in_whose_place_another_answers(line: tuple[Device, Any, Any, Any]) -> None:
+def test_a_replaced_jump_host_is_refused(line: tuple[Device, Any, Any, Any]) -> None:
     device, gate, second, board = line
     stranger = (board.folder / "known_hosts").read_text().split()[1:]
     lines = device.known_hosts.read_text().splitlines()
@@ -100,7 +100,7 @@ def test_a_jump_host_in_whose_place_another_answers(line: tuple[Device, Any, Any
     assert never_logged_in(gate) and never_logged_in(second) and never_logged_in(board)
 
 
-def test_a_jump_host_that_does_not_let_through(
+def test_a_jump_host_without_forwarding_is_reported(
     line: tuple[Device, Any, Any, Any], more_sshd: Callable[..., Any]
 ) -> None:
     device, gate, second, board = line
@@ -138,7 +138,7 @@ def configured(line: tuple[Device, Any, Any, Any], tmp_path: Path) -> tuple[Devi
     return load_inventory(inventory).device("nano"), gate, board
 
 
-def test_the_ssh_configuration_shows_the_way_but_not_whom_to_trust(configured: tuple[Device, Any, Any]) -> None:
+def test_the_ssh_configuration_gives_routes_but_no_trust(configured: tuple[Device, Any, Any]) -> None:
     device, gate, board = configured
     found = resolve(device)
     assert (found.host, found.port, found.identities) == ("127.0.0.1", board.port, (board.folder / "user_key",))
@@ -152,7 +152,9 @@ def test_the_ssh_configuration_shows_the_way_but_not_whom_to_trust(configured: t
     assert probe(device)["python"] and len(device.known_hosts.read_text().splitlines()) == 3
 
 
-def test_the_inventory_wins(configured: tuple[Device, Any, Any], line: tuple[Device, Any, Any, Any]) -> None:
+def test_the_inventory_takes_precedence(
+    configured: tuple[Device, Any, Any], line: tuple[Device, Any, Any, Any]
+) -> None:
     device, gate, board = configured
     asked = resolve(replace(device, port=99, user="other", key=Path("/k"), jump=()))
     assert (asked.port, asked.user, asked.key, asked.identities, asked.jump) == (99, "other", Path("/k"), (), ())
@@ -171,7 +173,7 @@ def test_the_inventory_wins(configured: tuple[Device, Any, Any], line: tuple[Dev
         ("Host board\n Prot 3\n", "bad configuration option"),
     ],
 )
-def test_a_configuration_that_cannot_be_followed(tmp_path: Path, text: str, why: str) -> None:
+def test_an_unusable_ssh_configuration_is_reported(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "config").write_text(text)
     (tmp_path / "inventory.yaml").write_text("devices: {nano: {host: board, ssh_config: config}}\n")
     with pytest.raises(DeviceError, match=r"the SSH configuration for .* cannot be followed") as caught:
@@ -180,7 +182,7 @@ def test_a_configuration_that_cannot_be_followed(tmp_path: Path, text: str, why:
     assert "ssh_config: false" in caught.value.remedy
 
 
-def test_names_an_alias_by_which_keys_are_pinned(line: tuple[Device, Any, Any, Any], tmp_path: Path) -> None:
+def test_host_key_aliases_are_used_for_pinning(line: tuple[Device, Any, Any, Any], tmp_path: Path) -> None:
     *_, board = line
     (tmp_path / "config").write_text("Host *\n HostKeyAlias nano.fleet\n")
     device = replace(one(board), known_hosts=tmp_path / "aliases", ssh_config=tmp_path / "config")

@@ -102,7 +102,7 @@ def test_a_kill_while_pinning_leaves_every_line_whole(place: Path) -> None:
     assert not [path.name for path in place.iterdir() if path.suffix == ".tmp"]
 
 
-def test_a_full_disk_loses_no_pin(place: Path, disks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_all_pins(place: Path, disks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     device = load_inventory(place / "inventory.yaml").devices[0]
     host_keys.pin(replace(device, host="first"), paramiko.ECDSAKey.generate())
     before = (place / "known_hosts").read_text()
@@ -133,7 +133,7 @@ def test_an_old_key_is_replaced_however_its_line_is_spaced(line: str, place: Pat
         assert host_keys.pinned(replace(device, host="other")).trusts(old)
 
 
-def test_a_file_with_bytes_that_are_no_text_keeps_them(place: Path) -> None:
+def test_bytes_that_are_not_utf8_are_preserved(place: Path) -> None:
     device = load_inventory(place / "inventory.yaml").devices[0]
     odd = b"# caf\xe9\n|1|garbage|hash ssh-ed25519 AAAA\n@revoked\nnano\n"
     (place / "known_hosts").write_bytes(odd)
@@ -143,7 +143,7 @@ def test_a_file_with_bytes_that_are_no_text_keeps_them(place: Path) -> None:
     assert (place / "known_hosts").read_bytes().startswith(b"# caf\xe9\n|1|garbage|hash ssh-ed25519 AAAA\n@revoked\n")
 
 
-def test_a_folder_in_place_of_the_file_is_told_in_words(place: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_reported(place: Path) -> None:
     device = load_inventory(place / "inventory.yaml").devices[0]
     (place / "known_hosts").mkdir()
     with pytest.raises(WorkspaceError, match="known_hosts cannot be written") as caught:

@@ -59,7 +59,7 @@ def test_resumes_when_the_session_is_killed_in_the_middle_of_an_upload(
     assert report.state == "active" and report.bytes_sent <= total - 1_000_000
 
 
-def test_a_switch_goes_on_when_the_session_is_killed_in_its_health_window(
+def test_a_switch_completes_when_the_session_is_killed_in_its_health_window(
     sshd: Any, real: Device, make_release, tmp_path: Path
 ) -> None:
     command = ["sh", "-c", "echo asked >> asked; test -e well"]
@@ -97,7 +97,7 @@ def fill(root: Path) -> None:
             file.write(b"\0" * 4096)
 
 
-def test_a_file_system_that_is_really_full(sshd: Any, real: Device, make_release, tmp_path: Path) -> None:
+def test_a_full_file_system_is_reported(sshd: Any, real: Device, make_release, tmp_path: Path) -> None:
     root = Path(real.root)
     root.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", root], capture_output=True).returncode:
@@ -121,7 +121,7 @@ def test_a_file_system_that_is_really_full(sshd: Any, real: Device, make_release
         subprocess.run(["umount", root], check=True)
 
 
-def test_many_find_the_agent_missing_at_the_same_time(real: Device) -> None:
+def test_many_connections_install_the_agent_at_the_same_time(real: Device) -> None:
     """Whoever comes first places it; nobody meets half of it, and nothing is left beside it."""
     found = list(on_each([replace(real, name=f"caller-{number}") for number in range(6)], status))
     assert [result["current"] if isinstance(result, dict) else str(result) for _, result in found] == [None] * 6

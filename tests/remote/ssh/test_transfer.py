@@ -45,7 +45,7 @@ def settled(path: Path) -> int:
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_goes_on_behind_what_is_really_there(
+def test_resumes_after_the_bytes_that_are_really_there(
     board: virtual.VirtualFleet, device: Device, make_release, tmp_path: Path, damaged: bool
 ) -> None:
     """A power cut may leave zeros in a file that is long enough; going on behind them would be for nothing."""
@@ -99,7 +99,7 @@ class Dripping:
             time.sleep(0.02)
 
 
-def test_a_board_that_takes_nothing_gives_its_turn_back(
+def test_a_device_that_accepts_nothing_loses_its_turn(
     release: Path, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However large the release is: time for sending is earned by taking."""
@@ -114,7 +114,7 @@ def test_a_board_that_takes_nothing_gives_its_turn_back(
 
 
 @pytest.mark.parametrize("rate", [5_000, 2_000_000, 400_000_000])
-def test_a_bandwidth_is_kept_at_every_moment(monkeypatch: pytest.MonkeyPatch, rate: int) -> None:
+def test_the_bandwidth_is_never_exceeded(monkeypatch: pytest.MonkeyPatch, rate: int) -> None:
     clock, sent = Clock(), []
     monkeypatch.setattr(transfer, "time", clock)
     uploads = Uploads(bandwidth=rate)
@@ -161,7 +161,7 @@ class Watched(Uploads):
         return Counted()
 
 
-def test_devices_take_turns_and_share_what_there_is(tmp_path: Path, make_release) -> None:
+def test_uploads_take_turns_and_share_the_bandwidth(tmp_path: Path, make_release) -> None:
     release = make_release(tmp_path / "release", weight_bytes=1_000_000)
     fleet = virtual.start(tmp_path / "fleet", virtual.numbered(3))
     try:
@@ -180,7 +180,7 @@ def test_devices_take_turns_and_share_what_there_is(tmp_path: Path, make_release
 
 
 @pytest.mark.sshd
-def test_a_network_that_parts_and_heals(
+def test_an_upload_survives_a_network_partition(
     namespaces: Any, more_sshd: Callable[..., Any], make_release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two boards in networks of their own: one is lost in the middle of its upload, the other does not notice."""

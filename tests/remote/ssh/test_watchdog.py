@@ -54,7 +54,7 @@ def test_a_stage_ends_at_its_deadline_wherever_it_waits() -> None:
     assert dog.reason is caught.value
 
 
-def test_a_write_that_nobody_reads_ends_as_well() -> None:
+def test_a_write_without_a_reader_ends_at_the_deadline() -> None:
     here, there = socket.socketpair()
     with here, there, within(10), Watchdog("nano") as dog:
         dog.guard(here)
@@ -63,7 +63,7 @@ def test_a_write_that_nobody_reads_ends_as_well() -> None:
                 here.sendall(bytes(1 << 16))
 
 
-def test_what_is_given_up_ends_at_once_in_any_stage() -> None:
+def test_giving_up_ends_any_stage_at_once() -> None:
     here, there = socket.socketpair()
     with here, there, within(10), Watchdog("nano", after(0.2)) as dog:
         dog.guard(here)
@@ -72,7 +72,7 @@ def test_what_is_given_up_ends_at_once_in_any_stage() -> None:
             raise OSError("closed")
 
 
-def test_a_link_that_comes_after_the_end_is_shut_too() -> None:
+def test_a_link_guarded_after_the_end_is_shut_down() -> None:
     """The work was given up while the name was looked up: what is connected then does not stay."""
     here, there = socket.socketpair()
     with here, there, within(10), Watchdog("nano", after(0.0)) as dog:
@@ -82,19 +82,19 @@ def test_a_link_that_comes_after_the_end_is_shut_too() -> None:
         assert here.recv(1) == b""
 
 
-def test_silence_is_measured_from_the_last_sign_of_life() -> None:
+def test_silence_is_measured_from_the_last_message() -> None:
     with Watchdog("nano") as dog, dog.stage("build", 60.0, silence=0.5):
         for _ in range(4):
             time.sleep(0.2)
             dog.heard()
             dog.check()
         time.sleep(0.7)
-        with pytest.raises(DeviceError, match="nothing was heard from it for 0 s, at `build`") as caught:
+        with pytest.raises(DeviceError, match="it sent nothing for 0 s, at `build`") as caught:
             dog.check()
     assert caught.value.kind == "cut"
 
 
-def test_an_inner_stage_gives_the_outer_one_back() -> None:
+def test_the_outer_stage_resumes_after_an_inner_one() -> None:
     outer = pytest.raises(DeviceError, match="at `outer`")
     with within(10), Watchdog("nano") as dog, outer, dog.stage("outer", 0.6):
         with dog.stage("inner", 0.5):
@@ -104,7 +104,7 @@ def test_an_inner_stage_gives_the_outer_one_back() -> None:
             dog.check()
 
 
-def test_time_that_we_wait_ourselves_is_not_the_devices() -> None:
+def test_own_waiting_time_does_not_count_against_the_device() -> None:
     with Watchdog("nano") as dog, dog.stage("receive", 0.5, silence=0.5):
         dog.pause(0.8)
         dog.check()
@@ -112,7 +112,7 @@ def test_time_that_we_wait_ourselves_is_not_the_devices() -> None:
 
 
 @pytest.mark.parametrize("wait", ["pause", "turn", "spend"])
-def test_waiting_for_others_hears_that_the_work_is_given_up(wait: str) -> None:
+def test_waiting_for_a_turn_ends_when_the_work_is_given_up(wait: str) -> None:
     uploads = Uploads(transfers=1, bandwidth=1000)
     uploads.spend(60_000, lambda seconds: None)
     with within(10), Watchdog("nano", after(0.2)) as dog, pytest.raises(GivenUp):
@@ -151,7 +151,7 @@ def _device(port: int, tmp_path: Any) -> Device:
     return replace(load_inventory(listed).device("mute"), port=port)
 
 
-def test_a_server_that_never_greets_is_given_up(mute: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_a_greeting_is_given_up(mute: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "LOGIN", 0.5)
     with within(15), pytest.raises(DeviceError) as caught, connect(_device(mute, tmp_path)):
         pass
@@ -163,7 +163,7 @@ def test_a_server_that_never_greets_is_given_up(mute: int, tmp_path: Any, monkey
     assert caught.value.kind == "unreachable"
 
 
-def test_connecting_hears_that_the_work_is_given_up(mute: int, tmp_path: Any) -> None:
+def test_connecting_ends_when_the_work_is_given_up(mute: int, tmp_path: Any) -> None:
     with within(8), pytest.raises(GivenUp), connect(_device(mute, tmp_path), after(0.3)):
         pass
 
@@ -181,7 +181,7 @@ def deaf() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("way", ["given up", "late"])
-def test_connecting_to_what_does_not_answer_ends_as_well(
+def test_connecting_without_an_answer_ends_at_the_deadline(
     deaf: int, way: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh, "LOGIN", 0.3 if way == "late" else 60.0)

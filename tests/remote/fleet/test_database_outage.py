@@ -36,7 +36,7 @@ def postgres(postgreses: ModuleType, tmp_path: Path) -> Iterator[Any]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_database_that_goes_away_stops_the_rollout_in_words_and_it_goes_on(postgres: Any, fakes: Any) -> None:
+def test_a_database_outage_stops_the_rollout_and_it_resumes(postgres: Any, fakes: Any) -> None:
     """At several moments of it; then check, export and import over PostgreSQL."""
     url = postgres.database()
     for moment in ("d0 ship", "d1 verify", "d2 activate", "d3 after"):

@@ -19,7 +19,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     store.forget("")
 
 
-def test_a_release_comes_back_to_the_last_byte_and_is_sent_once(
+def test_a_fetched_release_is_identical_and_published_once(
     store: SharedStore, make_release: Any, tmp_path: Path
 ) -> None:
     release = make_release(tmp_path, seed=5)
@@ -33,7 +33,7 @@ def test_a_release_comes_back_to_the_last_byte_and_is_sent_once(
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == [release.name, f"{release.name}.lock"]
 
 
-def test_what_was_altered_in_the_store_is_not_taken(make_release: Any, tmp_path: Path) -> None:
+def test_files_altered_in_the_store_are_refused(make_release: Any, tmp_path: Path) -> None:
     release, store = make_release(tmp_path, seed=6), SharedStore(f"file://{tmp_path}/store")
     store.publish(release)
     model = tmp_path / "store" / "releases" / release.name / "model.onnx"
@@ -44,7 +44,7 @@ def test_what_was_altered_in_the_store_is_not_taken(make_release: Any, tmp_path:
     assert not list((tmp_path / "site").glob("*.part"))
 
 
-def test_a_damaged_copy_is_fetched_anew(store: SharedStore, make_release: Any, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_fetched_again(store: SharedStore, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=7)
     store.publish(release)
     folder = store.fetch(release.name, tmp_path / "site")
@@ -52,7 +52,7 @@ def test_a_damaged_copy_is_fetched_anew(store: SharedStore, make_release: Any, t
     assert read_release(store.fetch(release.name, tmp_path / "site")).id == release.name
 
 
-def test_a_release_that_was_cut_off_while_it_was_sent_is_not_there(make_release: Any, tmp_path: Path) -> None:
+def test_a_partially_published_release_is_not_found(make_release: Any, tmp_path: Path) -> None:
     release, store = make_release(tmp_path, seed=8), SharedStore(f"file://{tmp_path}/store")
     store.publish(release)
     (tmp_path / "store" / "releases" / release.name / "manifest.json").unlink()
@@ -62,6 +62,6 @@ def test_a_release_that_was_cut_off_while_it_was_sent_is_not_there(make_release:
     store.fetch(release.name, tmp_path / "site")
 
 
-def test_a_url_of_an_unknown_kind() -> None:
+def test_a_url_of_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(SpecError, match="cannot be used"):
         SharedStore("carrier-pigeon://roof")

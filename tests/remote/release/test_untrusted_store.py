@@ -14,7 +14,7 @@ from jetlane.remote.release.signing import project_key
 from jetlane.specs.errors import ReleaseError
 
 
-def test_a_new_signature_reaches_those_who_have_the_release(make_release: Any, tmp_path: Path) -> None:
+def test_a_new_signature_is_fetched_for_a_known_release(make_release: Any, tmp_path: Path) -> None:
     store = SharedStore(f"file://{tmp_path / 'store'}")
     first, second = (project_key(tmp_path / name) for name in ("first", "second"))
     release = make_release(tmp_path / "out", signing_key=first)
@@ -26,7 +26,7 @@ def test_a_new_signature_reaches_those_who_have_the_release(make_release: Any, t
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "manifest.sig", "model.onnx", "samples/000.npy"])
-def test_what_was_changed_in_the_store_is_not_taken(make_release: Any, tmp_path: Path, file: str) -> None:
+def test_releases_changed_in_the_store_are_refused(make_release: Any, tmp_path: Path, file: str) -> None:
     store = SharedStore(f"file://{tmp_path / 'store'}")
     release = make_release(tmp_path / "out", signing_key=project_key(tmp_path / "key"))
     store.publish(release)
@@ -39,7 +39,7 @@ def test_what_was_changed_in_the_store_is_not_taken(make_release: Any, tmp_path:
     assert not list((tmp_path / "site").glob(f"{release.name}*/*"))
 
 
-def test_a_store_leads_nowhere_else(make_release: Any, tmp_path: Path) -> None:
+def test_paths_in_the_store_cannot_escape_the_folder(make_release: Any, tmp_path: Path) -> None:
     """A manifest that names a file elsewhere is refused before that is read or written."""
     store = SharedStore(f"file://{tmp_path / 'store'}")
     release = make_release(tmp_path / "out")

@@ -71,19 +71,19 @@ def test_the_dashboard_shows_waves_stages_rates_and_failures(rolled: Any) -> Non
     assert "nano-07" not in last
 
 
-def test_who_follows_the_ledger_sees_what_the_rollout_told(rolled: Any) -> None:
+def test_a_follower_of_the_ledger_sees_the_same_as_the_observer(rolled: Any) -> None:
     ledger, rollout, drawn = rolled
     pictures = Pictures()
     follow(ledger, rollout, pictures)
     assert pictures.drawn[-1].splitlines()[1:] == drawn[-1].splitlines()[1:]
 
 
-def test_lines_alone_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_only_lines_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(Console(file=io.StringIO())) as watch:
         assert isinstance(watch.observer, RolloutLines)
 
 
-def test_a_terminal_gets_both_and_is_left_alone_while_a_person_types(rolled: Any) -> None:
+def test_a_terminal_gets_lines_and_dashboard_and_none_during_input(rolled: Any) -> None:
     ledger, rollout, _ = rolled
     screen = io.StringIO()
     with watching(Console(file=screen, force_terminal=True, width=120)) as watch:
@@ -98,7 +98,7 @@ def test_a_terminal_gets_both_and_is_left_alone_while_a_person_types(rolled: Any
     assert "wave 3 of 3: 20 devices" in text and "19/20" in text
 
 
-def test_the_page_tells_what_runs_where_and_why_not(rolled: Any, ledger_url: str, tmp_path: Path) -> None:
+def test_the_page_shows_running_releases_and_failures(rolled: Any, ledger_url: str, tmp_path: Path) -> None:
     _, rollout, _ = rolled
     out = tmp_path / "fleet.html"
     done = CliRunner().invoke(fleet, ["page", "--ledger", ledger_url, "-o", str(out)], catch_exceptions=False)
@@ -110,7 +110,7 @@ def test_the_page_tells_what_runs_where_and_why_not(rolled: Any, ledger_url: str
     assert "<script" not in html and "http" not in html
 
 
-def test_a_page_of_nothing(ledger_url: str, tmp_path: Path) -> None:
+def test_the_page_of_an_empty_ledger(ledger_url: str, tmp_path: Path) -> None:
     from jetlane.remote.fleet.ledger import Ledger
 
     Ledger(ledger_url).close()

@@ -74,7 +74,7 @@ def test_enrolling_shows_the_key_asks_and_installs_it(reached: Device, key: Sign
     assert "in place of" in asked[1] and keys(reached) == [other.fingerprint]
 
 
-def test_a_delivery_says_who_vouches_and_pins_nothing(
+def test_a_delivery_reports_the_signing_key_and_pins_nothing(
     board: virtual.VirtualFleet, device: Device, key: SigningKey, signed: Any, make_release: Any, tmp_path: Path
 ) -> None:
     first = deliver(signed(), device)
@@ -151,7 +151,7 @@ def test_a_new_key_reaches_boards_before_the_old_one_goes(
     assert deliver(signed(0, signing_key=new), device).signed == new.fingerprint, "the same release, signed anew"
 
 
-def test_a_release_tampered_with_on_the_workstation_never_leaves(signed: Any, tmp_path: Path) -> None:
+def test_a_release_tampered_with_on_the_workstation_is_not_sent(signed: Any, tmp_path: Path) -> None:
     release, nowhere = signed(), Device("nowhere", "127.0.0.1", tmp_path / "inventory.yaml", tmp_path / "known_hosts")
     for place in ("manifest.json", "manifest.sig", "model.onnx", "samples/000.npy", "expected.json"):
         path = release / place
@@ -163,7 +163,7 @@ def test_a_release_tampered_with_on_the_workstation_never_leaves(signed: Any, tm
         path.write_bytes(right)
 
 
-def test_files_tampered_with_on_the_board_are_brought_again(
+def test_files_tampered_with_on_the_device_are_sent_again(
     board: virtual.VirtualFleet, device: Device, key: SigningKey, signed: Any
 ) -> None:
     install_key(device, key.public, YES)
@@ -180,7 +180,7 @@ def test_files_tampered_with_on_the_board_are_brought_again(
     assert deliver(release, device).state == "unchanged"
 
 
-def test_an_agent_in_the_place_of_ours_is_never_run(reached: Device, tmp_path: Path) -> None:
+def test_a_replaced_agent_is_never_run(reached: Device, tmp_path: Path) -> None:
     """Of the same name and size, as a tampered card or store would have it."""
     probe(reached)
     root = Path(reached.root) if reached.root.startswith("/") else next(tmp_path.glob("board/*/home")) / reached.root
@@ -199,7 +199,7 @@ def test_an_agent_in_the_place_of_ours_is_never_run(reached: Device, tmp_path: P
     assert (tmp_path / "mine").read_text() == "mine" and not place.is_symlink()
 
 
-def test_modules_lying_about_at_home_are_not_imported(
+def test_modules_in_the_home_folder_are_not_imported(
     board: virtual.VirtualFleet, device: Device, tmp_path: Path
 ) -> None:
     for name in ("hashlib", "json", "runpy"):
@@ -208,7 +208,7 @@ def test_modules_lying_about_at_home_are_not_imported(
     assert not (tmp_path / "ran").exists()
 
 
-def test_no_shell_reads_what_an_inventory_says(reached: Device, tmp_path: Path) -> None:
+def test_values_of_an_inventory_reach_no_shell(reached: Device, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     for evil in ("x; touch {}", "$(touch {})", "`touch {}`", "x\t&& touch {}", "'\"; touch {} #"):
         with pytest.raises(DeviceError, match="cannot be run there"):
