@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from prefect.flows import Flow
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+_log = logging.getLogger(__name__)
 POOL = "jetlane"
 #: Two trainings never share the machine: a second run waits.
 _ONE_WAITS = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
@@ -87,6 +89,7 @@ def make_deployments(url: str, login: str, home: Path, pool_made: Callable[[], N
         for deployment in deployments():
             _keep_schedules(client, deployment)
             deployment.apply()
+            _log.info("deployed %s", deployment.full_name)
         with suppress(ObjectAlreadyExists):
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=LIMIT, limit=1))
 
