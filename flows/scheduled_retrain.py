@@ -30,4 +30,5 @@ def scheduled_retrain(spec: str) -> dict[str, Any]:
         SpecError: The path is relative, or the file is no valid spec.
     """
     refuse_relative(spec=spec)
-    return retrain_and_deploy(**parameters(load_spec(Path(spec))))
+    outcome: dict[str, Any] = retrain_and_deploy(**parameters(load_spec(Path(spec))))
+    return outcome

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from jetlane.remote.fleet.observer import Progress as StageProgress
+from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.agent.manifest import short
-from jetlane.remote.fleet.observer import Observer, ObserverGroup, Progress
+from jetlane.remote.fleet.observer import Observer, ObserverGroup, StageProgress
 from jetlane.remote.fleet.state import (
     ACTIVE,
     BUILDING,
@@ -54,7 +54,7 @@ class Dashboard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._state: Optional[RolloutState] = None
-        self._progress: dict[str, Progress] = {}
+        self._progress: dict[str, StageProgress] = {}
         self._began: dict[str, float] = {}
         self._took: list[float] = []
 
@@ -66,7 +66,7 @@ class Dashboard:
                 if event.data.get("state") not in UNDER_WAY:
                     self._progress.pop(event.device, None)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: StageProgress) -> None:
         with self._lock:
             self._progress[progress.device] = progress
 
@@ -220,7 +220,7 @@ def _table() -> Table:
     return table
 
 
-def _progress_cells(progress: Progress) -> tuple[str, str, str, str]:
+def _progress_cells(progress: StageProgress) -> tuple[str, str, str, str]:
     """Share, rate, time left, note."""
     share = f"{100 * progress.fraction:3.0f} %" if progress.fraction is not None else ""
     rate, left = "", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from jetlane.remote.fleet.observer import Progress
+from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
 from jetlane.specs.text import TEXT, harmless
@@ -22,7 +22,7 @@ class RolloutLines:
         if text:
             print(f"{time.strftime('%H:%M:%S')}  {harmless(text, TEXT)}", file=sys.stdout, flush=True)
 
-    def progress(self, progress: Progress) -> None: ...
+    def progress(self, progress: StageProgress) -> None: ...
 
     def _text(self, event: Event, state: RolloutState) -> str:
         data, kind = event.data, event.kind

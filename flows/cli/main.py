@@ -72,7 +72,8 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module, attribute = COMMANDS[name]
-        return getattr(importlib.import_module(f"jetlane.flows.cli.commands.{module}"), attribute)
+        found: click.Command = getattr(importlib.import_module(f"jetlane.flows.cli.commands.{module}"), attribute)
+        return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

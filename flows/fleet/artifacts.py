@@ -9,7 +9,7 @@ from typing import Any
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.events import emit_event
 
-from jetlane.remote.fleet.observer import Progress
+from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import Event, RolloutState
 from jetlane.remote.fleet.views import devices
 
@@ -54,7 +54,7 @@ class FleetArtifacts:
                 self._waves[state.wave] = 100.0 * sum(state.devices[name].final for name in names) / len(names)
         _emit(event, state)
 
-    def progress(self, progress: Progress) -> None: ...
+    def progress(self, progress: StageProgress) -> None: ...
 
     def _publish_until_ended(self) -> None:
         while not self._ended.wait(INTERVAL):

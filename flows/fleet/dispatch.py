@@ -96,7 +96,7 @@ class PrefectSites:
     def _make_deployment(self, pool: str) -> None:
         """Doing it twice is doing it once."""
         from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-        from prefect.flows import EntrypointType
+        from prefect.types.entrypoint import EntrypointType
 
         from jetlane.flows.fleet_site import fleet_site
 

@@ -37,7 +37,8 @@ def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 
         api.wait()
-        return retrain_and_deploy(**parameters(spec), force=force, verify_all=verify)
+        outcome: dict[str, Any] = retrain_and_deploy(**parameters(spec), force=force, verify_all=verify)
+        return outcome
 
 
 @contextmanager

@@ -6,6 +6,7 @@ the server holds its port (``ports``). The login stays as long as the server or 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from jetlane.specs.errors import JetlaneError
 from jetlane.specs.files import real
 from jetlane.tasks.run.workspace import Workspace
 
+_log = logging.getLogger(__name__)
 _WORKER_SECONDS = 60
 _UNDER_WAY = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
@@ -85,6 +87,7 @@ def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
         settings = {**environment, **pages, **server_settings(port, login)}
         server = _start(command, settings, folder, folder / "server.log")
         state.note(url, "server", server.pid)
+        _log.info("started the Prefect server at %s as process %d", url, server.pid)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # This import takes seconds, in which the server starts.
@@ -100,6 +103,7 @@ def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
             worker = _start(command, environment, folder, folder / "worker.log", keep=[held])
             state.note(url, "worker", worker.pid)
+            _log.info("started a worker of the pool %s as process %d", POOL, worker.pid)
 
     make_deployments(url, login, folder, start_worker)
     if worker is not None:
@@ -177,6 +181,7 @@ def _stop(state: UpState, name: str) -> bool:
     known = state.process(name)
     if known is None:
         return False
+    _log.info("stopping the %s, process %d", name, known.pid)
     deadline = time.monotonic() + 20
     with suppress(ProcessLookupError):  # it may end by itself between a look and a signal
         os.killpg(known.pid, signal.SIGTERM)

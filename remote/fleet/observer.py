@@ -17,7 +17,7 @@ POLL = 0.5
 
 
 @dataclass(frozen=True)
-class Progress:
+class StageProgress:
     """How far a device is within a stage; reported often, and not recorded.
 
     Attributes:
@@ -58,7 +58,7 @@ class Observer(Protocol):
             state: The rollout after this event. It belongs to the engine and continues to change.
         """
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: StageProgress) -> None:
         """A device made progress within a stage."""
 
 
@@ -67,7 +67,7 @@ class NullObserver:
 
     def recorded(self, event: Event, state: RolloutState) -> None: ...
 
-    def progress(self, progress: Progress) -> None: ...
+    def progress(self, progress: StageProgress) -> None: ...
 
 
 class ObserverGroup:
@@ -80,7 +80,7 @@ class ObserverGroup:
         for observer in self._observers:
             observer.recorded(event, state)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: StageProgress) -> None:
         for observer in self._observers:
             observer.progress(progress)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from jetlane.remote.fleet.observer import Progress
+from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import BUILDING, SHIPPING, VERIFYING
 
 #: Stages in which a device switches releases: it gets so many seconds to complete them before the connection is closed.
@@ -43,7 +43,7 @@ class ProgressReporter:
         device: str,
         interrupt: threading.Event,
         on_stage: Callable[[str, str], None],
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[StageProgress], None],
     ) -> None:
         self._rollout, self._device = rollout, device
         self._interrupt, self._on_stage, self._on_progress = interrupt, on_stage, on_progress
@@ -79,4 +79,4 @@ class ProgressReporter:
     def _report(self, done: Optional[float] = None, total: Optional[float] = None, note: str = "") -> None:
         unit = "bytes" if self._stage == "ship" else ""
         seconds = time.monotonic() - self._since
-        self._on_progress(Progress(self._rollout, self._device, self._stage, done, total, unit, seconds, note))
+        self._on_progress(StageProgress(self._rollout, self._device, self._stage, done, total, unit, seconds, note))

@@ -12,7 +12,7 @@ from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.leases import BEAT, LeaseLost
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.ledger_errors import LedgerError
-from jetlane.remote.fleet.observer import Observer, Progress
+from jetlane.remote.fleet.observer import Observer, StageProgress
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.specs.errors import DeviceError, JetlaneError
 
@@ -66,7 +66,7 @@ class RolloutSession:
             self.state.apply(event)
             self._notify(lambda: self._observer.recorded(event, self.state))
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: StageProgress) -> None:
         """Notify the observer of progress, which is not recorded."""
         with self._lock:
             self._notify(lambda: self._observer.progress(progress))

@@ -76,7 +76,7 @@ def write_release(
     name: str,
     *,
     files: Mapping[str, Union[Path, str, bytes]],
-    samples: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray[Any, Any]],
     expected: Sequence[Detections],
     params: PluginParams,
     labels: Sequence[str],
@@ -87,7 +87,7 @@ def write_release(
     precision: str = "fp32",
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
     backends: Optional[Sequence[str]] = None,
-    calibration: Sequence[np.ndarray] = (),
+    calibration: Sequence[np.ndarray[Any, Any]] = (),
     truth: Sequence[Optional[GroundTruth]] = (),
     activate: Optional[Mapping[str, Any]] = None,
     around_build: Optional[Mapping[str, Any]] = None,
@@ -201,7 +201,7 @@ def _backends(files: Mapping[str, Any], backends: Optional[Sequence[str]]) -> di
 
 
 def _check(
-    samples: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray[Any, Any]],
     expected: Sequence[Detections],
     params: PluginParams,
     labels: Sequence[str],
@@ -226,7 +226,7 @@ def _check(
         )
 
 
-def _check_images(role: str, images: Sequence[np.ndarray]) -> None:
+def _check_images(role: str, images: Sequence[np.ndarray[Any, Any]]) -> None:
     for number, image in enumerate(images):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ReleaseError(
@@ -267,7 +267,7 @@ def _put(draft: Path, path: str, content: Union[Path, str, bytes]) -> None:
 
 def _write_samples(
     draft: Path,
-    samples: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray[Any, Any]],
     expected: Sequence[Detections],
     truth: Sequence[Optional[GroundTruth]],
     threshold: float,
@@ -282,7 +282,7 @@ def _write_samples(
     return {"threshold": threshold, "samples": rows}
 
 
-def _write_images(draft: Path, folder: str, images: Sequence[np.ndarray]) -> list[str]:
+def _write_images(draft: Path, folder: str, images: Sequence[np.ndarray[Any, Any]]) -> list[str]:
     """Write ``<folder>/NNN.npy``; returns their paths."""
     files = [f"{folder}/{number:03d}.npy" for number in range(len(images))]
     for file, image in zip(files, images):

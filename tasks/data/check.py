@@ -61,7 +61,7 @@ class SplitStats:
     repeated: int = 0
     source_ids_made: int = 0
 
-    def add(self, height: int, width: int, boxes: np.ndarray, names: Sequence[str]) -> None:
+    def add(self, height: int, width: int, boxes: np.ndarray[Any, Any], names: Sequence[str]) -> None:
         """Count one image; ``boxes`` float [N, 4] in 0..1, ``names`` one per box."""
         self.images += 1
         self.sizes[f"{width}x{height}"] += 1
@@ -122,7 +122,7 @@ class _Record:
         stats.repeated += self._repeated(encoded, split, seen)
         stats.source_ids_made += self._identify(split, seen, position)
         stats.add(height, width, boxes, [labels[number] for number in ids])
-        return self.example.SerializeToString(deterministic=True)
+        return bytes(self.example.SerializeToString(deterministic=True))
 
     def _fail(self, key: str, why: str, remedy: str) -> DatasetError:
         return DatasetError(f"{self.where}, {key}: {why}", "", remedy)
@@ -134,7 +134,8 @@ class _Record:
         given = self.features[key].WhichOneof("kind")
         if given not in (None, kind):
             raise self._fail(key, f"is a {given}, not a {kind}", f"write this feature as a {kind}")
-        return getattr(self.features[key], kind).value
+        values: Sequence[Any] = getattr(self.features[key], kind).value
+        return values
 
     def _one(self, key: str, required: bool = False) -> bytes:
         values = self._values(key, "bytes_list")
@@ -162,7 +163,7 @@ class _Record:
                 raise self._fail(key, f"says {given[0]}, the image has {actual}", "write the image's own size")
         return height, width
 
-    def _boxes(self) -> np.ndarray:
+    def _boxes(self) -> np.ndarray[Any, Any]:
         columns = {edge: self._values(f"image/object/bbox/{edge}", "float_list") for edge in EDGES}
         counts = {edge: len(values) for edge, values in columns.items()}
         if len(set(counts.values())) != 1:

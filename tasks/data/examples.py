@@ -36,8 +36,8 @@ class Annotation:
     format: str
     height: int
     width: int
-    boxes: np.ndarray
-    labels: np.ndarray
+    boxes: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
     texts: Sequence[str]
 
 
@@ -53,10 +53,10 @@ class Sample:
     """
 
     source_id: str
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    image: np.ndarray[Any, Any]
+    boxes: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
+    crowd: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 def to_example(item: Annotation) -> bytes:
@@ -74,7 +74,7 @@ def to_example(item: Annotation) -> bytes:
         features[f"image/object/bbox/{edge}"].float_list.value.extend(item.boxes[:, column].tolist())
     put_bytes(features, "image/object/class/text", [text.encode() for text in item.texts])
     features["image/object/class/label"].int64_list.value.extend(int(label) for label in item.labels)
-    return example.SerializeToString(deterministic=True)
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def put_bytes(features: Any, key: str, values: Sequence[bytes]) -> None:

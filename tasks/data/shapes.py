@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -56,19 +57,26 @@ def _draw(rng: np.random.Generator, name: str, height: int, width: int) -> Annot
     )
 
 
-def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray[Any, Any]:
     """Grey, with a slope of colour and a grain of light: float32 [height, width, 3]."""
     across, down = rng.uniform(-25, 25, (2, 3)).astype(np.float32)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
-    return rng.uniform(60, 190) + x * across + y * down + _grain(rng, 20, height, width)
+    image: np.ndarray[Any, Any] = rng.uniform(60, 190) + x * across + y * down + _grain(rng, 20, height, width)
+    return image
 
 
-def _grain(rng: np.random.Generator, strength: int, height: int, width: int) -> np.ndarray:
+def _grain(rng: np.random.Generator, strength: int, height: int, width: int) -> np.ndarray[Any, Any]:
     return rng.integers(-strength, strength + 1, (height, width, 1), np.int8).astype(np.float32)
 
 
-def _paint(rng: np.random.Generator, canvas: np.ndarray, shape: str, box: np.ndarray, colour: np.ndarray) -> None:
+def _paint(
+    rng: np.random.Generator,
+    canvas: np.ndarray[Any, Any],
+    shape: str,
+    box: np.ndarray[Any, Any],
+    colour: np.ndarray[Any, Any],
+) -> None:
     """Draw a shape into the canvas, its edge blended."""
     left, top = np.floor(box[:2]).astype(int)
     right, bottom = np.ceil(box[2:]).astype(int)
@@ -77,9 +85,9 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, shape: str, box: np.nda
     window += coverage * (colour + _grain(rng, 6, *window.shape[:2]) - window)
 
 
-def _places(rng: np.random.Generator, height: int, width: int) -> list[np.ndarray]:
+def _places(rng: np.random.Generator, height: int, width: int) -> list[np.ndarray[Any, Any]]:
     """Boxes in pixels (xmin, ymin, xmax, ymax) that lie inside and do not touch each other; at least one."""
-    boxes: list[np.ndarray] = []
+    boxes: list[np.ndarray[Any, Any]] = []
     wanted = int(rng.integers(1, 4))
     for _ in range(40):
         radius = rng.uniform(0.15, 0.30) * min(height, width)
@@ -92,7 +100,7 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[np.ndarra
     return boxes
 
 
-def _colour(rng: np.random.Generator, label: int) -> np.ndarray:
+def _colour(rng: np.random.Generator, label: int) -> np.ndarray[Any, Any]:
     """A colour from the class's third of the colour wheel: float32 [3], 0..255.
 
     Colour helps to tell the classes apart, as it does for most real objects, and lets a short training end well.
@@ -101,7 +109,7 @@ def _colour(rng: np.random.Generator, label: int) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0)), np.float32) * 255
 
 
-def _coverage(shape: str, box: np.ndarray, height: int, width: int) -> np.ndarray:
+def _coverage(shape: str, box: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, Any]:
     """How much of each pixel the shape covers, 0..1, by the signed distance of the pixel's centre to its outline."""
     y, x = np.ogrid[0:height, 0:width]
     centre_x, centre_y, radius = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 2
@@ -113,10 +121,11 @@ def _coverage(shape: str, box: np.ndarray, height: int, width: int) -> np.ndarra
     else:  # a triangle with its apex in the middle of the box's top
         slanted = (radius + dy - 2 * np.abs(dx)) / np.sqrt(5.0)
         inside = np.minimum(slanted, radius - dy)
-    return np.clip(inside + 0.5, 0.0, 1.0)
+    share: np.ndarray[Any, Any] = np.clip(inside + 0.5, 0.0, 1.0)
+    return share
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def _png(pixels: np.ndarray[Any, Any]) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()

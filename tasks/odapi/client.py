@@ -167,7 +167,7 @@ class OdapiChild:
         out.mkdir(parents=True, exist_ok=True)
         return self._run("freeze", {"saved_model": saved_model, "out": out})
 
-    def infer(self, frozen_graph: Path, images: Sequence[Union[Path, np.ndarray]]) -> list[Detections]:
+    def infer(self, frozen_graph: Path, images: Sequence[Union[Path, np.ndarray[Any, Any]]]) -> list[Detections]:
         """Detections of a frozen graph, all that it returns, one set per image.
 
         Args:
@@ -239,7 +239,8 @@ class OdapiChild:
                 if event["event"] == "progress" and on_progress is not None:
                     on_progress(TrainingProgress(**{key: value for key, value in event.items() if key != "event"}))
                 elif event["event"] == "result":
-                    return event["facts"]
+                    facts: dict[str, Any] = event["facts"]
+                    return facts
                 elif event["event"] == "error":
                     raise self._failure(name, event)
         except TrainingError:
@@ -257,7 +258,8 @@ class OdapiChild:
                     raise self._death(name)
                 self._unread += received
         line, self._unread = self._unread.split(b"\n", 1)
-        return json.loads(line)
+        event: dict[str, Any] = json.loads(line)
+        return event
 
     def _failure(self, name: str, event: dict[str, str]) -> TrainingError:
         if event["what"]:
@@ -284,7 +286,7 @@ class OdapiChild:
         return "\n".join(f"  | {line}" for line in lines)
 
 
-def _as_file(image: Union[Path, np.ndarray], path: Path) -> Path:
+def _as_file(image: Union[Path, np.ndarray[Any, Any]], path: Path) -> Path:
     if not isinstance(image, np.ndarray):
         return Path(image)
     np.save(path, image)

@@ -113,7 +113,7 @@ def overlay(path: Path, num_classes: int, *, steps: Optional[int] = None, batch_
         raise SpecError("the number of steps is not given", "num_steps is 0: for ever", "set train.steps", where=where)
     _stretch_schedule(train)
     _point_to_data(read.message)
-    return text_format.MessageToString(read.message)
+    return str(text_format.MessageToString(read.message))
 
 
 def _stretch_schedule(train: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.run.facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
-from jetlane.tasks.run.observer import NullRunObserver, RunObserver
+from jetlane.tasks.run.observer import LoggingRunObserver, RunObserver
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Run:
     ) -> None:
         self.spec = spec
         self.sites = sites
-        self.observer = observer or NullRunObserver()
+        self.observer = observer or LoggingRunObserver()
         self.force = force
         self.workspace = Workspace(Path(spec.workspace), verify, self.mend)
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")

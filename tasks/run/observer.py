@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable
 from typing import Optional, Protocol
 
 from jetlane.tasks.run.facts import StepFacts
+
+_log = logging.getLogger(__name__)
 
 
 class RunObserver(Protocol):
@@ -26,16 +29,20 @@ class RunObserver(Protocol):
         """Something a person should read."""
 
 
-class NullRunObserver:
-    """Does nothing."""
+class LoggingRunObserver:
+    """Logs under ``jetlane``: what a run does that is observed in no other way."""
 
-    def started(self, step: str) -> None: ...
+    def started(self, step: str) -> None:
+        _log.info("%s: started", step)
 
-    def update(self, step: str, fraction: Optional[float], text: str) -> None: ...
+    def update(self, step: str, fraction: Optional[float], text: str) -> None:
+        _log.debug("%s: %s", step, text)
 
-    def finished(self, step: StepFacts) -> None: ...
+    def finished(self, step: StepFacts) -> None:
+        _log.info("%s", _line(step))
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        _log.info("%s", text)
 
 
 class RunObserverGroup:
@@ -85,7 +92,7 @@ class PrefectRunObserver:
             update_progress_artifact(self._artifacts[step], progress=percent, description=text)  # type: ignore[arg-type]
 
     def finished(self, step: StepFacts) -> None:
-        self._log(f"{step.name}: {step.state}" + (f", {step.note}" if step.note else ""))
+        self._log(_line(step))
 
     def note(self, text: str) -> None:
         self._log(text)
@@ -96,3 +103,7 @@ class PrefectRunObserver:
 
         with contextlib.suppress(MissingContextError):  # a step called outside any flow run
             get_run_logger().info(text)
+
+
+def _line(step: StepFacts) -> str:
+    return f"{step.name}: {step.state}" + (f", {step.note}" if step.note else "")

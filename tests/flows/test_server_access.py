@@ -118,7 +118,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(reachable: Path, repository: Path) -> Iterator[Path]:
+def project(reachable: Path) -> Iterator[Path]:
     """Where `jetlane up` has run, over what an older jetlane left open to every user."""
     folder = reachable / "project"
     up = folder / ".jetlane" / "up"
@@ -126,8 +126,6 @@ def project(reachable: Path, repository: Path) -> Iterator[Path]:
     (up / "worker.log").write_text("old\n")
     (up / "storage").mkdir()
     (up / "storage" / "result").write_text("old\n")
-    for name in ("pyproject.toml", "prefect.yaml"):
-        shutil.copy(repository / name, folder / name)
     with reserve() as free:
         port = free.getsockname()[1]
     try:

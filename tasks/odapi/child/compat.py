@@ -88,7 +88,7 @@ def _serialised_descriptor(path: str) -> bytes:
         tree = ast.parse(file.read())
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
-            return ast.literal_eval(node.value)
+            return bytes(ast.literal_eval(node.value))
     raise ImportError(f"no serialized_pb in {path}")
 
 
@@ -200,7 +200,7 @@ class _HParams:
 def _moving_average_optimizer() -> Any:
     import tensorflow.compat.v1 as tf
 
-    class MovingAverageOptimizer(tf.train.Optimizer):
+    class MovingAverageOptimizer(tf.train.Optimizer):  # type: ignore[misc]
         """Applies another optimizer's gradients, then updates the moving averages of the variables they touched."""
 
         def __init__(self, optimizer: Any, average_decay: float = 0.9999) -> None:

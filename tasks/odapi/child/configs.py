@@ -30,7 +30,7 @@ def estimator_and_inputs(
     refuse_quantisation(arguments["pipeline_config"])
     tf.logging.set_verbosity(tf.logging.INFO)
     validation = arguments["validation_records"] or arguments["train_records"]
-    made = model_lib.create_estimator_and_inputs(
+    made: dict[str, Any] = model_lib.create_estimator_and_inputs(
         tf.estimator.RunConfig(model_dir=model_dir, tf_random_seed=arguments["seed"], **run_config),
         # load_pretrained: without hparams model_lib ignores the fine-tune checkpoint.
         hparams=model_hparams.create_hparams(),

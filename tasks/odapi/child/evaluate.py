@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Dict  # noqa: UP035
 
 from . import configs
 
@@ -36,7 +36,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     }
 
 
-class _Classes(dict):
+class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Python 3.7 too)
     """``{class name: {"AP": ..., "AP@0.5": ...}}``; None for a class without ground truth."""
 
     images = 0

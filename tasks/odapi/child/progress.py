@@ -46,7 +46,8 @@ class LossCurve:
     def _load(self) -> list[list[Any]]:
         try:
             with open(self.path, encoding="utf-8") as file:
-                return json.load(file)
+                rows: list[list[Any]] = json.load(file)
+                return rows
         except (OSError, ValueError):
             return []
 
@@ -67,7 +68,7 @@ def hook(curve: LossCurve, total: int, emit: Any) -> Any:
     """A session hook that feeds the curve and emits ``progress`` about once a second."""
     import tensorflow.compat.v1 as tf
 
-    class ProgressHook(tf.train.SessionRunHook):
+    class ProgressHook(tf.train.SessionRunHook):  # type: ignore[misc]
         def begin(self) -> None:
             self._fetches = {"loss": _summarised("loss")}
             rate = _summarised("learning_rate")
@@ -106,7 +107,7 @@ def listener(curve: LossCurve) -> Any:
     """Saves the curve with every checkpoint, so that a resumed training finds both or neither."""
     import tensorflow.compat.v1 as tf
 
-    class CurveListener(tf.train.CheckpointSaverListener):
+    class CurveListener(tf.train.CheckpointSaverListener):  # type: ignore[misc]
         def before_save(self, session: Any, global_step_value: int) -> None:
             curve.save()
 

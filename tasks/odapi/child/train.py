@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import configs, progress
+from . import compat, configs, progress
 from .errors import JobError
 
 
@@ -20,7 +20,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         arguments: See ``configs.estimator_and_inputs``; also ``model_dir``, ``checkpoint_every`` (steps) and
             ``fine_tune_checkpoint`` (prefix, or None).
     """
-    configs.compat.apply()
+    compat.apply()
     import tensorflow.compat.v1 as tf
 
     model_dir = arguments["model_dir"]

@@ -14,7 +14,7 @@ from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
 from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.fleet.creation import Request, create_or_resume
-from jetlane.remote.fleet.observer import Progress, follow
+from jetlane.remote.fleet.observer import StageProgress, follow
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.specs.schema import Fleet
 
@@ -31,7 +31,7 @@ class Pictures(Dashboard):
     def recorded(self, event: Any, state: Any) -> None:
         super().recorded(event, state)
         if event.data.get("state") == "shipping":
-            super().progress(Progress(state.id, event.device, "ship", 30e6, 90e6, "bytes", 10.0, "model.uff"))
+            super().progress(StageProgress(state.id, event.device, "ship", 30e6, 90e6, "bytes", 10.0, "model.uff"))
         self.drawn.append(picture(self))
 
 
