@@ -36,6 +36,12 @@ $(VENV)/bindings/%/.installed: requirements/bindings-%.txt $(STAMP)
 	@if $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(@D) -r $<; then touch $@; \
 	else echo "NVIDIA's bindings $* cannot be installed here; the tests that need them are skipped"; fi
 
+# NVIDIA's own UFF parsers, without a GPU; downloads them (tests/uffparser/README.md). No part of `make test`.
+UFFPARSER := 5.1,6.0,7.0,7.1,7.2
+.PHONY: uffparser
+uffparser: setup
+	JETLANE_UFFPARSER=$(UFFPARSER) $(BIN)/python -m pytest -n 2 tests/uffparser
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -197,7 +197,7 @@ class Convert(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_current_names(cls, given: Any) -> Any:
-        """Specs of 0.1 call ``converter`` ``backend``."""
+        """Earlier specs say ``backend`` for ``converter``."""
         if isinstance(given, dict) and "backend" in given and "converter" not in given:
             return {"converter" if key == "backend" else key: value for key, value in given.items()}
         return given

@@ -13,7 +13,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     """Padding before and after one axis, in pixels, that TensorFlow's SAME gives: an odd number has more after.
 
     Args:
-        size: Of the input along the axis, pixels.
+        size: Length of the input along the axis, pixels.
     """
     total = max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)
     return total // 2, total - total // 2
@@ -25,7 +25,7 @@ def affine(function: str, constant: Any, channels: int, *, constant_first: bool)
     Args:
         function: ``add``, ``sub``, ``mul`` or ``div``; as UFF's Binary names them.
         constant: Array of floats of any shape.
-        channels: Of ``x``, whose last axis they are.
+        channels: Length of the last axis of ``x``.
 
     Returns:
         (scale, offset), float64 [channels] each; None where the constant has more than one number per channel, or the

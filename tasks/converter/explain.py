@@ -29,7 +29,7 @@ class Layer:
 
     Attributes:
         kind: The operation and what is fused: ``Conv2D 3x3/2 + bias + relu6``.
-        shape: Of its output, in TensorFlow's order.
+        shape: Shape of its output, in TensorFlow's order.
         parameters: Numbers it holds.
         macs: Multiplications with addition, for one image.
     """
@@ -42,7 +42,7 @@ class Layer:
 
     @property
     def bytes(self) -> int:
-        """Of the output, in float32."""
+        """Size of the output, in float32."""
         return prod(self.shape) * _FLOAT_BYTES
 
 
@@ -64,14 +64,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Of one model.
+    """What a conversion does to one model.
 
     Attributes:
         parameters: Numbers the model holds; kernels that several layers share count once here.
-        peak_bytes: Of the float32 activations that are needed at once, at most, when layers run in turn and memory is
-            used again; an estimate of what an engine needs, half of it in fp16.
-        total_bytes: Of all activations.
-        notes: Of the derivation.
+        peak_bytes: Size of the float32 activations that are needed at once, at most, when layers run in turn and memory
+            is used again; an estimate of what an engine needs, half of it in fp16.
+        total_bytes: Size of all activations.
+        notes: Notes of the derivation.
     """
 
     layers: tuple[Layer, ...]

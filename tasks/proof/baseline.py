@@ -33,7 +33,7 @@ class Measured:
         validation: Digest of that data.
         labels: Names of its classes, in the order of their numbers; empty where they are not known.
         graph: Path of its frozen graph, for the day it is to be measured on other data.
-        graph_digest: Of that file: a graph that was given lies where its owner may write another over it.
+        graph_digest: Digest of that file: a graph that was given lies where its owner may write another over it.
     """
 
     model: str

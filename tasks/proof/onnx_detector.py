@@ -19,7 +19,7 @@ class OnnxDetector:
     """A lowered model on the CPU.
 
     Attributes:
-        largest_logit: Of all class logits seen so far; -inf where the model has no sigmoid.
+        largest_logit: The largest of all class logits seen so far; -inf where the model has no sigmoid.
     """
 
     def __init__(self, model: bytes, image: InputSpec) -> None:

@@ -26,7 +26,7 @@ class PreflightReport:
     """What was compared and how it came out.
 
     Attributes:
-        agreement: Of TensorFlow's detections (expected) and the converted model's (got).
+        agreement: Agreement of TensorFlow's detections (expected) and the converted model's (got).
         detections: The converted model's, per image, at the deployment threshold.
         largest_logit: The largest class logit met; -inf for scores that are no sigmoid.
         top_k: What a larger topK would change; None where it was not tried.
@@ -90,7 +90,7 @@ def preflight(
         evaluation_model: ``model.eval.onnx``, for mAP; run only where there is ground truth.
         images: uint8 [H, W, 3] RGB, original size.
         tensorflow: What the frozen graph found in each, all of it.
-        ground_truth: Of each image; ``names`` then gives the label map's names.
+        ground_truth: Ground truth of each image; ``names`` then gives the label map's names.
         threshold: Detections of at least this score are compared; the deployment threshold if not given.
         with_top_k: Makes the evaluation model with another topK; to see what a larger one would change.
 

@@ -32,7 +32,7 @@ class ImageSource:
     Attributes:
         validation: Record files with ground truth; empty without any.
         pictures: The user's image files, where there is no validation data.
-        digest: Of everything that is read.
+        digest: Digest of everything that is read.
     """
 
     validation: tuple[Path, ...]
@@ -50,7 +50,7 @@ class Images:
 
     Attributes:
         arrays: uint8 [H, W, 3] RGB, original size.
-        truth: Of each array where they are validation images; else empty.
+        truth: Ground truth of each array where they are validation images; else empty.
         samples: Indices of those that travel with the release.
     """
 

@@ -33,9 +33,9 @@ class Compiled:
     """One engine.
 
     Attributes:
-        layers: Of the network, as parsed.
-        seconds: Of parsing and building.
-        engine_bytes: Of the serialised engine.
+        layers: Number of layers of the network, as parsed.
+        seconds: Time of parsing and building.
+        engine_bytes: Size of the serialised engine.
     """
 
     layers: int
@@ -48,7 +48,7 @@ class RtxReport:
     """What TensorRT-RTX made of a model.
 
     Attributes:
-        version: Of TensorRT-RTX.
+        version: Version of TensorRT-RTX.
         compiled: By compute capability, such as ``8.6``.
     """
 

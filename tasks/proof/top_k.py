@@ -59,7 +59,7 @@ def try_larger(
     """Run the evaluation model with more candidates.
 
     Args:
-        agreement: Of TensorFlow's detections and the model's own, ``found``.
+        agreement: Agreement of TensorFlow's detections and the model's own, ``found``.
     """
     used, tried = params.nms.top_k, larger_top_k(params)
     if tried is None:

@@ -203,3 +203,8 @@ def test_every_bundled_template_can_be_named() -> None:
     from jetlane.tasks.odapi.pipeline import architectures
 
     assert list(get_args(Architecture)) == architectures()
+
+
+def test_the_former_name_of_convert_converter_is_read(tmp_path: Path) -> None:
+    data = {"name": "a", "dataset": {"shapes": {}}, "convert": {"backend": "nvidia", "nvidia_python": "python3"}}
+    assert spec_from_data(data, tmp_path).convert.converter == "nvidia"

@@ -1,4 +1,4 @@
-"""NVIDIA's own UFF parsers, for whoever asks for them: ``make uffparser`` sets JETLANE_UFFPARSER to their versions."""
+"""NVIDIA's own UFF parsers, when asked for: ``make uffparser`` sets JETLANE_UFFPARSER to their versions."""
 
 from __future__ import annotations
 

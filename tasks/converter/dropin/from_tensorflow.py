@@ -35,7 +35,7 @@ def from_tensorflow(
 
     Args:
         graphdef: A GraphDef, a graph, or the path of a frozen graph.
-        output_nodes: Names of the outputs; what nobody reads, when none are given.
+        output_nodes: Names of the outputs; when none are given, the nodes that no other node reads.
         preprocessor: A script that defines ``preprocess(dynamic_graph)``; run before the conversion.
         input_node: Nodes to replace by inputs: ``"name,new_name,dtype,dim1,dim2,..."``, or these as a sequence.
         quiet: Say nothing but errors.

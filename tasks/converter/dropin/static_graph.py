@@ -115,7 +115,7 @@ class StaticGraph:
 
     @property
     def graph_outputs(self) -> list[Any]:
-        """What are likely the graph's outputs: nodes that compute something nobody reads."""
+        """What are likely the graph's outputs: nodes that compute something no other node reads."""
         read = {node_of(name) for node in self._nodes for name in node.input}
         return [node for node in self._nodes if node.name not in read and node.op not in _NEVER_OUTPUTS]
 

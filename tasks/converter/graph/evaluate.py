@@ -1,4 +1,4 @@
-"""What can be told of tensors without running the network: static shapes, and values made of constants and shapes."""
+"""What is known of tensors without running the network: static shapes, and values made of constants and shapes."""
 
 from __future__ import annotations
 

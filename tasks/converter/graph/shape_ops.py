@@ -35,7 +35,7 @@ class Fact:
 
 
 class Unknown(Exception):
-    """A shape cannot be told from what is known."""
+    """A shape does not follow from what is known."""
 
 
 def _shape(fact: Fact) -> Shape:

@@ -17,7 +17,7 @@ from jetlane.tasks.converter.graph.tensors import numpy_dtype
 Array = np.ndarray[Any, Any]
 Rule = Callable[..., tuple[Array, ...]]
 
-#: Of a shape, permutation or list of bounds.
+#: Most numbers in a shape, permutation or list of bounds.
 _LONGEST = 64
 
 

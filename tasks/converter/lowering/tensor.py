@@ -1,7 +1,7 @@
 """Values on their way from UFF to ONNX.
 
 UFF keeps TensorFlow's NHWC order; the convolutions of ONNX want NCHW. A value knows its shape in TensorFlow's order and
-in which order it lies in memory, and is transposed only when somebody needs it the other way.
+in which order it lies in memory, and is transposed only when an operation needs it the other way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Convolution:
 
     Attributes:
         weights: float64 [out, in / groups, kh, kw]; bias: float64 [out].
-        attributes: Of the ONNX node.
+        attributes: Attributes of the ONNX node.
     """
 
     source: str
@@ -100,7 +100,7 @@ class Tensor:
         return self._last
 
     def reshaped(self, builder: Builder, shape: Shape) -> Tensor:
-        """The same elements in another shape; nothing is written before somebody reads it."""
+        """The same elements in another shape; nothing is written before an operation reads it."""
         if prod(shape) != prod(self.shape):
             raise ConversionError(
                 f"{list(self.shape)} cannot be reshaped to {list(shape)}",

@@ -151,7 +151,7 @@ def _why_not_grid_anchor(config: PipelineConfig, maps: Sequence[Shape]) -> Optio
 
 
 def _scale_range(generator: Any) -> tuple[float, float]:
-    """minSize and maxSize: of the explicit scales where there are any, since they may be the linear ones."""
+    """minSize and maxSize: from the explicit scales where there are any, since they may be the linear ones."""
     if generator.scales:
         return _shortest(generator.scales[0]), _shortest(generator.scales[-1])
     return _shortest(generator.min_scale), _shortest(generator.max_scale)

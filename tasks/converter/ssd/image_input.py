@@ -12,7 +12,7 @@ _VGG_MEANS = (123.68, 116.779, 103.939)
 #: ImageNet's means and deviations, 0..1 (``ssd_efficientnet_bifpn_feature_extractor.preprocess``).
 _IMAGENET_MEANS, _IMAGENET_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-#: Of the network's input, pixels; no SSD is run on more.
+#: Longest side of the network's input, pixels; no SSD is run on more.
 LARGEST_SIDE = 8192
 
 

@@ -25,7 +25,7 @@ class ConvertOptions:
     Attributes:
         anchors: ``auto`` takes GridAnchor_TRT where its formula is within 1e-6 of the model's anchors and carries them
             as a constant elsewhere; ``plugin`` refuses where it is not; ``constant`` always carries them.
-        normalize: ``host``: whoever feeds the engine normalises. ``engine``: it is fed pixels of 0..255.
+        normalize: ``host``: the program that feeds the engine normalises. ``engine``: it is fed pixels of 0..255.
         top_k: Candidates per class that enter suppression, where the derived number is too small.
     """
 

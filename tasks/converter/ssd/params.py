@@ -123,7 +123,7 @@ class PluginParams:
     """Everything derived for one model.
 
     Attributes:
-        variances: Of the box codes, in the plugin's order x, y, w, h.
+        variances: Variances of the box codes, in the plugin's order x, y, w, h.
         grid_anchor: None where the anchors travel as a constant (the constant-prior route).
         score_converter: ``SIGMOID`` (in NMS_TRT), ``SOFTMAX`` (a graph op before it) or ``IDENTITY``.
         num_priors: Anchors in all.

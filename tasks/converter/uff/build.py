@@ -133,7 +133,7 @@ class _Writer:
     def _give_own_tensors(self) -> None:
         """Put a product with 1 between a shared tensor and an operation that re-orders it.
 
-        The parser leaves a tensor re-ordered for whoever reads it next; the product is the operation's alone.
+        The parser leaves the tensor re-ordered for its next reader; only the operation reads the product.
         """
         shared = {node.id for node, _ in reordered_and_shared(Uff(self.message).nodes)}
         nodes = list(self.graph.nodes)

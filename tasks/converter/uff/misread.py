@@ -17,13 +17,15 @@ from jetlane.tasks.converter.uff.model import UffNode
 
 Shapes = Mapping[str, Optional[tuple[int, ...]]]
 
-#: They re-order their first input, and leave it so for whoever is parsed later.
+#: They re-order their first input, and leave it so for the readers that are parsed later.
 _REORDERING = {
     *("Reduce", "ArgMax", "ArgMin", "Transpose", "Reshape", "Flatten", "ExpandDims", "Squeeze", "Softmax"),
     "FullyConnected",
 }
 #: What they give lies in its own order already, or is known before the network runs.
 _ORDERED = {"Const", "Stack", "StridedSlice", "Shape", "Reshape"}
+#: What comes out lies as what went in.
+_ELEMENTWISE = {"Activation", "Unary", "Binary", "LeakyRelu"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def misreadings(nodes: Sequence[UffNode], shapes: Shapes) -> list[Misreading]:
     """All nodes that a parser is known to refuse or to read wrongly.
 
     Args:
-        shapes: Of the nodes, in TensorFlow's order, where known; what hangs on an unknown one is passed over.
+        shapes: Shapes of the nodes, in TensorFlow's order, where known; rules that need an unknown one are passed over.
     """
     by_id = {node.id: node for node in nodes}
     image = from_image(by_id)
@@ -126,6 +128,12 @@ class _Seen:
     def shape(self, name: str) -> Optional[tuple[int, ...]]:
         return self.shapes.get(name)
 
+    def is_reshaped(self, name: str) -> bool:
+        """Whether a Reshape or its like makes a tensor, with nothing but elementwise operations behind it."""
+        while self.by_id[name].operation in _ELEMENTWISE:
+            name = next(source for source in self.by_id[name].inputs if source in self.image)
+        return self.by_id[name].operation in ("Reshape", "Flatten", "Squeeze", "ExpandDims")
+
     def constant_shape(self, name: str) -> Optional[tuple[int, ...]]:
         values = self.by_id[name].fields.get("values")
         return values.shape if isinstance(values, np.ndarray) else self.shapes.get(name)
@@ -153,7 +161,11 @@ def _binary(seen: _Seen) -> _Said:
         return f"Binary {func} with a constant first", "it refuses that"
     data, constant = seen.node.inputs[int(first)], seen.node.inputs[int(not first)]
     shape, numbers = seen.shape(data), seen.constant_shape(constant)
-    if shape is None or numbers is None or len(shape) != 4 or int(np.prod(numbers)) == 1:
+    if shape is None or numbers is None or int(np.prod(numbers)) == 1:
+        return None
+    if seen.is_reshaped(data):
+        return "Binary with a constant of several numbers behind a Reshape", "it lays them over the wrong dimension"
+    if len(shape) != 4:
         return None
     if int(np.prod(numbers)) != shape[3] or numbers[-1] != shape[3]:
         return (

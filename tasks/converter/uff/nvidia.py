@@ -162,7 +162,7 @@ def _failure(python: str, done: subprocess.CompletedProcess[str]) -> ConversionE
 
 
 def _last(text: str) -> str:
-    """The line that says what went wrong: of the exception, where there is one."""
+    """The line that says what went wrong: that of the exception, where there is one."""
     lines = text.strip().splitlines() or [""]
     return next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1]).strip()
 

@@ -202,7 +202,7 @@ def _ranges(node: Node, shape: Shape, bounds: list[Optional[Array]]) -> Optional
     for axis, size in enumerate(shape):
         numbers = np.arange(size).reshape([-1 if a == axis else 1 for a in range(4)])
         (cut,) = strided_slice(node, np.broadcast_to(numbers, shape), *known)
-        taken = np.unique(cut)  # ascending: whether it ran backwards is told by its first number
+        taken = np.unique(cut)  # ascending: its first number shows whether it ran backwards
         if cut.size == 0 or (taken.size > 1 and cut.ravel()[0] != taken[0]):
             return None
         step = int(taken[1] - taken[0]) if taken.size > 1 else 1

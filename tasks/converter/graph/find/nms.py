@@ -23,7 +23,7 @@ class NmsSettings:
 
     Attributes:
         score_threshold: Boxes at or below it are dropped; -inf where there is none.
-        iou_threshold: Of one class.
+        iou_threshold: For boxes of the same class.
         max_per_class, max_total: Detections kept per class, and in all (0: no limit was found).
         soft_sigma: Above 0 for soft-NMS.
         class_agnostic: One suppression over all classes.

@@ -44,10 +44,10 @@ class Preprocessing:
         size: Height and width of that tensor, pixels; None when it depends on the image.
         kind: ``fixed_shape``, ``keep_aspect_ratio``, or ``none`` when the graph does not resize.
         method: ``bilinear``, ``nearest_neighbor``, ``bicubic``, ``area``.
-        min_dimension, max_dimension: Of ``keep_aspect_ratio``; pixels.
+        min_dimension, max_dimension: The bounds of ``keep_aspect_ratio``; pixels.
         pad_to_max: The image is padded at right and bottom.
         pad_value: The margin's value per channel, in the scale of the tensor that is padded.
-        half_pixel_centers: Of the resize operation.
+        half_pixel_centers: Whether the resize takes pixels at their centres.
         scale, offset: ``y = x * scale + offset`` per RGB channel, x in 0..255.
         order: ``resize_normalize`` or ``normalize_resize``.
     """

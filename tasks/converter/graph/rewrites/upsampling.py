@@ -69,7 +69,7 @@ def _grows(small: Optional[Shape], shape: Shape) -> bool:
 
 
 def _source(graph: Graph, evaluator: Evaluator, node: Node, shape: Shape) -> Optional[str]:
-    """The farthest feature map above a node whose pixels the nodes between merely repeat."""
+    """The farthest feature map above a node whose pixels the nodes between only repeat."""
     found: Optional[str] = None
     chain, frontier = [node], {node.inputs[0]}
     while len(chain) < 12:

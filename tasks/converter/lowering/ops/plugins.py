@@ -14,7 +14,7 @@ from jetlane.tasks.converter.ssd.params import GridAnchor, Nms
 from jetlane.tasks.converter.ssd.plugins import grid_anchor
 from jetlane.tasks.converter.uff.model import UffNode
 
-#: Of NMS_TRT's fields.
+#: Types of NMS_TRT's fields.
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("numClasses", "topK", "keepTopK", "backgroundLabelId", "codeType"), (int,)),
     **dict.fromkeys(("nmsThreshold", "confidenceThreshold"), (int, float)),

@@ -25,7 +25,7 @@ TRAINED = [
     "trained_F_t215_v1_160_c3",
     "trained_F_t215_v2_160_c3",
 ]
-#: Of spring 2018 (one with learning phases left in it), of 2019, and with 90 classes.
+#: Scripts for graphs of spring 2018 (one with learning phases left in it), of 2019, and with 90 classes.
 OTHERS = ["G18m_t12_v2_160_c3", "G18a_t12_lite_v2_160_c3", "A_t13_lite_v2_224_c6", "F_t215_v2_300_c90"]
 PLUGINS = ("_NMS_TRT", "_GridAnchor_TRT", "_FlattenConcat_TRT", "Concat", "Input", "MarkOutput")
 PREDICTORS = ("Reshape", "Stack")

@@ -1,4 +1,4 @@
-"""Whatever file is named as a frozen graph: it is read, or its kind is told."""
+"""Any file that is named as a frozen graph is read, or the error says what it is."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from jetlane.tasks.converter.uff import nvidia, read_uff
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 
 DROP_IN = {name: f"from jetlane.tasks.converter.dropin.{name} import *\n" for name in ("uff", "graphsurgeon")}
-#: Of several years: batch norm fused and in its parts, reshapes with open sizes and without.
+#: Graphs of several years: batch norm fused and in its parts, reshapes with open sizes and without.
 CASES = ["trained_A_t13_v2_160_c3", "trained_F_t215_v1_160_c3", "G18m_t12_v2_160_c3"]
 CHOICES = [*((case, {}) for case in CASES), (CASES[1], {"normalize": "engine"}), (CASES[1], {"anchors": "constant"})]
 #: Whose reshapes say -1; with predictors for each level, and with one for all.

@@ -149,6 +149,14 @@ def test_axes_are_counted_from_the_first():
     ("build", "says"),
     [
         (lambda g: g.with_const("y", "Mul", "x", np.ones(SIZE, np.float32)), "several numbers per channel"),
+        (
+            lambda g: (
+                g.with_const("flat", "Reshape", "x", np.array([1, 24, 1, 5], np.int32)),
+                g.add("relu", "Relu", "flat"),
+                g.with_const("y", "Mul", "relu", PER_CHANNEL),
+            ),
+            "behind a Reshape",
+        ),
         (lambda g: g.add("y", "Pack", "x", "x", axis=1), "Stack of feature maps"),
         (lambda g: (g.const("c", np.float32(1)), g.add("y", "RealDiv", "c", "x")), "Binary div with a constant first"),
     ],
