@@ -1,1 +1,1 @@
-"""What runs when: a file for each Prefect flow; servers, Prefect's view of a fleet, its plugin and the command line beside them."""
+"""What runs when: a file for each Prefect flow, and beside them servers, Prefect's plugin and the command line."""

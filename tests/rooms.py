@@ -1,4 +1,4 @@
-"""The tree of rooms in docs/architecture.md, made from the packages' docstrings: ``python tests/rooms.py`` writes it."""
+"""The tree of rooms in docs/architecture.md, of the packages' docstrings: ``python tests/rooms.py`` writes it."""
 
 from __future__ import annotations
 
