@@ -1,4 +1,4 @@
-"""What is uploaded: the sdist is whole, the wheel is typed, and the base tests pass with the one installed from the other."""
+"""What is uploaded: the sdist is whole, the wheel is typed, and the base tests pass with it from the unpacked sdist."""
 
 from __future__ import annotations
 
