@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-full lint lock bindings clean
+.PHONY: setup demo test test-full check lint lock bindings clean docs
 
 $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
 	@$(if $(PYTHON),,echo "jetlane needs Python 3.10 or 3.11 on the PATH (found none); or say: make PYTHON=/path/to/python3.11" && exit 1)
@@ -26,6 +26,11 @@ test: setup bindings lint
 test-full: setup bindings lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Seconds for a small change: the linters, and the tests that the change concerns, but for those that start servers or TensorFlow.
+check: setup lint
+	@tests=$$($(BIN)/python tests/touched.py); if test -z "$$tests"; then echo "no test names what was changed"; \
+	else $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not prefect and not tensorflow and not sshd" $$tests || test $$? = 5; fi
+
 # NVIDIA's own Python modules, without TensorRT: what the tests hold the agent's adapters to. They are for Linux alone.
 BINDINGS := 8.6.1 10.3.0 10.16.1.11 11.4.0.106
 
@@ -44,8 +49,15 @@ uffparser: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The pages that are made from the code (docs/supported-models.md is not among them: minutes).
+docs: setup
+	$(BIN)/python -m jetlane.specs.document > docs/spec.md
+	$(BIN)/python -m jetlane.specs.troubleshooting > docs/troubleshooting.md
+	$(BIN)/python tests/rooms.py
 
 # The lock is universal (Python 3.10 and 3.11) and names no index.
 lock: setup

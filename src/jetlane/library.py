@@ -138,7 +138,7 @@ def deliver(
     device: str,
     *,
     precision: str = "fp32",
-    time_limit: float = 3600.0,
+    time_limit: Union[int, str] = "1h",
     keep_releases: int = 3,
 ) -> DeviceReport:
     """Make one device run a release, doing only what is not done there yet; nothing is written to a ledger.
@@ -146,7 +146,7 @@ def deliver(
     Args:
         device: Its name in the inventory.
         precision: ``fp32``, ``fp16`` or ``int8``.
-        time_limit: Seconds that the board may take to build its engine.
+        time_limit: How long the board may take to build its engine: seconds, or ``90m``, ``2h``.
         keep_releases: Newest releases that stay on the device.
 
     Raises:

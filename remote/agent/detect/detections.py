@@ -39,9 +39,7 @@ class Detections(object):
         """Whether all boxes, labels and scores are the same to the last bit, in the same order."""
         if not isinstance(other, Detections):
             return NotImplemented
-        return all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("boxes", "labels", "scores")
-        )
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("boxes", "labels", "scores"))
 
     #: The arrays may be changed.
     __hash__ = None  # type: ignore[assignment]

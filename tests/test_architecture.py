@@ -1,0 +1,41 @@
+"""The rooms are those that docs/architecture.md shows, and hold what they are meant to hold."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TOPS = {
+    "tasks": "dataset train evaluate gate export plugins convert preflight release deploy report "
+    "run data odapi converter proof bundle deepstream reporting",
+    "flows": "retrain_and_deploy scheduled_retrain fleet_rollout fleet_site rollback serving fleet plugin cli",
+    "remote": "fleet device ssh release protocol virtual inventory agent",
+}
+
+
+@pytest.fixture(scope="module")
+def rooms() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rooms", Path(__file__).with_name("rooms.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tree_is_made_from_the_docstrings(rooms: ModuleType) -> None:
+    text = rooms.PAGE.read_text()
+    assert text == rooms.page(text), "make it again: python tests/rooms.py"
+
+
+def test_every_room_says_what_it_holds(rooms: ModuleType) -> None:
+    assert [line for line in rooms.tree().splitlines() if len(line.split()) < 2] == []
+
+
+@pytest.mark.parametrize("room", TOPS)
+def test_the_top_of_a_room_holds_what_is_listed(rooms: ModuleType, room: str) -> None:
+    assert rooms.tops(room) == set(TOPS[room].split())
