@@ -12,7 +12,7 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
-from jetlane.flows.run_names import run_name
+from jetlane.flows.serving.run_names import run_name
 from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve

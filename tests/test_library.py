@@ -34,7 +34,7 @@ def folder(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def device(folder: Path) -> Iterator[None]:
     """``release``, ``inventory.yaml`` and ``board`` as the page names them."""
-    from jetlane.remote.virtual import devices as virtual
+    from jetlane.remote.virtual import fleet as virtual
     from jetlane.tasks.bundle.release import write_release
     from jetlane.tasks.proof.onnx_detector import OnnxDetector
 

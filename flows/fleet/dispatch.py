@@ -21,7 +21,7 @@ _POLL = 1.0
 
 def known_server() -> Optional[type[PrefectSites]]:
     """``PrefectSites`` where PREFECT_API_URL names a Prefect server, or `jetlane up` started one in this folder."""
-    from jetlane.flows.prefect_server.up_state import local_server
+    from jetlane.flows.serving.up_state import local_server
 
     os.environ.update(local_server(os.environ.get("PREFECT_API_URL")))
     return PrefectSites if os.environ.get("PREFECT_API_URL") else None

@@ -22,7 +22,7 @@ PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
     """Prefect's start-up hook."""
     from jetlane.flows.plugin.spec_arguments import rewrite
-    from jetlane.flows.prefect_server.up_state import local_server
+    from jetlane.flows.serving.up_state import local_server
     from jetlane.specs.errors import JetlaneError
 
     try:

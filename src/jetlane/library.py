@@ -202,7 +202,7 @@ def roll_out(
         DeviceError: Another rollout is at work on one of the devices.
         JetlaneError: The ledger cannot be read or written.
     """
-    from jetlane.remote.device.probes import NAME, recorded
+    from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
     from jetlane.tasks.run import rollout

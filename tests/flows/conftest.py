@@ -77,7 +77,7 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flows]:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of processes that share one Prefect server; this process's own stays as it is."""
-    from jetlane.flows.prefect_server.private_server import PrefectApi
+    from jetlane.flows.serving.private_server import PrefectApi
 
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:

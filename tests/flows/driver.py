@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from jetlane.flows.prefect_server.local_run import parameters, quiet_prefect
-from jetlane.flows.prefect_server.private_server import PrefectApi
+from jetlane.flows.serving.local_run import parameters, quiet_prefect
+from jetlane.flows.serving.private_server import PrefectApi
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
 from jetlane.tasks.run import workspace

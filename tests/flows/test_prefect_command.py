@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from jetlane.flows.plugin.spec_arguments import rewrite
-from jetlane.flows.prefect_server.api import ask
-from jetlane.flows.prefect_server.ports import reserve
-from jetlane.flows.prefect_server.processes import started_at
-from jetlane.flows.prefect_server.up_state import UpState, local_server
+from jetlane.flows.serving.api import ask
+from jetlane.flows.serving.ports import reserve
+from jetlane.flows.serving.processes import started_at
+from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
@@ -221,7 +221,7 @@ def test_a_server_that_is_gone_is_not_named_and_gets_no_login(tmp_path: Path) ->
 
 def test_prefect_yaml_makes_the_deployments_that_up_makes(repository: Path) -> None:
     """`prefect deploy --all` in the repository, and `jetlane up` anywhere."""
-    from jetlane.flows.prefect_server.deployments import POOL, deployments
+    from jetlane.flows.serving.deployments import POOL, deployments
 
     given = yaml.safe_load((repository / "prefect.yaml").read_text().replace("{{ $PWD }}", str(repository)))
     assert given["pull"] == []

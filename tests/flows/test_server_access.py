@@ -30,12 +30,12 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from jetlane.flows.prefect_server import private_files
-from jetlane.flows.prefect_server import up as up_module
-from jetlane.flows.prefect_server.api import QUIET, ask, wait_until_healthy
-from jetlane.flows.prefect_server.ports import answers, reserve
-from jetlane.flows.prefect_server.private_server import PrefectApi
-from jetlane.flows.prefect_server.up_state import UpState
+from jetlane.flows.serving import private_files
+from jetlane.flows.serving import up as up_module
+from jetlane.flows.serving.api import QUIET, ask, wait_until_healthy
+from jetlane.flows.serving.ports import answers, reserve
+from jetlane.flows.serving.private_server import PrefectApi
+from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
 from jetlane.specs.local_files import PRIVATE, write_atomic
 

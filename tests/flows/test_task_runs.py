@@ -11,7 +11,7 @@ _PROGRAM = '''
 import gc, weakref
 from prefect import flow
 from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
-from jetlane.flows.prefect_server.local_run import quiet_prefect
+from jetlane.flows.serving.local_run import quiet_prefect
 
 class Load:
     """Stands for what a closure holds: a release, a connection."""

@@ -36,7 +36,7 @@ def test_a_spec_is_validated_once_when_it_is_read_and_its_sections_never_again(
     """The flow's parameters are sections, of which it makes a spec again: what holds between sections is checked once
     more there, since the parameters may have come as JSON. The sections' own fields are not."""
     from jetlane.flows import retrain_and_deploy as module
-    from jetlane.flows.prefect_server.local_run import parameters
+    from jetlane.flows.serving.local_run import parameters
 
     (tmp_path / "label_map.pbtxt").touch()
     (tmp_path / "a.record").touch()

@@ -113,7 +113,7 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
-    from jetlane.flows.prefect_server.local_run import run_spec
+    from jetlane.flows.serving.local_run import run_spec
 
     click.echo(f"{spec.name}: workspace {spec.workspace}")
     outcome = run_spec(spec, force=force, verify=verify, debug=debug)

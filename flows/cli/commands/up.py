@@ -29,7 +29,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     if importlib.util.find_spec("prefect") is None:
         raise ImportError("prefect is not installed", name="prefect")
 
-    from jetlane.flows.prefect_server.up import up as start
+    from jetlane.flows.serving.up import up as start
 
     running = start(workspace, port)
     _enable_plugins()
@@ -56,7 +56,7 @@ def _enable_plugins() -> None:
 
 
 def _login(workspace: Path) -> str:
-    from jetlane.flows.prefect_server.up_state import UpState
+    from jetlane.flows.serving.up_state import UpState
 
     state = UpState(workspace / "up")
     login = state.login
@@ -69,7 +69,7 @@ def _login(workspace: Path) -> str:
 @options.workspace
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
-    from jetlane.flows.prefect_server.up import down as stop
+    from jetlane.flows.serving.up import down as stop
 
     stopped = stop(workspace)
     click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")

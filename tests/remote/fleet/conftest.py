@@ -207,8 +207,8 @@ def postgreses() -> ModuleType:
 @pytest.fixture(scope="module")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A lasting server: a run's private one keeps no events, and of task runs it hears by events."""
-    from jetlane.flows.prefect_server.api import QUIET, wait_until_healthy
-    from jetlane.flows.prefect_server.ports import reserve
+    from jetlane.flows.serving.api import QUIET, wait_until_healthy
+    from jetlane.flows.serving.ports import reserve
 
     home = tmp_path_factory.mktemp("prefect")
     with reserve() as free:

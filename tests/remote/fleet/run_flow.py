@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 
-from jetlane.flows.prefect_server.local_run import quiet_prefect
+from jetlane.flows.serving.local_run import quiet_prefect
 from jetlane.specs.errors import JetlaneError
 
 

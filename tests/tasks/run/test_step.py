@@ -58,7 +58,7 @@ story()
 
 @pytest.mark.prefect
 def test_what_was_found_is_shown_as_cached(tmp_path: Path) -> None:
-    from jetlane.flows.prefect_server.private_server import PrefectApi
+    from jetlane.flows.serving.private_server import PrefectApi
 
     with PrefectApi(tmp_path) as api:
         api.wait()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.flows.prefect_server.ports import HOST
+from jetlane.flows.serving.ports import HOST
 from jetlane.specs.errors import JetlaneError
 
 #: Environment of whatever talks to a local server.
@@ -66,7 +66,7 @@ def ask(
 
 
 def server_settings(port: int, login: str) -> Mapping[str, str]:
-    """Environment of a server process that serves its owner alone (``jetlane.flows.prefect_server.server_process``)."""
+    """Environment of a server process that serves its owner alone (``jetlane.flows.serving.server_process``)."""
     return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}"}
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
-from jetlane.flows.prefect_server import private_files
-from jetlane.flows.prefect_server.api import QUIET, ask, healthy, server_settings, wait_until_healthy
-from jetlane.flows.prefect_server.ports import HOST, reserve
-from jetlane.flows.prefect_server.up_state import UP, local_server, new_login
+from jetlane.flows.serving import private_files
+from jetlane.flows.serving.api import QUIET, ask, healthy, server_settings, wait_until_healthy
+from jetlane.flows.serving.ports import HOST, reserve
+from jetlane.flows.serving.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.run.workspace import Workspace
 
@@ -66,7 +66,7 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
         self._set({"PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": login})
         with open(self._log, "wb", opener=private_files.opener) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "jetlane.flows.prefect_server.server_process", "private", str(port)],
+                [sys.executable, "-m", "jetlane.flows.serving.server_process", "private", str(port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetlane.flows.prefect_server.private_server import PrefectApi
+from jetlane.flows.serving.private_server import PrefectApi
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.local_files import refuse_full
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-from jetlane.flows.prefect_server import private_files
-from jetlane.flows.prefect_server.api import QUIET, ask, last_lines, server_settings, wait_until_healthy
-from jetlane.flows.prefect_server.ports import HOST, answers, reserve
-from jetlane.flows.prefect_server.up_state import UpState
+from jetlane.flows.serving import private_files
+from jetlane.flows.serving.api import QUIET, ask, last_lines, server_settings, wait_until_healthy
+from jetlane.flows.serving.ports import HOST, answers, reserve
+from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.files import real
 from jetlane.tasks.run.workspace import Workspace
@@ -83,7 +83,7 @@ def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
         port = urlsplit(url).port or 0
         # the UI's own address, whatever name it was called by; its files, where no other user can change them
         pages = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui")}
-        command = [sys.executable, "-m", "jetlane.flows.prefect_server.server_process", "lasting", str(port)]
+        command = [sys.executable, "-m", "jetlane.flows.serving.server_process", "lasting", str(port)]
         settings = {**environment, **pages, **server_settings(port, login)}
         server = _start(command, settings, folder, folder / "server.log")
         state.note(url, "server", server.pid)
@@ -91,7 +91,7 @@ def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # This import takes seconds, in which the server starts.
-    from jetlane.flows.prefect_server.deployments import POOL, make_deployments
+    from jetlane.flows.serving.deployments import POOL, make_deployments
 
     if server is not None:
         wait_until_healthy(url, server, folder / "server.log")

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Optional
 
-from jetlane.flows.prefect_server.processes import Started, noted, started_at
+from jetlane.flows.serving.processes import Started, noted, started_at
 from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
 

@@ -1,4 +1,4 @@
-"""The process of a Prefect server: ``python -m jetlane.flows.prefect_server.server_process lasting|private PORT``.
+"""The process of a Prefect server: ``python -m jetlane.flows.serving.server_process lasting|private PORT``.
 
 Both kinds listen on loopback alone, behind ``LoopbackFilter``, and keep what they write to their owner. Login, home and
 database come by environment: a command line can be read by every user. A private server ends when its standard input
@@ -21,8 +21,8 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    from jetlane.flows.prefect_server.loopback_filter import LoopbackFilter
-    from jetlane.flows.prefect_server.ports import listening
+    from jetlane.flows.serving.loopback_filter import LoopbackFilter
+    from jetlane.flows.serving.ports import listening
 
     # Schedules, late runs and clean-up are the business of a lasting server (`jetlane up`).
     app = create_app(webserver_only=kind == "private", final=True)
