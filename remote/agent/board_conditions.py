@@ -6,6 +6,8 @@ import re
 import subprocess
 from typing import Any, Dict, Optional
 
+from .safe_files import read_text
+
 #: What the GPU is called in the device tree: Xavier, TX2, Orin, Thor and Nano.
 _GPU = re.compile(r"gv11b|gp10b|ga10b|gb10b|gpu")
 
@@ -25,7 +27,7 @@ def conditions(root: str = "/") -> Dict[str, Any]:
         "gpu_clock": _gpu_clock(root),
         "cpu_clock": _cpu_clock(root),
         "temperatures": _temperatures(root),
-        "memory": _memory(root),
+        "memory": memory(root),
     }
 
 
@@ -47,7 +49,7 @@ def parse_power_mode(text: str) -> Optional[Dict[str, Any]]:
 
 def _gpu_clock(root: str) -> Optional[Dict[str, int]]:
     for device in sorted(glob.glob(os.path.join(root, "sys/class/devfreq/*"))):
-        name = _text(os.path.join(device, "device/of_node/name")) or ""
+        name = read_text(os.path.join(device, "device/of_node/name")) or ""
         if _GPU.search(name) or _GPU.search(os.path.basename(device)):
             return _clock(device, "cur_freq", "min_freq", "max_freq", 1)
     return None
@@ -70,28 +72,20 @@ def _clock(folder: str, now: str, least: str, most: str, unit: int) -> Optional[
 def _temperatures(root: str) -> Dict[str, float]:
     found = {}
     for zone in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
-        name, value = _text(os.path.join(zone, "type")), _number(os.path.join(zone, "temp"))
+        name, value = read_text(os.path.join(zone, "type")), _number(os.path.join(zone, "temp"))
         if name and value is not None:
             found[name] = value / 1000.0
     return found
 
 
-def _memory(root: str) -> Dict[str, int]:
-    """Free memory as the kernel and the GPU's driver see it: the GPU shares the CPU's memory, and cannot swap it."""
-    text = _text(os.path.join(root, "proc/meminfo")) or ""
+def memory(root: str = "/") -> Dict[str, int]:
+    """Memory in bytes, by /proc/meminfo's names: the GPU shares the CPU's, and cannot swap it."""
+    text = read_text(os.path.join(root, "proc/meminfo")) or ""
     wanted = ("MemTotal", "MemAvailable", "SwapFree", "CmaFree", "NvMapMemFree")
     found = {key: re.search(r"^%s:\s+(\d+) kB" % key, text, re.M) for key in wanted}
     return {key: int(match.group(1)) * 1024 for key, match in found.items() if match}
 
 
 def _number(path: str) -> Optional[int]:
-    text = _text(path)
+    text = read_text(path)
     return int(text) if text and re.match(r"-?\d+$", text) else None
-
-
-def _text(path: str) -> Optional[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().strip("\0\n ")
-    except OSError:
-        return None

@@ -99,6 +99,15 @@ def read_bytes(path: Place, most: int = _LONGEST) -> bytes:
     return content
 
 
+def read_text(path: str) -> Optional[str]:
+    """The text of one of the kernel's files (/proc, /sys), without its last line feed; None where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip("\0\n ")
+    except OSError:
+        return None
+
+
 def is_folder(path: str) -> bool:
     """Whether a real folder is there; a link to one is none."""
     return _mode(path, stat.S_ISDIR)

@@ -1,15 +1,14 @@
 """How fast is a release on this board, and under which conditions was that measured?"""
 
 import time
-from typing import Any, Dict, List
-
-import numpy as np
+from typing import Any, Callable, Dict, List
 
 from .. import engines
 from .. import manifest as manifests
 from ..board_conditions import conditions
 from ..detect.arrays import Array
-from ..detect.image import decoded, to_input
+from ..detect.image import decoded
+from ..detect.timing import median, percentile_95, timed_runs
 from ..errors import AgentError
 from ..event_output import heartbeat
 from ..store import Store
@@ -48,14 +47,14 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         before = conditions()
         options = engines.options_of({"options": recipe})
         engine = engines.load(store, key, recipe["backend"], manifest, options)
-        times, elapsed = _measure(engine, images, manifest, float(seconds))
+        times = timed_runs(engine, images, manifest["input"], WARM_UP, _lasting(float(seconds)))
     return {
         "release": release,
         "engine": key,
         "backend": recipe["backend"],
         "precision": options["precision"],
         "runs": len(times["total"]),
-        "per_second": round(len(times["total"]) / elapsed, 2),
+        "per_second": round(1000 * len(times["total"]) / sum(times["total"]), 2),
         "table": {part: _row(values) for part, values in times.items()},
         "before": before,
         "after": conditions(),
@@ -70,29 +69,20 @@ def _images(folder: str, manifest: Dict[str, Any]) -> List[Array]:
     return images
 
 
-def _measure(engine: Any, images: List[Array], manifest: Dict[str, Any], seconds: float) -> Any:
-    """(milliseconds of every run by part, seconds that all of them took)."""
-    for turn in range(WARM_UP):
-        engine.run(to_input(images[turn % len(images)], manifest["input"])[0])
-    times = {"input": [], "engine": [], "total": []}  # type: Dict[str, List[float]]
-    begin = time.perf_counter()
-    while not times["total"] or time.perf_counter() - begin < seconds:
-        start = time.perf_counter()
-        pixels, _ = to_input(images[len(times["total"]) % len(images)], manifest["input"])
-        middle = time.perf_counter()
-        engine.run(pixels)
-        end = time.perf_counter()
-        parts = {"input": middle - start, "engine": end - middle, "total": end - start}
-        for part, value in parts.items():
-            times[part].append(1000 * value)
-        for part, milliseconds in engine.times.items():
-            times.setdefault(part, []).append(milliseconds)
-    return times, time.perf_counter() - begin
+def _lasting(seconds: float) -> Callable[[int], bool]:
+    """Whether to go on with another run: at least one, and for so long from the first."""
+    begin: List[float] = []
+
+    def goes_on(number: int) -> bool:
+        begin.append(time.monotonic())
+        return not number or begin[-1] - begin[0] < seconds
+
+    return goes_on
 
 
 def _row(values: List[float]) -> Dict[str, float]:
     return {
-        "median_ms": round(float(np.median(values)), 3),
-        "p95_ms": round(float(np.percentile(values, 95)), 3),
+        "median_ms": median(values),
+        "p95_ms": percentile_95(values),
         "max_ms": round(max(values), 3),
     }

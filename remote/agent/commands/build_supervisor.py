@@ -12,13 +12,13 @@ import time
 from typing import Any, Dict, Optional
 
 from .. import engines, hooks, strict_json
+from ..board_conditions import memory
 from ..errors import AgentError
 from ..monotonic_event import MonotonicEvent
 from ..safe_files import open_plain, read_object, remove, replace_json, write_json
 from ..store import Store
 from .build import PENDING, log_tail, own_command, own_environment, run_pending_cleanup
 from .build_worker import SUPERVISOR
-from .probe import memory
 
 
 def supervise(store: Store, request: Dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Watch(object):
 
     def _beat(self) -> None:
         while True:
-            available = memory("MemAvailable")
+            available = memory().get("MemAvailable")
             if available is not None:
                 self.least = available if self.least is None else min(self.least, available)
             seconds = round(time.monotonic() - self._started, 1)
@@ -184,7 +184,7 @@ def _explain_exit(
     if said is not None:
         return said
     figures = "of the board's %d MB of memory, %d MB were free at the least while it ran" % (
-        (memory("MemTotal") or 0) >> 20,
+        memory().get("MemTotal", 0) >> 20,
         (least or 0) >> 20,
     )
     if code == -signal.SIGKILL:

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import Any, Dict, Optional
 
-from ..board_conditions import conditions
-from ..safe_files import sha256_file
+from ..board_conditions import conditions, memory
+from ..safe_files import read_text, sha256_file
 from ..store import Store
 
 #: Characters of a text.
@@ -23,17 +23,18 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
     cuda = _cuda() if tensorrt else None
     if tensorrt and tensorrt["version"]:
         tensorrt.update(_platform(store, cuda))
+    figures = memory()
     facts = {
         "agent": agent_digest(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "hostname": platform.node(),
         "superuser": os.geteuid() == 0,
-        "model": _first_line("/proc/device-tree/model"),
+        "model": read_text("/proc/device-tree/model") or None,
         "l4t": _l4t(),
         "cpu": _cpu(),
-        "memory_total": memory("MemTotal"),
-        "memory_available": memory("MemAvailable"),
+        "memory_total": figures.get("MemTotal"),
+        "memory_available": figures.get("MemAvailable"),
         "disk_free": store.free_bytes(),
         "numpy": _installed("numpy"),
         "onnxruntime": _installed("onnxruntime"),
@@ -116,26 +117,13 @@ def _installed(package: str) -> Optional[str]:
 
 
 def _version_in(path: str) -> Optional[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            found = re.search(r"""^(?:__version__|version)\s*(?::\s*str\s*)?=\s*['"]([^'"]+)""", file.read(), re.M)
-    except OSError:
-        return None
+    found = re.search(r"""^(?:__version__|version)\s*(?::\s*str\s*)?=\s*['"]([^'"]+)""", read_text(path) or "", re.M)
     return found.group(1) if found else None
-
-
-def _first_line(path: str) -> Optional[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.readline().strip("\0\n ") or None
-    except OSError:
-        return None
 
 
 def _l4t() -> Optional[str]:
     """The Jetson's L4T release, such as 32.7.1."""
-    line = _first_line("/etc/nv_tegra_release") or ""
-    found = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", line)
+    found = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", read_text("/etc/nv_tegra_release") or "")
     if found:
         return "%s.%s" % found.groups()
     if not os.path.exists("/proc/device-tree/compatible"):
@@ -154,23 +142,9 @@ def _l4t() -> Optional[str]:
 
 def _cpu() -> Optional[str]:
     """The processor's name; an onnxruntime engine may be laid out for it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return platform.processor() or None
+    text = read_text("/proc/cpuinfo") or ""
     for key in ("model name", "Hardware", "CPU part"):
         found = re.search(r"^%s\s*:\s*(.+)$" % key, text, re.M)
         if found:
             return found.group(1).strip()
     return platform.processor() or None
-
-
-def memory(key: str) -> Optional[int]:
-    """Bytes, from /proc/meminfo."""
-    try:
-        with open("/proc/meminfo") as file:
-            found = re.search(r"^%s:\s+(\d+) kB" % key, file.read(), re.M)
-    except OSError:
-        return None
-    return int(found.group(1)) * 1024 if found else None

@@ -1,19 +1,17 @@
 """Show on this very board that the engine finds what the workstation found."""
 
 import resource
-import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List
-
-import numpy as np
 
 from .. import backends, engines, strict_json
 from .. import manifest as manifests
 from ..board_conditions import conditions
 from ..detect.arrays import Array
 from ..detect.detections import Detections
-from ..detect.image import decoded, to_input
+from ..detect.image import decoded
 from ..detect.runtime import detect
+from ..detect.timing import median, percentile_95, timed_runs
 from ..detect.verdict import disagreement, judge
 from ..errors import AgentError
 from ..event_output import emit, heartbeat
@@ -137,28 +135,13 @@ def _run(engine: Any, samples: List[Dict[str, Any]], manifest: Dict[str, Any]) -
 
 
 def _latency(engine: Any, images: List[Array], manifest: Dict[str, Any]) -> Dict[str, Any]:
-    """Median and 95th percentile, in milliseconds, of image -> input and of the engine.
-
-    Within the engine's time, of ``copy`` and ``execute`` on the GPU too, where the backend tells them apart.
-    """
-    for image in images[:WARM_UP]:
-        engine.run(to_input(image, manifest["input"])[0])
-    times: Dict[str, List[float]] = {"input": [], "engine": []}
+    """Median and 95th percentile, in milliseconds, of ``timed_runs``' parts but ``total``."""
     runs = max(TIMED, len(images))
-    for turn in range(runs):
-        image = images[turn % len(images)]
-        start = time.perf_counter()
-        pixels, _ = to_input(image, manifest["input"])
-        middle = time.perf_counter()
-        engine.run(pixels)
-        times["input"].append(1000 * (middle - start))
-        times["engine"].append(1000 * (time.perf_counter() - middle))
-        for part, value in engine.times.items():
-            times.setdefault(part, []).append(value)
+    times = timed_runs(engine, images, manifest["input"], min(WARM_UP, len(images)), lambda number: number < runs)
     latency: Dict[str, Any] = {"runs": runs}
-    for part, values in times.items():
-        latency[part + "_median_ms"] = round(float(np.median(values)), 3)
-        latency[part + "_p95_ms"] = round(float(np.percentile(values, 95)), 3)
+    for part in sorted(set(times) - {"total"}):
+        latency[part + "_median_ms"] = median(times[part])
+        latency[part + "_p95_ms"] = percentile_95(times[part])
     return latency
 
 

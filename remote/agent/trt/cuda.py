@@ -2,7 +2,6 @@
 
 import ctypes
 import glob
-import os
 import re
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_void_p
 from typing import Any, Dict, List, Optional, Tuple
@@ -10,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from ..errors import AgentError
+from ..safe_files import read_text
 
 _SONAMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2", "libcudart.so.10.0")
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
@@ -213,8 +213,4 @@ def _gpu_name() -> Optional[str]:
             return name.value.decode("utf-8", "replace")
     except (OSError, AttributeError):
         pass
-    path = "/proc/device-tree/model"
-    if os.path.isfile(path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().strip("\0\n ")
-    return None
+    return read_text("/proc/device-tree/model")
