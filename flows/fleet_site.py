@@ -9,8 +9,9 @@ it is set; for SSH the fastest), ``dask`` or ``ray``. Dask's and Ray's own setti
 import os
 import tempfile
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Optional, cast
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -20,6 +21,9 @@ from prefect.task_runners import TaskRunner
 
 from jetlane.flows.fleet.task_runs import MAX_WORKERS, thread_task_runner
 from jetlane.specs.errors import SpecError
+
+if TYPE_CHECKING:
+    from jetlane.remote.release.folder import Release
 
 RUNNER = "JETLANE_TASK_RUNNER"
 #: Where a site's machine keeps the releases it fetched.
@@ -54,6 +58,14 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
     return thread_task_runner()
 
 
+@lru_cache(maxsize=1)
+def fetched(store: str, job: str, release: str, folder: str, digest: str) -> "Release":
+    """The release of a job, which is fetched and hashed once in each process that works on its devices."""
+    from jetlane.remote.release.shared_store import SharedStore
+
+    return SharedStore(store).fetch(release, Path(folder), digest or None)
+
+
 @task(name="site-device", task_run_name="{device}", cache_policy=NO_CACHE, persist_result=False)
 def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> Any:
     """One device: its outcome goes into the store. Runs wherever the task runner has it run."""
@@ -65,7 +77,7 @@ def site_device(device: str, store: str, job: dict[str, Any], folder: str) -> An
     with tempfile.TemporaryDirectory() as laid_out:
         (board,) = sites.unpack(order, Path(laid_out))
         delivers = order.operation == sites.DELIVER
-        release = shared.fetch(order.release, Path(folder), order.digest or None) if delivers else None
+        release = fetched(store, order.id, order.release, folder, order.digest) if delivers else None
         outcome = sites.run_on_device(order, board, release, NullReporter())
     shared.write(f"jobs/{order.id}/{device}", outcome)
     error = outcome.get("error")
@@ -85,11 +97,7 @@ def fleet_site(store: str, job: dict[str, Any], folder: Optional[str] = None) ->
     place = Path(folder or FOLDER).expanduser()
     get_run_logger().info("%s on %d devices", job["operation"], len(job["devices"]))
     if job["operation"] == "deliver":
-        from jetlane.remote.release.shared_store import SharedStore
-
-        SharedStore(store).fetch(
-            job["release"], place, job.get("digest") or None
-        )  # once, before all devices ask for it
+        fetched(store, job["id"], job["release"], str(place), job.get("digest") or "")  # before all devices need it
     for _ in _windowed(job["devices"], int(job["concurrency"]), store, job, str(place)):
         pass
 

@@ -5,7 +5,6 @@ A device's own verdict is not trusted: it agrees only if its detections show it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from jetlane.remote.release.folder import Release
 
 def sample_names(release: Release) -> list[str]:
     """The samples of a release, in the order in which a device sends them."""
-    return [str(entry["file"]) for entry in _expected(release)]
+    return [sample.file for sample in release.samples]
 
 
 def compare(release: Release, samples: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
@@ -29,22 +28,17 @@ def compare(release: Release, samples: Sequence[Mapping[str, Any]], precision: s
     Returns:
         As ``agent.verdict.judge``; ``agreed`` is False unless there is exactly one entry of each sample.
     """
-    expected = _expected(release)
+    expected = release.samples
     rows = [
         {
-            "file": entry["file"],
-            "expected": Detections.from_json(dict(entry)),
-            "found": Detections.from_json(dict(sample)),
-            "truth": entry.get("truth"),
+            "file": sample.file,
+            "expected": sample.detections,
+            "found": Detections.from_json(dict(found)),
+            "truth": sample.truth,
         }
-        for entry, sample in zip(expected, samples)
-        if entry["file"] == sample["file"]
+        for sample, found in zip(expected, samples)
+        if sample.file == found["file"]
     ]
     tolerances, thresholds = release.manifest["tolerances"], release.manifest["thresholds"]
     report = verdict.judge(rows, tolerances[precision], thresholds["score"])
     return {**report, "agreed": report["agreed"] and len(rows) == len(expected) == len(samples)}
-
-
-def _expected(release: Release) -> list[Mapping[str, Any]]:
-    entries: list[Mapping[str, Any]] = json.loads(release.file("expected.json").read_bytes())["samples"]
-    return entries

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 from jetlane.remote.agent import backends, engines, hooks
 from jetlane.remote.agent import manifest as manifests
@@ -19,7 +19,7 @@ from jetlane.remote.device.comparison import compare, sample_names
 from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.inventory import Device
 from jetlane.remote.protocol.dialogue import board_error
-from jetlane.remote.release.folder import Release, read_release
+from jetlane.remote.release.folder import Release, as_release
 from jetlane.remote.ssh.connection import AgentFailure, OnEvent
 from jetlane.remote.ssh.transfer import Uploads, ship
 from jetlane.remote.ssh.watchdog import GivenUp
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def deliver(
-    release: Path,
+    release: Union[Path, Release],
     device: Device,
     on_event: Optional[OnEvent] = None,
     options: Optional[Mapping[str, Any]] = None,
@@ -40,7 +40,7 @@ def deliver(
     """Make a device run a release, skipping what is done already.
 
     Args:
-        release: The release's folder.
+        release: The release's folder, or the release, read before: then no file is hashed here.
         on_event: Receives the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
         options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds it
             may take.
@@ -55,7 +55,7 @@ def deliver(
         DeviceError: The device cannot be reached, cannot run the release (before anything of it is sent), or failed a
             phase; it then runs what it ran before.
     """
-    whole = read_release(release)
+    whole = as_release(release)
     chosen = engines.options_of({"options": dict(options or {})})
     request = {"release": whole.id, "options": chosen}
     tell = on_event or (lambda event: None)

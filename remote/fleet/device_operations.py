@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from jetlane.specs.defaults import KEEP_RELEASES
@@ -13,6 +12,7 @@ from jetlane.specs.errors import DeviceError
 if TYPE_CHECKING:
     from jetlane.remote.device.report import DeviceReport
     from jetlane.remote.inventory import Device
+    from jetlane.remote.release.folder import Release
     from jetlane.remote.ssh.transfer import Uploads
 
 
@@ -76,7 +76,7 @@ class SshOperations:
     def __init__(
         self,
         devices: Mapping[str, Device],
-        release: Optional[Path] = None,
+        release: Optional[Release] = None,
         options: Optional[Mapping[str, Any]] = None,
         uploads: Optional[Uploads] = None,
         keep_releases: int = KEEP_RELEASES,
@@ -100,7 +100,7 @@ class SshOperations:
     def check_health(self, name: str, reporter: Reporter) -> None:
         running = self.healthy_release(name, reporter)
         if self._release is not None:
-            refuse_other_release(name, running, self._release.name)
+            refuse_other_release(name, running, self._release.id)
 
     def healthy_release(self, name: str, reporter: Reporter) -> str:
         """Check the health of whatever release is running, and return its id."""

@@ -235,7 +235,7 @@ def unpack(job: SiteJob, folder: Path) -> list[Device]:
     return [inventory.device(name) for name in job.devices]
 
 
-def run_on_device(job: SiteJob, device: Device, release: Optional[Path], reporter: Reporter) -> dict[str, Any]:
+def run_on_device(job: SiteJob, device: Device, release: Optional[Release], reporter: Reporter) -> dict[str, Any]:
     """Carry out a job's operation on one device.
 
     Returns:

@@ -13,14 +13,15 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.remote.agent.trust import admission as trust
-from jetlane.remote.release.folder import Release, read_release
+from jetlane.remote.release.folder import Release, as_release, read_release
 from jetlane.specs import secrets
 from jetlane.specs.errors import ReleaseError, SpecError, WorkspaceError
 
@@ -52,7 +53,7 @@ class SharedStore:
             ) from error
         self.url, self._root = url, root.rstrip("/")
 
-    def publish(self, release: Path) -> str:
+    def publish(self, release: Union[Path, Release]) -> str:
         """Put a release into the store, its manifest last; where it is there already, only its signature is sent.
 
         Returns:
@@ -62,7 +63,7 @@ class SharedStore:
             ReleaseError: The folder is not a complete release, or the store has another one with its id.
             WorkspaceError: The store cannot be written.
         """
-        whole = read_release(release)
+        whole = as_release(release)
         place = self._path("releases", whole.id)
         with self._explained("does not store the release"):
             kept = self._bytes(f"{place}/{_LAST}", manifests.LONGEST)
@@ -74,8 +75,8 @@ class SharedStore:
                 self._files.put_file(str(whole.file(path)), f"{place}/{path}")
         return whole.digest
 
-    def fetch(self, release: str, folder: Path, digest: Optional[str] = None) -> Path:
-        """The folder of a release below ``folder``, fetched when it is not there intact; every byte is checked.
+    def fetch(self, release: str, folder: Path, digest: Optional[str] = None) -> Release:
+        """A release in its folder below ``folder``, fetched when it is not there intact; every byte is checked.
 
         Args:
             digest: Hex sha256 of its manifest; without it, the store is trusted for ids of 0.1, which two releases may
@@ -94,7 +95,7 @@ class SharedStore:
             with FileLock(folder / f"{release}.lock"):
                 return self._fetched(release, folder, digest)
 
-    def _fetched(self, release: str, folder: Path, digest: Optional[str]) -> Path:
+    def _fetched(self, release: str, folder: Path, digest: Optional[str]) -> Release:
         here, part = folder / release, folder / f"{release}.part"
         place = self._path("releases", release)
         raw = self._bytes(f"{place}/{_LAST}", manifests.LONGEST)
@@ -105,7 +106,7 @@ class SharedStore:
             if raw not in (None, known.raw):
                 raise self._another(release)
             if self._signature(place) in (None, known.signature):  # else the project has another key now
-                return known.path
+                return known
         for left in (here, part):
             shutil.rmtree(left, ignore_errors=True)
         if raw is None:
@@ -114,11 +115,12 @@ class SharedStore:
             )
         try:
             self._copy(place, part / release, raw)
-            os.replace(read_release(part / release).path, here)
+            checked = read_release(part / release)
+            os.replace(checked.path, here)
             sync_folder(str(folder))
+            return replace(checked, path=Path(os.path.realpath(here)))
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        return here
 
     def _copy(self, place: str, folder: Path, raw: bytes) -> None:
         """Copy the files in the manifest, and no others."""

@@ -12,14 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from jetlane.remote.protocol.dialogue import board_error
 from jetlane.remote.protocol.events import Need, Needed
-from jetlane.remote.release.folder import Release
+from jetlane.remote.release.folder import Release, altered
 from jetlane.remote.ssh.connection import Feed, OnEvent
-from jetlane.specs.errors import BoardError, ReleaseError
+from jetlane.specs.errors import BoardError
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -175,7 +174,7 @@ def _start(release: Release, entry: Needed) -> Needed:
     if not entry.offset:
         return entry
     digest = hashlib.sha256()
-    with open(release.file(entry.path), "rb") as file:
+    with release.open(entry.path) as file:
         left = entry.offset
         while piece := file.read(min(left, 1 << 20)):
             digest.update(piece)
@@ -185,18 +184,13 @@ def _start(release: Release, entry: Needed) -> Needed:
 
 def _pieces(release: Release, entry: Needed, size: int) -> Iterator[bytes]:
     """The bytes of a file from its offset to the size in the manifest."""
-    path: Path = release.file(entry.path)
-    with open(path, "rb") as file:
+    with release.open(entry.path) as file:
         file.seek(entry.offset)
         left = entry.size - entry.offset
         while left:
             piece = file.read(min(size, left))
             if not piece:
-                raise ReleaseError(
-                    f"release {release.id} was altered while it was sent: {entry.path} is shorter than it was",
-                    "its files are not those its manifest was made of",
-                    "delete it and run again: it is made again from the steps before it",
-                )
+                raise altered(release.id, f"{entry.path} became shorter while it was sent")
             yield piece
             left -= len(piece)
 

@@ -124,7 +124,7 @@ def roll_out(
     rollout = create_or_resume(ledger, Request(addresses_of(devices), whole.id, fleet, options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
-    near = SshOperations(named, whole.path, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
+    near = SshOperations(named, whole, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
     boards = _with_sites(near, devices, fleet, listeners, whole, options)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
@@ -228,7 +228,7 @@ def _with_sites(
             "set PREFECT_API_URL, or start a server: jetlane up",
         )
     store = SharedStore(fleet.store)
-    digest = store.publish(release.path) if release is not None else ""
+    digest = store.publish(release) if release is not None else ""
     inventory = devices[0].inventory
     text, pinned = inventory_payload(inventory, [device for device in devices if device.name in pools])
     template = SiteJob(

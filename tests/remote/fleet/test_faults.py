@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from jetlane.remote.agent import manifest as manifests
+from jetlane.remote.release.agent_file import agent_file
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
 
@@ -63,6 +67,61 @@ def test_a_connection_lost_at_any_stage_is_retried(
         assert site.builds(name) == before[name] + 1, f"{name}: built again after a cut at {stage}"
         if stage != "probe":  # there the first connection is still being made
             assert ("unreachable", "cut") in told(book, rolled, name), stage
+
+
+class CountingSha256:
+    """``hashlib.sha256``, and how many bytes went through it in this process."""
+
+    made, total = hashlib.sha256, 0
+
+    def __init__(self, data: bytes = b"", **options: Any) -> None:
+        self._hash = CountingSha256.made(data, **options)
+        CountingSha256.total += len(data)
+
+    def update(self, data: bytes) -> None:
+        self._hash.update(data)
+        CountingSha256.total += len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hash, name)
+
+
+def test_each_file_is_hashed_once_however_many_devices(
+    site: Any, book: Any, make_release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = make_release(tmp_path, seed=24, weight_bytes=1_000_000)
+    files = [path for path in release.rglob("*") if path.is_file() and not path.name.startswith("manifest.")]
+    hashed: Counter[str] = Counter()
+    hash_file = manifests.sha256_file
+
+    def counted(place: str, **options: Any) -> str:
+        hashed[place] += 1
+        return hash_file(place, **options)
+
+    agent_file()  # hashed once in a process
+    monkeypatch.setattr(manifests, "sha256_file", counted)
+    monkeypatch.setattr(hashlib, "sha256", CountingSha256)
+    CountingSha256.total = 0
+    rolled = site.roll_out(release, book)
+    assert rolled.outcome == "succeeded" and len(rolled.devices) == 5
+    assert hashed == {str(path): 1 for path in files}
+    size = sum(path.stat().st_size for path in files)
+    assert size <= CountingSha256.total < 1.1 * size + 100_000, "manifests and fingerprints besides"
+
+
+def test_a_file_changed_during_the_rollout_is_not_sent(
+    site: Any, book: Any, sites: Any, make_release: Any, tmp_path: Path
+) -> None:
+    release = make_release(tmp_path, seed=25, weight_bytes=100_000)
+    model = release / "model.onnx"
+
+    def change(device: str) -> None:
+        model.chmod(0o644)
+        model.write_bytes(bytes(model.stat().st_size))
+
+    rolled = site.roll_out(release, book, FIVE[:2], observer=sites.At({FIVE[0]: "build"}, change), waves=[1, "100%"])
+    assert states(rolled) == ["active", "failed"] and "model.onnx changed" in rolled.devices[1].reason
+    assert site.runs(FIVE[1]) != release.name
 
 
 def test_an_interrupted_upload_resumes(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.rollout import Rollout
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.remote.inventory import Device, load_inventory
+from jetlane.remote.release.folder import Release, read_release
 from jetlane.specs.schema import Fleet
 
 from .departures import Departure
@@ -115,7 +116,7 @@ class Doubles:
             named["honest"] = Case(None)
             devices["honest"] = replace(honest.set(honest.names[0], Case(None), release), name="honest")
             got["honest"] = honest.got(honest.names[0])
-        boards = Watched(devices, release, options)
+        boards = Watched(devices, read_release(release), options)
         soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
         rules = Fleet(waves=["100%"], max_failures="100%", soak=int(soaks), offline_window=0, concurrency=len(devices))
         request = Request(addresses_of(list(devices.values())), release.name, rules, options=options)
@@ -132,7 +133,7 @@ class Doubles:
 class Watched(SshOperations):
     """Keeps what the work on each board ended with, and how long it took."""
 
-    def __init__(self, devices: Mapping[str, Device], release: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, devices: Mapping[str, Device], release: Release, options: Mapping[str, Any]) -> None:
         super().__init__(devices, release, options)
         self.raised: dict[str, list[Exception]] = {}
         self.seconds: dict[str, float] = {}

@@ -24,11 +24,11 @@ def test_a_fetched_release_is_identical_and_published_once(
 ) -> None:
     release = make_release(tmp_path, seed=5)
     store.publish(release)
-    folder = store.fetch(release.name, tmp_path / "site")
+    folder = store.fetch(release.name, tmp_path / "site").path
     assert read_release(folder).raw == read_release(release).raw
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     store.publish(release)
-    assert store.fetch(release.name, tmp_path / "site") == folder
+    assert store.fetch(release.name, tmp_path / "site").path == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == [release.name, f"{release.name}.lock"]
 
@@ -47,9 +47,9 @@ def test_files_altered_in_the_store_are_refused(make_release: Any, tmp_path: Pat
 def test_a_damaged_copy_is_fetched_again(store: SharedStore, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=7)
     store.publish(release)
-    folder = store.fetch(release.name, tmp_path / "site")
+    folder = store.fetch(release.name, tmp_path / "site").path
     (folder / "model.onnx").write_bytes(b"")
-    assert read_release(store.fetch(release.name, tmp_path / "site")).id == release.name
+    assert store.fetch(release.name, tmp_path / "site").id == release.name
 
 
 def test_a_partially_published_release_is_not_found(make_release: Any, tmp_path: Path) -> None:

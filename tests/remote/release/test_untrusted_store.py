@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.release.folder import read_release
 from jetlane.remote.release.shared_store import SharedStore
 from jetlane.remote.release.signing import project_key
 from jetlane.specs.errors import ReleaseError
@@ -20,9 +19,9 @@ def test_a_new_signature_is_fetched_for_a_known_release(make_release: Any, tmp_p
     release = make_release(tmp_path / "out", signing_key=first)
     store.publish(release)
     fetched = store.fetch(release.name, tmp_path / "site")
-    assert read_release(fetched).signed_by == first.fingerprint
+    assert fetched.signed_by == first.fingerprint
     store.publish(make_release(tmp_path / "out", signing_key=second))
-    assert read_release(store.fetch(release.name, tmp_path / "site")).signed_by == second.fingerprint
+    assert store.fetch(release.name, tmp_path / "site").signed_by == second.fingerprint
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "manifest.sig", "model.onnx", "samples/000.npy"])

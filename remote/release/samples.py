@@ -1,0 +1,46 @@
+"""``expected.json``: the samples of a release, and what the workstation found in each. Written and read here alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from jetlane.remote.agent.detect.detections import Detections
+
+EXPECTED = "expected.json"
+
+
+@dataclass(frozen=True)
+class ExpectedSample:
+    """One sample.
+
+    Attributes:
+        file: Path of its image in the release.
+        detections: The workstation's, above the release's threshold.
+        truth: What the image really shows: ``{"boxes", "labels", "crowd", "size"}``; None where that is not known.
+    """
+
+    file: str
+    detections: Detections
+    truth: Optional[Mapping[str, Any]] = None
+
+    def to_json(self) -> dict[str, Any]:
+        known = {"truth": dict(self.truth)} if self.truth is not None else {}
+        return {"file": self.file, **self.detections.to_json(), **known}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> ExpectedSample:
+        """Rebuild what ``to_json`` made."""
+        return cls(str(entry["file"]), Detections.from_json(dict(entry)), entry.get("truth"))
+
+
+def samples_to_json(samples: Sequence[ExpectedSample], threshold: float) -> dict[str, Any]:
+    """The content of ``expected.json``; ``threshold`` is the least score of its detections."""
+    return {"threshold": threshold, "samples": [sample.to_json() for sample in samples]}
+
+
+def read_samples(content: bytes) -> list[ExpectedSample]:
+    """The samples in the bytes of ``expected.json``."""
+    return [ExpectedSample.from_json(entry) for entry in json.loads(content)["samples"]]
