@@ -53,10 +53,8 @@ def device(folder: Path) -> Iterator[None]:
         labels=["circle", "square", "triangle"],
     )
     (folder / "release").symlink_to(folder / "releases" / identity)
-    fleet = virtual.start(folder / "virtual")
-    (folder / "inventory.yaml").symlink_to(fleet.inventory)
-    text = fleet.inventory.read_text().replace('"user_key"', f'"{folder / "virtual" / "user_key"}"')
-    fleet.inventory.write_text(text)
+    fleet = virtual.start(folder)
+    assert fleet.inventory == folder / "inventory.yaml"
     (folder / "board").symlink_to(fleet.devices[0].home / "jetlane")
     yield
     virtual.stop(fleet.folder)

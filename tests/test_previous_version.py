@@ -20,7 +20,7 @@ from tests.golden.unpack import archive
 import jetlane
 
 #: Two releases of 0.1: the one that was live, and the one before it, which the board kept.
-LIVE, OLDER = "shapes-bc69e245f5e3822e1d1d2051b13c9001", "OLDER-ID"
+LIVE, OLDER = "shapes-bc69e245f5e3822e1d1d2051b13c9001", "shapes-19f0691aa40c3c43ec14abab02cc7b32"
 OLD_BOARD, NEW_BOARD = "virtual-jetson-1", "virtual-jetson-2"
 INVENTORY = ".jetlane/virtual/inventory.yaml"
 
