@@ -25,6 +25,8 @@ Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 DEFAULT_STEPS = 20_000
 WORKSPACE = ".jetlane"
+DEFAULT_THRESHOLD = 0.3
+DEFAULT_KEEP_RELEASES = 3
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
 #: In YAML without quotes it is a number.
@@ -249,7 +251,7 @@ class Verify(Section):
     )
     images: Optional[FileGlobs] = Field(default=None, description="image files, where there is no validation data")
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.3, description="least score of a detection that counts"
+        default=DEFAULT_THRESHOLD, description="least score of a detection that counts"
     )
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
         default=None, description="least overlap of a matched pair; default: 0.99 in fp32, else 0.95"
@@ -290,7 +292,8 @@ class Fleet(Section):
         default=0, description="virtual Jetsons to start in the workspace"
     )
     keep_releases: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=3, description="newest releases a device keeps; never fewer than the live one and the one before"
+        default=DEFAULT_KEEP_RELEASES,
+        description="newest releases a device keeps; never fewer than the live one and the one before",
     )
     waves: Annotated[list[Union[Annotated[int, Field(ge=1)], Percent]], Field(min_length=1, max_length=1000)] = Field(
         default=[1, "5%", "100%"],

@@ -23,9 +23,8 @@ from jetlane.remote.release.folder import Release, as_release
 from jetlane.remote.ssh.connection import AgentFailure, OnEvent
 from jetlane.remote.ssh.transfer import Uploads, ship
 from jetlane.remote.ssh.watchdog import GivenUp
+from jetlane.specs.schema import DEFAULT_KEEP_RELEASES
 
-#: Releases that stay on a device, unless the spec says otherwise.
-KEEP = 3
 T = TypeVar("T")
 
 
@@ -35,7 +34,7 @@ def deliver(
     on_event: Optional[OnEvent] = None,
     options: Optional[Mapping[str, Any]] = None,
     uploads: Optional[Uploads] = None,
-    keep_releases: int = KEEP,
+    keep_releases: int = DEFAULT_KEEP_RELEASES,
     given_up: Optional[GivenUp] = None,
 ) -> DeviceReport:
     """Make a device run a release, skipping what is done already.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.schema import DEFAULT_KEEP_RELEASES
 
 if TYPE_CHECKING:
     from jetlane.remote.device.report import DeviceReport
@@ -78,7 +79,7 @@ class SshOperations:
         release: Optional[Release] = None,
         options: Optional[Mapping[str, Any]] = None,
         uploads: Optional[Uploads] = None,
-        keep_releases: int = 3,
+        keep_releases: int = DEFAULT_KEEP_RELEASES,
     ) -> None:
         self._devices, self._release = dict(devices), release
         self._options, self._uploads, self._keep = dict(options or {}), uploads, keep_releases

@@ -26,6 +26,7 @@ from jetlane.remote.fleet.device_operations import (
     refuse_other_release,
 )
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.schema import DEFAULT_KEEP_RELEASES, Fleet
 
 if TYPE_CHECKING:
     from jetlane.remote.device.report import DeviceReport
@@ -60,8 +61,8 @@ class SiteJob:
     inventory: str
     known_hosts: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    keep_releases: int = 3
-    concurrency: int = 16
+    keep_releases: int = DEFAULT_KEEP_RELEASES
+    concurrency: int = Fleet().concurrency
     digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
