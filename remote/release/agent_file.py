@@ -108,7 +108,20 @@ def _without_annotations(source: str) -> str:
             leave_out(node.annotation, node.target.end_lineno or 0, node.target.end_col_offset or 0)
     for line, start, end in sorted(spans, reverse=True):
         lines[line - 1] = lines[line - 1][:start] + lines[line - 1][end:]
-    return b"".join(line + b"\n" for line in lines).decode()
+    return _without_unused_typing(b"".join(line + b"\n" for line in lines).decode())
+
+
+def _without_unused_typing(source: str) -> str:
+    """Leave out the imports from ``typing`` of which nothing is used."""
+    tree, lines = ast.parse(source), source.splitlines()
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom) or node.module != "typing":
+            continue
+        if used.isdisjoint(alias.name for alias in node.names):
+            span = slice(node.lineno - 1, node.end_lineno)
+            lines[span] = [""] * len(lines[span])
+    return "".join(line + "\n" for line in lines)
 
 
 def _narrow(line: str) -> str:

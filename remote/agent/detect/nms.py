@@ -116,4 +116,5 @@ def _covers(firsts: Array, others: Array, threshold: np.float32, one: np.float32
     shared = width * height
     with np.errstate(divide="ignore", invalid="ignore"):
         above = shared / (left[4] + right[4] - shared) > threshold
-    return above & (width > 0) & (height > 0) & (left[5] == right[5])
+    suppressed: Array = above & (width > 0) & (height > 0) & (left[5] == right[5])
+    return suppressed

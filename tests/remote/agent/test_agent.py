@@ -89,7 +89,7 @@ def test_what_is_left_out_of_the_file_changes_nothing(repository: Path) -> None:
                 node.returns = None
             for name, value in ast.iter_fields(node):
                 if isinstance(value, list):
-                    setattr(node, name, [_plain(item) for item in value])
+                    setattr(node, name, [_plain(item) for item in value if getattr(item, "module", "") != "typing"])
         return ast.dump(tree)
 
     sources = [path.read_text() for path in sorted((repository / "remote" / "agent").rglob("*.py"))]
