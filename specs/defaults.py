@@ -6,6 +6,8 @@ from typing import NamedTuple
 WORKSPACE = ".jetlane"
 #: Newest releases that a device keeps.
 KEEP_RELEASES = 3
+#: Least score of a detection that counts.
+THRESHOLD = 0.3
 
 
 class Match(NamedTuple):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from jetlane.specs import secrets
-from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, WORKSPACE
+from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, THRESHOLD, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.text import is_harmless
 from jetlane.specs.validation import contradiction
@@ -257,7 +257,7 @@ class Verify(Section):
     )
     images: Optional[FileGlobs] = Field(default=None, description="image files, where there is no validation data")
     threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.3, description="least score of a detection that counts"
+        default=THRESHOLD, description="least score of a detection that counts"
     )
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
         default=None, description=f"least overlap of a matched pair; default: {EXACT.iou} in fp32, else {COARSE.iou}"

@@ -27,6 +27,7 @@ from jetlane.remote.fleet.device_operations import (
 )
 from jetlane.specs.defaults import KEEP_RELEASES
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.schema import Fleet
 
 if TYPE_CHECKING:
     from jetlane.remote.device.report import DeviceReport
@@ -62,7 +63,7 @@ class SiteJob:
     known_hosts: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_releases: int = KEEP_RELEASES
-    concurrency: int = 16
+    concurrency: int = Fleet().concurrency
     digest: str = ""
 
     def to_json(self) -> dict[str, Any]:

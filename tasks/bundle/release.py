@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -17,15 +12,11 @@ import numpy as np
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.backends import HALF, PRECISIONS
 from jetlane.remote.agent.detect.detections import Detections
-from jetlane.remote.agent.errors import AgentError
-from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.release.runtime_file import runtime_files
-from jetlane.specs.defaults import COARSE, EXACT
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files
-from jetlane.tasks.run.workspace import sha256_file, sync_folder
 
 if TYPE_CHECKING:
     from jetlane.remote.release.signing import SigningKey
@@ -83,7 +74,7 @@ def write_release(
     metrics: Optional[Mapping[str, Any]] = None,
     sources: Optional[Mapping[str, Any]] = None,
     tools: Optional[Mapping[str, Any]] = None,
-    threshold: float = 0.3,
+    threshold: float = THRESHOLD,
     precision: str = "fp32",
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
     backends: Optional[Sequence[str]] = None,
@@ -132,28 +123,28 @@ def write_release(
     Raises:
         ReleaseError: Something is missing, or cannot be part of a release.
     """
-    with _explained():
+    with explained():
         for path in files:
             manifests.check_path(path)
     offered = _backends(files, backends)
     _check(samples, expected, params, labels, tolerances)
     _check_images("calibration image", calibration)
-    out = Path(out)
-    with _draft(out, name) as draft:
+    with draft(Path(out), name) as made:
         for path, content in files.items():
-            _put(draft, path, content)
-        _put(draft, "plugins.json", _json(params.to_json()))
-        _put(draft, "labels.txt", "".join(f"{label}\n" for label in labels))
-        _put(draft, "metrics.json", _json(dict(metrics or {})))
+            made.put(path, content)
+        made.put("plugins.json", canonical_json(params.to_json()))
+        made.put("labels.txt", "".join(f"{label}\n" for label in labels))
+        made.put("metrics.json", canonical_json(dict(metrics or {})))
         deepstream = deepstream_files(params, labels, offered, precision=precision, threshold=threshold)
         for path, text in {**runtime_files(), **deepstream}.items():
-            _put(draft, path, text)
-        _put(draft, "expected.json", _json(_write_samples(draft, samples, expected, truth, threshold)))
-        _write_images(draft, "calibration", calibration)
+            made.put(path, text)
+        images = made.put_images(SAMPLES, samples)
+        made.put_samples(_samples(images, expected, truth, threshold), threshold)
+        made.put_images(CALIBRATION, calibration)
         manifest: dict[str, Any] = {
             "format": manifests.FORMAT,
             "name": name,
-            "files": _inventory(draft, known or {}),
+            "files": made.files(known or {}),
             "input": asdict(params.input),
             "nms": asdict(params.nms),
             "backends": offered,
@@ -166,22 +157,24 @@ def write_release(
         manifest.update({"activate": dict(activate)} if activate else {})
         manifest.update({"build": dict(around_build)} if around_build else {})
         if len(calibration):
-            manifest["calibration"] = [path for path in manifest["files"] if path.startswith("calibration/")]
+            manifest["calibration"] = [path for path in manifest["files"] if path.startswith(f"{CALIBRATION}/")]
         named = {"project": project, "model": model, "agent": agent}
         manifest.update({what: value for what, value in named.items() if value})
         if serials is not None:
-            manifest["serial"] = serials.of(hashlib.sha256(_json(manifest).encode()).hexdigest())
+            manifest["serial"] = serials.of(content_digest(manifest))
         if CALIBRATION_CACHE in files:
             manifest["calibration_cache"] = CALIBRATION_CACHE
-        raw = _json(manifest).encode()
-        release = manifests.release_id(name, raw)
-        _put(draft, manifests.NAME, raw)
-        if signing_key is not None:
-            _put(draft, manifests.SIGNATURE, signing_key.sign(raw))
-        with _explained():
-            manifests.parse(raw, release)
-        _publish(draft, out / release)
-    return release
+        return made.publish(manifest, signing_key)
+
+
+def _samples(
+    images: Sequence[str], expected: Sequence[Detections], truth: Sequence[Optional[GroundTruth]], threshold: float
+) -> list[ExpectedSample]:
+    known = [*truth, *[None] * (len(images) - len(truth))]
+    return [
+        ExpectedSample(file, found.above(threshold), real.to_json() if real is not None else None)
+        for file, found, real in zip(images, expected, known)
+    ]
 
 
 def _backends(files: Mapping[str, Any], backends: Optional[Sequence[str]]) -> dict[str, str]:
@@ -234,107 +227,3 @@ def _check_images(role: str, images: Sequence[np.ndarray[Any, Any]]) -> None:
                 "these are images as they came from the camera",
                 "give uint8 [height, width, 3] in RGB, not resized",
             )
-
-
-@contextmanager
-def _draft(out: Path, name: str) -> Iterator[Path]:
-    """A folder to write in; gone afterwards, whatever happened."""
-    draft = out / f".{name}.{os.getpid()}.part"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        yield draft
-    except OSError as error:
-        raise ReleaseError(
-            f"the release cannot be written into {out}", str(error), "make room or rights there"
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _put(draft: Path, path: str, content: Union[Path, str, bytes]) -> None:
-    place = draft / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, Path):
-        try:
-            shutil.copyfile(content, place)
-        except FileNotFoundError as error:
-            raise ReleaseError(f"{path} cannot go into the release: no such file: {content}") from error
-    else:
-        place.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def _write_samples(
-    draft: Path,
-    samples: Sequence[np.ndarray[Any, Any]],
-    expected: Sequence[Detections],
-    truth: Sequence[Optional[GroundTruth]],
-    threshold: float,
-) -> dict[str, Any]:
-    files = _write_images(draft, "samples", samples)
-    rows: list[dict[str, Any]] = [
-        {"file": file, **found.above(threshold).to_json()} for file, found in zip(files, expected)
-    ]
-    for row, known in zip(rows, truth):
-        if known is not None:
-            row["truth"] = known.to_json()
-    return {"threshold": threshold, "samples": rows}
-
-
-def _write_images(draft: Path, folder: str, images: Sequence[np.ndarray[Any, Any]]) -> list[str]:
-    """Write ``<folder>/NNN.npy``; returns their paths."""
-    files = [f"{folder}/{number:03d}.npy" for number in range(len(images))]
-    for file, image in zip(files, images):
-        (draft / file).parent.mkdir(exist_ok=True)
-        np.save(draft / file, np.ascontiguousarray(image), allow_pickle=False)
-    return files
-
-
-def _inventory(draft: Path, known: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    found = {
-        path: {"sha256": sha256_file(draft / path), "size": (draft / path).stat().st_size}
-        for path in manifests.files_in(str(draft))
-    }
-    for path, digest in known.items():
-        if found[path]["sha256"] != digest:
-            raise ReleaseError(
-                f"{path} did not come into the release as it was proven",
-                "its copy has another sha256: the disk or the memory changed it, or somebody did",
-                "run again; if it stays so, check this machine's disk and memory",
-            )
-    return found
-
-
-def _publish(draft: Path, final: Path) -> None:
-    """Make the draft the release: read-only, flushed to disk, under its name in one step."""
-    if final.exists():
-        if read_release(final).raw != (draft / manifests.NAME).read_bytes():
-            raise ReleaseError(
-                f"another release has the id {final.name}",
-                f"it lies in {final}, and stays as it is",
-                "write the new one into another folder, and find out who made the other",
-            )
-        signature = draft / manifests.SIGNATURE
-        if signature.exists() and trust.signature_in(str(final)) != signature.read_bytes():
-            os.replace(signature, final / manifests.SIGNATURE)  # the project has another key now
-        return
-    for path in manifests.files_in(str(draft)):
-        (draft / path).chmod(0o444)
-        sync_folder(draft / path)  # opens and flushes a file as well
-    sync_folder(draft)
-    os.replace(draft, final)
-    sync_folder(final.parent)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True) + "\n"
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What the board's own rules refuse is refused here, before it is shipped."""
-    try:
-        yield
-    except AgentError as error:
-        raise ReleaseError(error.what, error.why, error.remedy) from error
