@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Optional
 
-from jetlane.flows.serving.processes import Started, noted, started_at
 from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
+from jetlane.specs.processes import ProcessIdentity
 
 #: The folder of ``jetlane up`` in the current folder.
 UP = Path(WORKSPACE) / "up"
@@ -51,9 +52,9 @@ class UpState:
         except (OSError, ValueError):
             return None
 
-    def process(self, name: str) -> Optional[Started]:
+    def process(self, name: str) -> Optional[ProcessIdentity]:
         """``server`` or ``worker``, when it runs."""
-        known = noted(self._read(), name)
+        known = _noted(self._read(), name)
         return known if known is not None and known.runs else None
 
     def renew_login(self) -> None:
@@ -63,7 +64,7 @@ class UpState:
         """Note down a process that was just started."""
         known = self._read().get("processes")
         processes = dict(known) if isinstance(known, dict) else {}
-        processes[name] = asdict(Started(pid, started_at(pid) or ""))
+        processes[name] = asdict(ProcessIdentity.of(pid))
         write_atomic(self._file, json.dumps({"url": url, "processes": processes}, indent=1), PRIVATE)
 
     def clear(self) -> None:
@@ -73,6 +74,15 @@ class UpState:
     def _read(self) -> dict[str, object]:
         state = read_json(self._file)
         return state if isinstance(state, dict) else {}
+
+
+def _noted(state: Mapping[str, object], name: str) -> Optional[ProcessIdentity]:
+    processes = state.get("processes")
+    entry = processes.get(name) if isinstance(processes, dict) else None
+    try:
+        return ProcessIdentity(int(entry["pid"]), str(entry["since"])) if entry else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def local_server(url: Optional[str] = None, folder: Path = UP) -> dict[str, str]:

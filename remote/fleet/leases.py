@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Optional, cast
 
 import sqlalchemy as sa
@@ -23,6 +22,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from jetlane.remote.fleet.models import LeaseRow
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.processes import boot_id, start_ticks
 
 #: Seconds without a heartbeat after which a lease of another machine is free, and between two heartbeats.
 EXPIRES, BEAT = 60.0, 10.0
@@ -38,9 +38,9 @@ class Holder:
     """The process that holds a lease; this one by default."""
 
     host: str = field(default_factory=socket.gethostname)
-    boot: str = field(default_factory=lambda: _boot())
+    boot: str = field(default_factory=boot_id)
     pid: int = field(default_factory=os.getpid)
-    since: int = field(default_factory=lambda: _started(os.getpid()) or 0)
+    since: int = field(default_factory=lambda: start_ticks(os.getpid()) or 0)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __str__(self) -> str:
@@ -147,31 +147,10 @@ class Leases:
 
 def _alive(lease: sa.Row, now: float) -> Optional[bool]:
     """Whether a lease's process is alive; None where the clocks do not tell."""
-    if lease.boot == _boot():
-        return _started(lease.pid) == lease.since
+    if lease.boot == boot_id():
+        return start_ticks(lease.pid) == lease.since
     return True if -1.0 <= now - lease.beat <= EXPIRES else None
 
 
 def _heartbeat(lease: sa.Row) -> tuple[str, str, float]:
     return (lease.device, lease.holder, lease.beat)
-
-
-def _boot() -> str:
-    """Identifies this machine since its start; containers that do not see each other's processes differ.
-
-    Where it is not known, the answer is different every time.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot[:18]}:{os.readlink('/proc/self/ns/pid')}"[:40]
-    except OSError:
-        return f"{socket.gethostname()[:20]}:{uuid.uuid4().hex}"[:40]
-
-
-def _started(pid: int) -> Optional[int]:
-    """When a process was started, in clock ticks since the machine was; None when it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if stat[0] == "Z" else int(stat[19])

@@ -22,6 +22,7 @@ from typing import Optional
 
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.local_files import in_words, locked, private_folder, read_json, room_at
+from jetlane.specs.processes import start_ticks
 
 HOST = "127.0.0.1"
 USER = "jetson"
@@ -204,7 +205,6 @@ def _ours(pid: int, folder: Path) -> bool:
     """Whether a process was started by the virtual Jetsons of this folder."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
-        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return False
-    return not ended and f"{MARK}={folder}".encode() in environment.split(b"\0")
+    return start_ticks(pid) is not None and f"{MARK}={folder}".encode() in environment.split(b"\0")

@@ -14,6 +14,9 @@ from jetlane.remote.agent.backends import HALF, PRECISIONS
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.release.runtime_file import runtime_files
+from jetlane.remote.release.samples import ExpectedSample
+from jetlane.remote.release.writer import CALIBRATION, SAMPLES, canonical_json, content_digest, draft, explained
+from jetlane.specs.defaults import COARSE, EXACT, THRESHOLD
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,14 @@ import yaml
 from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve
+<<<<<<< HEAD
 from jetlane.flows.serving.processes import started_at
+=======
+from jetlane.flows.serving.server import ask
+>>>>>>> 6f10895 (One identity of a process: pid and start, in specs.processes)
 from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
+from jetlane.specs.processes import ProcessIdentity
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
 
@@ -209,7 +215,7 @@ def test_a_server_that_is_gone_is_not_named_and_gets_no_login(tmp_path: Path) ->
     # a process that was given the same number since is not the server
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": {"pid": os.getpid(), "since": ""}}}))
     assert local_server(folder=tmp_path) == {}
-    own = {"pid": os.getpid(), "since": started_at(os.getpid())}
+    own = asdict(ProcessIdentity.of(os.getpid()))
     state.write_text(json.dumps({"url": "http://x", "processes": {"server": own}}))
     known = {"PREFECT_API_URL": "http://x", "PREFECT_API_AUTH_STRING": "jetlane:secret"}
     assert local_server(folder=tmp_path) == local_server("http://x/", tmp_path) == known
