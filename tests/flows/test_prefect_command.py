@@ -18,11 +18,6 @@ import yaml
 from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve
-<<<<<<< HEAD
-from jetlane.flows.serving.processes import started_at
-=======
-from jetlane.flows.serving.server import ask
->>>>>>> 6f10895 (One identity of a process: pid and start, in specs.processes)
 from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 from jetlane.specs.processes import ProcessIdentity
