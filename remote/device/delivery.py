@@ -179,7 +179,7 @@ def switching_limit(manifest: Mapping[str, Any]) -> float:
     activate = manifest.get("activate") or {}
     commands = len(activate.get("before") or ()) + len(activate.get("after") or ())
     window = (activate.get("health") or {}).get("window_s", 10.0)
-    return LIMITS["activate"] + 2 * (hooks.TIMEOUT * commands + window)
+    return LIMITS["activate"] + 2 * (float(hooks.TIMEOUT) * commands + float(window))
 
 
 def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport) -> bool:

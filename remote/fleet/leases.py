@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional, cast
+from typing import Any, Optional, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -117,7 +117,7 @@ class Leases:
         alive = next(living, None)
         return f"process {alive.pid} on {alive.host}" if alive is not None else None
 
-    def _read(self, which: sa.ColumnElement[bool]) -> tuple[Sequence[sa.Row], float]:
+    def _read(self, which: sa.ColumnElement[bool]) -> tuple[Sequence[sa.Row[Any]], float]:
         with self._engine.begin() as connection:
             return connection.execute(sa.select(_TABLE).where(which)).all(), self._now(connection)
 
@@ -145,12 +145,12 @@ class Leases:
         return float(connection.execute(sa.text(clock)).scalar_one())
 
 
-def _alive(lease: sa.Row, now: float) -> Optional[bool]:
+def _alive(lease: sa.Row[Any], now: float) -> Optional[bool]:
     """Whether a lease's process is alive; None where the clocks do not tell."""
     if lease.boot == boot_id():
-        return start_ticks(lease.pid) == lease.since
+        return bool(start_ticks(lease.pid) == lease.since)
     return True if -1.0 <= now - lease.beat <= EXPIRES else None
 
 
-def _heartbeat(lease: sa.Row) -> tuple[str, str, float]:
+def _heartbeat(lease: sa.Row[Any]) -> tuple[str, str, float]:
     return (lease.device, lease.holder, lease.beat)

@@ -75,7 +75,7 @@ def literal(text: str) -> Any:
 
 def word(text: str) -> Any:
     """A word without quotes as Ansible takes it, which is as YAML 1.1 does: 007 is 7, 12:30 is 750; a date is text."""
-    tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
+    tag = str(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]
     kind = tag.rpartition(":")[2]
     if kind not in ("int", "float", "bool", "null"):
         return text

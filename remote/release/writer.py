@@ -55,7 +55,7 @@ class ReleaseDraft:
         else:
             place.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    def put_images(self, folder: str, images: Sequence[np.ndarray]) -> list[str]:
+    def put_images(self, folder: str, images: Sequence[np.ndarray[Any, Any]]) -> list[str]:
         """Add uint8 [H, W, 3] images as ``<folder>/NNN.npy``; returns their paths."""
         files = [f"{folder}/{number:03d}.npy" for number in range(len(images))]
         for file, image in zip(files, images):

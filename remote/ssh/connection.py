@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from jetlane.remote.inventory import Device
 from jetlane.remote.protocol.dialogue import Dialogue, LineReader
 from jetlane.remote.protocol.events import Failure, Need, Sample
-from jetlane.remote.protocol.results import Said, plain
+from jetlane.remote.protocol.fields import Said
+from jetlane.remote.protocol.results import plain
 from jetlane.remote.ssh.config import resolve
 from jetlane.remote.ssh.login import CONNECT, SILENCE, logged_in
 from jetlane.remote.ssh.sender import Sender

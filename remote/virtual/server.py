@@ -54,7 +54,7 @@ class Board:
             self.listener = await asyncssh.listen(HOST, 0, **options)
         return self.listener.get_port()
 
-    async def _run(self, process: asyncssh.SSHServerProcess) -> None:
+    async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run a command's argv in the board's home. It continues when the connection ends, as on a real board."""
         try:
             argv = shlex.split(process.command or "")
@@ -77,7 +77,7 @@ class Board:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SSH_"))}
         return {**kept, "HOME": str(self.home), "USER": USER}
 
-    async def _inwards(self, process: asyncssh.SSHServerProcess, child: Any, upload: bool) -> None:
+    async def _inwards(self, process: asyncssh.SSHServerProcess[bytes], child: Any, upload: bool) -> None:
         """Feed the child what the client sends, with a fault where one was requested."""
         fault = self._take_fault() if upload else {}
         count = 0
