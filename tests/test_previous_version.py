@@ -29,8 +29,8 @@ INVENTORY = ".jetlane/virtual/inventory.yaml"
 def site(tmp_path: Path, repository: Path) -> Path:
     """A project as 0.1 left it: spec.yaml, data/, model/ and .jetlane/."""
     folder = archive("release-0.1/site", tmp_path)
-    stand_in = (repository / "tests" / "flows" / "stand_in.py").read_text()
-    (folder / "python").write_text(f"#!{sys.executable}\n" + stand_in.replace("GOLDEN_MODEL", str(folder / "model")))
+    fake = (repository / "tests" / "flows" / "fake_odapi.py").read_text()
+    (folder / "python").write_text(f"#!{sys.executable}\n" + fake.replace("GOLDEN_MODEL", str(folder / "model")))
     (folder / "python").chmod(0o755)
     return folder
 

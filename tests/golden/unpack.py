@@ -49,19 +49,31 @@ def archive(name: str, out: Path) -> Path:
 
 def _digest() -> str:
     found = hashlib.sha256(Path(__file__).read_bytes())
-    for path in (*sorted((HERE / "graphs").rglob("*.*")), *sorted((HERE / "plugins").glob("*.npz"))):
+    for path in sorted((*(HERE / "graphs").rglob("*.*"), HERE / "plugins" / "cases.tar.xz")):
         found.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()[:16]
 
 
 def _unpack(out: Path) -> None:
-    shutil.copytree(HERE / "plugins", out / "plugins")
+    _plugins(out / "plugins")
     shutil.copytree(HERE / "graphs" / "images", out / "graphs" / "images")
     with _opened(HERE / "graphs" / "inputs.tar.xz") as packed:
         inputs = {member.name: _bytes(packed, member) for member in packed}
     for path in sorted((HERE / "graphs").glob("*.tar.xz")):
         if path.name != "inputs.tar.xz":
             _case(path, inputs, out / "graphs" / path.name[: -len(".tar.xz")])
+
+
+def _plugins(out: Path) -> None:
+    """Each case's arrays in one npz."""
+    out.mkdir()
+    cases: dict[str, dict[str, np.ndarray]] = {}
+    with _opened(HERE / "plugins" / "cases.tar.xz") as packed:
+        for member in packed:
+            case, name = member.name.split("/")
+            cases.setdefault(case, {})[name[: -len(".npy")]] = np.load(io.BytesIO(_bytes(packed, member)))
+    for case, arrays in cases.items():
+        np.savez(out / f"{case}.npz", **arrays)
 
 
 def _case(path: Path, inputs: dict[str, bytes], out: Path) -> None:
