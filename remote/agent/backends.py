@@ -1,7 +1,7 @@
 """Backends: what makes an engine of a release's model and runs it, and which of them this board can use.
 
 A backend is a module with two functions. ``build(model, manifest, options, progress, save, caches, read) -> object``
-takes the content of the release's files from ``read`` alone, gives the engine to ``save``, and returns what made it.
+takes the content of the release's files only from ``read``, gives the engine to ``save``, and returns what made it.
 ``load(engine, manifest, options) -> object``: its ``run(pixels)`` returns NMS_TRT's rows and their count, its ``times``
 are the latest run's milliseconds by part, and it has ``close()``.
 """
@@ -13,7 +13,7 @@ from .errors import AgentError
 
 #: Best first: the plugins' own NMS where a UFF parser is left, TensorRT without it, then the CPU.
 BACKENDS = ("uff", "onnx", "cpu")
-#: The ONNX backend where TensorRT takes fp16 from the model alone: it has a model of its own.
+#: The ONNX backend where TensorRT takes fp16 only from the model: it has a model of its own.
 HALF = "onnx_fp16"
 _MODULES = {
     "uff": "trt.uff_backend",
@@ -83,7 +83,7 @@ def _check_precision(
     elif precision == "fp16" and by_model and HALF not in manifest["backends"]:
         why = "from TensorRT 11 on precision is a property of the model, and this release has none in fp16"
     elif precision == "int8" and (by_model or not tensorrt.get("int8")):
-        why = "from TensorRT 11 on int8 is a property of the model: there is no calibration on the board any more"
+        why = "from TensorRT 11 on int8 is a property of the model: there is no calibration on the board"
     elif precision == "int8" and not manifest.get("calibration"):
         why = "this release carries no calibration images: it was made with another build.precision"
     if why:

@@ -13,7 +13,7 @@ _GPU = re.compile(r"gv11b|gp10b|ga10b|gb10b|gpu")
 
 
 def conditions(root: str = "/") -> Dict[str, Any]:
-    """As JSON values; what the board does not tell is left out, or None.
+    """As JSON values; what the board does not say is left out, or None.
 
     Args:
         root: Where ``sys`` and ``proc`` are.

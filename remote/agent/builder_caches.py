@@ -32,7 +32,7 @@ class Caches(object):
         return self._read("timing", _TIMING)
 
     def keep_timing(self, content: Optional[bytes]) -> None:
-        """Keep what a build measured; None: what is kept is of no use any more."""
+        """Keep what a build measured; None: what is kept is of no use."""
         if content is None and self._folder is not None:
             remove(self._path("timing", _TIMING))
         self._write("timing", _TIMING, content)

@@ -243,10 +243,15 @@ def load(store: Store, key: str, backend: str, manifest: Dict[str, Any], options
         AgentError: It is not here, or damaged (kind ``absent``), or its backend does not load it.
     """
     content = load_bytes(store, key)
-    while _loaded:  # a small board has no memory for two
-        _loaded.pop().close()
+    unload()  # a small board has no memory for two
     _loaded.append(backends.module(backend).load(content, manifest, options))
     return _loaded[0]
+
+
+def unload() -> None:
+    """Close the engine that this process has loaded, if there is one."""
+    while _loaded:
+        _loaded.pop().close()
 
 
 def load_bytes(store: Store, key: str) -> bytes:

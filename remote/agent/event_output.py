@@ -27,7 +27,7 @@ def emit(event: str, **fields: Any) -> None:
 
 
 def emit_result(result: Dict[str, Any]) -> None:
-    """Write the ``result``, and before it each sample of a report: a line has an upper limit, their number has not."""
+    """Write the ``result``, and before it each sample of a report, as the length of a line is limited."""
     for holder in (result, result.get("report")):
         if isinstance(holder, dict):
             for row in holder.get("samples") or ():

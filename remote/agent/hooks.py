@@ -76,7 +76,7 @@ def run(
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if release is not None:
         environment.update(JETLANE_RELEASE=release, JETLANE_FOLDER=store.path("releases", release))
-    # A file, not a pipe: an application that a command starts would keep the pipe open for ever.
+    # A file, not a pipe: an application that a command starts would keep the pipe open.
     with open_log(log) as file:
         file.write(("$ %s\n" % " ".join(argv)).encode("utf-8", "replace"))
         file.flush()

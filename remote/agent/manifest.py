@@ -51,7 +51,7 @@ def short(release: str) -> str:
 
 
 def find(given: str, known: Iterable[str]) -> str:
-    """The id that a person means: an id, or the beginning of one alone among those that are known.
+    """The id that a person means: an id, or the beginning of exactly one of those that are known.
 
     A beginning of none of them is returned as it is: looking for it then fails with the right words.
 
@@ -123,7 +123,7 @@ def check_files(folder: str, manifest: Dict[str, Any], hashed: bool = True) -> D
     """Compare a release's folder with its manifest.
 
     Args:
-        hashed: Compare the bytes; else the sizes alone, which shows what a power cut does and takes no time.
+        hashed: Compare the bytes; else only the sizes, which shows what a power cut does and takes no time.
 
     Returns:
         What is wrong, by path: ``missing``, ``changed`` or ``not in the manifest``; empty when all is as it should be.
@@ -142,7 +142,7 @@ def check_files(folder: str, manifest: Dict[str, Any], hashed: bool = True) -> D
 
 
 class Checked(object):
-    """Reads a release's files, each of them whole, and gives those bytes alone that the manifest has the sha256 of.
+    """Reads a release's files, each of them whole, and gives only bytes that the manifest has the sha256 of.
 
     What is used of a release is what was checked, whatever becomes of the file meanwhile.
     """

@@ -60,7 +60,7 @@ def _check_files(files: Any, release: str) -> None:
         sound = isinstance(entry, dict) and is_whole(entry.get("size")) and 0 <= entry["size"] <= MOST_BYTES
         if not sound or not isinstance(entry.get("sha256"), str) or not _SHA.match(entry["sha256"]):
             raise tampered("the manifest's entry for %s has no size or sha256" % path)
-    # not every file system tells capitals: there, two such files would be one, and a file one of the folders
+    # not every file system distinguishes capitals: there, two such files would be one, and a file one of the folders
     folded = {path.lower() for path in files}
     if len(folded) != len(files):
         raise tampered("the manifest of release %s lists a file twice, in other capitals" % release)

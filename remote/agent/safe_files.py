@@ -1,8 +1,8 @@
 """Files that survive a power cut (written beside, flushed, renamed), and reading that follows no link.
 
 What lies in the agent's folder may have been put there by another user: a link, a second name of another file, a pipe
-that never ends. So what is read is opened without following a link and looked at while it is open, and what is gone on
-with has one name alone.
+that never ends. So what is read is opened without following a link and checked while it is open, and what is continued
+has only one name.
 """
 
 import errno
@@ -20,7 +20,7 @@ Place = Union[str, "os.PathLike[str]"]
 CHUNK = 1 << 20
 #: The longest file that is read at all, and as JSON: a report of a thousand samples has a tenth of that.
 _LONGEST, _LONGEST_JSON = 4 << 30, 32 << 20
-#: Without it, opening a pipe without a writer would wait for ever.
+#: Without it, opening a pipe without a writer would block.
 _AT_ONCE = os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -34,7 +34,7 @@ def open_plain(path: Place) -> "IO[bytes]":
 
 
 def open_own(path: str, flags: int, folder: Optional[int] = None, shown: str = "") -> "IO[bytes]":
-    """Open a file that is to be gone on with, made where it is missing, its user's alone.
+    """Open a file to continue it; it is made where it is missing, private to its user.
 
     Args:
         flags: Beside ``os.O_CREAT``: how it is opened.
@@ -167,13 +167,13 @@ def displaced(path: str) -> AgentError:
 
 
 def open_new(path: str) -> int:
-    """A descriptor to write a new file by, its user's alone. What had its name before is gone; no link is followed."""
+    """A descriptor to write a new file by, private to its user. What had its name is removed; no link is followed."""
     remove(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
 def sha256_of_start(file: "IO[bytes]", count: int) -> Any:
-    """The sha256 of an open file's first ``count`` bytes, to be gone on with."""
+    """The sha256 of an open file's first ``count`` bytes, which can be continued."""
     digest = hashlib.sha256()
     file.seek(0)
     while count:

@@ -183,7 +183,7 @@ def _explain_exit(
         return None
     if said is not None:
         return said
-    figures = "of the board's %d MB of memory, %d MB were free at the least while it ran" % (
+    figures = "of the board's %d MB of memory, %d MB were free at the lowest point" % (
         memory().get("MemTotal", 0) >> 20,
         (least or 0) >> 20,
     )

@@ -12,7 +12,7 @@ from ..store import Store
 
 
 def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Remove old releases and what belonged to them alone: engines, reports, uploads that were given up, older agents;
+    """Remove old releases and what belonged only to them: engines, reports, abandoned uploads, older agents;
     and the engines that were set aside.
 
     Args:

@@ -134,7 +134,7 @@ def _missing_files(store: Store, folder: str, manifest: Dict[str, Any]) -> List[
 def _files_of_other_releases(store: Store) -> Dict[str, List[Tuple[str, str]]]:
     """Where other releases say they have files, by sha256: (folder, path).
 
-    By their manifests alone: releases of one network have files of the same sizes, and hashing each of these would take
+    Only their manifests are read: releases of one network have files of the same sizes, and hashing them all would take
     seconds.
     """
     found = {}  # type: Dict[str, List[Tuple[str, str]]]
@@ -174,7 +174,7 @@ def _need(folder: str, path: str, entry: Dict[str, Any]) -> Dict[str, Any]:
 
 @contextmanager
 def _part_of(folder: str, path: str) -> Iterator[Tuple["IO[bytes]", int]]:
-    """What has arrived of a file, to be gone on with; and the folder that it is in, held open, so that nothing is
+    """What has arrived of a file, to continue it; and the folder that it is in, held open, so that nothing is
     written into another that takes its name meanwhile.
 
     Raises:

@@ -123,7 +123,7 @@ class Buffer(object):
         address: Device address, a plain int as TensorRT wants it.
 
     Args:
-        shape: With the batch. Copies move its first item alone: one image is run at a time.
+        shape: With the batch. Copies move only its first item: one image is run at a time.
     """
 
     def __init__(self, cuda: Cuda, shape: Tuple[int, ...], dtype: Any) -> None:

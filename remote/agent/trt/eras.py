@@ -1,4 +1,4 @@
-"""Which era of TensorRT's API a module belongs to, told by what it has and never by its version."""
+"""Which era of TensorRT's API a module belongs to, recognised by what it has and never by its version."""
 
 from typing import Any, Type
 

@@ -71,7 +71,7 @@ class Engine(object):
         times: Milliseconds of the latest run on the GPU: ``copy`` (to it and from it) and ``execute``.
 
     Raises:
-        AgentError: No context (kind ``memory``), no GPU memory (``cuda``), or a type numpy has not (``engine``).
+        AgentError: No context (kind ``memory``), no GPU memory (``cuda``), or a type that numpy lacks (``engine``).
     """
 
     def __init__(self, trt: Any, log: Any, runtime: Any, engine: Any) -> None:
@@ -216,5 +216,5 @@ def _dtype(kind: Any) -> Any:
         return _TYPES[kind.name]
     except KeyError:
         raise AgentError(
-            "a tensor of the engine has type %s, which numpy has not" % kind, "", "build with fp32", "engine"
+            "a tensor of the engine has type %s, which numpy lacks" % kind, "", "build with fp32", "engine"
         )

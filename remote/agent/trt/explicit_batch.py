@@ -56,7 +56,7 @@ class SerializedNetwork(BuilderConfig):
                     self._objects["timing cache"] = cache
                     if not self.log.timing_cache_refused:
                         return
-            except Exception:  # it saves time, no more: a build never fails for it
+            except Exception:  # it only saves time: a build never fails for it
                 pass
 
     def timing_cache(self) -> Optional[bytes]:
@@ -82,7 +82,7 @@ class SerializedNetwork(BuilderConfig):
 
 
 class ExplicitBatch(SerializedNetwork):
-    """TensorRT 10: neither UFF nor implicit batch; tensors by name; a monitor tells how far a build is."""
+    """TensorRT 10: neither UFF nor implicit batch; tensors by name; a monitor reports the progress of a build."""
 
     name = "explicit batch"
 
@@ -120,12 +120,12 @@ class StronglyTyped(ExplicitBatch):
 def _decode_exactly(trt: Any, network: Any, config: Any) -> None:
     """Ask for fp32 in every layer that feeds no convolution. TensorRT follows where it has such a kernel.
 
-    TensorRT chooses each layer's precision by speed alone. In int8 a box coordinate would have 127 steps; and what
+    TensorRT chooses each layer's precision by speed only. In int8 a box coordinate would have 127 steps; and what
     follows the last convolution costs next to nothing. (NMS_TRT of the UFF backend decodes in fp32 by itself; from
     TensorRT 11 on the model says it.)
     """
     flags = trt.BuilderFlag
-    # 8.0 and 8.1 have the older name alone
+    # 8.0 and 8.1 have only the older name
     flag = flags.PREFER_PRECISION_CONSTRAINTS if hasattr(flags, "PREFER_PRECISION_CONSTRAINTS") else flags.STRICT_TYPES
     with common.outdated_calls():
         config.set_flag(flag)

@@ -19,7 +19,7 @@ _RELEASED = ("plan", "engine", "parser", "config", "timing cache", "network", "b
 class BuilderAttributes(object):
     """TensorRT 5: everything is an attribute of the builder.
 
-    It builds with one TensorRT module; or, with ``load`` alone, runs what was built.
+    It builds with one TensorRT module; or, by ``load``, runs what was built.
 
     Attributes:
         name: The era, for people.
@@ -96,7 +96,7 @@ class BuilderAttributes(object):
             raise common.failure(self.log, "TensorRT's UFF parser does not accept the model")
 
     def _parse_onnx(self, model: bytes) -> None:
-        raise AgentError("this TensorRT goes by UFF alone", "its builder has no explicit batch", "", "backend")
+        raise AgentError("this TensorRT takes UFF only", "its builder has no explicit batch", "", "backend")
 
     def _make(self, name: str, made: Any) -> Any:
         """Keep one of TensorRT's objects until ``release``; AgentError where it gave none."""
@@ -209,7 +209,7 @@ class BuilderAttributes(object):
                 self.log,
                 "TensorRT does not load the engine",
                 "engine",
-                "an engine fits the TensorRT and the GPU that built it alone: build it again",
+                "an engine fits only the TensorRT and the GPU that built it: build it again",
             )
         return self._running(runtime, engine)
 

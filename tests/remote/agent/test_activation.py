@@ -337,7 +337,7 @@ def power_for(monkeypatch: pytest.MonkeyPatch, changes: int) -> Iterator[list[st
         return changed
 
     with monkeypatch.context() as patch:
-        for name in ("point", "forget", "begin", "settled", "write_state"):
+        for name in ("point", "forget", "begin", "finish_switch", "write_state"):
             patch.setattr(Store, name, until_it_fails(getattr(Store, name)))
         patch.setattr(hooks, "run", until_it_fails(hooks.run))
         with suppress(PowerCut):

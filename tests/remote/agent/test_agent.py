@@ -14,7 +14,6 @@ import pytest
 
 from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 from jetlane.remote.release.agent_file import agent_file, slim
@@ -230,7 +229,7 @@ def test_looking_for_an_engine_removes_nothing(tmp_path: Path) -> None:
     damaged.parent.mkdir()
     damaged.write_bytes(b"half")
     assert engines.find(store, "key") is None and damaged.exists()
-    engines.keep(store, "key", b"whole", {"seconds": 1.0})
+    engines.keep(store, "key", b"whole", {"recipe": {"backend": "cpu"}, "seconds": 1.0})
     assert engines.find(store, "key") and engines.load_bytes(store, "key") == b"whole"
 
 
@@ -348,20 +347,22 @@ def test_a_cache_is_used_for_what_it_was_made_for_alone(tmp_path: Path) -> None:
         "runtime": {"tensorrt": "8.2"}, "precision": "int8", "dla_core": 0, "model": "a", "calibration": ["b"],
         "backend": "uff",
     }  # fmt: skip
-    own = Caches(str(tmp_path), made_for)
+    store = Store(str(tmp_path))
+    folder = Path(store.path("caches"))
+    own = engines.caches(store, made_for)
     own.keep_timing(b"timing")
     own.keep_calibration(b"calibration")
     for change in (
         {"runtime": {"tensorrt": "8.5"}}, {"precision": "fp16"}, {"dla_core": 1}, {"dla_core": None},
         {"model": "c"}, {"calibration": []}, {"backend": "onnx"},
     ):  # fmt: skip
-        other = Caches(str(tmp_path), {**made_for, **change})
+        other = engines.caches(store, {**made_for, **change})
         of_model = set(change) & {"model", "calibration", "backend"}
         assert other.timing() == (b"timing" if of_model else None), change
         assert other.calibration() == (b"calibration" if not of_model | (set(change) & {"runtime"}) else None), change
-    for path in tmp_path.iterdir():
+    for path in folder.iterdir():
         path.unlink()
         os.mkfifo(path)
     assert own.timing() is None and own.calibration() is None, "nothing waits for a pipe"
     own.forget()
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())

@@ -20,7 +20,6 @@ from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import engines
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.commands import activate, bench, build, garbage, verify
 from jetlane.remote.agent.commands.probe import probe
 from jetlane.remote.agent.commands.status import status
@@ -85,7 +84,7 @@ def test_an_engine_that_disagrees_leaves_its_key_and_the_next_build_makes_anothe
     board.put(other_engine)
     assert board.build()["cached"], "its damage is not seen yet"
     for name in ("timing", "calibration"):
-        getattr(Caches(board.store.path("caches"), board.recipe()), f"keep_{name}")(b"made with it")
+        getattr(engines.caches(board.store, board.recipe()), f"keep_{name}")(b"made with it")
     with pytest.raises(AgentError) as failure:
         board.verify()
     assert failure.value.kind == "disagreement"
@@ -133,7 +132,7 @@ def test_an_engine_that_ends_the_agent_is_not_tried_for_ever(board: Board, capsy
         done = subprocess.run([sys.executable, "-c", code, board.root, board.release], capture_output=True)
         assert done.returncode == -signal.SIGSEGV, done.stderr.decode()
     capsys.readouterr()
-    caches = Caches(board.store.path("caches"), board.recipe())
+    caches = engines.caches(board.store, board.recipe())
     caches.keep_timing(b"made with it")
     assert not board.build()["cached"] and "3 verifications of it were cut off" in capsys.readouterr().out
     assert caches.timing() is None, "it may be what the engine is like for"

@@ -44,7 +44,7 @@ def put(store: Store, release: Path) -> Callable[..., str]:
         (folder / "manifest.json").write_bytes(raw)
         if verified:
             key = f"engine-{identity}"
-            engines.keep(store, key, b"engine", {"recipe": {"model": "other"}})
+            engines.keep(store, key, b"engine", {"recipe": {"backend": "cpu", "model": "other"}})
             store.remember_verified(identity, key)
             Path(store.path("reports", identity + ".json")).write_text("{}")
         return identity
@@ -84,7 +84,7 @@ def test_what_runs_and_the_way_back_always_stay(store: Store, put: Callable[...,
 
 def test_what_is_being_built_or_sent_stays(store: Store, put: Callable[..., str], tmp_path: Path) -> None:
     building, sent, newest = put(1, verified=False), put(2, verified=False), put(3)
-    engines.keep(store, "half", b"engine", {})
+    engines.keep(store, "half", b"engine", {"recipe": {"backend": "cpu"}})
     Path(store.path("engines", "half.part")).mkdir()
     Path(store.path("releases", "small-000000000000.part")).mkdir()
     Path(store.path("releases", sent + ".part")).mkdir()
@@ -107,7 +107,7 @@ def test_engines_of_a_forgotten_verification_stay_with_their_model(store: Store,
     verify.verify(store, request)
     shutil.rmtree(store.path("build"))
     Path(store.path("state.json")).write_text("")
-    engines.keep(store, "other", b"engine", {"recipe": {"model": "of no release"}})
+    engines.keep(store, "other", b"engine", {"recipe": {"backend": "cpu", "model": "of no release"}})
     assert garbage.collect(store, {"keep": 1})["engines"] == ["other"] and store.engines() == [key]
 
 

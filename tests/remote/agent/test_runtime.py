@@ -78,7 +78,7 @@ def loaded(here: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def report_of(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def delivered(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The agent's folder on a board with an active release."""
     fleet = virtual.start(tmp_path_factory.mktemp("delivered") / "board")
     try:
