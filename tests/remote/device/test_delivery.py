@@ -228,7 +228,7 @@ def test_a_board_without_a_runtime_is_refused_before_any_transfer(
 def test_an_invalid_report_is_made_again(
     board: virtual.VirtualFleet, device: Device, release: Path, damage: str
 ) -> None:
-    """A flipped bit in a file on the board's card is nobody's lie, and nothing to believe."""
+    """A flipped bit on the device's card is no attack, but its result must not be trusted."""
     deliver(release, device)
     path = agent_root(board) / "reports" / f"{release.name}.json"
     report = json.loads(path.read_text())

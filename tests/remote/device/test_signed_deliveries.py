@@ -1,4 +1,4 @@
-"""Trust over SSH: enrolment, what a delivery says, and an agent that somebody put in the place of ours."""
+"""Trust over SSH: enrolment, what a delivery reports, and a replaced agent."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_enrolling_shows_the_key_asks_and_installs_it(reached: Device, key: Sign
         install_key(reached, other.public, YES)
     assert key.fingerprint in refused.value.what and other.fingerprint in refused.value.why
     assert "--add-key" in refused.value.remedy and "--replace-key" in refused.value.remedy
-    assert keys(reached) == [key.fingerprint], "nobody's yes replaces another project's key"
+    assert keys(reached) == [key.fingerprint], "a confirmation alone does not replace another project's key"
     asked.clear()
     assert install_key(reached, other.public, lambda shown: not asked.append(shown), "add") == (
         key.fingerprint,
@@ -148,7 +148,7 @@ def test_a_new_key_reaches_boards_before_the_old_one_goes(
     with pytest.raises(AgentFailure, match="by a key that is not enrolled"):
         rollback(device)
     assert status(device)["current"] == newer.release
-    assert deliver(signed(0, signing_key=new), device).signed == new.fingerprint, "the same release, signed anew"
+    assert deliver(signed(0, signing_key=new), device).signed == new.fingerprint, "the same release, signed again"
 
 
 def test_a_release_tampered_with_on_the_workstation_is_not_sent(signed: Any, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from jetlane.specs.errors import DeviceError
 
 
 class SteppedClock:
-    """A clock that is turned by whoever waits."""
+    """A clock that waiting advances."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self._now = now

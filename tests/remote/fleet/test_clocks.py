@@ -106,7 +106,7 @@ def test_a_resumed_soak_waits_only_for_the_remaining_time(
 
 
 def test_a_soak_restarts_on_another_machine(fakes: Any, ledger_url: str) -> None:
-    """There nobody can tell how long it was: it is never shorter than asked."""
+    """The time that has passed is not known there, and a soak is never shorter than requested."""
     clock, boards = fakes.SteppedClock(), {"d0": fakes.Board()}
     ledger = fakes.Ledger(ledger_url, clock.now, holder=Holder(since=0))
     rules = Fleet(waves=["100%"], soak=200)
@@ -136,7 +136,7 @@ def test_the_monotonic_clock_is_independent_of_the_wall_clock(monkeypatch: pytes
 def test_a_living_lease_is_not_stolen_when_the_databases_clock_jumps(
     turned: float, ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of another machine: it is watched, and a sign of life comes. One that is dead is free after that while."""
+    """On another machine: it is watched until a heartbeat comes. That of a dead process is free after the watch."""
     monkeypatch.setattr(leases, "WATCH", 2.0)
     monkeypatch.setattr(leases, "_POLL", 0.1)
     mine, far = Ledger(ledger_url), Ledger(ledger_url, holder=Holder(host="far", boot="another"))

@@ -22,7 +22,7 @@ from jetlane.specs.schema import Fleet
 
 @pytest.fixture
 def workspace(tmp_path: Path, fakes: Any) -> Path:
-    """With a rollout that one of three devices failed, and one that nobody works on."""
+    """With a rollout in which one of three devices failed, and an abandoned one."""
     clock = fakes.SteppedClock()
     ledger = Ledger(f"sqlite:///{tmp_path / 'fleet.db'}", clock.now)
     boards = {f"d{number}": fakes.Board() for number in range(3)}

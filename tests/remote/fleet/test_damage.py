@@ -1,4 +1,4 @@
-"""A ledger on a failing disk: every fault is told in words, and what can be read is kept."""
+"""A ledger on a failing disk: every fault raises a clear error, and readable events are kept."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def place(folder: Path, data: bytes) -> Path:
     return path
 
 
-def told(folder: Path, *words: str) -> str:
-    """What a command says; it may fail, in words."""
+def output_of(folder: Path, *words: str) -> str:
+    """The output of a command, or the text of its error."""
     place = ["--workspace", str(folder / "ws")]
     out = ["-o", str(folder / "page.html")] if words[0] == "page" else []
     done = CliRunner().invoke(fleet, [*words, *out, *place])
@@ -73,7 +73,7 @@ def told(folder: Path, *words: str) -> str:
 
 
 def saved(path: Path, original: list[Any], at_least: int) -> list[dict[str, Any]]:
-    """Check and export say the same, every exported event is right, and a new ledger is made of them and goes on."""
+    """Check and export agree, every exported event is right, and a ledger imported from them can be continued."""
     url, out = f"sqlite:///{path}", path.with_name("events.jsonl")
     found = ledger_check.check(url)
     assert not found.whole
@@ -83,8 +83,8 @@ def saved(path: Path, original: list[Any], at_least: int) -> list[dict[str, Any]
     events = {event.number: event for event in original}
     for line in lines[1:-1]:
         event = events[line["number"]]
-        told = (line["at"], line["rollout"], line["kind"], line["device"], line["runs"])
-        assert told == (event.at, event.rollout, event.kind, event.device, event.runs)
+        exported = (line["at"], line["rollout"], line["kind"], line["device"], line["runs"])
+        assert exported == (event.at, event.rollout, event.kind, event.device, event.runs)
         assert line["data"] == event.data or list(line["data"]) == ["unreadable"]
     assert found.events == len(lines) - 2 >= at_least
     lost = sum(last - first + 1 for first, last in lines[-1]["lost"])
@@ -107,7 +107,7 @@ def test_a_truncated_ledger_is_reported_and_its_readable_events_are_saved(
     cut = len(data) * part // 20 + (part * 37) % 100
     path = place(tmp_path, data[:cut])
     for command in COMMANDS[part % 2 :: 2]:
-        assert "damaged" in told(tmp_path, *command)
+        assert "damaged" in output_of(tmp_path, *command)
     with pytest.raises(LedgerError, match="damaged"):
         Ledger(f"sqlite:///{path}")
     assert path.read_bytes() == data[:cut], "nothing was added to what is damaged"
@@ -123,7 +123,7 @@ def test_a_bad_page_loses_only_its_own_events(kind: str, original: Any, tmp_path
     for number in range(0, len(data) // PAGE, 2 if kind == "zeros" else 5):
         bad = bytes(PAGE) if kind == "zeros" else noise.randbytes(PAGE)
         path = place(tmp_path, data[: number * PAGE] + bad + data[(number + 1) * PAGE :])
-        said = told(tmp_path, *COMMANDS[number % len(COMMANDS)])
+        said = output_of(tmp_path, *COMMANDS[number % len(COMMANDS)])
         quiet += "damaged" not in said  # within a row that spans pages SQLite sees nothing; `check` does
         saved(path, events, at_least=len(events) - 14)
         for left in path.parent.iterdir():
@@ -178,7 +178,7 @@ def test_random_bytes_in_rows_are_reported_without_a_traceback(original: Any, tm
             bad[noise.randrange(PAGE * 6, len(bad))] = noise.randrange(256)
         path = place(tmp_path, bytes(bad))
         for command in COMMANDS:
-            told(tmp_path, *command)
+            output_of(tmp_path, *command)
         ledger_check.check(f"sqlite:///{path}")
         for left in path.parent.iterdir():
             left.unlink()
@@ -190,7 +190,7 @@ def test_random_bytes_in_rows_are_reported_without_a_traceback(original: Any, tm
 def test_a_file_that_is_no_database_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
     path = place(tmp_path, data)
     for command in COMMANDS:
-        said = told(tmp_path, *command)
+        said = output_of(tmp_path, *command)
         assert words in said and "jetlane fleet ledger check" in said
     assert path.read_bytes() == data
 
@@ -199,7 +199,7 @@ def test_a_folder_a_pipe_and_a_missing_file_are_reported(tmp_path: Path) -> None
     (tmp_path / "ws" / "fleet.db").mkdir(parents=True)
     os.mkfifo(tmp_path / "pipe")
     for command in COMMANDS:
-        assert "is no file" in told(tmp_path, *command)
+        assert "is no file" in output_of(tmp_path, *command)
     for name in (tmp_path / "ws" / "fleet.db", tmp_path / "pipe"):
         for act in ("check", "export"):
             done = CliRunner().invoke(fleet, ["ledger", act, str(name)])
@@ -224,7 +224,7 @@ def test_databases_of_other_programs_and_later_versions_are_not_changed(tmp_path
             book.executescript(statement)
         book.close()
         before = path.read_bytes()
-        assert words in told(tmp_path, "status") and words in told(tmp_path, "pause")
+        assert words in output_of(tmp_path, "status") and words in output_of(tmp_path, "pause")
         check = CliRunner().invoke(fleet, ["ledger", "check", str(path)])
         assert isinstance(check.exception, LedgerError) and "is not a ledger" in str(check.exception)
         with sqlite3.connect(path) as book:
@@ -268,7 +268,7 @@ def test_unreadable_and_unwritable_files_are_reported(original: Any, tmp_path: P
 def test_damaged_wal_and_shm_files_are_reported_or_ignored(
     suffix: str, original: Any, tmp_path: Path, fakes: Any
 ) -> None:
-    """A process that was killed leaves them; whatever becomes of them, there are words or a ledger that goes on."""
+    """A killed process leaves them; however they are damaged, there is an error or a ledger that works."""
     program = (
         "import sys, os; from jetlane.remote.fleet.ledger import Ledger; ledger = Ledger(sys.argv[1])\n"
         "for number in range(30): ledger.append('r', 'device', f'd{number}', state='active', reason='x' * 300)\n"
@@ -295,9 +295,9 @@ def test_damaged_wal_and_shm_files_are_reported_or_ignored(
             (folder / f"fleet.db{suffix}").write_bytes(data)
         try:
             ledger = Ledger(f"sqlite:///{folder}/fleet.db")
-            told = [event.device for event in ledger.events()]
-            assert told == [f"d{index}" for index in range(len(told))], "what is there is the beginning"
-            assert suffix == "-wal" or len(told) == 30
+            devices = [event.device for event in ledger.events()]
+            assert devices == [f"d{index}" for index in range(len(devices))], "what is there is the beginning"
+            assert suffix == "-wal" or len(devices) == 30
             ledger.append("r", "device", "after")
             ledger.close()
         except LedgerError as error:
@@ -482,7 +482,7 @@ def test_a_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
 def test_a_rollout_over_ssh_stops_and_resumes_when_the_disk_fills(
     sites: Any, relays: Any, make_release: Any, tmp_path: Path
 ) -> None:
-    """Real boards, a real command: exit code 1 and words, every board whole, and the same command goes on."""
+    """Real boards, a real command: exit code 1 and an error, every board intact, and the same command resumes."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)]

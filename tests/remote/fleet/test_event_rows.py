@@ -1,4 +1,4 @@
-"""What is written into the ledger is bounded and harmless, and whatever stands in it can be shown."""
+"""Events are written bounded and escaped, and any row of a ledger can be shown."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def shown(path: Path, *words: str) -> str:
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(rows=st.lists(st.tuples(KINDS, st.none() | TEXTS, DATA | TEXTS, st.none() | TEXTS | NUMBERS), max_size=6))
 def test_every_view_shows_arbitrary_rows(rows: list[Any], fresh_ledger: Any, tmp_path: Path, fakes: Any) -> None:
-    """Of a version that bounded nothing, or of somebody with a database tool."""
+    """As an older version without bounds, or a database tool, may have written them."""
     path = Path(fresh_ledger().removeprefix("sqlite:///"))
     ledger = Ledger(f"sqlite:///{path}")
     rollout = create_or_resume(ledger, Request({"d1": "d1", "d2": "d2"}, "new-2", Fleet()))

@@ -42,7 +42,7 @@ def book(site: Any, tmp_path: Path) -> Iterator[Any]:
         yield ledger
 
 
-def told(book: Any, rolled: Any, device: str) -> list[tuple[str, str]]:
+def states_of(book: Any, rolled: Any, device: str) -> list[tuple[str, str]]:
     """(state, kind) of every event of a device."""
     events = book.events(rolled.rollout, device)
     return [(event.data.get("state", event.kind), event.data.get("kind", "")) for event in events]
@@ -66,7 +66,7 @@ def test_a_connection_lost_at_any_stage_is_retried(
         assert site.runs(name) == release.name and site.whole(name)
         assert site.builds(name) == before[name] + 1, f"{name}: built again after a cut at {stage}"
         if stage != "probe":  # there the first connection is still being made
-            assert ("unreachable", "cut") in told(book, rolled, name), stage
+            assert ("unreachable", "cut") in states_of(book, rolled, name), stage
 
 
 class CountingSha256:
@@ -131,7 +131,7 @@ def test_an_interrupted_upload_resumes(site: Any, book: Any, make_release: Any, 
     assert rolled.outcome == "succeeded", rolled.devices[0].reason
     assert book.events(rolled.rollout, FIVE[0])[-1].data["soaked"], "its health was looked at a second time"
     assert rolled.devices[0].bytes_sent < 1_500_000
-    assert ("unreachable", "cut") in told(book, rolled, FIVE[0])
+    assert ("unreachable", "cut") in states_of(book, rolled, FIVE[0])
 
 
 def test_devices_offline_longer_than_the_window_fail_and_others_succeed(
@@ -163,18 +163,18 @@ def test_a_device_with_a_full_disk_fails(site: Any, book: Any, make_release: Any
     rolled = site.roll_out(release, book, FIVE[:2], max_failures=1)
     config.unlink()
     assert states(rolled) == ["failed", "active"] and "free some space" in rolled.devices[0].reason
-    assert told(book, rolled, FIVE[0])[-1] == ("failed", "disk") and site.runs(FIVE[0]) == before
+    assert states_of(book, rolled, FIVE[0])[-1] == ("failed", "disk") and site.runs(FIVE[0]) == before
     assert states(site.roll_out(release, book, FIVE[:2], retry_failed=True)) == ["active"]
 
 
 def test_devices_with_other_detections_fail(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
-    """One of five is borne at 20%; of two the rollout stops and its wave goes back."""
+    """One of five is tolerated at 20%; with two the rollout stops and its wave is rolled back."""
     first, second, third = (make_release(tmp_path / str(seed), seed=seed) for seed in (16, 17, 18))
     assert site.roll_out(first, book).outcome == "succeeded"
     (site.home(FIVE[2]) / "squints").touch()
     rolled = site.roll_out(second, book, max_failures="20%")
     assert rolled.outcome == "incomplete" and states(rolled).count("active") == 4
-    assert told(book, rolled, FIVE[2])[-1] == ("failed", "disagreement")
+    assert states_of(book, rolled, FIVE[2])[-1] == ("failed", "disagreement")
     runs = {name: site.runs(name) for name in FIVE}
     assert runs == {**dict.fromkeys(FIVE, second.name), FIVE[2]: first.name}
     (site.home(FIVE[4]) / "squints").touch()
@@ -208,8 +208,8 @@ def test_a_wrong_host_key_fails_only_its_device(site: Any, book: Any, make_relea
         pins.write_text(right)
     assert states(rolled).count("active") == 4 and rolled.devices[1].state == "failed"
     assert "host key" in rolled.devices[1].reason
-    assert told(book, rolled, FIVE[1]) == [("failed", "host_key")], "it is not tried again"
-    assert time.monotonic() - began < 30 + 25, "nobody waits for the window"
+    assert states_of(book, rolled, FIVE[1]) == [("failed", "host_key")], "it is not tried again"
+    assert time.monotonic() - began < 30 + 25, "the window is not waited for"
 
 
 def test_two_orchestrators_never_work_on_one_device(site: Any, make_release: Any, tmp_path: Path, sites: Any) -> None:
@@ -270,7 +270,7 @@ def test_a_rollout_finishes_after_a_reboot_during_the_build(
             done.set()
             assert rolled.outcome == "succeeded", rolled.devices[0].reason
             assert site.whole(FIVE[0]) and site.runs(FIVE[0]) == release.name
-            assert any(state == "unreachable" for state, _ in told(book, rolled, FIVE[0]))
+            assert any(state == "unreachable" for state, _ in states_of(book, rolled, FIVE[0]))
             assert site.builds(FIVE[0]) <= 2
     finally:
         done.set()

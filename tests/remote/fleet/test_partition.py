@@ -19,7 +19,7 @@ from jetlane.tasks.run.rollout import Listeners, ledger_of, roll_out
 from jetlane.tasks.run.workspace import Workspace
 
 MODEL = 4_000_000
-#: A server that soon notices that nobody is there any more; else the agent does, after a minute.
+#: A server that soon notices a lost connection; else the agent does, after a minute.
 ALIVE = "ClientAliveInterval 1\nClientAliveCountMax 1\n"
 
 

@@ -84,7 +84,7 @@ def test_devices_are_split_into_waves(count: int, waves: Any, sizes: list[int]) 
         (0, 1, 1, 1, True),
         (2, 2, 9, 1, False),  # "greater than"
         (2, 3, 9, 99, True),  # a count needs no sample
-        ("20%", 2, 10, 1, False),  # equality is borne
+        ("20%", 2, 10, 1, False),  # equality is allowed
         ("20%", 3, 10, 10, True),
         ("20%", 9, 9, 10, False),  # fewer than min_sample
         ("20%", 1, 1, 1, True),  # a first wave whose only device failed
@@ -355,7 +355,7 @@ def test_invariants_hold_under_random_faults_and_deaths(
             state = w.ledger.state(w.ledger.rollouts()[0]) if rollouts else None
             if state is not None and state.ended:
                 break  # with its last word
-    assert state is not None and state.ended and len(rollouts) == 1, "it is one rollout, however often it is taken up"
+    assert state is not None and state.ended and len(rollouts) == 1, "it is one rollout, however often it is resumed"
     events = w.ledger.events(state.id)
     for number, event in enumerate(events):
         if event.kind == "wave_started":
@@ -364,7 +364,7 @@ def test_invariants_hold_under_random_faults_and_deaths(
             assert all(d.final for d in earlier) and not exceeded(rules, then.failures, then.begun)
     for name, device in state.devices.items():
         board = w.boards[name]
-        assert device.final, "nobody is left between states"
+        assert device.final, "every device has a final state"
         assert board.builds.count(NEW) <= 1
         if device.state == "active":
             assert board.current == NEW and device.changed == (before[name] != NEW)

@@ -41,7 +41,7 @@ def test_a_site_job_runs_under(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One board of three is away: the others are served, and what became of each is in the store."""
+    """One board of three is offline: the others are worked on, and the outcome of each is in the store."""
     if runner != "threads":
         # ImportError: ray is there, and does not go with what else is
         pytest.importorskip(f"prefect_{runner}", exc_type=ImportError)

@@ -30,7 +30,7 @@ JOB = sites.SiteJob(id="", operation="", release="r-1", devices=(), inventory=""
 
 
 class Pools:
-    """A ``Dispatch`` that notes its jobs and answers as told."""
+    """A ``Dispatch`` that records its jobs and returns prepared outcomes."""
 
     def __init__(self, answers: Mapping[str, Any], seconds: float = 0.0) -> None:
         self.jobs: list[tuple[str, sites.SiteJob]] = []
@@ -137,11 +137,11 @@ def test_detections_reported_by_a_worker_are_compared_here(release: Path) -> Non
 
 def test_a_job_that_is_not_needed_any_more_is_given_up(release: Path) -> None:
     class Impatient(NullReporter):
-        told = 0
+        reports = 0
 
         def __call__(self, event: Mapping[str, Any]) -> None:
-            self.told += 1
-            if self.told == 2:
+            self.reports += 1
+            if self.reports == 2:
                 raise DeviceError("stopped", "", "")
 
     pools = Pools({}, seconds=30.0)
@@ -181,7 +181,7 @@ def test_comments_in_another_encoding_do_not_stop_host_keys_from_travelling(tmp_
 
 
 class Sites:
-    """One board near, two at the site ``north``, one at ``south``; a worker stands at each site."""
+    """One local board, two at the site ``north``, one at ``south``; each site has a worker."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder, self.environment = folder, dict(environment)

@@ -17,7 +17,7 @@ STEPS = (
     *("probe", "place", "status", "receive", "build", "verify", "activate", "collect-garbage", "health", "rollback"),
 )
 
-#: JSON text that may stand in a field's place.
+#: JSON text that may replace a field.
 VALUES = (
     *("null", "true", "false", "0", "-1", "1", "0.5", "-0.0", "1e999", "-1e999", "NaN", "Infinity", "-Infinity"),
     *("9" * 400, "-" + "9" * 4000, "9" * 5000, "1e308", "9007199254740993", "18446744073709551616", "1.0", "1e2"),

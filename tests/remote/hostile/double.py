@@ -1,4 +1,4 @@
-"""Starts the doubles, plays cases on them in one rollout each, and tells what became of it."""
+"""Starts the doubles, plays cases on them in one rollout each, and collects the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the real agent would say on a board that does as it is told, without building anything."""
+"""The messages of the real agent on a well-behaved board, without building anything."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def sequences(text: str) -> set[str]:
 
 
 def refuse_control(text: str, usual: set[str]) -> None:
-    """Fail where a terminal is told anything but what it is told anyway."""
+    """Fail where the terminal gets other escape sequences than usual."""
     assert sequences(text) <= usual, sequences(text) - usual
     rest = _SEQUENCE.sub("", text)
     bad = {c for c in rest if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\r\n\u200c\u200d"}

@@ -67,7 +67,7 @@ def test_a_running_release_is_accepted_only_with_its_samples(become: Any) -> Non
     altered = ("none", "empty", "shifted", "missing", "extra", "random")
     (honest, *rest) = become(Case(None, again=True), *(case("status", "samples", v, again=True) for v in altered))
     assert honest[0] == "active" and "already active" in honest[2]
-    assert all("already active" not in reason for _, _, reason in rest), "it is verified anew"
+    assert all("already active" not in reason for _, _, reason in rest), "it is verified again"
 
 
 def test_a_device_that_does_not_store_the_key_is_not_enrolled(doubles: Any, workshop: Any) -> None:

@@ -88,23 +88,23 @@ def site(tmp_path_factory: pytest.TempPathFactory, make_release: Any) -> Iterato
 
 @pytest.fixture(scope="module")
 def usual(site: Site) -> tuple[set[str], float]:
-    """What a terminal is told when one board is merely off, and how many seconds that takes."""
+    """The escape sequences of the terminal when one board is offline, and how many seconds that takes."""
     listed = site.inventory()
     assert not listed
     inventory = json.loads((site.folder / "inventory.yaml").read_text())
     inventory["devices"]["off"] = {"port": 1, "user": "x", "key": inventory["devices"][GOOD[0]]["key"]}
     (site.folder / "inventory.yaml").write_text(json.dumps(inventory))
-    told = set()
+    usual_sequences = set()
     began = time.monotonic()
     code, text = site.roll_out().end(SOON)
     seconds = time.monotonic() - began
     assert code == 0 and site.states() == {**dict.fromkeys(GOOD, "active"), "off": "unreachable"}, text
-    told |= sequences(text)
+    usual_sequences |= sequences(text)
     for words in (("fleet", "probe", "--inventory", "inventory.yaml"), ("fleet", "status")):
-        told |= sequences(site.run(*words).end(SOON)[1])
-    told |= sequences(site.run("device", "probe", "off", "--inventory", "inventory.yaml").end(SOON)[1])
-    assert told and not any("]" in sequence for sequence in told)
-    return told, seconds
+        usual_sequences |= sequences(site.run(*words).end(SOON)[1])
+    usual_sequences |= sequences(site.run("device", "probe", "off", "--inventory", "inventory.yaml").end(SOON)[1])
+    assert usual_sequences and not any("]" in sequence for sequence in usual_sequences)
+    return usual_sequences, seconds
 
 
 def hostile(step: str, kind: str, value: str = "null", way: str = "plain", **more: int) -> Case:
@@ -197,7 +197,7 @@ def test_enrolling_a_device_with_an_invalid_greeting_ends_with_an_error(
 ENDLESS = {
     "an exec request that is never answered": (hostile("build", "exec_unanswered"), "building"),
     "endless heartbeats": (hostile("build", "waits", "heartbeats", at=0), "building"),
-    "an upload that nobody reads": (hostile("receive", "waits", "deaf", "narrow"), "shipping"),
+    "an upload that is not read": (hostile("receive", "waits", "deaf", "narrow"), "shipping"),
     "silence in activate": (hostile("activate", "waits", "silence", at=0), "activate"),
 }
 

@@ -1,4 +1,4 @@
-"""``ansible-inventory`` where it is installed: asked within bounds, and nothing is run that nobody asked for.
+"""``ansible-inventory`` where it is installed: it runs within bounds, and programs only on request.
 
 With JETLANE_ANSIBLE_VENV=FOLDER, ansible-core is installed into that folder (if it is not there yet), and both readers
 are held against each other.
@@ -85,7 +85,7 @@ def test_ansible_and_its_children_end_at_the_time_limit(tmp_path: Path, program:
     child = (tmp_path / "child").read_text().strip()
     deadline = time.monotonic() + 20
     while runs(child):
-        assert time.monotonic() < deadline, "what it started goes on"
+        assert time.monotonic() < deadline, "its child is still running"
         time.sleep(0.05)
 
 
@@ -153,7 +153,7 @@ def ansible() -> Iterator[str]:
     yield str(found)
 
 
-def told(found: AnsibleInventory) -> dict[str, Any]:
+def comparable(found: AnsibleInventory) -> dict[str, Any]:
     """What of an inventory counts, in its order."""
     lines = found.lines()
     return {
@@ -171,7 +171,7 @@ def told(found: AnsibleInventory) -> dict[str, Any]:
 )
 def test_ansible_and_jetlane_read_the_same(ansible: str, tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_bytes(text.lstrip("\ufeff").encode("utf-8", "surrogateescape"))
-    own, theirs = told(read_static(tmp_path / name)), told(read_by_ansible(ansible, tmp_path / name))
+    own, theirs = comparable(read_static(tmp_path / name)), comparable(read_by_ansible(ansible, tmp_path / name))
     assert list(own.items()) == list(theirs.items())
 
 
@@ -227,7 +227,7 @@ def test_ansible_and_jetlane_read_the_same_random_ini(
     results: list[Any] = []
     for read in (lambda: read_static(path), lambda: read_by_ansible(ansible, path)):
         try:
-            results.append(list(told(read()).items()))
+            results.append(list(comparable(read()).items()))
         except SpecError:
             results.append("refused")
     assert results[0] == results[1]

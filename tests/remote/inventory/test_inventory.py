@@ -256,7 +256,7 @@ def test_a_selection_that_cannot_be_read_says_where(fleet: Inventory, expression
 
 
 def test_a_fact_that_was_never_asked_for_is_not_guessed(fleet: Inventory) -> None:
-    """`not jetpack >= 5` must not take a board nobody has looked at."""
+    """`not jetpack >= 5` must not select a board that was never probed."""
     for expression in ("jetpack >= 5", "not jetpack >= 5", "model:nano"):
         with pytest.raises(SpecError, match="is not known of b-2") as caught:
             select_devices(fleet, expression, BOARDS)

@@ -1,4 +1,4 @@
-"""Whom we talk to: host keys, login, and what a person is told when it does not work."""
+"""Connecting: host keys, login, and the errors when it fails."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_pinning_one_device_leaves_the_others_alone(board: virtual.VirtualFleet,
 
 
 def test_pinning_replaces_a_hashed_name(reached: Device, tmp_path: Path) -> None:
-    """OpenSSH of Debian and Ubuntu writes names as hashes; a new key must not stand behind the old one."""
+    """OpenSSH of Debian and Ubuntu writes names as hashes; a new key must not be listed after the old one."""
     device = replace(reached, known_hosts=tmp_path / "known_hosts")
     old = paramiko.RSAKey.generate(2048)
     lines = [

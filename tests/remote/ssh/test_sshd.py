@@ -122,7 +122,7 @@ def test_a_full_file_system_is_reported(sshd: Any, real: Device, make_release, t
 
 
 def test_many_connections_install_the_agent_at_the_same_time(real: Device) -> None:
-    """Whoever comes first places it; nobody meets half of it, and nothing is left beside it."""
+    """The first one installs it; no one reads a part of it, and no temporary file is left."""
     found = list(on_each([replace(real, name=f"caller-{number}") for number in range(6)], status))
     assert [result["current"] if isinstance(result, dict) else str(result) for _, result in found] == [None] * 6
     assert len(list(Path(real.root).glob("agent-*"))) == 1

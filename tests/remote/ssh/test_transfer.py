@@ -27,7 +27,7 @@ from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
 
 MODEL = 4_000_000
-#: A server that soon notices that nobody is there any more; else the agent does, after a minute.
+#: A server that soon notices a lost connection; else the agent does, after a minute.
 ALIVE = "ClientAliveInterval 1\nClientAliveCountMax 1\n"
 
 
@@ -218,7 +218,7 @@ def test_an_upload_survives_a_network_partition(
     deadline = time.monotonic() + 60
     report = None
     while report is None and time.monotonic() < deadline:
-        # for a moment the board still holds what it was told before the cut
+        # for a moment the device still has the lock from before the cut
         with suppress(*([DeviceError] if time.monotonic() < deadline - 1 else [])):
             report = deliver(release, lost)
     assert report is not None and report.state == "active"
