@@ -12,9 +12,9 @@ from . import progress as trt_progress
 from .execution import Engine, ImplicitEngine
 
 #: The order in which TensorRT wants its objects let go: what was made from another before that one, and what it holds
-#: plain pointers to after it. A timing cache of 8.6.1 calls its log while it is let go, and nothing in the bindings keeps
-#: the log alive for it: with the log gone first the process ended with signal 11, at the default optimization level in
-#: 4 of 4 builds. Other versions may do likewise: save the engine first.
+#: plain pointers to after it. A timing cache of 8.6.1 calls its log while it is let go, and nothing in the bindings
+#: keeps the log alive for it: with the log gone first the process ended with signal 11, in 4 of 4 builds at the default
+#: optimization level. Other versions may do likewise: save the engine first.
 _RELEASED = ("plan", "engine", "parser", "config", "timing cache", "network", "builder", "calibrator", "monitor")
 
 
