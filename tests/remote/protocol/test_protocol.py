@@ -328,7 +328,7 @@ def test_a_line_without_an_end_and_words_without_one_are_refused() -> None:
 def test_every_kind_of_error_that_the_agent_raises_is_known_here() -> None:
     """Each is a word that the boundary takes; else a board's honest failure would count as a lie."""
     raised = set()
-    for path in AGENT.glob("*.py"):
+    for path in AGENT.rglob("*.py"):
         source = path.read_text()
         raised |= set(re.findall(r'"kind": "([a-z_]+)"', source)) | set(re.findall(r'\n *kind="([a-z_]+)"', source))
         raised |= {
