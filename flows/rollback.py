@@ -1,4 +1,4 @@
-"""Puts devices back to their previous release, or to one that they kept."""
+"""Rolls devices back to their previous release, or to one that they kept."""
 
 from pathlib import Path
 from typing import Any, Optional
@@ -40,7 +40,7 @@ def rollback(
         {device: the release that it runs now}.
 
     Raises:
-        DeviceError: A device has nothing to go back to, or it does not pass; it then runs what it ran before.
+        DeviceError: A device has nothing to roll back to, or it does not pass; it then runs what it ran before.
         SpecError: There is no device of that name.
     """
     refuse_relative(workspace=workspace, inventory=fleet.inventory)

@@ -269,7 +269,7 @@ class Verify(Section):
 
 
 class Health(Section):
-    """How a board finds out, after a switch, whether its application is well; else the board goes back by itself."""
+    """How a board checks, after a switch, whether its application is healthy; else the board rolls back by itself."""
 
     command: Optional[Argv] = Field(
         default=None, description="exits 0 when all is well; default: the release is whole and its engine loads"

@@ -37,7 +37,7 @@ COMMANDS = {
 HELP = {
     "run": "Take a spec from its data set to a verified fleet.",
     "deploy": "Convert a frozen graph, prove it and bring it to a fleet.",
-    "rollback": "Put devices back to their previous release, or to one that they kept.",
+    "rollback": "Roll devices back to their previous release, or to one that they kept.",
     "demo": "The whole road on this machine, with a virtual Jetson.",
     "convert": "Convert a frozen graph to UFF and ONNX.",
     "plugins": "Show the TensorRT plugin parameters of a model.",

@@ -60,7 +60,7 @@ def deployments() -> list[RunnerDeployment]:
         ),
         _deployment(
             rollback,
-            description="Puts devices back to their previous release, or to one that they kept.",
+            description="Rolls devices back to their previous release, or to one that they kept.",
         ),
     ]
 

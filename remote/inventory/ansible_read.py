@@ -25,7 +25,7 @@ _COMMENT = (b"#", b";")
 
 @dataclass
 class AnsibleGroup:
-    """Hosts and groups that stand in a group themselves, in the file's order."""
+    """The hosts and groups directly in a group, in the file's order."""
 
     hosts: list[str] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
@@ -33,10 +33,10 @@ class AnsibleGroup:
 
 @dataclass
 class AnsibleInventory:
-    """What an inventory says, by whomever it was read.
+    """An Ansible inventory, read by Ansible or by jetlane.
 
     Attributes:
-        hosts: Variables of each host, what groups say included; not worked out (templates, vaults).
+        hosts: Variables of each host, including those of its groups; templates and vaults are not evaluated.
         groups: By name; ``all`` and ``ungrouped`` among them.
         notes: A sentence for everything that could not be read.
     """
@@ -69,7 +69,7 @@ def read_static(path: Path) -> AnsibleInventory:
     """Read an inventory that is a file of data.
 
     Raises:
-        SpecError: It is a program or a plugin's configuration, encrypted, of another form, or says what cannot be; with
+        SpecError: It is a program or a plugin's configuration, encrypted, of another form, or contradictory; with
             line, and in YAML column.
     """
     declared = _declared(path)
@@ -97,7 +97,7 @@ def _declared(path: Path) -> Declared:
         raise SpecError(f"{path} is TOML", "INI and YAML are read", _converted(path))
     if path.suffix in (".yml", ".yaml", ".json") or _looks_like_yaml(data):
         return read_yaml(path, decoded(data, path, INVENTORY))
-    # what comments hold is nobody's business
+    # comments are not parsed
     lines = [b"" if line.lstrip().startswith(_COMMENT) else line for line in data.split(b"\n")]
     return read_ini(path, decoded(b"\n".join(lines), path, INVENTORY))
 

@@ -1,4 +1,4 @@
-"""What Ansible makes of words in an inventory: ranges of hosts, Python literals in INI, YAML 1.1 in YAML."""
+"""Values of an Ansible inventory: ranges of hosts, Python literals in INI, YAML 1.1 in YAML."""
 
 from __future__ import annotations
 

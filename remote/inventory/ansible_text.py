@@ -45,7 +45,7 @@ class DeclaredGroup:
 
 @dataclass
 class Declared:
-    """What stands in one file.
+    """The content of one file.
 
     Attributes:
         hosts: Each host's own variables.

@@ -31,7 +31,7 @@ from jetlane.specs.errors import SpecError
 from jetlane.specs.validation import given, validated
 from jetlane.specs.yaml_marks import Location, MarkedYaml, parse, read
 
-_REMEDY = "mend the inventory; docs/inventory.md lists its keys"
+_REMEDY = "fix the inventory; docs/inventory.md lists its keys"
 #: Keys whose values are text, as it is written.
 _TEXTS = ("host", "user", "key", "known_hosts", "root", "python", "tags", "pool")
 

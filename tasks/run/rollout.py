@@ -137,7 +137,7 @@ def rollback(
     listeners: Optional[Listeners] = None,
     release: str = "",
 ) -> Rolled:
-    """Put devices back to their previous release, or to one that they kept; a rollback that was cut is taken up.
+    """Roll devices back to their previous release, or to one that they kept; an interrupted rollback is resumed.
 
     Raises:
         DeviceError: A rollout is at work on one of the devices.
@@ -167,7 +167,7 @@ def rollback_and_remember(
         whole: These devices speak for the fleet.
 
     Raises:
-        DeviceError: A device could not be put back; the others were.
+        DeviceError: A device could not be rolled back; the others were.
     """
     from jetlane.tasks.run.live import remember_live
 
@@ -175,9 +175,9 @@ def rollback_and_remember(
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
         raise DeviceError(
-            f"not put back: {_name_list([device.name for device in bad])}",
+            f"not rolled back: {_name_list([device.name for device in bad])}",
             bad[0].reason or rolled.reason,
-            "mend the cause and run again; the others went back",
+            "fix the cause and run again; the others were rolled back",
         )
     if whole and len(set(rolled.runs.values())) == 1:
         remember_live(workspace, next(iter(rolled.runs.values())))

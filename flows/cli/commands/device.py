@@ -146,7 +146,7 @@ def cancel(name: str, inventory: Optional[Path]) -> None:
     help="Its id in `jetlane device status`, or the beginning of it; default: the one that ran before.",
 )
 def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> None:
-    """Put device NAME back to a release it has; one that the board has outgrown is built and verified again first."""
+    """Roll device NAME back to a release it has; an engine that no longer fits is built and verified again first."""
     from jetlane.remote.device import delivery
 
     done = delivery.rollback(_device(name, inventory), release=release)

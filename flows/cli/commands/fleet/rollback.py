@@ -32,7 +32,7 @@ def rollback(
     ledger: Optional[str],
     release: str,
 ) -> None:
-    """Put devices back to their previous release, or to one that they kept."""
+    """Roll devices back to their previous release, or to one that they kept."""
     from jetlane.flows.cli.dashboard import watching
     from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
