@@ -15,7 +15,7 @@ from jetlane.remote.fleet.observer import ObserverGroup
 from jetlane.specs.files import real
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet
-from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
 from jetlane.tasks.run.workspace import Workspace
 

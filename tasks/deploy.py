@@ -15,7 +15,7 @@ from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
-from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.observer import RunObserver
 from jetlane.tasks.run.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out
 from jetlane.tasks.run.step import step

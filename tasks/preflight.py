@@ -113,7 +113,7 @@ def _prove(
     compiled: Sequence[str],
     out: Path,
 ) -> Mapping[str, Any]:
-    from jetlane.tasks.proof import preflight as proof
+    from jetlane.tasks.proof import model_comparison as proof
 
     engines = _compile(run, converted, compiled)
     run.observer.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from jetlane.library import roll_out as roll_out
     from jetlane.remote.agent.detect.detections import Detections as Detections
     from jetlane.specs.errors import JetlaneError as JetlaneError
-    from jetlane.tasks.proof.exchange import from_coco as from_coco
-    from jetlane.tasks.proof.exchange import from_supervision as from_supervision
-    from jetlane.tasks.proof.exchange import to_coco as to_coco
-    from jetlane.tasks.proof.exchange import to_supervision as to_supervision
+    from jetlane.tasks.proof.detection_formats import from_coco as from_coco
+    from jetlane.tasks.proof.detection_formats import from_supervision as from_supervision
+    from jetlane.tasks.proof.detection_formats import to_coco as to_coco
+    from jetlane.tasks.proof.detection_formats import to_supervision as to_supervision
 
 _LIBRARY = "jetlane.library"
-_EXCHANGE = "jetlane.tasks.proof.exchange"
+_EXCHANGE = "jetlane.tasks.proof.detection_formats"
 #: Where each public name is defined.
 _HOMES = {
     "Conversion": _LIBRARY,

@@ -147,7 +147,7 @@ def nvidia_tools(python: str) -> dict[str, str]:
     Raises:
         ConversionError: There is no such interpreter, or it has no such converter.
     """
-    from jetlane.tasks.converter.uff.nvidia import tools
+    from jetlane.tasks.converter.uff.nvidia_converter import tools
 
     return dict(tools(python))
 
@@ -157,7 +157,7 @@ def _convert_there(python: str, frozen_graph: Path, ssd: SsdGraph, params: Plugi
     from jetlane.tasks.converter.lowering.lower import shapes
     from jetlane.tasks.converter.ssd.config_py import refusal
     from jetlane.tasks.converter.uff.evidence import judge
-    from jetlane.tasks.converter.uff.nvidia import convert_there
+    from jetlane.tasks.converter.uff.nvidia_converter import convert_there
 
     reason = refusal(params, ssd)
     if reason:

@@ -169,7 +169,7 @@ def rollback_and_remember(
     Raises:
         DeviceError: A device could not be rolled back; the others were.
     """
-    from jetlane.tasks.run.live import remember_live
+    from jetlane.tasks.run.live_release import remember_live
 
     rolled = rollback(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]

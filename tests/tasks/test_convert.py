@@ -10,7 +10,7 @@ import pytest
 
 from jetlane.specs.schema import Convert, Model, RunSpec
 from jetlane.tasks.convert import convert
-from jetlane.tasks.converter.uff import nvidia
+from jetlane.tasks.converter.uff import nvidia_converter as nvidia
 from jetlane.tasks.export import FrozenModel, given_model
 from jetlane.tasks.plugins import params_of, plugins
 from jetlane.tasks.preflight import needed_top_k

@@ -9,7 +9,7 @@ import pytest
 from jetlane.specs.schema import Gate
 from jetlane.tasks.gate import Live, decide, read_live, remember_measured
 from jetlane.tasks.proof.baseline import Measured
-from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.workspace import Workspace
 
 NEW = Measured(model="new", map50=0.80, validation="data", labels=("car", "dog"))

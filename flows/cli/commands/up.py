@@ -45,7 +45,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
 
 
 def _enable_plugins() -> None:
-    from jetlane.flows.plugin import switch
+    from jetlane.flows.plugin import enable_plugin as switch
 
     if switch.plugins_are_enabled():
         return

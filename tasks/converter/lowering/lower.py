@@ -15,8 +15,8 @@ from jetlane.tasks.converter.lowering.ops import convolution, elementwise, plugi
 from jetlane.tasks.converter.lowering.ops import shapes as shape_ops
 from jetlane.tasks.converter.lowering.tensor import Tensor
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
-from jetlane.tasks.converter.uff.misread import refuse_misread
 from jetlane.tasks.converter.uff.model import Uff, UffNode
+from jetlane.tasks.converter.uff.parser_faults import refuse_misread
 
 _RULES: dict[str, Rule] = {
     **convolution.RULES,

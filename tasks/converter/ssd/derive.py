@@ -17,7 +17,7 @@ from jetlane.tasks.converter.ssd.config import PipelineConfig
 from jetlane.tasks.converter.ssd.feature_maps import feature_map_shapes
 from jetlane.tasks.converter.ssd.image_input import input_spec
 from jetlane.tasks.converter.ssd.params import GridAnchor, Nms, PluginParams
-from jetlane.tasks.converter.ssd.refusals import refuse_inexpressible
+from jetlane.tasks.converter.ssd.unsupported_settings import refuse_inexpressible
 
 Shape = tuple[int, int]
 

@@ -12,8 +12,8 @@ from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import FLOAT, Graph, Node, const, node_of
 from jetlane.tasks.converter.graph.shape_ops import Shape
 from jetlane.tasks.converter.uff.evidence import judge
-from jetlane.tasks.converter.uff.misread import refuse_misread, reordered_and_shared
 from jetlane.tasks.converter.uff.model import ORDERS, WEIGHTS, Uff, to_data
+from jetlane.tasks.converter.uff.parser_faults import refuse_misread, reordered_and_shared
 from jetlane.tasks.converter.uff.parser_forms import fit_parser, image_shapes
 from jetlane.tasks.converter.uff.rules import Emitted, Orders, apply_rule
 from jetlane.tasks.converter.uff.schema import DECREMENT, INCREMENT, SPECIAL, message_class

@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from jetlane.tasks.converter.uff.misread import from_image
 from jetlane.tasks.converter.uff.model import DOCUMENTED, PARSED, SEEN, UNPROVEN, Evidence, UffNode
+from jetlane.tasks.converter.uff.parser_faults import from_image
 
 _GOLDEN = "in real UFF files"
 _READ = "NVIDIA's parsers of TensorRT 5.1 to 7.2 read it as it is meant"

@@ -13,7 +13,7 @@ from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
-from jetlane.tasks.proof.preflight import Disagreement, preflight
+from jetlane.tasks.proof.model_comparison import Disagreement, preflight
 from jetlane.tasks.proof.top_k import larger_top_k
 
 NAMES = {1: "circle", 2: "square", 3: "triangle"}

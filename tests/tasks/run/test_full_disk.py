@@ -27,7 +27,7 @@ from jetlane.specs.local_files import read_json
 from jetlane.tasks.data.records import read_records, write_records
 from jetlane.tasks.gate import read_live, remember_measured
 from jetlane.tasks.proof.baseline import Measured
-from jetlane.tasks.run.live import remember_live
+from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace
 

@@ -65,7 +65,7 @@ def rollout(
     from jetlane.flows.cli.dashboard import watching
     from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
-    from jetlane.tasks.run.live import remember_live
+    from jetlane.tasks.run.live_release import remember_live
     from jetlane.tasks.run.workspace import Workspace
 
     asked = spec_of(spec, inventory, workspace, ledger, rules)

@@ -18,7 +18,7 @@ from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.converter.lowering.lower import lower
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.converter.uff import parse_text, read_uff, uff_from_bytes
-from jetlane.tasks.converter.uff.misread import reordered_and_shared
+from jetlane.tasks.converter.uff.parser_faults import reordered_and_shared
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 
 TRAINED = [

@@ -26,7 +26,8 @@ from jetlane.tasks.converter.graph.tensors import to_numpy
 from jetlane.tasks.converter.lowering.lower import lower
 from jetlane.tasks.converter.ssd.options import ConvertOptions
 from jetlane.tasks.converter.ssd.params import PluginParams
-from jetlane.tasks.converter.uff import nvidia, read_uff
+from jetlane.tasks.converter.uff import nvidia_converter as nvidia
+from jetlane.tasks.converter.uff import read_uff
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 
 DROP_IN = {name: f"from jetlane.tasks.converter.dropin.{name} import *\n" for name in ("uff", "graphsurgeon")}

@@ -9,7 +9,7 @@ from tests.tasks.converter.uff.interpreter import run
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.uff import convert_graph
-from jetlane.tasks.converter.uff.misread import misreadings, reordered_and_shared
+from jetlane.tasks.converter.uff.parser_faults import misreadings, reordered_and_shared
 
 SIZE = (1, 6, 4, 5)
 X = np.random.default_rng(3).normal(size=SIZE).astype(np.float32)
