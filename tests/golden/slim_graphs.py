@@ -24,6 +24,12 @@ KEPT_BITS = {
     "E_t15_v3small_160_c3": 23,
     "trained_C_t15_v1_160_c3": 10,
     "trained_F_t215_v1_160_c3": 10,
+    # Networks that magnify rounding: at six bits their last maps amplify it beyond what the tests allow.
+    "C_t15_v2_box_c6": 8,
+    "E_t15_v2_baseah_160": 5,
+    "E_t15_v2_encstr_224": 7,
+    "G17_t12_i2_160_c6_softmax": 5,
+    "G17_t12_v1_160_c3_min05": 7,
 }
 OF_RANDOM_WEIGHTS = 6
 #: One of each exporter: that TensorFlow of today gives for the whole graph what the exporter's own gave.
