@@ -80,7 +80,9 @@ def test_the_base_tests_pass_from_the_sdist(
     python = tmp_path / "venv" / "bin" / "python"
     (wheel,) = built.glob("*.whl")
     subprocess.run([*UV, "venv", "-q", "-p", sys.executable, tmp_path / "venv"], check=True, env=environment)
-    subprocess.run([*UV, "pip", "install", "-q", "-p", python, wheel, "pytest", "hypothesis"], check=True, env=environment)
+    subprocess.run(
+        [*UV, "pip", "install", "-q", "-p", python, wheel, "pytest", "hypothesis"], check=True, env=environment
+    )
     done = subprocess.run(
         [python, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *BASE_TESTS],
         cwd=unpacked,
