@@ -22,6 +22,7 @@ KEPT_BITS = {
     "trained_F_t215_v2_160_c3": 23,
     "C_t15_v1fpn_160_c3": 23,
     "E_t15_v3small_160_c3": 23,
+    "C_t15_qat_v2_160_c3": 23,  # rounded weights lie where simulated quantisation tips over
     "trained_C_t15_v1_160_c3": 10,
     "trained_F_t215_v1_160_c3": 10,
     # Networks that magnify rounding: at six bits their last maps amplify it beyond what the tests allow.

@@ -29,6 +29,9 @@ found in the same images. Each is converted, and each backend's result is held a
 from that run: `python -m tests.tasks.converter.lowering.supported_models > docs/supported-models.md`, and the tests
 compare it with what they find.
 
+The graphs are those of [tests/golden](../tests/golden/README.md): structure and constants are the exporters', the
+random weights of untrained networks are rounded, and TensorFlow's side was computed for the rounded graph.
+
 * **anchors**: GridAnchor_TRT where its formula is exact, else a constant in the UFF file ([why](plugins.md)).
 * **UFF**: the weakest evidence among the patterns of the file, and which they are. `seen`: every pattern is in real
   files that TensorRT reads. `parsed`: NVIDIA's own parsers of TensorRT 5.1, 6.0, 7.0, 7.1 and 7.2 read the others as
