@@ -6,6 +6,7 @@ import ast
 import hashlib
 import io
 import json
+import threading
 import tokenize
 import zipfile
 from dataclasses import dataclass
@@ -35,9 +36,19 @@ class AgentFile:
         return f"agent-{self.digest[:12]}.pyz"
 
 
-@lru_cache(maxsize=1)
+#: Many threads need the agent at once, and Python 3.11 fails where two of them build syntax trees at the same time
+#: ("AST constructor recursion depth mismatch").
+_building = threading.Lock()
+
+
 def agent_file() -> AgentFile:
-    """Build the agent from its sources, ``jetlane.remote.agent``."""
+    """The agent, built from its sources, ``jetlane.remote.agent``, once in a process."""
+    with _building:
+        return _built()
+
+
+@lru_cache(maxsize=1)
+def _built() -> AgentFile:
     sources = Path(agent.__file__).parent
     # stored, not compressed: what zlib makes differs from version to version, and there is little to gain
     buffer = io.BytesIO()

@@ -72,7 +72,7 @@ def test_a_running_release_is_accepted_only_with_its_samples(become: Any) -> Non
 
 def test_a_device_that_does_not_store_the_key_is_not_enrolled(doubles: Any, workshop: Any) -> None:
     device = doubles.set(doubles.names[0], Case(None), workshop.release)  # it says that it has none, whatever is asked
-    with pytest.raises(DeviceError, match="it does not have the keys that it was to have") as caught:
+    with pytest.raises(DeviceError, match="it does not have the expected keys") as caught:
         install_key(device, bytes(32), lambda text: True)
     assert "it has none" in caught.value.why
 
