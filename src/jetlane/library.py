@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent.detect import runtime
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.errors import AgentError
 from jetlane.specs.errors import DeviceError
 
@@ -251,14 +252,14 @@ class Detector:
         self.names: dict[int, str] = self._detector.names
         self.threshold: float = self._detector.threshold
 
-    def detect(self, image: np.ndarray[Any, Any]) -> runtime.Detections:
+    def detect(self, image: np.ndarray[Any, Any]) -> Detections:
         """Find objects in an image: uint8 [H, W, 3], RGB, of any size.
 
         Raises:
             DeviceError: The engine fails.
         """
         with _explained():
-            return runtime.Detections(*self._detector.detect(image))
+            return Detections(*self._detector.detect(image))
 
     def close(self) -> None:
         """Free the engine's memory."""
