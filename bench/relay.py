@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 
 #: Bytes that may be on their way in one direction: 40 ms at 1.6 GB/s.
 _ROOM = 64 << 20
@@ -57,26 +58,21 @@ class _Direction:
                 self._held -= len(data)
                 self._changed.notify_all()
             time.sleep(max(0.0, due - time.monotonic()))
-            try:
-                if not data:
-                    self._sink.shutdown(socket.SHUT_WR)
-                    return
-                if self._left and len(data) >= self._left:
-                    self._sink.sendall(data[: self._left])
-                    self._end()
-                    return
-                self._left -= len(data) if self._left else 0
-                self._sink.sendall(data)
-            except OSError:
-                self._end()
+            cut = bool(self._left) and len(data) >= self._left
+            with suppress(OSError):  # whoever is gone gets nothing more, and the other side is read to its end
+                self._sink.sendall(data[: self._left] if cut else data)
+            if cut or not data:
+                self._end(cut)
                 return
+            self._left -= len(data) if self._left else 0
 
-    def _end(self) -> None:
-        for link in (self._source, self._sink):
-            try:
-                link.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    def _end(self, cut: bool) -> None:
+        """The sink gets no more; it may still send, since what it has not read is lost where it is reset."""
+        with suppress(OSError):
+            self._sink.shutdown(socket.SHUT_WR)
+        if cut:
+            with suppress(OSError):
+                self._source.shutdown(socket.SHUT_RDWR)
 
 
 def relay(listen: tuple[str, int], target: tuple[str, int], delay: float, cut_after: int = 0) -> None:

@@ -27,7 +27,7 @@ from bench.report import goal, machine, save, spread, table, within
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.device.client import Agent
 from jetlane.remote.inventory import Device, load_inventory
-from jetlane.remote.release.folder import Release
+from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.ssh.connection import connect
 from jetlane.remote.ssh.transfer import Uploads, ship
 from jetlane.specs.errors import DeviceError
@@ -104,10 +104,11 @@ def make_release(folder: Path, size: int) -> Release:
         "tolerances": {},
     }
     raw = json.dumps(manifest).encode()
-    release = Release(manifests.release_id("bench", raw), folder / manifests.release_id("bench", raw), manifest, raw)
-    release.path.mkdir(parents=True)
-    release.file("model.onnx").write_bytes(content)
-    return release
+    path = folder / manifests.release_id("bench", raw)
+    path.mkdir(parents=True)
+    (path / "manifest.json").write_bytes(raw)
+    (path / "model.onnx").write_bytes(content)
+    return read_release(path)
 
 
 def jetlane(way: Way, release: Release, uploads: Optional[Uploads] = None) -> float:

@@ -223,9 +223,9 @@ def test_a_damaged_output_is_named_when_it_is_made_again(tmp_path: Path) -> None
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were hashed."""
     names: list[str] = []
-    real = digests.files.sha256_file
+    real = digests.safe_files.sha256_file
     monkeypatch.setattr(
-        digests, "files", SimpleNamespace(sha256_file=lambda path: names.append(Path(path).name) or real(path))
+        digests, "safe_files", SimpleNamespace(sha256_file=lambda path: names.append(Path(path).name) or real(path))
     )
     return names
 
