@@ -185,7 +185,8 @@ def test_random_bytes_in_rows_are_reported_without_a_traceback(original: Any, tm
 
 
 @pytest.mark.parametrize(
-    ("data", "words"), [(b"", "it is empty"), (b"no database" * 999, "not begin like a database"), (bytes(9999), "begin")]
+    ("data", "words"),
+    [(b"", "it is empty"), (b"no database" * 999, "not begin like a database"), (bytes(9999), "begin")],
 )
 def test_a_file_that_is_no_database_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
     path = place(tmp_path, data)
