@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.near_ties import NearTies
 from jetlane.specs.defaults import EXACT
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
     from jetlane.tasks.bundle.release import Tolerance
     from jetlane.tasks.proof.coco_map import GroundTruth
+    from jetlane.tasks.proof.onnx_detector import Heads
 
 CODE = (
     "jetlane.tasks.preflight",
@@ -40,6 +42,7 @@ CODE = (
     "jetlane.remote.agent.detect.detections",
     "jetlane.remote.agent.detect.image",
     "jetlane.remote.agent.detect.matching",
+    "jetlane.remote.agent.detect.near_ties",
     "jetlane.remote.agent.detect.nms",
     *images.CODE,
 )
@@ -114,6 +117,7 @@ def _prove(
     out: Path,
 ) -> Mapping[str, Any]:
     from jetlane.tasks.proof import model_comparison as proof
+    from jetlane.tasks.proof.onnx_detector import heads_of
 
     engines = _compile(run, converted, compiled)
     run.observer.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
@@ -135,7 +139,8 @@ def _prove(
     facts = {**report.to_json(), **engines}
     if run.spec.build.precision == "fp16":
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
-    _keep_samples(seen, reference, run.spec.verify.threshold, out)
+    heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
+    _keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
 
@@ -201,13 +206,19 @@ def needed_top_k(result: StepResult) -> Optional[int]:
     return top_k["needed"] if top_k else None
 
 
-def _keep_samples(seen: Images, reference: Sequence[Detections], threshold: float, out: Path) -> None:
+def _keep_samples(
+    seen: Images, reference: Sequence[Detections], heads: Heads, params: PluginParams, threshold: float, out: Path
+) -> None:
+    from jetlane.tasks.proof.near_ties import near_ties
+
     (out / "samples").mkdir()
     rows = []
     for number, index in enumerate(seen.samples):
         file = f"samples/{number:03d}.npy"
         np.save(out / file, np.ascontiguousarray(seen.arrays[index]), allow_pickle=False)
-        rows.append({"file": file, **reference[index].above(threshold).to_json()})
+        boxes, scores, content = heads(seen.arrays[index])
+        ties = near_ties(boxes, scores, params.nms, threshold, content)
+        rows.append({"file": file, **reference[index].above(threshold).to_json(), "near_ties": ties.to_json()})
         if seen.truth:
             rows[-1]["truth"] = seen.truth[index].to_json()
     write_atomic(out / EXPECTED, json.dumps(rows))
@@ -249,6 +260,11 @@ def truth_of(result: StepResult) -> list[Optional[GroundTruth]]:
     from jetlane.tasks.proof.coco_map import GroundTruth
 
     return [GroundTruth.from_json(row["truth"]) if "truth" in row else None for row in _rows(result)]
+
+
+def near_ties_of(result: StepResult) -> list[NearTies]:
+    """The near ties of each of them."""
+    return [NearTies.from_json(row["near_ties"]) for row in _rows(result)]
 
 
 def _rows(result: StepResult) -> list[dict[str, Any]]:

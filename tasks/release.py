@@ -16,7 +16,7 @@ from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.data.prepared import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
-from jetlane.tasks.preflight import HALF, expected_of, half_of, samples_of, tolerances_of, truth_of
+from jetlane.tasks.preflight import HALF, expected_of, half_of, near_ties_of, samples_of, tolerances_of, truth_of
 from jetlane.tasks.proof.sample_images import ImageSource, calibration_source, load_calibration
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.serials import Serials
@@ -161,6 +161,7 @@ def _write(
         known={**{name: converted.outputs[name] for name in files}, "pipeline.config": model.config_digest},
         samples=samples_of(proof),
         expected=expected_of(proof),
+        near_ties=near_ties_of(proof),
         params=params_of(parameters),
         labels=origin.labels,
         metrics=origin.metrics,

@@ -35,6 +35,7 @@ def compare(release: Release, samples: Sequence[Mapping[str, Any]], precision: s
             "expected": sample.detections,
             "found": Detections.from_json(dict(found)),
             "truth": sample.truth,
+            "near_ties": sample.near_ties,
         }
         for sample, found in zip(expected, samples)
         if sample.file == found["file"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.near_ties import NearTies
 
 EXPECTED = "expected.json"
 
@@ -20,20 +21,24 @@ class ExpectedSample:
         file: Path of its image in the release.
         detections: The workstation's, above the release's threshold.
         truth: What the image really shows: ``{"boxes", "labels", "crowd", "size"}``; None where that is not known.
+        near_ties: Detections that another rounding adds or takes away; None in releases that do not say.
     """
 
     file: str
     detections: Detections
     truth: Optional[Mapping[str, Any]] = None
+    near_ties: Optional[NearTies] = None
 
     def to_json(self) -> dict[str, Any]:
-        known = {"truth": dict(self.truth)} if self.truth is not None else {}
-        return {"file": self.file, **self.detections.to_json(), **known}
+        truth = {"truth": dict(self.truth)} if self.truth is not None else {}
+        near_ties = {"near_ties": self.near_ties.to_json()} if self.near_ties is not None else {}
+        return {"file": self.file, **self.detections.to_json(), **truth, **near_ties}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ExpectedSample:
         """Rebuild what ``to_json`` made."""
-        return cls(str(entry["file"]), Detections.from_json(dict(entry)), entry.get("truth"))
+        near_ties = NearTies.from_json(entry["near_ties"]) if entry.get("near_ties") is not None else None
+        return cls(str(entry["file"]), Detections.from_json(dict(entry)), entry.get("truth"), near_ties)
 
 
 def samples_to_json(samples: Sequence[ExpectedSample], threshold: float) -> dict[str, Any]:

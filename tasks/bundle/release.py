@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -12,6 +13,7 @@ import numpy as np
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.backends import HALF, PRECISIONS
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.near_ties import NearTies
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.release.runtime_file import runtime_files
 from jetlane.remote.release.samples import ExpectedSample
@@ -83,6 +85,7 @@ def write_release(
     backends: Optional[Sequence[str]] = None,
     calibration: Sequence[np.ndarray[Any, Any]] = (),
     truth: Sequence[Optional[GroundTruth]] = (),
+    near_ties: Sequence[Optional[NearTies]] = (),
     activate: Optional[Mapping[str, Any]] = None,
     around_build: Optional[Mapping[str, Any]] = None,
     project: Optional[str] = None,
@@ -112,6 +115,7 @@ def write_release(
         precision: Of the engines; for DeepStream, which builds its own.
         calibration: Images to calibrate int8 with, as ``samples``; none where int8 is not built.
         truth: What each sample really shows, where that is known; none given: unknown.
+        near_ties: Of each sample, where that is known; none given: unknown.
         backends: Those a board may take (keys of ``BACKEND_FILES``); all whose file is there, unless named. A UFF with
             unproven operations travels with the release, but is no backend.
         activate: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
@@ -142,7 +146,7 @@ def write_release(
         for path, text in {**runtime_files(), **deepstream}.items():
             made.put(path, text)
         images = made.put_images(SAMPLES, samples)
-        made.put_samples(_samples(images, expected, truth, threshold), threshold)
+        made.put_samples(_samples(images, expected, truth, near_ties, threshold), threshold)
         made.put_images(CALIBRATION, calibration)
         manifest: dict[str, Any] = {
             "format": manifests.FORMAT,
@@ -171,12 +175,15 @@ def write_release(
 
 
 def _samples(
-    images: Sequence[str], expected: Sequence[Detections], truth: Sequence[Optional[GroundTruth]], threshold: float
+    images: Sequence[str],
+    expected: Sequence[Detections],
+    truth: Sequence[Optional[GroundTruth]],
+    near_ties: Sequence[Optional[NearTies]],
+    threshold: float,
 ) -> list[ExpectedSample]:
-    known = [*truth, *[None] * (len(images) - len(truth))]
     return [
-        ExpectedSample(file, found.above(threshold), real.to_json() if real is not None else None)
-        for file, found, real in zip(images, expected, known)
+        ExpectedSample(file, found.above(threshold), real.to_json() if real is not None else None, ties)
+        for file, found, real, ties in zip_longest(images, expected, truth, near_ties)
     ]
 
 

@@ -25,7 +25,8 @@ class Agreement:
         min_iou, max_score_difference: What a pair has to hold.
         expected, got, matched: Counts of detections.
         missing, surplus: Expected ones without a partner, and found ones without.
-        borderline: Without a partner on either side, but so near the threshold that it may lie just below.
+        borderline: Without a partner on either side, but so near the threshold that it may lie just below; or near ties
+            of the suppression.
         lowest_iou, largest_score_difference: Over all pairs; None without any.
         iou_loss, score_difference: Percentiles over all pairs of 1 - IoU and of the scores' absolute difference.
         disagreeing: Indices of the images with something missing or surplus.

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
-from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.agent.detect.nms import suppress
-from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
+from jetlane.tasks.proof.onnx_detector import heads_of
 
 
 def compare_half(
@@ -43,17 +42,9 @@ def compare_half(
 
 
 def _detect(model: bytes, params: PluginParams, images: Sequence[np.ndarray[Any, Any]]) -> list[Detections]:
-    try:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # protobuf's and onnxruntime's types share no base
-        raise PreflightError("onnxruntime cannot load the model", str(error), "convert again") from error
+    heads = heads_of(model, params)
     found = []
     for image in images:
-        pixels, content = to_input(image, asdict(params.input))
-        boxes, scores = session.run(["boxes", "scores"], {params.input.name: pixels[None]})
-        found.append(Detections.from_nms(*suppress(boxes[0], scores[0], asdict(params.nms)), content))
+        boxes, scores, content = heads(image)
+        found.append(Detections.from_nms(*suppress(boxes, scores, asdict(params.nms)), content))
     return found

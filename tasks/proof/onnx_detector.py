@@ -1,7 +1,8 @@
-"""Run ``model.onnx`` in onnxruntime as a board would: original image in, detections out."""
+"""Runs lowered models in onnxruntime as a board would: original image in, detections or the heads' output out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.specs.errors import PreflightError
-from jetlane.tasks.converter.ssd.params import InputSpec
+from jetlane.tasks.converter.ssd.params import InputSpec, PluginParams
 
 Array = np.ndarray[Any, Any]
+#: uint8 [H, W, 3] RGB of any size -> (boxes, scores, content); see ``heads_of``.
+Heads = Callable[[Array], tuple[Array, Array, tuple[float, float]]]
 
 
 class OnnxDetector:
@@ -32,16 +35,10 @@ class OnnxDetector:
             PreflightError: onnxruntime is missing or cannot load the model.
         """
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise PreflightError("onnxruntime is not installed", str(error), "pip install 'jetlane[flow]'") from None
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
             with_logits, self._logits = _watched(model)
-            self._session = onnxruntime.InferenceSession(with_logits, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # protobuf's and onnxruntime's types share no base
+        except Exception as error:  # protobuf's types differ from version to version
             raise PreflightError("onnxruntime cannot load the converted model", str(error), "convert again") from None
+        self._session = _session(with_logits)
         self._spec = asdict(image)
         self._name = image.name
         self.largest_logit = float("-inf")
@@ -53,6 +50,38 @@ class OnnxDetector:
         for values in logits:
             self.largest_logit = max(self.largest_logit, float(values.max()))
         return Detections.from_nms(rows[0, 0], int(count.item()), content)
+
+
+def heads_of(model: bytes, params: PluginParams) -> Heads:
+    """What a model's heads give for an image: boxes [priors, 4], scores [priors, classes], and the frame's content.
+
+    Args:
+        model: ``model.trt.onnx``, or its fp16 form.
+
+    Raises:
+        PreflightError: onnxruntime is missing or cannot load the model.
+    """
+    session, spec = _session(model), asdict(params.input)
+
+    def heads(image: Array) -> tuple[Array, Array, tuple[float, float]]:
+        pixels, content = to_input(image, spec)
+        boxes, scores = session.run(["boxes", "scores"], {params.input.name: pixels[None]})
+        return boxes[0], scores[0], content
+
+    return heads
+
+
+def _session(model: bytes) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PreflightError("onnxruntime is not installed", str(error), "pip install 'jetlane[flow]'") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # protobuf's and onnxruntime's types share no base
+        raise PreflightError("onnxruntime cannot load the converted model", str(error), "convert again") from None
 
 
 def _watched(model: bytes) -> tuple[bytes, list[str]]:

@@ -2,7 +2,7 @@
 
 import resource
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from .. import backends, engines, strict_json
 from .. import manifest as manifests
@@ -10,6 +10,7 @@ from ..board_conditions import conditions
 from ..detect.arrays import Array
 from ..detect.detections import Detections
 from ..detect.image import decoded
+from ..detect.near_ties import NearTies
 from ..detect.runtime import detect
 from ..detect.timing import median, percentile_95, timed_runs
 from ..detect.verdict import disagreement, judge
@@ -113,7 +114,10 @@ def _samples(read: manifests.Checked) -> List[Dict[str, Any]]:
     """
     try:
         expected = strict_json.loads(read("expected.json"))
-        rows = [(str(entry["file"]), Detections.from_json(entry), entry.get("truth")) for entry in expected["samples"]]
+        rows = [
+            (str(entry["file"]), Detections.from_json(entry), entry.get("truth"), _near_ties(entry))
+            for entry in expected["samples"]
+        ]
         if not rows:
             raise ValueError("it has no samples")
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -121,9 +125,13 @@ def _samples(read: manifests.Checked) -> List[Dict[str, Any]]:
             "the release has no expected detections", "expected.json: %s" % error, "make the release again", "tampered"
         )
     return [
-        {"file": file, "image": decoded(file, read(file)), "expected": found, "truth": truth}
-        for file, found, truth in rows
+        {"file": file, "image": decoded(file, read(file)), "expected": found, "truth": truth, "near_ties": ties}
+        for file, found, truth, ties in rows
     ]
+
+
+def _near_ties(entry: Dict[str, Any]) -> Optional[NearTies]:
+    return NearTies.from_json(entry["near_ties"]) if entry.get("near_ties") is not None else None
 
 
 def _run(engine: Any, samples: List[Dict[str, Any]], manifest: Dict[str, Any]) -> Dict[str, Any]:

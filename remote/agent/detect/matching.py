@@ -16,7 +16,7 @@ class MatchReport(object):
         missing: Indices of expected detections without a partner.
         surplus: Indices of got detections without a partner.
         borderline: How many more on either side have no partner, but a score so near the threshold that the partner may
-            lie just below it, unseen.
+            lie just below it, unseen; or are near ties of the suppression.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ def match(
     min_iou: float,
     max_score_difference: float,
     threshold: Optional[float] = None,
+    near_ties: Optional[Detections] = None,
 ) -> MatchReport:
     """Pair detections of the same class whose boxes and scores agree; each is used once.
 
@@ -69,15 +70,10 @@ def match(
         max_score_difference: Largest absolute difference of a pair's scores.
         threshold: The score at which both sets were cut. A detection within ``max_score_difference`` above it may have
             its partner below it; without one it is counted as borderline, not as missing or surplus.
+        near_ties: Detections that are found or not as roundings have it. One without a partner that is among them, by
+            the limits of a pair, is counted as borderline too.
     """
-    iou = iou_matrix(expected.boxes, got.boxes)
-    difference = got.scores[None, :].astype(np.float64) - expected.scores[:, None].astype(np.float64)
-    fits = (
-        (expected.labels[:, None] == got.labels[None, :])
-        & (iou >= min_iou)
-        # one float32 step of slack: 0.305 and 0.300 differ by 0.005 for a person, by 0.00500003 in float32
-        & (np.abs(difference) <= max_score_difference + 1e-7)
-    )
+    iou, difference, fits = _compared(expected, got, min_iou, max_score_difference)
     candidates = [_ranked(*row) for row in zip(fits, iou, np.abs(difference))]
     partner_of_got: Dict[int, int] = {}
     for i in _best_first(candidates, iou):
@@ -87,9 +83,29 @@ def match(
     matched = {pair[0] for pair in pairs}
     lone = [i for i in range(len(expected)) if i not in matched]
     lone_got = [j for j in range(len(got)) if j not in partner_of_got]
-    missing = [i for i in lone if expected.scores[i] >= limit]
-    surplus = [j for j in lone_got if got.scores[j] >= limit]
+    if near_ties is not None:
+        limits = near_ties, min_iou, max_score_difference
+        expected_ties, got_ties = (_compared(side, *limits)[2].any(axis=1) for side in (expected, got))
+    else:
+        expected_ties, got_ties = np.zeros(len(expected), bool), np.zeros(len(got), bool)
+    missing = [i for i in lone if expected.scores[i] >= limit and not expected_ties[i]]
+    surplus = [j for j in lone_got if got.scores[j] >= limit and not got_ties[j]]
     return MatchReport(pairs, missing, surplus, len(lone) + len(lone_got) - len(missing) - len(surplus))
+
+
+def _compared(
+    first: Detections, second: Detections, min_iou: float, max_score_difference: float
+) -> Tuple[Array, Array, Array]:
+    """[first, second] each: IoU; score of second - score of first; whether the two may be a pair."""
+    iou = iou_matrix(first.boxes, second.boxes)
+    difference = second.scores[None, :].astype(np.float64) - first.scores[:, None].astype(np.float64)
+    fits = (
+        (first.labels[:, None] == second.labels[None, :])
+        & (iou >= min_iou)
+        # one float32 step of slack: 0.305 and 0.300 differ by 0.005 for a person, by 0.00500003 in float32
+        & (np.abs(difference) <= max_score_difference + 1e-7)
+    )
+    return iou, difference, fits
 
 
 def _ranked(fits: Array, iou: Array, apart: Array) -> List[int]:

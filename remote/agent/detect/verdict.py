@@ -11,7 +11,8 @@ def judge(samples: List[Dict[str, Any]], tolerance: Dict[str, Any], threshold: f
     """Match every sample's detections with the expected ones.
 
     Args:
-        samples: ``{"file", "expected", "found", "truth"}``; ``truth`` (what the image shows) is None where unknown.
+        samples: ``{"file", "expected", "found", "truth", "near_ties"}``; ``truth`` (what the image shows) is None where
+            unknown, and ``near_ties`` in older releases.
         tolerance: ``iou`` and ``score`` of a pair; ``matched``, the least share of detections with a partner (1 where
             not given); ``map_drop``, how much less mAP@0.5 may be (not looked at where not given).
         threshold: Detections of at least this score count.
@@ -24,7 +25,10 @@ def judge(samples: List[Dict[str, Any]], tolerance: Dict[str, Any], threshold: f
     matched = missing = surplus = borderline = 0
     for sample in samples:
         found = sample["found"].above(threshold)
-        agreement = match(sample["expected"].above(threshold), found, tolerance["iou"], tolerance["score"], threshold)
+        # boxes as far from the expected ones as this precision's may be decide these otherwise
+        ties = sample["near_ties"].within(1.0 - tolerance["iou"]) if sample.get("near_ties") else None
+        expected = sample["expected"].above(threshold)
+        agreement = match(expected, found, tolerance["iou"], tolerance["score"], threshold, ties)
         matched += len(agreement.pairs)
         missing += len(agreement.missing)
         surplus += len(agreement.surplus)

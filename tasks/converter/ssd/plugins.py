@@ -1,6 +1,7 @@
 """Numpy reference of TensorRT's three SSD plugins, as NVIDIA's published sources compute on a GPU.
 
 GridAnchor_TRT and the half-precision NMS_TRT are reproduced bit for bit, FP32 NMS_TRT to the last place of ``exp``.
+NVIDIA's own library of TensorRT 8.6.1 differs from those sources in one thing: see ``half_sizes``.
 Two things the plugins do are left undefined by them (topK above the number of priors, and memory they never write);
 they are refused here, or shown as NaN.
 """
@@ -90,12 +91,14 @@ def flatten_concat(inputs: Sequence[Array]) -> Array:
     return joined[..., None, None]
 
 
-def decode(loc: Array, prior: Array, params: Nms) -> Array:
+def decode(loc: Array, prior: Array, params: Nms, *, half_sizes: bool = False) -> Array:
     """Boxes of one image before suppression, not clipped.
 
     Args:
         loc: [R, C, 4] codes; C is 1 when locations are shared. float32 or float16.
         prior: [2, R*4, 1] of the same type.
+        half_sizes: Widths and heights pass through half precision, though all else is float32, as in the library of
+            TensorRT 8.6.1: sizes are up to 0.14 % off, centres are exact.
 
     Returns:
         [R, C, 4] xmin, ymin, xmax, ymax, of the inputs' type.
@@ -119,7 +122,8 @@ def decode(loc: Array, prior: Array, params: Nms) -> Array:
     two = loc.dtype.type(2)
     center_x = _fused(scaled[..., 0], width, (box[..., 0] + box[..., 2]) / two)
     center_y = _fused(scaled[..., 1], height, (box[..., 1] + box[..., 3]) / two)
-    half_width, half_height = _exp(scaled[..., 2]) * width / two, _exp(scaled[..., 3]) * height / two
+    size = _size_in_half if half_sizes else _size
+    half_width, half_height = size(scaled[..., 2], width) / two, size(scaled[..., 3], height) / two
     return np.stack(
         [center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height], axis=-1
     )
@@ -130,13 +134,30 @@ def _fused(a: Array, b: Array, c: Array) -> Array:
     return (a.astype(np.float64) * b.astype(np.float64) + c.astype(np.float64)).astype(a.dtype)
 
 
+def _size(code: Array, side: Array) -> Array:
+    size: Array = _exp(code) * side
+    return size
+
+
+def _size_in_half(code: Array, side: Array) -> Array:
+    """Each of both, the exponential and the product are rounded to half: so in 732 of 732 sides measured."""
+    return _size(code.astype(np.float16), side.astype(np.float16)).astype(np.float32)
+
+
 def _exp(x: Array) -> Array:
     with np.errstate(over="ignore"):
         return np.exp(x.astype(np.float64)).astype(x.dtype)
 
 
 def nms(
-    loc: Array, conf: Array, prior: Array, params: Nms, *, score_bits: int = 16, batch_agnostic: bool = True
+    loc: Array,
+    conf: Array,
+    prior: Array,
+    params: Nms,
+    *,
+    score_bits: int = 16,
+    batch_agnostic: bool = True,
+    half_sizes: bool = False,
 ) -> tuple[Array, Array]:
     """NMS_TRT.
 
@@ -145,6 +166,7 @@ def nms(
             All float32, or all float16 (TensorRT 8.0 on).
         score_bits: ``scoreBits``: how many mantissa bits are compared; half precision only, 1 to 10, others mean all.
         batch_agnostic: Whether the priors of image 0 serve all images.
+        half_sizes: As ``decode``'s.
 
     Returns:
         Detections [N, 1, keepTopK, 7] of the inputs' type (image id, label, score, xmin, ymin, xmax, ymax; label -1 in
@@ -164,7 +186,7 @@ def nms(
         return top, count
     for image in range(images):
         anchors = prior[0 if batch_agnostic else image]
-        boxes = decode(loc[image].reshape(priors, -1, 4), anchors, params)
+        boxes = decode(loc[image].reshape(priors, -1, 4), anchors, params, half_sizes=half_sizes)
         keys = _Keys(conf[image].reshape(priors, params.num_classes), params, score_bits)
         rows = _select(boxes, keys, params)
         top[image, 0, :, 0] = image

@@ -36,7 +36,7 @@ def basics(board: Board) -> dict[str, Any]:
         def log(self, severity: Any, msg: str) -> None:
             raise NotImplementedError
 
-        def __del__(self) -> None:
+        def __del__(self, let_go: Any = let_go) -> None:  # at the interpreter's end the module's own is gone
             let_go(self)
 
     ILogger.Severity_ = list(severity.__members__.values())
