@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-
-
-@pytest.fixture(scope="module")
-def touched() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("touched", Path(__file__).with_name("touched.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from tests import touched
 
 
 @pytest.fixture
@@ -46,7 +34,5 @@ def root(tmp_path: Path) -> Path:
         ("docs/spec.md", []),
     ],
 )
-def test_a_change_concerns_the_tests_that_name_it(
-    touched: ModuleType, root: Path, changed: str, tests: list[str]
-) -> None:
+def test_a_change_concerns_the_tests_that_name_it(root: Path, changed: str, tests: list[str]) -> None:
     assert touched.concerned([changed], root) == tests

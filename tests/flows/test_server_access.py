@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import importlib.util
 import json
 import os
 import pwd
@@ -27,6 +26,7 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import pytest
+from tests.flows import chromium
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
@@ -53,13 +53,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 def browser(*hosts: str) -> Any:
     """A real Chromium (tests/flows/chromium.py) for which these names lead to this machine."""
-    spec = importlib.util.spec_from_file_location("chromium", HERE / "chromium.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if module.program() is None:
+    if chromium.program() is None:
         pytest.skip("Debian's chromium is not installed (.ci/run does it)")
-    return module.Chromium(*hosts)
+    return chromium.Chromium(*hosts)
 
 
 @dataclass

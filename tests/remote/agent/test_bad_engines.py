@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import engines
@@ -71,7 +72,7 @@ def board(tmp_path: Path, release: Path) -> Board:
 
 
 @pytest.fixture(scope="session")
-def other_engine(models: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def other_engine(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A whole engine, of another model."""
     model = tmp_path_factory.mktemp("other") / "model.onnx"
     model.write_bytes(models.small_model(1))
@@ -108,7 +109,7 @@ def test_an_engine_that_does_not_load_leaves_its_key(board: Board, engine: bytes
     assert not board.build()["cached"] and board.verify()["agreed"]
 
 
-def test_an_engine_with_other_outputs_leaves_its_key(board: Board, models: Any, tmp_path: Path) -> None:
+def test_an_engine_with_other_outputs_leaves_its_key(board: Board, tmp_path: Path) -> None:
     (tmp_path / "heads.onnx").write_bytes(models.heads_model())
     board.put(plan_of(cpu, tmp_path / "heads.onnx", {}, {}, lambda note: None))
     with pytest.raises(AgentError, match="does not run on this board") as failure:
@@ -213,9 +214,7 @@ def test_what_a_build_reads_is_what_was_hashed(tmp_path: Path) -> None:
             read(path)
 
 
-def test_calibration_images_are_hashed_too(
-    models: Any, put_double: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_calibration_images_are_hashed_too(put_double: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from jetlane.remote.agent.trt import build as trt_build
 
     put_double("8.6")

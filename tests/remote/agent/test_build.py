@@ -356,7 +356,7 @@ def pids_of(board: SlowBoard) -> list[int]:
 
 
 def test_a_model_that_cannot_be_built_says_why(
-    device: Device, board: virtual.VirtualFleet, make_release, tmp_path: Path, models
+    device: Device, board: virtual.VirtualFleet, make_release, tmp_path: Path
 ) -> None:
     release = make_release(tmp_path / "broken", model=b"not an ONNX file")
     with pytest.raises(AgentFailure, match=r"onnxruntime [\d.]+ cannot load the model") as caught:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 from tests.remote.agent import doubles
 from tests.remote.agent.doubles import plan_of
 from tests.remote.agent.doubles.pieces import surface
@@ -68,7 +69,7 @@ def bindings(request: pytest.FixtureRequest, stub: Path) -> Any:
 
 
 @pytest.fixture
-def exercised(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
+def exercised(put_double: Any, cudart: Any, tmp_path: Path) -> Any:
     """A double's board after everything that the adapters can do there."""
 
     def exercise(era: str) -> Any:

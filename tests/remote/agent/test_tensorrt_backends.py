@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
 from jetlane.remote.agent.builder_caches import NOTHING_KEPT, Caches
@@ -51,7 +52,7 @@ NAMES = {
 
 
 @pytest.fixture
-def model(models: Any, tmp_path: Path) -> Any:
+def model(tmp_path: Path) -> Any:
     """Paths of the model for either backend."""
 
     def path(backend: str) -> str:
@@ -64,7 +65,7 @@ def model(models: Any, tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("era", WITH_UFF)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: Any, models: Any, model: Any) -> None:
+def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
     plan = plan_of(trt_uff, model("uff"), MANIFEST, {**OPTIONS, "precision": precision, "batch": 2}, notes.append)
@@ -86,7 +87,7 @@ def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: A
 
 
 @pytest.mark.parametrize("era", WITH_ONNX)
-def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, models: Any, model: Any) -> None:
+def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
     plan = plan_of(trt_onnx, model("onnx"), MANIFEST, OPTIONS, notes.append)

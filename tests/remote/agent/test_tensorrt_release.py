@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import ERAS, WITH_UFF, pieces
 from tests.remote.agent.test_tensorrt_agent import Machine
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS
@@ -52,7 +53,7 @@ def order(names: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def model(models: Any, tmp_path: Path) -> Any:
+def model(tmp_path: Path) -> Any:
     def of(era: str) -> tuple[str, Path]:
         backend = "uff" if era in WITH_UFF else "onnx"
         file = tmp_path / f"model.{backend}"
@@ -100,9 +101,9 @@ def test_a_program_that_closes_nothing_lets_its_engine_go_in_the_documented_orde
 
 @pytest.mark.parametrize("era", ["5", "7", "8.2", "8.6", "10.3", "11"])
 def test_no_command_fails_where_tensorrt_ends_the_process_as_its_objects_go(
-    era: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    era: str, put_double: Any, cudart: Any, tmp_path: Path, repository: Path
 ) -> None:
-    here = Site(era, put_double(era), cudart, models, tmp_path)
+    here = Site(era, put_double(era), cudart, tmp_path)
     board = Machine(tmp_path, era, cudart, repository)
     board.fit("", EVERY)
     request = {"release": here.release}
@@ -113,8 +114,8 @@ def test_no_command_fails_where_tensorrt_ends_the_process_as_its_objects_go(
 
 
 @pytest.fixture
-def board(put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path) -> Any:
-    here = Site("8.6", put_double("8.6"), cudart, models, tmp_path)
+def board(put_double: Any, cudart: Any, tmp_path: Path, repository: Path) -> Any:
+    here = Site("8.6", put_double("8.6"), cudart, tmp_path)
     machine = Machine(tmp_path, "8.6", cudart, repository)
     return lambda command: machine.ask(command, release=here.release)[-1], machine
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.remote.fleet.relay import Relay
+from tests.remote.fleet.site import Site
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.remote.fleet import ledger_check, ledger_export, sqlite_pages
@@ -480,16 +482,14 @@ def test_a_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
         os.umask(old)
 
 
-def test_a_rollout_over_ssh_stops_and_resumes_when_the_disk_fills(
-    sites: Any, relays: Any, make_release: Any, tmp_path: Path
-) -> None:
+def test_a_rollout_over_ssh_stops_and_resumes_when_the_disk_fills(make_release: Any, tmp_path: Path) -> None:
     """Real boards, a real command: exit code 1 and an error, every board intact, and the same command resumes."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs root and the right to mount")
-    site = sites.Site(tmp_path / "site", 2, relays.Relay)
+    site = Site(tmp_path / "site", 2, Relay)
     try:
         release = make_release(tmp_path, seed=41)
         words = [sys.executable, "-m", "jetlane", "fleet", "rollout", str(release), "--to", str(site.inventory)]
