@@ -1,12 +1,11 @@
 """The UFF backend, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
 
 import ctypes
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from ..builder_caches import NOTHING_KEPT, Caches
+from ..build_job import BuildJob
 from ..detect.arrays import Array
 from ..detect.detections import output_count
-from ..safe_files import read_bytes
 from . import build as trt_build
 from . import common
 
@@ -15,23 +14,15 @@ PLUGINS = ("GridAnchor_TRT", "NMS_TRT")
 FLATTEN = "FlattenConcat_TRT"
 
 
-def build(
-    model: str,
-    manifest: Dict[str, Any],
-    options: Dict[str, Any],
-    progress: Callable[[str], None],
-    save: Callable[[bytes], None],
-    caches: Caches = NOTHING_KEPT,
-    read: Callable[[str], bytes] = read_bytes,
-) -> Any:
+def build(job: BuildJob) -> Any:
     """Parse ``model.uff`` and build an engine with implicit batch.
 
     Raises:
         AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
     """
-    named = (FLATTEN,) if ("_" + FLATTEN).encode("ascii") in read(model) else ()
+    named = (FLATTEN,) if ("_" + FLATTEN).encode("ascii") in job.read(job.model) else ()
     _need_plugins(PLUGINS + named)
-    return trt_build.build("uff", model, manifest, options, progress, save, caches, read)
+    return trt_build.build("uff", job)
 
 
 def _need_plugins(names: Tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ def exercised(put_double: Any, cudart: Any, tmp_path: Path) -> Any:
                 options["dla_core"] = 0 if precision == "fp16" else None
                 manifest = {**MANIFEST, "calibration": models.save_images(tmp_path)}
                 caches = Caches(str(tmp_path / f"caches-{era}"), {"backend": backend, "precision": precision})
-                plan = plan_of(module, model, manifest, options, lambda note: None, caches)
+                plan = plan_of(module, model, manifest, options, lambda note: None, caches=caches)
                 engine = module.load(plan, MANIFEST, options)
                 engine.run(PIXELS)
                 engine.close()

@@ -16,7 +16,7 @@ import pytest
 from tests.remote import models
 from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
-from jetlane.remote.agent.builder_caches import NOTHING_KEPT, Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import (
     common as trt,
@@ -120,7 +120,7 @@ def test_a_timing_cache_is_kept_and_a_bad_one_ignored(
     caches = Caches(str(tmp_path / "caches"), {"runtime": {"tensorrt": era}, "precision": "fp16"})
 
     def cache_of_build(options: dict[str, Any] = OPTIONS) -> str:
-        plan_of(module, model(backend), MANIFEST, options, lambda note: None, caches)
+        plan_of(module, model(backend), MANIFEST, options, lambda note: None, caches=caches)
         return board.built["cache"]
 
     assert cache_of_build() == ""
@@ -164,7 +164,7 @@ def test_flattenconcat_is_needed_only_by_files_that_name_it(put_double: Any, mod
         return Path(name).read_bytes() + b"_FlattenConcat_TRT"
 
     with pytest.raises(AgentError, match="lacks the plugins FlattenConcat_TRT") as caught:
-        plan_of(trt_uff, path, MANIFEST, OPTIONS, lambda note: None, NOTHING_KEPT, of_an_earlier_converter)
+        plan_of(trt_uff, path, MANIFEST, OPTIONS, lambda note: None, read=of_an_earlier_converter)
     assert caught.value.kind == "backend"
 
 

@@ -87,7 +87,7 @@ class Site:
         recipe = engines.recipe(self.manifest, backend, facts, options)
         model = self.store.path("releases", self.release, self.manifest["backends"][backend])
         caches = engines.caches(self.store, recipe)
-        plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches)
+        plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches=caches)
         engines.keep(self.store, engines.key_of(recipe), plan, {"recipe": recipe})
         return engines.key_of(recipe)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from tests.remote import models
-from tests.remote.agent.doubles import ERAS, WITH_UFF, pieces
+from tests.remote.agent.doubles import ERAS, WITH_UFF, pieces, plan_of
 from tests.remote.agent.test_tensorrt_agent import Machine
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS
 from tests.remote.agent.test_tensorrt_int8 import Site
 
 from jetlane.remote.agent import backends
+from jetlane.remote.agent.build_job import BuildJob
 from jetlane.remote.agent.builder_caches import Caches
 
 #: The last is let go first. `Built` is what the builder of TensorRT 5 to 7 gives: an engine.
@@ -34,13 +35,14 @@ from tests.remote.agent import doubles
 from tests.remote.agent.doubles import pieces
 sys.modules["tensorrt"] = doubles.make({era!r}).module
 from jetlane.remote.agent import backends
+from jetlane.remote.agent.build_job import BuildJob
 from jetlane.remote.agent.trt import cuda
 cuda._mapped = lambda: [{cudart!r}]
 atexit.register(lambda: print(*pieces.RELEASED))
 saved = []
 module = backends.module({backend!r})
 manifest, options = {manifest!r}, {options!r}
-module.build({model!r}, manifest, options, lambda note: None, saved.append).release()
+module.build(BuildJob({model!r}, manifest, options, lambda note: None, saved.append)).release()
 engine = module.load(saved[0], manifest, options)
 del pieces.RELEASED[:]
 """
@@ -76,7 +78,7 @@ def test_what_built_an_engine_is_let_go_in_the_documented_order(
         saved.append((plan, order(pieces.RELEASED)))
 
     caches = Caches(str(tmp_path), {})
-    made = backends.module(backend).build(str(file), MANIFEST, OPTIONS, lambda note: None, save, caches)
+    made = backends.module(backend).build(BuildJob(str(file), MANIFEST, OPTIONS, lambda note: None, save, caches))
     assert [gone for _, gone in saved] == [[]], "the engine is saved before anything is let go"
     made.release()
     found = order(pieces.RELEASED)
@@ -172,9 +174,7 @@ def test_a_timing_cache_that_cannot_be_read_back_is_made_anew(put_double: Any, m
     caches = Caches(str(tmp_path / "caches"), {"runtime": "8.6"})
 
     def started_from() -> str:
-        plans: list[bytes] = []
-        backends.module(backend).build(str(file), MANIFEST, OPTIONS, lambda note: None, plans.append, caches)
-        assert plans
+        assert plan_of(backends.module(backend), file, MANIFEST, OPTIONS, lambda note: None, caches=caches)
         return str(double.built["cache"])
 
     assert started_from() == "" and caches.timing()

@@ -29,10 +29,12 @@ ERAS = tuple(_ERAS)
 WITH_UFF, WITH_ONNX, WITH_INT8 = ERAS[:4], ERAS[2:], ERAS[:5]
 
 
-def plan_of(backend: Any, model: Any, manifest: Any, options: Any, progress: Any, *more: Any) -> bytes:
+def plan_of(backend: Any, model: Any, manifest: Any, options: Any, progress: Any, **more: Any) -> bytes:
     """The engine that a backend's build gives to be saved."""
+    from jetlane.remote.agent.build_job import BuildJob  # the doubles stand without it in a board's processes
+
     saved: list[bytes] = []
-    backend.build(str(model), manifest, options, progress, saved.append, *more)
+    backend.build(BuildJob(str(model), manifest, options, progress, saved.append, **more))
     (plan,) = saved
     return plan
 
