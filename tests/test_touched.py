@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 from tests import touched
+from tests.files import write_files
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name, text in {
-        "tests/specs/test_text.py": "from jetlane.specs.text import harmless",
-        "tests/specs/test_paths.py": "from jetlane.specs import paths, schema",
-        "tests/tasks/run/test_steps.py": "from tests.tasks.run.helper import thing",
-        "tests/tasks/run/helper.py": "thing = 1",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_files(
+        tmp_path,
+        {
+            "tests/specs/test_text.py": "from jetlane.specs.text import harmless",
+            "tests/specs/test_paths.py": "from jetlane.specs import paths, schema",
+            "tests/tasks/run/test_steps.py": "from tests.tasks.run.helper import thing",
+            "tests/tasks/run/helper.py": "thing = 1",
+        },
+    )
     return tmp_path
 
 

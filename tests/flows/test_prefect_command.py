@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.flows.small_spec import write_spec
 
 from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.flows.serving.api import ask
@@ -36,15 +37,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def project(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Iterator[Path]:
     """A folder that held a spec alone before `jetlane up` was run there; the worker's current folder is another one."""
     folder = tmp_path_factory.mktemp("project")
-    spec = {
-        "name": "literal",
-        "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
-        "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(fake_odapi)},
-        "verify": {"samples": 30},
-        "workspace": "work",
-    }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    write_spec(folder, "literal", fake_odapi, workspace="work")
     with reserve() as free:
         port = free.getsockname()[1]
     try:

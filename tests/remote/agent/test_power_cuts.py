@@ -242,15 +242,28 @@ def duration(lived_in: tuple[virtual.VirtualFleet, Device, Path], third: Path) -
     return time.monotonic() - begin
 
 
+def killing(
+    lived_in: tuple[virtual.VirtualFleet, Device, Path], seed: int, duration: float
+) -> tuple[virtual.VirtualFleet, Device, Path, float]:
+    """The board as it was, its agent's folder, and the second of a delivery in which to kill."""
+    board, device, copy = lived_in
+    return board, device, restored(board, copy), random.Random(seed).uniform(0.0, duration)
+
+
+def assert_third_is_live(device: Device, release: Path, third: Path) -> None:
+    """Delivered once more, the third release is live, after the first."""
+    assert deliver(third, device).agreement["agreed"]
+    found = status(device)
+    assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_agent_killed_at_any_moment_costs_no_second_build(
     seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
 ) -> None:
     """The agent that a delivery talks to is killed; the build, which is the board's own, is left alone."""
-    board, device, copy = lived_in
-    root = restored(board, copy)
+    board, device, root, moment = killing(lived_in, seed, duration)
     before = builds(root)
-    moment = random.Random(seed).uniform(0.0, duration)
     with Killer(board, moment, but=("build-job", "build-work")):
         try:
             ended = deliver(third, device).state
@@ -259,9 +272,7 @@ def test_an_agent_killed_at_any_moment_costs_no_second_build(
     found = status(device)
     assert found["current"] in ({third.name} if ended else {release.name, third.name})
     assert found["releases"][found["current"]] is None
-    assert deliver(third, device).agreement["agreed"]
-    found = status(device)
-    assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
+    assert_third_is_live(device, release, third)
     assert builds(root) - before == 1
 
 
@@ -270,17 +281,13 @@ def test_everything_killed_at_any_moment_leaves_a_board_that_recovers(
     seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
 ) -> None:
     """All of the agent is killed at once, its build too, as when the power goes."""
-    board, device, copy = lived_in
-    root = restored(board, copy)
+    board, device, root, moment = killing(lived_in, 100 + seed, duration)
     before = builds(root)
-    moment = random.Random(100 + seed).uniform(0.0, duration)
     with Killer(board, moment), suppress(DeviceError):
         deliver(third, device)
     found = settled(lambda: status(device))
     assert found["current"] in (release.name, third.name) and found["releases"][found["current"]] is None
-    assert deliver(third, device).agreement["agreed"]
-    found = status(device)
-    assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
+    assert_third_is_live(device, release, third)
     assert builds(root) - before <= 2, "one, and one that was begun again"
 
 
@@ -297,9 +304,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory, make_release: Any, releases:
 def test_an_agent_killed_while_it_sets_an_engine_aside_never_makes_it_live(
     seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, wrong: Path, duration: float
 ) -> None:
-    board, device, copy = lived_in
-    root = restored(board, copy)
-    moment = random.Random(200 + seed).uniform(0.0, duration)
+    board, device, root, moment = killing(lived_in, 200 + seed, duration)
     with Killer(board, moment, but=("build-job", "build-work")), pytest.raises(DeviceError):
         deliver(wrong, device)
     before = builds(root)

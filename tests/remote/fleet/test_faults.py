@@ -6,20 +6,18 @@ import hashlib
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.remote.fleet.relay import Relay
-from tests.remote.fleet.site import At, Site
+from tests.remote.fleet.site import At, Site, count_events
 
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.release.agent_file import agent_file
@@ -322,8 +320,8 @@ def test_a_rollout_survives_repeated_kills_of_the_orchestrator(
     for _ in range(kills):
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         # by how far it has come, not by the clock: a quick machine is no way to escape
-        goal = written(tmp_path / "ws") + chance.randint(1, 75 // kills)
-        while run.poll() is None and written(tmp_path / "ws") < goal:
+        goal = count_events(tmp_path / "ws" / "fleet.db") + chance.randint(1, 75 // kills)
+        while run.poll() is None and count_events(tmp_path / "ws" / "fleet.db") < goal:
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, 0.1))
         assert run.poll() is None, run.communicate()[0]
@@ -341,12 +339,3 @@ def test_a_rollout_survives_repeated_kills_of_the_orchestrator(
     for name in twenty.names:
         assert twenty.runs(name) == rows[name] == release.name and twenty.whole(name)
         assert twenty.builds(name) == before[name] + 1, f"{name} built more than once"
-
-
-def written(workspace: Path) -> int:
-    """How many events the ledger has; 0 before it is there."""
-    try:
-        with closing(sqlite3.connect(f"file:{workspace / 'fleet.db'}?mode=ro", uri=True)) as book:
-            return int(book.execute("select count(*) from events").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0

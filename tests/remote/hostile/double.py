@@ -20,6 +20,7 @@ from jetlane.remote.fleet.rollout import Rollout
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.release.folder import Release, read_release
+from jetlane.specs.processes import end_with_input
 from jetlane.specs.schema import Fleet
 
 from .departures import Departure
@@ -77,13 +78,7 @@ class Doubles:
         self._inventory = load_inventory(folder / "inventory.yaml")
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_with_input(self._process)
 
     def set(self, name: str, case: Case, release: Path) -> Device:
         """Have a double play a case from now on; returns the way to it."""

@@ -231,16 +231,15 @@ class Command:
         self._hears.clear()
 
     async def _do_repeat(self, data: bytes, pause: float, count: int) -> None:
-        while count and not self._process.channel.is_closing():
-            self._process.stdout.write(data)
-            await self._process.stdout.drain()
-            await asyncio.sleep(pause)
-            count -= 1
+        await self._repeat(self._process.stdout, data, pause, count)
 
     async def _do_stderr_repeat(self, data: bytes, pause: float, count: int) -> None:
+        await self._repeat(self._process.stderr, data, pause, count)
+
+    async def _repeat(self, stream: Any, data: bytes, pause: float, count: int) -> None:
         while count and not self._process.channel.is_closing():
-            self._process.stderr.write(data)
-            await self._process.stderr.drain()
+            stream.write(data)
+            await stream.drain()
             await asyncio.sleep(pause)
             count -= 1
 

@@ -12,12 +12,7 @@ from jetlane.flows.cli.commands.fleet.request import devices_of, release_id, spe
 
 
 @click.command()
-@options.devices_file
-@options.select
-@options.device_names
-@options.spec
-@options.workspace
-@options.ledger
+@options.fleet
 @click.option(
     "--release",
     default="",

@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("release")
-@options.devices_file
-@options.select
-@options.device_names
-@options.spec
-@options.workspace
-@options.ledger
+@options.fleet
 @click.option("--waves", help="How many devices have the release after each wave, such as 1,5%,100%.")
 @click.option("--max-failures", help="More failures than this (a count, or a share such as 5%) stop the rollout.")
 @click.option("--min-sample", type=int, help="A share is not looked at while the waves begun hold fewer devices.")
