@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.flows.output import read_until
 from tests.flows.small_spec import write_spec
 
 from jetlane.remote.virtual import fleet as virtual
@@ -159,12 +160,7 @@ def test_two_runs_at_once_train_one_after_the_other(project: Path, prefect_serve
     other = text.replace("virtual: 1", "virtual: 0").replace("steps: 6", "steps: 7")
     (project / "spec.yaml").write_text(other)
     second = start(project, prefect_server)
-    assert second.stdout is not None
-    seen = ""
-    while "another training is under way" not in seen:
-        line = second.stdout.readline()
-        assert line, f"it did not wait:\n{seen}"
-        seen += line
+    seen = read_until(second, "another training is under way")
     first.kill()
     first.communicate()
     rest = second.communicate(timeout=120)[0]

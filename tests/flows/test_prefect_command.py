@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.flows.output import read_until
 from tests.flows.small_spec import write_spec
 
 from jetlane.flows.plugin.spec_arguments import rewrite
@@ -142,12 +143,7 @@ def test_the_limit_holds_a_training_back_in_any_workspace(project: Path) -> None
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert run.stdout is not None
-    seen = ""
-    while "another training is under way on this Prefect server" not in seen:
-        line = run.stdout.readline()
-        assert line, f"it did not wait:\n{seen}"
-        seen += line
+    seen = read_until(run, "another training is under way on this Prefect server")
     assert not list((project / "other" / "steps" / "train").glob("*.part/model/*"))
     ask(limit, {"active_slots": 0}, state.login, method="PATCH")
     rest = run.communicate(timeout=120)[0]

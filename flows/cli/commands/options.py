@@ -44,8 +44,6 @@ rollout = click.argument("rollout", required=False)
 
 #: One device: ``name``, ``inventory``.
 device = together(click.argument("name"), inventory)
-#: Devices of a fleet, and where what was done to them is recorded.
-fleet = together(devices_file, select, device_names, spec, workspace, ledger)
 
 # how a model is converted
 

@@ -85,3 +85,19 @@ def load(plan: bytes, options: Optional[Dict[str, Any]] = None) -> Any:
     log = common.make_log(trt)
     common.start_plugins(trt, log)
     return era_of(trt)(trt, log).load(plan, (options or {}).get("dla_core"))
+
+
+class LoadedModel(object):
+    """An engine of any era, ready to run; each backend reads its outputs in its own way."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    @property
+    def times(self) -> Dict[str, float]:
+        """Milliseconds of the latest run: ``copy``, ``execute``."""
+        times: Dict[str, float] = self._engine.times
+        return times
+
+    def close(self) -> None:
+        self._engine.close()

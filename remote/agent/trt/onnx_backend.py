@@ -25,23 +25,14 @@ def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, An
     return OnnxEngine(trt_build.load(engine, options), manifest["nms"])
 
 
-class OnnxEngine(object):
+class OnnxEngine(trt_build.LoadedModel):
     """An engine whose outputs are decoded boxes and scores."""
 
     def __init__(self, engine: Any, nms: Dict[str, Any]) -> None:
-        self._engine = engine
+        super(OnnxEngine, self).__init__(engine)
         self._nms = nms
 
     def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> rows as NMS_TRT's [keepTopK, 7], and how many are valid."""
         outputs = self._engine.run(pixels)
         return suppress(outputs["boxes"][0], outputs["scores"][0], self._nms)
-
-    @property
-    def times(self) -> Dict[str, float]:
-        """Milliseconds of the latest run: ``copy``, ``execute``."""
-        times: Dict[str, float] = self._engine.times
-        return times
-
-    def close(self) -> None:
-        self._engine.close()

@@ -50,23 +50,11 @@ def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, An
     return UffEngine(trt_build.load(engine, options))
 
 
-class UffEngine(object):
+class UffEngine(trt_build.LoadedModel):
     """An engine whose outputs are those of NMS_TRT."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
 
     def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid. By name: the order is not fixed."""
         outputs = self._engine.run(pixels)
         rows = outputs["NMS"].reshape(-1, 7)
         return rows, min(output_count(outputs["NMS_1"])[0], len(rows))
-
-    @property
-    def times(self) -> Dict[str, float]:
-        """Milliseconds of the latest run: ``copy``, ``execute``."""
-        times: Dict[str, float] = self._engine.times
-        return times
-
-    def close(self) -> None:
-        self._engine.close()
