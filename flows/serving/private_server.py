@@ -22,7 +22,7 @@ from jetlane.flows.serving.api import QUIET, ask, healthy, server_settings, wait
 from jetlane.flows.serving.ports import HOST, reserve
 from jetlane.flows.serving.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
-from jetlane.specs.processes import end_with_input
+from jetlane.specs.support.processes import end_with_input
 from jetlane.tasks.run.workspace import Workspace
 
 

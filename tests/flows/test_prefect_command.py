@@ -22,7 +22,7 @@ from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve
 from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
-from jetlane.specs.processes import ProcessIdentity
+from jetlane.specs.support.processes import ProcessIdentity
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
 

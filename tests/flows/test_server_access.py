@@ -37,7 +37,7 @@ from jetlane.flows.serving.ports import answers, reserve
 from jetlane.flows.serving.private_server import PrefectApi
 from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
-from jetlane.specs.local_files import PRIVATE, write_atomic
+from jetlane.specs.support.local_files import PRIVATE, write_atomic
 
 HERE = Path(__file__).parent
 SECRET = "parameter-of-the-owner"

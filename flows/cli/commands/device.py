@@ -11,7 +11,7 @@ import click
 
 from jetlane.flows.cli.commands import options
 from jetlane.specs.defaults import KEEP_RELEASES, WORKSPACE
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device

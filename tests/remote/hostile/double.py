@@ -20,8 +20,8 @@ from jetlane.remote.fleet.rollout import Rollout
 from jetlane.remote.fleet.state import RolloutState
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.release.folder import Release, read_release
-from jetlane.specs.processes import end_with_input
 from jetlane.specs.schema import Fleet
+from jetlane.specs.support.processes import end_with_input
 
 from .departures import Departure
 

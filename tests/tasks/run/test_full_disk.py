@@ -23,7 +23,7 @@ from jetlane.remote.release.signing import new_key, project_key
 from jetlane.remote.ssh import host_keys
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import JetlaneError, WorkspaceError
-from jetlane.specs.local_files import read_json
+from jetlane.specs.support.local_files import read_json
 from jetlane.tasks.data.records import read_records, write_records
 from jetlane.tasks.gate import read_live, remember_measured
 from jetlane.tasks.proof.baseline import Measured

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 import click
 
 from jetlane.flows.cli.commands import options
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger import Ledger

@@ -16,7 +16,7 @@ import pytest
 from tests import small_disk
 
 from jetlane.specs.errors import WorkspaceError
-from jetlane.specs.local_files import atomic_file, in_words, locked, private_folder, read_json, write_atomic
+from jetlane.specs.support.local_files import atomic_file, in_words, locked, private_folder, read_json, write_atomic
 
 GARBAGE = [b"", b"{", b"\0" * 4096, b"\xff\xfe\xfa", b"[" * 200_000, b"9" * 100_000, b'{"a": "\xed\xa0\x80"}']
 
@@ -90,7 +90,7 @@ def count_up(path: Path, times: int) -> None:
 SCRIPT = f"""
 import json
 from pathlib import Path
-from jetlane.specs.local_files import locked, read_json, write_atomic
+from jetlane.specs.support.local_files import locked, read_json, write_atomic
 {inspect.getsource(count_up)}
 """
 
