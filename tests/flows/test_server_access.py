@@ -176,7 +176,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 def as_nobody(port: int, **job: Any) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(HERE / "other_user.py")],
+        [sys.executable, str(HERE / "other_user_attempts.py")],
         input=json.dumps({"port": port, **job}),
         capture_output=True,
         text=True,

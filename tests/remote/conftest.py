@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import numpy as np
 import pytest
-from tests.remote import boards, models
+from tests.remote import interpreters, models
 from tests.remote import sshd as openssh
 from tests.remote.namespaces import Namespaces, NotPermitted
 
@@ -140,8 +140,8 @@ def board_python() -> Callable[[str], str]:
 
     def find(version: str) -> str:
         try:
-            return str(boards.python(version))
-        except boards.Absent as reason:
+            return str(interpreters.python(version))
+        except interpreters.Absent as reason:
             pytest.skip(str(reason))
 
     return find

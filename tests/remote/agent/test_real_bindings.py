@@ -18,7 +18,7 @@ import pytest
 from tests.remote import models
 from tests.remote.agent import doubles
 from tests.remote.agent.doubles import plan_of
-from tests.remote.agent.doubles.pieces import surface
+from tests.remote.agent.doubles.pybind import surface
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
 from jetlane.remote.agent import backends

@@ -21,11 +21,11 @@ _MODULE = """
 import sys
 sys.path[:0] = {paths!r}
 from tests.remote.agent import doubles
-from tests.remote.agent.doubles import pieces
+from tests.remote.agent.doubles import pybind
 double = doubles.make({era!r})
 double.board.gpu, double.board.fast_int8, double.board.dla_cores = "7.2", True, 2
 double.board.refuse = {refuse!r}
-pieces.FATAL.update({fatal!r})
+pybind.FATAL.update({fatal!r})
 sys.modules["tensorrt"] = double.module
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.remote import models
-from tests.remote.agent.doubles import ERAS, WITH_UFF, pieces, plan_of
+from tests.remote.agent.doubles import ERAS, WITH_UFF, plan_of, pybind
 from tests.remote.agent.test_tensorrt_agent import Machine
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS
 from tests.remote.agent.test_tensorrt_int8 import Site
@@ -32,19 +32,19 @@ PROGRAM = """
 import atexit, sys
 sys.path[:0] = {paths!r}
 from tests.remote.agent import doubles
-from tests.remote.agent.doubles import pieces
+from tests.remote.agent.doubles import pybind
 sys.modules["tensorrt"] = doubles.make({era!r}).module
 from jetlane.remote.agent import backends
 from jetlane.remote.agent.build_job import BuildJob
 from jetlane.remote.agent.trt import cuda
 cuda._mapped = lambda: [{cudart!r}]
-atexit.register(lambda: print(*pieces.RELEASED))
+atexit.register(lambda: print(*pybind.RELEASED))
 saved = []
 module = backends.module({backend!r})
 manifest, options = {manifest!r}, {options!r}
 module.build(BuildJob({model!r}, manifest, options, lambda note: None, saved.append)).release()
 engine = module.load(saved[0], manifest, options)
-del pieces.RELEASED[:]
+del pybind.RELEASED[:]
 """
 
 
@@ -71,17 +71,17 @@ def test_what_built_an_engine_is_let_go_in_the_documented_order(
 ) -> None:
     put_double(era)
     backend, file = model(era)
-    pieces.RELEASED.clear()
+    pybind.RELEASED.clear()
     saved: list[tuple[bytes, list[str]]] = []
 
     def save(plan: bytes) -> None:
-        saved.append((plan, order(pieces.RELEASED)))
+        saved.append((plan, order(pybind.RELEASED)))
 
     caches = Caches(str(tmp_path), {})
     made = backends.module(backend).build(BuildJob(str(file), MANIFEST, OPTIONS, lambda note: None, save, caches))
     assert [gone for _, gone in saved] == [[]], "the engine is saved before anything is let go"
     made.release()
-    found = order(pieces.RELEASED)
+    found = order(pybind.RELEASED)
     assert found == [name for name in reversed(BUILDING) if name in found]
     assert {"Builder", "INetworkDefinition", "IHostMemory"} < set(found)
     assert ("Built" in found) == (era in ("5", "7")) and ("IBuilderConfig" in found) == (era != "5")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tests.remote.agent.doubles import era5, era7, era8, era10, era11
 from tests.remote.agent.doubles.board import Board
-from tests.remote.agent.doubles.pieces import module
+from tests.remote.agent.doubles.pybind import module
 
 
 class Double(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests import touched
+from tests import affected_tests
 from tests.files import write_files
 
 
@@ -37,4 +37,4 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_change_concerns_the_tests_that_name_it(root: Path, changed: str, tests: list[str]) -> None:
-    assert touched.concerned([changed], root) == tests
+    assert affected_tests.concerned([changed], root) == tests

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff, seeds
-from tests.tasks.converter.uff.by_hand import parameters
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 Case = dict[str, Any]
 
@@ -221,7 +221,7 @@ def harness(case: Case, folder: str) -> None:
     raise JetlaneError("it cannot be read")
 
 
-SUBJECTS: dict[str, Callable[[Case, str], None]] = {
+CONSUMERS: dict[str, Callable[[Case, str], None]] = {
     "graph": graph,
     "uff": uff,
     "config": config,
