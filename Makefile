@@ -28,7 +28,7 @@ test-full: setup bindings lint
 
 # Seconds for a small change: the linters, and the tests that the change concerns, but for those that start servers or TensorFlow.
 check: setup lint
-	@tests=$$($(BIN)/python tests/touched.py); if test -z "$$tests"; then echo "no test names what was changed"; \
+	@tests=$$($(BIN)/python tests/affected_tests.py); if test -z "$$tests"; then echo "no test names what was changed"; \
 	else $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not prefect and not tensorflow and not sshd" $$tests || test $$? = 5; fi
 
 # NVIDIA's own Python modules, without TensorRT: what the tests hold the agent's adapters to. They are for Linux alone.

@@ -7,7 +7,6 @@ onnxruntime, which are looked for and not imported; a board's ``import tensorrt`
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -18,15 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.report import options
+
 #: Goals: seconds of the agent's own time, bytes of its file.
 SECONDS, BYTES = 0.3, 200_000
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=10)
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", default=[sys.executable])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     from jetlane.remote.release.agent_file import agent_file
 

@@ -6,7 +6,6 @@ wall time, memory the peak of the largest process. Rounds are interleaved.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -60,10 +59,8 @@ def run(command: list[str]) -> Cost:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.options(__doc__, rounds=3)
     parser.add_argument("model", nargs="?", help="folder with frozen_inference_graph.pb and pipeline.config")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     model = model_at(options.model or LARGE)
     before = report.machine()

@@ -9,7 +9,6 @@ hosts, and keeps its connections from round to round, as it does by default.
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import json
 import os
@@ -27,7 +26,7 @@ from typing import Any
 
 from tests.remote import sshd
 
-from bench.report import goal, machine, save, spread, table, within
+from bench.report import goal, machine, options, save, spread, table, within
 from bench.rivals import environment
 
 #: Ports of one server; OpenSSH's listens on 16 at most.
@@ -155,10 +154,8 @@ def measure(chosen: Mapping[str, Side], rounds: int) -> dict[str, list[tuple[flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--hosts", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="jetlane-bench-") as folder:
         before = machine()

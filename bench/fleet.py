@@ -9,7 +9,6 @@ grows with the fleet.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import resource
@@ -25,7 +24,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from bench.report import goal, machine, save, table
+from bench.report import goal, machine, options, save, table
 from bench.small_release import write_small_release
 
 #: Most resident memory of the orchestrator, MB, with 200 devices.
@@ -60,10 +59,9 @@ class Run:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--sizes", default="200", help="numbers of devices, such as 25,50,100,200")
     parser.add_argument("--concurrency", type=int, default=16, help="devices worked on at once")
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     adopt_orphans()
     runs = []

@@ -7,7 +7,6 @@ machine does falls on all of them. A round's ratio is one side's CPU time over a
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import subprocess
@@ -218,10 +217,8 @@ def show(times: dict[str, list[float]], resident: dict[str, int], agreement: dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.options(__doc__, rounds=40)
     parser.add_argument("models", nargs="*", help="folders with frozen_inference_graph.pb and pipeline.config")
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     results = [bench(model_at(given), options.rounds) for given in options.models or (SMALL, LARGE)]
     report.save(options.json, {"models": results})

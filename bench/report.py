@@ -1,7 +1,8 @@
-"""What every bench prints: where it ran, a table, the goals, and all of it as JSON."""
+"""What every bench has: its options, where it ran, a table, the goals, and all of it as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -9,6 +10,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
+
+
+def options(description: Optional[str], rounds: Optional[int] = None) -> argparse.ArgumentParser:
+    """The options that benches share: ``--json``, and ``--rounds`` with this default where it is given."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    return parser
 
 
 def machine() -> dict[str, Any]:

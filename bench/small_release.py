@@ -20,8 +20,8 @@ LABELS = ("red", "green", "blue")
 
 def model() -> bytes:
     """An ONNX: Input [1, 3, 64, 64] in 0 .. 1 -> NMS [1, 1, 8, 7], NMS_1 int32 [1, 1, 1, 1]."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
+    from tests.remote.models import detector
 
     side = SIZE // CELL
     ys, xs = np.mgrid[0:side, 0:side].astype(np.float32) / side
@@ -57,20 +57,7 @@ def model() -> bytes:
         helper.make_node("ReduceSum", ["found_i"], ["number"], keepdims=1),
         helper.make_node("Reshape", ["number", "count"], ["NMS_1"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "squares",
-        [helper.make_tensor_value_info("Input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-        [
-            helper.make_tensor_value_info("NMS", TensorProto.FLOAT, [1, 1, KEEP, 7]),
-            helper.make_tensor_value_info("NMS_1", TensorProto.INT32, [1, 1, 1, 1]),
-        ],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    made.ir_version = 8
-    onnx.checker.check_model(made)
-    return made.SerializeToString()
+    return detector("squares", nodes, SIZE, KEEP, constants)
 
 
 def images(count: int = 4) -> list[np.ndarray]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from typing import Any, Optional
 from tests.remote import sshd
 from tests.remote.namespaces import Namespaces, NotPermitted
 
-from bench.report import goal, machine, save, spread, table, within
+from bench.report import goal, machine, options, save, spread, table, within
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.device.client import Agent
 from jetlane.remote.inventory import Device, load_inventory
@@ -222,10 +221,8 @@ def one(server: sshd.Sshd) -> Device:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--megabytes", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
     with ExitStack() as stack:

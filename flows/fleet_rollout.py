@@ -12,9 +12,9 @@ from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
 from jetlane.flows.serving.run_names import project_of, run_name
 from jetlane.remote.fleet.observer import ObserverGroup
-from jetlane.specs.files import real
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet
+from jetlane.specs.support.files import real
 from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
 from jetlane.tasks.run.workspace import Workspace

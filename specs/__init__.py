@@ -1,1 +1,1 @@
-"""What a user asks for: the schema of a run, templates, examples, errors, and how files are read and written."""
+"""What a user asks for: the schema of a run, templates, examples, and the errors of all rooms."""

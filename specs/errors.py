@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from jetlane.specs.text import TEXT, harmless
+from jetlane.specs.support.text import TEXT, harmless
 
 
 class JetlaneError(Exception):

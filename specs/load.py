@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
-from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
 from jetlane.specs.paths import absolute, missing, paths
 from jetlane.specs.schema import FleetSpec, RunSpec
-from jetlane.specs.validation import Problem, all_of, dotted, given, validated
-from jetlane.specs.yaml_marks import MarkedYaml, read
+from jetlane.specs.support import secrets
+from jetlane.specs.support.validation import Problem, all_of, dotted, given, validated
+from jetlane.specs.support.yaml_marks import MarkedYaml, read
 
 _REMEDY = "correct the spec; `jetlane spec check` shows what it says without running anything"
 

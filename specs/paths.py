@@ -14,8 +14,8 @@ from typing import Annotated, Any, Optional, TypeVar, Union, get_args
 from pydantic import BaseModel, Field
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import LARGEST, odd
-from jetlane.specs.text import is_harmless
+from jetlane.specs.support.files import LARGEST, odd
+from jetlane.specs.support.text import is_harmless
 
 Model = TypeVar("Model", bound=BaseModel)
 

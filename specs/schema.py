@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from jetlane.specs import secrets
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, THRESHOLD, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
-from jetlane.specs.text import is_harmless
-from jetlane.specs.validation import contradiction
+from jetlane.specs.support import secrets
+from jetlane.specs.support.text import is_harmless
+from jetlane.specs.support.validation import contradiction
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 

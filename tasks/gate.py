@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import GateError
-from jetlane.specs.local_files import PRIVATE, read_json
 from jetlane.specs.schema import Gate
+from jetlane.specs.support.local_files import PRIVATE, read_json
 from jetlane.tasks.proof.baseline import Measured, measure_again
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import sealed, unsealed

@@ -11,7 +11,7 @@ import numpy as np
 
 from jetlane.remote.release.agent_file import agent_file
 from jetlane.remote.release.signing import SigningKey, project_key
-from jetlane.specs.local_files import in_words
+from jetlane.specs.support.local_files import in_words
 from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.data.prepared import labels_of
 from jetlane.tasks.export import FrozenModel

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -35,17 +32,6 @@ def third_party() -> Path:
     if not (folder / "uff").is_dir():
         pytest.skip("third-party UFF files are not here: JETLANE_SHARED_DATA names the folder with uff/ (tests/golden)")
     return folder
-
-
-@pytest.fixture(scope="session")
-def disks() -> ModuleType:
-    """tests/small_disk.py; tests are not a package."""
-    spec = importlib.util.spec_from_file_location("small_disk", Path(__file__).with_name("small_disk.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,14 +12,14 @@ from typing import Any
 #: Files that share what is expensive to start: a process that runs flows, or the Object Detection API's.
 SHARED = {
     "flows/test_step_table.py": "flows",
-    "flows/test_damage.py": "flows",
+    "flows/test_damaged_workspace.py": "flows",
     "flows/test_conversion_choices.py": "flows",
     "flows/test_frozen_graph.py": "flows",
     "tasks/odapi/test_process.py": "odapi",
     "tasks/odapi/test_jobs.py": "odapi",
     "tasks/odapi/test_freeze.py": "odapi",
     "tasks/odapi/test_architectures.py": "odapi",
-    "flows/test_kill.py": "server",
+    "flows/test_killed_steps.py": "server",
     "flows/test_task_runs.py": "server",
 }
 #: What takes a minute or more, the longest first.

@@ -30,11 +30,19 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
 
 
 def fill(disk: Path, leave: int) -> None:
-    """Leave so many bytes free, in whole blocks."""
+    """Leave so many bytes free, in whole blocks; another process may be writing there."""
     make_room(disk)
-    room = os.statvfs(disk)
     with open(disk / FILLER, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(room.f_bavail * room.f_frsize - leave, 1))
+        while True:
+            room = os.statvfs(disk)
+            size = room.f_bavail * room.f_frsize - leave
+            if size <= 0:
+                return
+            try:
+                return os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
 
 def make_room(disk: Path) -> None:

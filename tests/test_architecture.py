@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+from tests import rooms
 
 TOPS = {
     "tasks": "dataset train evaluate gate export plugins convert preflight release deploy report "
@@ -17,25 +13,15 @@ TOPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def rooms() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rooms", Path(__file__).with_name("rooms.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_tree_is_made_from_the_docstrings(rooms: ModuleType) -> None:
+def test_the_tree_is_made_from_the_docstrings() -> None:
     text = rooms.PAGE.read_text()
     assert text == rooms.page(text), "make it again: python tests/rooms.py"
 
 
-def test_every_room_says_what_it_holds(rooms: ModuleType) -> None:
+def test_every_room_says_what_it_holds() -> None:
     assert [line for line in rooms.tree().splitlines() if len(line.split()) < 2] == []
 
 
 @pytest.mark.parametrize("room", TOPS)
-def test_the_top_of_a_room_holds_what_is_listed(rooms: ModuleType, room: str) -> None:
+def test_the_top_of_a_room_holds_what_is_listed(room: str) -> None:
     assert rooms.tops(room) == set(TOPS[room].split())

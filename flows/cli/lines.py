@@ -8,7 +8,7 @@ import time
 from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
-from jetlane.specs.text import TEXT, harmless
+from jetlane.specs.support.text import TEXT, harmless
 
 #: States that pass, and that of devices that were not touched: these are counted at the end.
 _QUIET = ("shipping", "building", "verifying", "rolling_back", "skipped")

@@ -13,8 +13,8 @@ from typing import Optional
 import click
 
 from jetlane.specs.errors import JetlaneError
-from jetlane.specs.local_files import NO_ROOM, unwritable
-from jetlane.specs.text import TEXT, harmless
+from jetlane.specs.support.local_files import NO_ROOM, unwritable
+from jetlane.specs.support.text import TEXT, harmless
 
 #: Command -> module and attribute that hold it. Groups are listed like commands.
 COMMANDS = {

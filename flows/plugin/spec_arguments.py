@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 #: Options of ``prefect deployment run`` that take no value.
 _SWITCHES = ("--watch", "--no-watch", "--prompt", "--no-prompt")
@@ -49,8 +49,8 @@ def _as_json(deployment: str, path: Path) -> str:
 
         load_spec(path)
         return json.dumps({"spec": str(real(path))})
-    from jetlane.specs import secrets
-    from jetlane.specs.yaml_marks import read
+    from jetlane.specs.support import secrets
+    from jetlane.specs.support.yaml_marks import read
 
     marked = read(path)
     secrets.refuse(marked.data, marked)  # Prefect keeps parameters, and shows them

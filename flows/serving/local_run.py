@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetlane.flows.serving.private_server import PrefectApi
 from jetlane.specs.errors import JetlaneError
-from jetlane.specs.local_files import refuse_full
+from jetlane.specs.support.local_files import refuse_full
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec

@@ -22,6 +22,7 @@ from jetlane.flows.serving.api import QUIET, ask, healthy, server_settings, wait
 from jetlane.flows.serving.ports import HOST, reserve
 from jetlane.flows.serving.up_state import UP, local_server, new_login
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.support.processes import end_with_input
 from jetlane.tasks.run.workspace import Workspace
 
 
@@ -126,13 +127,7 @@ class PrefectApi(AbstractContextManager["PrefectApi"]):
     ) -> None:
         if self._process is not None:
             _flush_logs()
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end_with_input(self._process)
             self._port.close()
             self._lock.release()
         for name, value in self._before.items():

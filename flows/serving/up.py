@@ -24,7 +24,7 @@ from jetlane.flows.serving.api import QUIET, ask, last_lines, server_settings, w
 from jetlane.flows.serving.ports import HOST, answers, reserve
 from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 from jetlane.tasks.run.workspace import Workspace
 
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Optional
 
 from jetlane.specs.defaults import WORKSPACE
-from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
-from jetlane.specs.processes import ProcessIdentity
+from jetlane.specs.support.local_files import PRIVATE, read_json, write_atomic
+from jetlane.specs.support.processes import ProcessIdentity
 
 #: The folder of ``jetlane up`` in the current folder.
 UP = Path(WORKSPACE) / "up"

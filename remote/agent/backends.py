@@ -1,7 +1,7 @@
 """Backends: what makes an engine of a release's model and runs it, and which of them this board can use.
 
-A backend is a module with two functions. ``build(model, manifest, options, progress, save, caches, read) -> object``
-takes the content of the release's files only from ``read``, gives the engine to ``save``, and returns what made it.
+A backend is a module with two functions. ``build(job) -> object``, with a ``build_job.BuildJob``, takes the content of
+the release's files only from ``job.read``, gives the engine to ``job.save``, and returns what made it.
 ``load(engine, manifest, options) -> object``: its ``run(pixels)`` returns NMS_TRT's rows and their count, its ``times``
 are the latest run's milliseconds by part, and it has ``close()``.
 """

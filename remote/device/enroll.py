@@ -15,7 +15,7 @@ from jetlane.remote.ssh.connection import LOGIN, AgentFailure
 from jetlane.remote.ssh.login import CONNECT, road
 from jetlane.remote.ssh.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 if TYPE_CHECKING:
     import paramiko

@@ -11,7 +11,7 @@ from typing import Any, Optional, TypeVar, Union
 from jetlane.remote.inventory import Device
 from jetlane.remote.ssh.watchdog import GivenUp
 from jetlane.specs.errors import DeviceError, JetlaneError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 #: Devices in parallel; the work is mostly waiting.
 AT_ONCE = 32

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jetlane.specs.local_files import PRIVATE, in_words, locked, private_folder, read_json, write_atomic
+from jetlane.specs.support.local_files import PRIVATE, in_words, locked, private_folder, read_json, write_atomic
 
 #: The file's name in a workspace.
 NAME = "probes.json"

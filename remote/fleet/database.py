@@ -19,9 +19,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from jetlane.remote.agent.safe_files import sync_file, sync_folder
 from jetlane.remote.fleet.ledger_errors import LedgerError, from_driver, not_a_ledger, refuse_damaged
 from jetlane.remote.fleet.models import HEAD, Base
-from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
-from jetlane.specs.text import harmless
+from jetlane.specs.support import secrets
+from jetlane.specs.support.text import harmless
 
 #: Overrides the spec's ``fleet.ledger``; the only place for a URL that contains a password.
 VARIABLE = "JETLANE_LEDGER"

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from jetlane.remote.fleet.scrubbing import environment, scrub_text
 from jetlane.remote.fleet.state import Event
-from jetlane.specs.text import TEXT, harmless
+from jetlane.specs.support.text import TEXT, harmless
 
 #: Limits of a device's event: characters in total, entries of a list or mapping, nesting of lists and mappings.
 DEVICE, ENTRIES, DEPTH = 32_000, 200, 12

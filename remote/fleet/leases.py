@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from jetlane.remote.fleet.models import LeaseRow
 from jetlane.specs.errors import DeviceError
-from jetlane.specs.processes import boot_id, start_ticks
+from jetlane.specs.support.processes import boot_id, start_ticks
 
 #: Seconds without a heartbeat after which a lease of another machine is free, and between two heartbeats.
 EXPIRES, BEAT = 60.0, 10.0

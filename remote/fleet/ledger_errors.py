@@ -11,7 +11,7 @@ from typing import Optional
 
 from jetlane.remote.fleet.scrubbing import environment, scrub_text
 from jetlane.specs.errors import JetlaneError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 #: The first bytes of an SQLite file.
 _MAGIC = b"SQLite format 3\0"

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from jetlane.remote.fleet.ledger_check import LedgerCheck
 from jetlane.remote.fleet.ledger_errors import LedgerError
 from jetlane.remote.fleet.ledger_reader import COLUMNS, MissingNumbers, open_reader, parsed_data
-from jetlane.specs import secrets
+from jetlane.specs.support import secrets
 
 #: Version of the export's format.
 FORMAT = 1

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from jetlane.remote.fleet import database, ledger_errors, sqlite_pages
 from jetlane.remote.fleet.ledger_errors import LedgerError
-from jetlane.specs.text import TEXT, harmless
+from jetlane.specs.support.text import TEXT, harmless
 
 #: Of the table of events, and the keys of an exported event.
 COLUMNS = ("number", "at", "rollout", "kind", "device", "runs", "data")

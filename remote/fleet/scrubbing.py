@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jetlane.specs.secrets import HIDDEN, hide, values_in
+from jetlane.specs.support.secrets import HIDDEN, hide, values_in
 
 _NAMES = r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)

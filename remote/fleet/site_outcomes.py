@@ -29,7 +29,7 @@ from jetlane.remote.protocol.results import Conditions, Facts
 from jetlane.remote.release.folder import Release
 from jetlane.remote.ssh.connection import AgentFailure
 from jetlane.specs.errors import BoardError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 #: Kinds of failure that agents report, and those that a worker finds itself.
 _KINDS = (*get_args(Kind), "unreachable", "host_key", "auth", "python", "protocol", "deadline")

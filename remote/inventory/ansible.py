@@ -20,8 +20,8 @@ from jetlane.remote.inventory.ansible_scalars import known
 from jetlane.remote.inventory.entries import NAME, hop_of
 from jetlane.remote.inventory.load import inventory_from_text
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import read_bytes
-from jetlane.specs.text import harmless, is_harmless
+from jetlane.specs.support.files import read_bytes
+from jetlane.specs.support.text import harmless, is_harmless
 
 #: Ansible's variables -> our keys. Where a host has several for one key, its SSH plugin takes the last one of these.
 _KEYS = {

@@ -19,8 +19,8 @@ from typing import Any
 from jetlane.remote.inventory.ansible_read import AnsibleGroup, AnsibleInventory
 from jetlane.remote.inventory.ansible_scalars import Vault
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import MIB, FileKind, read_text
-from jetlane.specs.text import harmless
+from jetlane.specs.support.files import MIB, FileKind, read_text
+from jetlane.specs.support.text import harmless
 
 NAME = "ansible-inventory"
 _SECONDS = 60.0

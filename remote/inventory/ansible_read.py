@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from jetlane.remote.inventory.ansible_text import Declared, read_ini, read_yaml, yaml_values
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import MIB, FileKind, decoded, read_bytes
+from jetlane.specs.support.files import MIB, FileKind, decoded, read_bytes
 
 INVENTORY = FileKind("an Ansible inventory", 4 * MIB, SpecError, "name a file in INI or YAML, no folder")
 _EXTENSIONS = ("", ".yml", ".yaml", ".json")

@@ -11,7 +11,7 @@ from typing import Any
 
 from jetlane.remote.inventory.ansible_scalars import MOST_HOSTS, Vault, literal, spread, word
 from jetlane.specs.errors import SpecError
-from jetlane.specs.yaml_marks import Location, MarkedYaml, parse
+from jetlane.specs.support.yaml_marks import Location, MarkedYaml, parse
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$")
 _GROUP_NAME = re.compile(r"([^:\]\s]+)\s*(?:#.*)?$")

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Optional, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from jetlane.specs.files import MIB, odd
-from jetlane.specs.text import is_harmless
-from jetlane.specs.validation import not_allowed
+from jetlane.specs.support.files import MIB, odd
+from jetlane.specs.support.text import is_harmless
+from jetlane.specs.support.validation import not_allowed
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 #: ``[user@]host[:port]``; an IPv6 address stands in brackets.

@@ -26,10 +26,10 @@ from typing import Any, Optional
 
 from jetlane.remote.inventory.entries import DeviceEntry, InventoryFile, hop_of
 from jetlane.remote.inventory.model import Device, Group, Inventory
-from jetlane.specs import secrets
 from jetlane.specs.errors import SpecError
-from jetlane.specs.validation import given, validated
-from jetlane.specs.yaml_marks import Location, MarkedYaml, parse, read
+from jetlane.specs.support import secrets
+from jetlane.specs.support.validation import given, validated
+from jetlane.specs.support.yaml_marks import Location, MarkedYaml, parse, read
 
 _REMEDY = "fix the inventory; docs/inventory.md lists its keys"
 #: Keys whose values are text, as it is written.

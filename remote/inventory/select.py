@@ -22,7 +22,7 @@ from typing import Optional
 from jetlane.remote.inventory.facts import BoardFacts, board_facts
 from jetlane.remote.inventory.model import Device, Facts, Inventory
 from jetlane.specs.errors import SpecError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 _TOKEN = re.compile(r"\s*(?:(?P<mark>[()]|<=|>=|!=|==|=|<|>|:)|\"(?P<quoted>[^\"]*)\"|(?P<word>[^\s()<>=!:\"]+))")
 _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {

@@ -13,7 +13,7 @@ from jetlane.remote.protocol.events import EVENT, Failure, Heartbeat, Need, Prog
 from jetlane.remote.protocol.fields import Said
 from jetlane.remote.protocol.results import RESULTS
 from jetlane.specs.errors import BoardError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 #: Bytes of one line. The longest of the agent's is a sample's: 100 detections are 10 KiB.
 LONGEST_LINE = 1 << 20

@@ -19,7 +19,7 @@ from pydantic import (
 from jetlane.remote.agent import backends
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
-from jetlane.specs.text import LINE, TEXT, harmless
+from jetlane.specs.support.text import LINE, TEXT, harmless
 
 
 class Said(BaseModel):

@@ -17,7 +17,7 @@ from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.agent.trust import keys
 from jetlane.remote.release.samples import EXPECTED, ExpectedSample, read_samples
 from jetlane.specs.errors import ReleaseError
-from jetlane.specs.files import MIB, FileKind, read_bytes
+from jetlane.specs.support.files import MIB, FileKind, read_bytes
 
 _LARGEST_MANIFEST = 16 * MIB
 #: Size, time of change in nanoseconds, and inode of a file.

@@ -22,8 +22,8 @@ from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.release.folder import Release, as_release, read_release
-from jetlane.specs import secrets
 from jetlane.specs.errors import ReleaseError, SpecError, WorkspaceError
+from jetlane.specs.support import secrets
 
 #: Written after all other files of a release.
 _LAST = manifests.NAME

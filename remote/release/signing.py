@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Optional
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.agent.trust import keys
 from jetlane.specs.errors import WorkspaceError
-from jetlane.specs.files import MIB, FileKind, read_bytes
-from jetlane.specs.local_files import PRIVATE, atomic_file, in_words, locked, private_folder
+from jetlane.specs.support.files import MIB, FileKind, read_bytes
+from jetlane.specs.support.local_files import PRIVATE, atomic_file, in_words, locked, private_folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -20,7 +20,7 @@ from jetlane.remote.ssh.login import CONNECT, SILENCE, logged_in
 from jetlane.remote.ssh.sender import Sender
 from jetlane.remote.ssh.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
-from jetlane.specs.text import TEXT, harmless
+from jetlane.specs.support.text import TEXT, harmless
 
 if TYPE_CHECKING:
     import paramiko

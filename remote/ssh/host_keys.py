@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 from jetlane.remote.inventory import Device
 from jetlane.remote.inventory.model import SSH_PORT
 from jetlane.specs.errors import DeviceError, WorkspaceError
-from jetlane.specs.local_files import locked, write_atomic
+from jetlane.specs.support.local_files import locked, write_atomic
 
 if TYPE_CHECKING:
     import paramiko

@@ -12,7 +12,7 @@ from jetlane.remote.inventory.model import SSH_PORT
 from jetlane.remote.ssh import host_keys
 from jetlane.remote.ssh.watchdog import Watchdog
 from jetlane.specs.errors import DeviceError, JetlaneError
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 if TYPE_CHECKING:
     import paramiko

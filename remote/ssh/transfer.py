@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
@@ -47,14 +47,7 @@ class Receiver(Protocol):
     def watchdog(self) -> Watchdog: ...
 
     def call(
-        self,
-        command: str,
-        request: Optional[Mapping[str, Any]] = None,
-        payload: bytes = b"",
-        feed: Optional[Feed] = None,
-        files: int = 0,
-        samples: Optional[Sequence[str]] = None,
-        limit: Optional[float] = None,
+        self, command: str, request: Mapping[str, Any], payload: bytes, feed: Feed, *, files: int, limit: float
     ) -> dict[str, Any]: ...
 
 

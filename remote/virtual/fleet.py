@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Optional
 
 from jetlane.specs.errors import DeviceError
-from jetlane.specs.local_files import in_words, locked, private_folder, read_json, room_at
-from jetlane.specs.processes import start_ticks
+from jetlane.specs.support.local_files import in_words, locked, private_folder, read_json, room_at
+from jetlane.specs.support.processes import start_ticks
 
 HOST = "127.0.0.1"
 USER = "jetson"

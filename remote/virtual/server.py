@@ -18,7 +18,7 @@ from typing import Any, Optional
 import asyncssh
 
 from jetlane.remote.virtual.fleet import HOST, STAYS, USER
-from jetlane.specs.local_files import PRIVATE, locked, read_json, write_atomic
+from jetlane.specs.support.local_files import PRIVATE, locked, read_json, write_atomic
 
 _CHUNK = 1 << 16
 #: Open files that the server asks for.

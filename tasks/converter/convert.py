@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.errors import ConversionError
-from jetlane.specs.local_files import atomic_file, unwritable
+from jetlane.specs.support.local_files import atomic_file, unwritable
 from jetlane.tasks.converter.ssd.options import ConvertOptions, apply_options
 from jetlane.tasks.converter.ssd.params import PluginParams
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jetlane.specs.errors import DatasetError
-from jetlane.specs.files import MIB, FileKind, read_text
-from jetlane.specs.text import harmless
+from jetlane.specs.support.files import MIB, FileKind, read_text
+from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.messages import message_class
 
 _REMEDY = 'write items such as: item { id: 1 name: "person" }'

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jetlane.specs.errors import DatasetError
-from jetlane.specs.local_files import atomic_file
+from jetlane.specs.support.local_files import atomic_file
 
 _GZIP = b"\x1f\x8b"
 _LFS = b"version https://git-lfs"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.specs.errors import DatasetError
-from jetlane.specs.files import LARGEST, odd
 from jetlane.specs.paths import expand
 from jetlane.specs.schema import RunSpec
+from jetlane.specs.support.files import LARGEST, odd
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file
 

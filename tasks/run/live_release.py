@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from jetlane.specs.local_files import PRIVATE
+from jetlane.specs.support.local_files import PRIVATE
 from jetlane.tasks.run.digests import sealed
 from jetlane.tasks.run.workspace import Workspace, write_atomic
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import WorkspaceError
-from jetlane.specs.local_files import PRIVATE, read_json, write_atomic
+from jetlane.specs.support.local_files import PRIVATE, read_json, write_atomic
 from jetlane.tasks.run import digests
 from jetlane.tasks.run.digests import Digest, SeenFile, digest_of, sealed, unsealed
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jetlane.specs.local_files import PRIVATE, read_json
+from jetlane.specs.support.local_files import PRIVATE, read_json
 from jetlane.tasks.run.digests import sealed, unsealed
 from jetlane.tasks.run.workspace import Workspace, write_atomic
 

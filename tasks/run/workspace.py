@@ -26,7 +26,7 @@ from typing import Any, Optional
 
 from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
-from jetlane.specs.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
+from jetlane.specs.support.local_files import NO_ROOM, private_folder, refuse_full, unwritable, write_atomic
 from jetlane.tasks.run import outputs
 from jetlane.tasks.run.digests import Changed, Digest, SeenFile, canonical_json, confirmed, digest_of, sha256_file
 from jetlane.tasks.run.outputs import MANIFEST, DamagedOutput, StepResult

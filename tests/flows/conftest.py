@@ -38,10 +38,10 @@ class Flows:
     """A process that runs flows when told to, on one private Prefect server."""
 
     def __init__(self, folder: Path) -> None:
-        self.log = folder / "driver.log"
+        self.log = folder / "flows.log"
         with open(self.log, "w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "driver.py"), str(folder)],
+                [sys.executable, str(HERE / "run_flows.py"), str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.flows.output import read_until
+from tests.flows.small_spec import write_spec
 
 from jetlane.flows.plugin.spec_arguments import rewrite
 from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve
 from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
-from jetlane.specs.processes import ProcessIdentity
+from jetlane.specs.support.processes import ProcessIdentity
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
 
@@ -36,15 +38,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def project(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Iterator[Path]:
     """A folder that held a spec alone before `jetlane up` was run there; the worker's current folder is another one."""
     folder = tmp_path_factory.mktemp("project")
-    spec = {
-        "name": "literal",
-        "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
-        "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(fake_odapi)},
-        "verify": {"samples": 30},
-        "workspace": "work",
-    }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    write_spec(folder, "literal", fake_odapi, workspace="work")
     with reserve() as free:
         port = free.getsockname()[1]
     try:
@@ -149,12 +143,7 @@ def test_the_limit_holds_a_training_back_in_any_workspace(project: Path) -> None
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert run.stdout is not None
-    seen = ""
-    while "another training is under way on this Prefect server" not in seen:
-        line = run.stdout.readline()
-        assert line, f"it did not wait:\n{seen}"
-        seen += line
+    seen = read_until(run, "another training is under way on this Prefect server")
     assert not list((project / "other" / "steps" / "train").glob("*.part/model/*"))
     ask(limit, {"active_slots": 0}, state.login, method="PATCH")
     rest = run.communicate(timeout=120)[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import importlib.util
 import json
 import os
 import pwd
@@ -27,6 +26,7 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import pytest
+from tests.flows import chromium
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
@@ -37,7 +37,7 @@ from jetlane.flows.serving.ports import answers, reserve
 from jetlane.flows.serving.private_server import PrefectApi
 from jetlane.flows.serving.up_state import UpState
 from jetlane.specs.errors import JetlaneError, WorkspaceError
-from jetlane.specs.local_files import PRIVATE, write_atomic
+from jetlane.specs.support.local_files import PRIVATE, write_atomic
 
 HERE = Path(__file__).parent
 SECRET = "parameter-of-the-owner"
@@ -53,13 +53,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 def browser(*hosts: str) -> Any:
     """A real Chromium (tests/flows/chromium.py) for which these names lead to this machine."""
-    spec = importlib.util.spec_from_file_location("chromium", HERE / "chromium.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if module.program() is None:
+    if chromium.program() is None:
         pytest.skip("Debian's chromium is not installed (.ci/run does it)")
-    return module.Chromium(*hosts)
+    return chromium.Chromium(*hosts)
 
 
 @dataclass
@@ -180,7 +176,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 def as_nobody(port: int, **job: Any) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(HERE / "other_user.py")],
+        [sys.executable, str(HERE / "other_user_attempts.py")],
         input=json.dumps({"port": port, **job}),
         capture_output=True,
         text=True,

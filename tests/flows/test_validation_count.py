@@ -71,3 +71,20 @@ def test_parameters_that_come_as_json_are_validated_by_prefect_once(
     given = {"name": "counted", "dataset": data, "workspace": str(tmp_path / "work")}
     flow.fn(**flow.validate_parameters(given))
     assert (counts.specs, counts.fields) == (1, 1)
+
+
+def test_a_fleet_command_takes_the_sections_of_its_spec_as_they_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jetlane.flows.cli.commands.fleet.request import FleetArguments
+
+    build = "{before: [[sh, -c, counted-command]]}"
+    text = f"name: counted\ndataset: {{shapes: {{}}}}\nfleet: {{virtual: 1, waves: [1]}}\nbuild: {build}\n"
+    (tmp_path / "spec.yaml").write_text(text)
+    counts = Counts(monkeypatch, "counted-command")
+    chosen = FleetArguments(None, None, (), tmp_path / "spec.yaml", tmp_path, None)
+    assert chosen.asked().fleet == load_spec(tmp_path / "spec.yaml").fleet
+    assert counts.fields == 2, "one for each reading of the file"
+    changed = chosen.asked(waves="1,100%")
+    assert (changed.fleet.waves, changed.build.before) == ([1, "100%"], [["sh", "-c", "counted-command"]])
+    assert counts.fields == 3

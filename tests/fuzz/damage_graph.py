@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
+from tests.fuzz.damage_nodes import damage_entries, damage_nodes
 from tests.fuzz.numbers import single, whole
 
 KINDS = (
     "operation", "rewire", "cut", "extra", "gone", "double", "attribute", "attribute", "attribute gone", "attribute of",
     "dimension", "dimension", "type", "number", "number", "values", "nest", "grow", "claim",
 )  # fmt: skip
+
+
+#: Put behind a node's name: which of its outputs is read.
+OUTPUTS = ("", "", ":1", ":7", ":99999999999999999999")
 
 
 def damage(message: Any, steps: Iterable[Sequence[Any]]) -> None:
@@ -22,24 +28,11 @@ def damage(message: Any, steps: Iterable[Sequence[Any]]) -> None:
         constants = [n for n in message.node if n.op == "Const" and "value" in n.attr]
         if kind == "operation":
             node.op = other.op
-        elif kind == "rewire" and node.input:
-            node.input[b % len(node.input)] = other.name + ("", "", ":1", ":7", ":99999999999999999999")[b % 5]
-        elif kind == "cut" and node.input:
-            del node.input[b % len(node.input)]
-        elif kind == "extra":
-            node.input.insert(b % (len(node.input) + 1), other.name)
-        elif kind == "gone":
-            del message.node[a % len(message.node)]
-        elif kind == "double":
-            message.node.add().CopyFrom(node)
+        elif damage_nodes(kind, message.node, node.input, a, b, other.name, OUTPUTS[b % 5]):
+            continue
         elif kind.startswith("attribute") and node.attr:
-            key = sorted(node.attr)[b % len(node.attr)]
-            if kind == "attribute":
-                _change(node.attr[key], b, number)
-            elif kind == "attribute gone":
-                del node.attr[key]
-            elif other.attr:
-                node.attr[key].CopyFrom(other.attr[sorted(other.attr)[a % len(other.attr)]])
+            change = partial(_change, place=b, number=number)
+            damage_entries(kind.removeprefix("attribute").strip(), node.attr, other.attr, a, b, change)
         elif kind == "nest":
             _nest(node.attr["value"], 2 + b % 97)
         elif kind == "grow" and constants:

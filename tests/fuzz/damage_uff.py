@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
+from tests.fuzz.damage_nodes import damage_entries, damage_nodes
 from tests.fuzz.numbers import whole
 
 KINDS = (
@@ -22,26 +24,13 @@ def damage(message: Any, steps: Iterable[Sequence[Any]]) -> None:
         node, other = nodes[a % len(nodes)], nodes[b % len(nodes)]
         if kind == "operation":
             node.operation = other.operation
-        elif kind == "rewire" and node.inputs:
-            node.inputs[b % len(node.inputs)] = other.id
-        elif kind == "cut" and node.inputs:
-            del node.inputs[b % len(node.inputs)]
-        elif kind == "extra":
-            node.inputs.insert(b % (len(node.inputs) + 1), other.id)
-        elif kind == "gone":
-            del nodes[a % len(nodes)]
-        elif kind == "double":
-            nodes.add().CopyFrom(node)
+        elif damage_nodes(kind, nodes, node.inputs, a, b, other.id):
+            continue
         elif kind == "rename":
             node.id = other.id if b % 2 else ""
         elif kind.startswith("field") and node.fields:
-            key = sorted(node.fields)[b % len(node.fields)]
-            if kind == "field":
-                _change(node.fields[key], b, number)
-            elif kind == "field gone":
-                del node.fields[key]
-            elif other.fields:
-                node.fields[key].CopyFrom(other.fields[sorted(other.fields)[a % len(other.fields)]])
+            change = partial(_change, place=b, number=number)
+            damage_entries(kind.removeprefix("field").strip(), node.fields, other.fields, a, b, change)
         elif kind == "grow":
             _grow(message, node, other.id, b)
         elif kind == "graphs":

@@ -10,7 +10,7 @@ from typing import Any
 from tests.fuzz.damage_bytes import skeleton
 from tests.tasks.converter.graph.sketches import small_ssd
 from tests.tasks.converter.ssd.conftest import CONFIG
-from tests.tasks.converter.uff.by_hand import parameters
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 from jetlane.tasks.converter.graph.graph import Graph, TfShape, TfType
 from jetlane.tasks.converter.graph.load import graph_from_message

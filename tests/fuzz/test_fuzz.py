@@ -46,10 +46,10 @@ def real():
     return [name for name in _REAL if name in names], str(case_folder())
 
 
-def cases(subject: str, real: tuple[list[str], str], share: int) -> st.SearchStrategy[dict[str, Any]]:
-    """Cases of one subject; one in ``share`` damages a real file, if there are any."""
+def cases(consumer: str, real: tuple[list[str], str], share: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Cases of one consumer; one in ``share`` damages a real file, if there are any."""
     names, folder = real
-    own = list(CONFIGS if subject == "config" else SKETCHES)
+    own = list(CONFIGS if consumer == "config" else SKETCHES)
     place = st.integers(0, 1_000_000)
 
     def steps(kinds: tuple[str, ...]) -> st.SearchStrategy[Any]:
@@ -58,18 +58,18 @@ def cases(subject: str, real: tuple[list[str], str], share: int) -> st.SearchStr
         return st.one_of(alone, alone, st.lists(step, min_size=2, max_size=4))
 
     def whole(road: str, bytewise: bool) -> st.SearchStrategy[dict[str, Any]]:
-        kinds = _KINDS[subject]
-        if subject == "uff" and road == "text":
+        kinds = _KINDS[consumer]
+        if consumer == "uff" and road == "text":
             kinds, bytewise = damage_config.KINDS, False
         elif bytewise:
             kinds = damage_bytes.KINDS
         seeds = st.integers(0, share - 1).flatmap(lambda n: st.sampled_from(names if names and n == 0 else own))
         return st.fixed_dictionaries(
-            {"subject": st.just(subject), "folder": st.just(folder), "road": st.just(road), "bytes": st.just(bytewise),
-             "seed": seeds, "steps": steps(kinds)}
+            {"consumer": st.just(consumer), "folder": st.just(folder), "road": st.just(road),
+             "bytes": st.just(bytewise), "seed": seeds, "steps": steps(kinds)}
         )  # fmt: skip
 
-    return st.tuples(st.sampled_from(_ROADS[subject]), st.booleans()).flatmap(lambda drawn: whole(*drawn))
+    return st.tuples(st.sampled_from(_ROADS[consumer]), st.booleans()).flatmap(lambda drawn: whole(*drawn))
 
 
 def texts() -> st.SearchStrategy[dict[str, Any]]:
@@ -80,7 +80,7 @@ def texts() -> st.SearchStrategy[dict[str, Any]]:
         kinds = damage_bytes.KINDS if bytewise else damage_text.KINDS
         step = st.tuples(st.sampled_from(kinds), place, place, st.sampled_from(NUMBERS))
         return st.fixed_dictionaries(
-            {"subject": st.just("text"), "folder": st.just(""), "bytes": st.just(bytewise),
+            {"consumer": st.just("text"), "folder": st.just(""), "bytes": st.just(bytewise),
              "seed": st.sampled_from(list(TEXTS)), "steps": st.lists(step, min_size=1, max_size=3)}
         )  # fmt: skip
 
@@ -144,9 +144,9 @@ def _figures(outcomes: Counter[str], worst: dict[str, Any]) -> str:
     )
 
 
-@pytest.mark.parametrize("subject", ["graph", "uff", "config"])
-def test_damaged_files_are_read_or_refused(harness, real, subject):
-    fuzz(harness, cases(subject, real, share=8), 200)
+@pytest.mark.parametrize("consumer", ["graph", "uff", "config"])
+def test_damaged_files_are_read_or_refused(harness, real, consumer):
+    fuzz(harness, cases(consumer, real, share=8), 200)
 
 
 #: Limits of one text that a person wrote; the machine may be busy, and the first case imports everything.
@@ -165,15 +165,15 @@ def test_many_damaged_texts(harness):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("subject", ["graph", "uff", "config"])
-def test_many_damaged_files(harness, real, subject):
-    fuzz(harness, cases(subject, real, share=8), 10_000)
+@pytest.mark.parametrize("consumer", ["graph", "uff", "config"])
+def test_many_damaged_files(harness, real, consumer):
+    fuzz(harness, cases(consumer, real, share=8), 10_000)
 
 
 def test_the_harness_catches_what_it_must(harness):
     """A case that hangs, one that waits for memory it must not have, one that fails: each is named; then it goes on."""
     wanted = {"hang": "processor time", "bomb": "MemoryError", "hidden bomb": "MemoryError", "crash": "ZeroDivision"}
     for steps, says in wanted.items():
-        result = harness.run({"subject": "harness", "folder": "", "steps": steps, "seconds": 1})
+        result = harness.run({"consumer": "harness", "folder": "", "steps": steps, "seconds": 1})
         assert result["outcome"] == "wrong" and says in result["text"], result
-    assert harness.run({"subject": "harness", "folder": "", "steps": "refuse"})["outcome"] == "refused"
+    assert harness.run({"consumer": "harness", "folder": "", "steps": "refuse"})["outcome"] == "refused"

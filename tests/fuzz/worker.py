@@ -1,7 +1,7 @@
 """Run by the tests in a process of its own: cases from stdin, one JSON line each, and what became of them on stdout.
 
 The process may use a gigabyte of memory in all and ten seconds of processor time for a case. Run with a case as
-argument, it shows what becomes of that one: ``python -m tests.fuzz.worker '{"subject": ...}'``.
+argument, it shows what becomes of that one: ``python -m tests.fuzz.worker '{"consumer": ...}'``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def limit() -> None:
 
 def attempt(case: dict[str, Any]) -> dict[str, Any]:
     """What became of a case: ``done``, ``refused`` in words, or ``wrong``; and what it cost."""
-    from tests.fuzz.subjects import SUBJECTS
+    from tests.fuzz.consumers import CONSUMERS
 
     from jetlane.specs.errors import JetlaneError
 
@@ -42,7 +42,7 @@ def attempt(case: dict[str, Any]) -> dict[str, Any]:
     result = {"outcome": "done", "text": ""}
     signal.setitimer(signal.ITIMER_PROF, case.get("seconds", SECONDS))
     try:
-        SUBJECTS[case["subject"]](case, case["folder"])
+        CONSUMERS[case["consumer"]](case, case["folder"])
     except BaseException as error:
         refused = isinstance(error, JetlaneError) and bool(error.what) and not _lacked_memory(error)
         text = error.what if refused and isinstance(error, JetlaneError) else _traceback_tail(error)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Optional
 
 import numpy as np
 import pytest
+from tests.remote import interpreters, models
+from tests.remote import sshd as openssh
+from tests.remote.namespaces import Namespaces, NotPermitted
 
 from jetlane.remote.agent.detect.detections import Detections, output_count
 from jetlane.remote.agent.detect.image import to_input
@@ -23,28 +24,11 @@ from jetlane.remote.virtual import fleet as virtual
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 
-
-def _beside(name: str) -> ModuleType:
-    """A module of this folder; tests are not a package."""
-    spec = importlib.util.spec_from_file_location(f"remote_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # data classes look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def models() -> ModuleType:
-    """tests/remote/models.py."""
-    return _beside("models")
-
-
 MakeRelease = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def make_release(models: ModuleType) -> MakeRelease:
+def make_release() -> MakeRelease:
     """Write a release of a small model into a folder.
 
     ``wrong`` shifts the boxes that are expected of it; ``model`` takes the model's place after these were found;
@@ -108,10 +92,9 @@ def device(board: virtual.VirtualFleet) -> Device:
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Any]:
     """A real OpenSSH server, stopped at the end; ``Sshd`` of sshd.py."""
-    beside = _beside("sshd")
-    if beside.program() is None:
+    if openssh.program() is None:
         pytest.skip("no sshd on this machine: install openssh-server")
-    server = beside.start(tmp_path / "sshd")
+    server = openssh.start(tmp_path / "sshd")
     yield server
     server.stop()
 
@@ -119,12 +102,12 @@ def sshd(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def more_sshd(tmp_path: Path) -> Iterator[Any]:
     """Starts further OpenSSH servers: ``more_sshd(name)``."""
-    beside, servers = _beside("sshd"), []
-    if beside.program() is None:
+    servers: list[openssh.Sshd] = []
+    if openssh.program() is None:
         pytest.skip("no sshd on this machine: install openssh-server")
 
     def start(name: str, **options: Any) -> Any:
-        servers.append(beside.start(tmp_path / name, **options))
+        servers.append(openssh.start(tmp_path / name, **options))
         return servers[-1]
 
     yield start
@@ -135,11 +118,10 @@ def more_sshd(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def namespaces() -> Iterator[Any]:
     """Makes networks of their own, taken away at the end; ``Namespaces`` of namespaces.py."""
-    beside = _beside("namespaces")
-    with beside.Namespaces() as made:
+    with Namespaces() as made:
         try:
             made.add()
-        except beside.NotPermitted as error:
+        except NotPermitted as error:
             pytest.skip(str(error))
         yield made
 
@@ -155,12 +137,11 @@ def reached(request: pytest.FixtureRequest) -> Device:
 @pytest.fixture(scope="session")
 def board_python() -> Callable[[str], str]:
     """A Python of a version with numpy and onnxruntime, as boards have them; where there is none, skips the test."""
-    boards = _beside("boards")
 
     def find(version: str) -> str:
         try:
-            return str(boards.python(version))
-        except boards.Absent as reason:
+            return str(interpreters.python(version))
+        except interpreters.Absent as reason:
             pytest.skip(str(reason))
 
     return find

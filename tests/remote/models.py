@@ -45,20 +45,16 @@ def small_model(seed: int = 0, weight_bytes: int = 0) -> bytes:
         helper.make_node("Cast", ["none"], ["whole"], to=TensorProto.INT32),
         helper.make_node("Add", ["count", "whole"], ["NMS_1"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("Input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-        [
-            helper.make_tensor_value_info("NMS", TensorProto.FLOAT, [1, 1, KEEP, 7]),
-            helper.make_tensor_value_info("NMS_1", TensorProto.INT32, [1, 1, 1, 1]),
-        ],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return detector("small", nodes, SIZE, KEEP, constants)
+
+
+def detector(name: str, nodes: list[onnx.NodeProto], size: int, keep: int, constants: dict[str, np.ndarray]) -> bytes:
+    """A model with the input and the outputs of a converted SSD: NMS [1, 1, keep, 7] and NMS_1 [1, 1, 1, 1]."""
+    outputs = [
+        helper.make_tensor_value_info("NMS", TensorProto.FLOAT, [1, 1, keep, 7]),
+        helper.make_tensor_value_info("NMS_1", TensorProto.INT32, [1, 1, 1, 1]),
+    ]
+    return _finished(name, nodes, size, outputs, constants)
 
 
 def heads_model() -> bytes:
@@ -77,15 +73,23 @@ def heads_model() -> bytes:
     ]
     one = {"one": np.ones(1, np.float32), "identity": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)}
     constants = {**one, "small": np.full(1, 0.01, np.float32), "base_boxes": boxes, "base_scores": scores}
-    graph = helper.make_graph(
-        nodes,
-        "heads",
-        [helper.make_tensor_value_info("Input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 10, 4]) for name in ("boxes", "scores")],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 10, 4]) for name in ("boxes", "scores")]
+    return _finished("heads", nodes, SIZE, outputs, constants)
+
+
+def _finished(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    size: int,
+    outputs: list[onnx.ValueInfoProto],
+    constants: dict[str, np.ndarray],
+) -> bytes:
+    inputs = [helper.make_tensor_value_info("Input", TensorProto.FLOAT, [1, 3, size, size])]
+    tensors = [numpy_helper.from_array(value, constant) for constant, value in constants.items()]
+    graph = helper.make_graph(nodes, name, inputs, outputs, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
+    onnx.checker.check_model(model)
     return model.SerializeToString()
 
 

@@ -11,7 +11,7 @@ from jetlane.specs.errors import SpecError
 from jetlane.specs.load import load_spec, resolve, spec_from_data
 from jetlane.specs.paths import paths
 from jetlane.specs.schema import RunSpec
-from jetlane.specs.yaml_marks import read
+from jetlane.specs.support.yaml_marks import read
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import click
 
 from jetlane.flows.cli.commands import options
 from jetlane.specs.defaults import KEEP_RELEASES, WORKSPACE
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -23,8 +23,7 @@ def device() -> None:
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 @options.workspace
 @options.signing_key
 @click.option("--host-key-only", is_flag=True, help="Pin the host key; the device keeps the project keys that it has.")
@@ -65,8 +64,7 @@ def enroll(
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 def probe(name: str, inventory: Optional[Path]) -> None:
     """Show what device NAME is and can do."""
     from jetlane.remote.device.client import probe as look
@@ -75,8 +73,7 @@ def probe(name: str, inventory: Optional[Path]) -> None:
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 def status(name: str, inventory: Optional[Path]) -> None:
     """Show what is on device NAME: the live release, the one before, engines, a build under way."""
     from jetlane.remote.device.client import status as look
@@ -88,8 +85,7 @@ def status(name: str, inventory: Optional[Path]) -> None:
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 def keys(name: str, inventory: Optional[Path]) -> None:
     """Show the fingerprints of the keys whose releases device NAME takes."""
     from jetlane.remote.device.client import keys as look
@@ -99,8 +95,7 @@ def keys(name: str, inventory: Optional[Path]) -> None:
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 def health(name: str, inventory: Optional[Path]) -> None:
     """Ask once more whether all is well with what device NAME runs."""
     from jetlane.remote.device.client import health as ask
@@ -109,8 +104,7 @@ def health(name: str, inventory: Optional[Path]) -> None:
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 @click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=5.0, show_default=True)
 @click.option("--release", help="Its id, or the beginning of it; default: the live one.")
 def bench(name: str, inventory: Optional[Path], seconds: float, release: Optional[str]) -> None:
@@ -126,8 +120,7 @@ def bench(name: str, inventory: Optional[Path], seconds: float, release: Optiona
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 def cancel(name: str, inventory: Optional[Path]) -> None:
     """End the build that runs on device NAME."""
     from jetlane.remote.device.client import cancel as end
@@ -138,8 +131,7 @@ def cancel(name: str, inventory: Optional[Path]) -> None:
 
 
 @device.command()
-@click.argument("name")
-@options.inventory
+@options.device
 @click.option(
     "--to",
     "release",
@@ -154,8 +146,7 @@ def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> No
 
 
 @device.command("collect-garbage")
-@click.argument("name")
-@options.inventory
+@options.device
 @click.option(
     "--keep", type=click.IntRange(1), default=KEEP_RELEASES, show_default=True, help="Newest releases that stay."
 )

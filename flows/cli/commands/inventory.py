@@ -33,8 +33,8 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.ansible import from_ansible
     from jetlane.specs.errors import SpecError
-    from jetlane.specs.files import real
-    from jetlane.specs.local_files import atomic_file
+    from jetlane.specs.support.files import real
+    from jetlane.specs.support.local_files import atomic_file
 
     text, notes = from_ansible(file, groups, shutil.which("ansible-inventory"), dynamic)
     if out.exists() and not force:

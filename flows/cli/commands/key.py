@@ -9,7 +9,7 @@ from typing import Optional
 import click
 
 from jetlane.flows.cli.commands import options
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 
 @click.group()

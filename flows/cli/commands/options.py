@@ -12,6 +12,18 @@ from jetlane.specs.defaults import WORKSPACE
 
 _PATH = click.Path(path_type=Path)
 
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options in one decorator, in this order in the help."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 workspace = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), show_default=True)
 signing_key = click.option("--signing-key", type=_PATH, help="The project's key, where its spec names one.")
 
@@ -29,6 +41,9 @@ device_names = click.option("--device", "names", multiple=True, help="Only this 
 spec = click.option("--spec", type=_PATH, help="Take fleet, build and workspace from this spec.")
 ledger = click.option("--ledger", help="URL of the ledger; default: fleet.db in the workspace.")
 rollout = click.argument("rollout", required=False)
+
+#: One device: ``name``, ``inventory``.
+device = together(click.argument("name"), inventory)
 
 # how a model is converted
 
@@ -57,17 +72,6 @@ nvidia_python = click.option(
 python = click.option(
     "--python", metavar="PROGRAM", help="Interpreter with TensorFlow and the Object Detection API; default: this one."
 )
-
-
-def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options in one decorator, in this order in the help."""
-
-    def add(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 #: How rows are printed: ``form``.

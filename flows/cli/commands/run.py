@@ -9,7 +9,7 @@ import click
 
 from jetlane.flows.cli.commands import options
 from jetlane.specs.defaults import WORKSPACE
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec

@@ -11,6 +11,7 @@ from typing import Any, Dict
 
 from .. import backends, engines, process_end
 from .. import manifest as manifests
+from ..build_job import BuildJob
 from ..errors import AgentError
 from ..event_output import emit
 from ..safe_files import read_object
@@ -55,8 +56,8 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         seconds = round(time.monotonic() - started, 3)
         made.update(engines.keep(store, job["key"], engine, {"recipe": job["recipe"], "seconds": seconds}))
 
-    backend = backends.module(job["backend"])
-    process_end.keep(backend.build(model, manifest, job["options"], progress, save, caches, read))
+    todo = BuildJob(model, manifest, job["options"], progress, save, caches, read)
+    process_end.keep(backends.module(job["backend"]).build(todo))
     return made
 
 

@@ -2,39 +2,30 @@
 
 import os
 import tempfile
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from ..builder_caches import NOTHING_KEPT, Caches
+from ..build_job import BuildJob
 from ..errors import AgentError
-from ..safe_files import read_bytes
 from .arrays import Array
 from .detections import output_count
 
 
-def build(
-    model: str,
-    manifest: Dict[str, Any],
-    options: Dict[str, Any],
-    progress: Callable[[str], None],
-    save: Callable[[bytes], None],
-    caches: Caches = NOTHING_KEPT,
-    read: Callable[[str], bytes] = read_bytes,
-) -> None:
+def build(job: BuildJob) -> None:
     """Optimise ``model.onnx`` for this processor; the optimised model is the engine.
 
     Raises:
         AgentError: onnxruntime cannot read or optimise it.
     """
     runtime = _onnxruntime()
-    progress("optimising the graph with onnxruntime %s" % runtime.__version__)
+    job.progress("optimising the graph with onnxruntime %s" % runtime.__version__)
     settings = runtime.SessionOptions()
     settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:
         settings.optimized_model_filepath = os.path.join(folder, "optimised.onnx")
-        _session(runtime, read(model), settings)
+        _session(runtime, job.read(job.model), settings)
         with open(settings.optimized_model_filepath, "rb") as file:
-            save(file.read())
+            job.save(file.read())
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "CpuEngine":

@@ -3,30 +3,21 @@
 The backend ``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where only the model decides.
 """
 
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from ..builder_caches import NOTHING_KEPT, Caches
+from ..build_job import BuildJob
 from ..detect.arrays import Array
 from ..detect.nms import suppress
-from ..safe_files import read_bytes
 from . import build as trt_build
 
 
-def build(
-    model: str,
-    manifest: Dict[str, Any],
-    options: Dict[str, Any],
-    progress: Callable[[str], None],
-    save: Callable[[bytes], None],
-    caches: Caches = NOTHING_KEPT,
-    read: Callable[[str], bytes] = read_bytes,
-) -> Any:
+def build(job: BuildJob) -> Any:
     """Parse ``model.trt.onnx`` and build an engine.
 
     Raises:
         AgentError: The parser refuses the file, or the builder gives no engine; with TensorRT's log.
     """
-    return trt_build.build("onnx", model, manifest, options, progress, save, caches, read)
+    return trt_build.build("onnx", job)
 
 
 def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, Any]] = None) -> "OnnxEngine":
@@ -34,23 +25,14 @@ def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, An
     return OnnxEngine(trt_build.load(engine, options), manifest["nms"])
 
 
-class OnnxEngine(object):
+class OnnxEngine(trt_build.LoadedModel):
     """An engine whose outputs are decoded boxes and scores."""
 
     def __init__(self, engine: Any, nms: Dict[str, Any]) -> None:
-        self._engine = engine
+        super(OnnxEngine, self).__init__(engine)
         self._nms = nms
 
     def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> rows as NMS_TRT's [keepTopK, 7], and how many are valid."""
         outputs = self._engine.run(pixels)
         return suppress(outputs["boxes"][0], outputs["scores"][0], self._nms)
-
-    @property
-    def times(self) -> Dict[str, float]:
-        """Milliseconds of the latest run: ``copy``, ``execute``."""
-        times: Dict[str, float] = self._engine.times
-        return times
-
-    def close(self) -> None:
-        self._engine.close()

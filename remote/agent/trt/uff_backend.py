@@ -1,12 +1,11 @@
 """The UFF backend, TensorRT 5 to 8.6: UffParser, implicit batch, the SSD plugins, NMS in the engine."""
 
 import ctypes
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from ..builder_caches import NOTHING_KEPT, Caches
+from ..build_job import BuildJob
 from ..detect.arrays import Array
 from ..detect.detections import output_count
-from ..safe_files import read_bytes
 from . import build as trt_build
 from . import common
 
@@ -15,23 +14,15 @@ PLUGINS = ("GridAnchor_TRT", "NMS_TRT")
 FLATTEN = "FlattenConcat_TRT"
 
 
-def build(
-    model: str,
-    manifest: Dict[str, Any],
-    options: Dict[str, Any],
-    progress: Callable[[str], None],
-    save: Callable[[bytes], None],
-    caches: Caches = NOTHING_KEPT,
-    read: Callable[[str], bytes] = read_bytes,
-) -> Any:
+def build(job: BuildJob) -> Any:
     """Parse ``model.uff`` and build an engine with implicit batch.
 
     Raises:
         AgentError: A plugin is missing, the parser refuses the file, or there is no engine; with TensorRT's log.
     """
-    named = (FLATTEN,) if ("_" + FLATTEN).encode("ascii") in read(model) else ()
+    named = (FLATTEN,) if ("_" + FLATTEN).encode("ascii") in job.read(job.model) else ()
     _need_plugins(PLUGINS + named)
-    return trt_build.build("uff", model, manifest, options, progress, save, caches, read)
+    return trt_build.build("uff", job)
 
 
 def _need_plugins(names: Tuple[str, ...]) -> None:
@@ -59,23 +50,11 @@ def load(engine: bytes, manifest: Dict[str, Any], options: Optional[Dict[str, An
     return UffEngine(trt_build.load(engine, options))
 
 
-class UffEngine(object):
+class UffEngine(trt_build.LoadedModel):
     """An engine whose outputs are those of NMS_TRT."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
 
     def run(self, pixels: Array) -> Tuple[Array, int]:
         """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid. By name: the order is not fixed."""
         outputs = self._engine.run(pixels)
         rows = outputs["NMS"].reshape(-1, 7)
         return rows, min(output_count(outputs["NMS_1"])[0], len(rows))
-
-    @property
-    def times(self) -> Dict[str, float]:
-        """Milliseconds of the latest run: ``copy``, ``execute``."""
-        times: Dict[str, float] = self._engine.times
-        return times
-
-    def close(self) -> None:
-        self._engine.close()

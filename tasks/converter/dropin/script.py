@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from jetlane.specs.catalogue import match
 from jetlane.specs.errors import ConversionError, JetlaneError
-from jetlane.specs.files import MIB, FileKind, read_bytes
+from jetlane.specs.support.files import MIB, FileKind, read_bytes
 from jetlane.tasks.converter.dropin.stand_ins import NAMES, in_place
 
 _FILE = FileKind("a preprocessing script", 4 * MIB, ConversionError, "check the path of the preprocessing script")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from jetlane.specs.errors import GraphError
-from jetlane.specs.local_files import atomic_file
+from jetlane.specs.support.local_files import atomic_file
 from jetlane.tasks.converter.dropin.nodes import names_of
 from jetlane.tasks.converter.graph.graph import node_of
 from jetlane.tasks.converter.graph.protos import tensorflow_message

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from jetlane.specs.errors import GraphError
-from jetlane.specs.files import LARGEST, FileKind, read_bytes
+from jetlane.specs.support.files import LARGEST, FileKind, read_bytes
 from jetlane.tasks.converter.graph.graph import Graph, Node
 from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.converter.graph.tensors import MOST_CLAIMED, claimed

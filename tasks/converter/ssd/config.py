@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import DerivationError, SpecError
-from jetlane.specs.files import MIB, FileKind, read_text
-from jetlane.specs.text import harmless
+from jetlane.specs.support.files import MIB, FileKind, read_text
+from jetlane.specs.support.text import harmless
 from jetlane.tasks.converter.protobuf import Messages, stored_files
 
 _FILE = FileKind("a pipeline.config", MIB, SpecError, "is it the pipeline.config, a protobuf text file?")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Union
 
 from jetlane.specs.errors import ConversionError
-from jetlane.specs.files import LARGEST, FileKind, read_bytes
-from jetlane.specs.local_files import atomic_file
+from jetlane.specs.support.files import LARGEST, FileKind, read_bytes
+from jetlane.specs.support.local_files import atomic_file
 from jetlane.tasks.converter.uff.model import Uff
 from jetlane.tasks.converter.uff.schema import message_class
 

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote.agent.power_cut import power_for
 
 from jetlane.remote.agent import engines, hooks
 from jetlane.remote.agent.commands import activate, build, verify
@@ -317,31 +318,8 @@ def test_a_second_look_at_the_health(board: Board) -> None:
 # Power cuts
 
 
-class PowerCut(BaseException):
-    pass
-
-
-@contextmanager
-def power_for(monkeypatch: pytest.MonkeyPatch, changes: int) -> Iterator[list[str]]:
-    """Let so many lasting changes happen, then cut the power; the list is empty when all went through."""
-    left, cut = [changes], []
-
-    def until_it_fails(change: Callable[..., Any]) -> Callable[..., Any]:
-        def changed(*arguments: Any, **named: Any) -> Any:
-            if left[0] == 0:
-                cut.append(change.__name__)
-                raise PowerCut
-            left[0] -= 1
-            return change(*arguments, **named)
-
-        return changed
-
-    with monkeypatch.context() as patch:
-        for name in ("point", "forget", "begin", "finish_switch", "write_state"):
-            patch.setattr(Store, name, until_it_fails(getattr(Store, name)))
-        patch.setattr(hooks, "run", until_it_fails(hooks.run))
-        with suppress(PowerCut):
-            yield cut
+#: Every call of the agent that changes what lasts in a switch.
+CHANGES = [*((Store, name) for name in ("point", "forget", "begin", "finish_switch", "write_state")), (hooks, "run")]
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["", "the journal lost"])
@@ -356,7 +334,7 @@ def test_a_power_cut_at_any_moment_of_a_switch_is_settled_by_the_next_command(
         board.activate("old")
         if sick:
             board.sick("new")
-        with power_for(monkeypatch, changes) as cut, suppress(AgentError):
+        with power_for(monkeypatch, changes, CHANGES) as cut, suppress(AgentError):
             board.activate("new")
         assert board.links[0] in ("old", "new"), f"something runs after {changes} changes"
         ran, way_back = board.links
@@ -390,7 +368,7 @@ def test_a_rollback_cut_at_any_point_can_be_taken_back(
         board = fresh()
         board.activate("old")
         board.activate("new")
-        with power_for(monkeypatch, changes) as cut:
+        with power_for(monkeypatch, changes, CHANGES) as cut:
             board.rollback()
         before = board.links[0]
         board.rollback()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 
 from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent import manifest as manifests
@@ -125,7 +126,7 @@ def test_it_runs_alone_on_python_3_6(agent: Path, release: Path, tmp_path: Path,
 
 
 def test_its_image_function_gives_the_same_numbers_on_python_3_6(
-    repository: Path, models: Any, tmp_path: Path, python36: str
+    repository: Path, tmp_path: Path, python36: str
 ) -> None:
     import numpy as np
 

@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import plan_of
+from tests.remote.agent.power_cut import power_for
 
 from jetlane.remote.agent import engines
 from jetlane.remote.agent import manifest as manifests
@@ -71,7 +72,7 @@ def board(tmp_path: Path, release: Path) -> Board:
 
 
 @pytest.fixture(scope="session")
-def other_engine(models: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def other_engine(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A whole engine, of another model."""
     model = tmp_path_factory.mktemp("other") / "model.onnx"
     model.write_bytes(models.small_model(1))
@@ -108,7 +109,7 @@ def test_an_engine_that_does_not_load_leaves_its_key(board: Board, engine: bytes
     assert not board.build()["cached"] and board.verify()["agreed"]
 
 
-def test_an_engine_with_other_outputs_leaves_its_key(board: Board, models: Any, tmp_path: Path) -> None:
+def test_an_engine_with_other_outputs_leaves_its_key(board: Board, tmp_path: Path) -> None:
     (tmp_path / "heads.onnx").write_bytes(models.heads_model())
     board.put(plan_of(cpu, tmp_path / "heads.onnx", {}, {}, lambda note: None))
     with pytest.raises(AgentError, match="does not run on this board") as failure:
@@ -213,9 +214,7 @@ def test_what_a_build_reads_is_what_was_hashed(tmp_path: Path) -> None:
             read(path)
 
 
-def test_calibration_images_are_hashed_too(
-    models: Any, put_double: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_calibration_images_are_hashed_too(put_double: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from jetlane.remote.agent.trt import build as trt_build
 
     put_double("8.6")
@@ -379,30 +378,8 @@ def test_an_engine_that_took_the_place_of_the_verified_one_does_not_stay_for_its
 # A power cut at every moment
 
 
-class PowerCut(BaseException):
-    pass
-
-
-@contextmanager
-def power_for(monkeypatch: pytest.MonkeyPatch, changes: int) -> Iterator[list[str]]:
-    """Let so many changes of the disk happen, then cut the power; the list is empty when all went through."""
-    left, cut = [changes], []
-
-    def until_it_fails(change: Callable[..., Any]) -> Callable[..., Any]:
-        def changed(*arguments: Any, **named: Any) -> Any:
-            if left[0] == 0:
-                cut.append(change.__name__)
-                raise PowerCut
-            left[0] -= 1
-            return change(*arguments, **named)
-
-        return changed
-
-    with monkeypatch.context() as patch:
-        for name in ("replace", "unlink", "mkdir", "symlink", "rmdir"):
-            patch.setattr(os, name, until_it_fails(getattr(os, name)))
-        with suppress(PowerCut):
-            yield cut
+#: Every call of the agent that changes the disk.
+CHANGES = [(os, name) for name in ("replace", "unlink", "mkdir", "symlink", "rmdir")]
 
 
 def test_a_power_cut_while_an_engine_is_set_aside_keeps_no_bad_engine(
@@ -414,7 +391,7 @@ def test_a_power_cut_while_an_engine_is_set_aside_keeps_no_bad_engine(
     for changes in itertools.count():
         shutil.rmtree(board.root)
         shutil.copytree(tmp_path / "copy", board.root, symlinks=True)
-        with power_for(monkeypatch, changes) as cut, pytest.raises(AgentError, match="does not find"):
+        with power_for(monkeypatch, changes, CHANGES) as cut, pytest.raises(AgentError, match="does not find"):
             board.verify()
             pytest.fail("a wrong engine was taken for a right one")
         if cut and board.build()["cached"]:  # it was cut before anything was known of the engine

@@ -8,10 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import venv
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -285,26 +285,18 @@ def test_logs_of_earlier_builds_are_kept(make_release, tmp_path: Path) -> None:
 def test_cancelled_in_a_command_before_the_build(release: Path, tmp_path: Path) -> None:
     hang = ["sh", "-c", "echo began >> trace; sleep 300"]
     kept = Kept(tmp_path / "root", release, before=[hang, traced("never")], after=[traced("after")])
-    failures: list[AgentError] = []
-
-    def work() -> None:
-        try:
-            kept.build()
-        except AgentError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
 
     def began() -> int:
         assert kept.trace() == ["began"]
         return 0
 
-    wait_for(began)
-    assert agent_status(kept.store, {})["building"]["release"] == release.name
-    assert build.cancel(kept.store, {})["cancelled"]
-    thread.join()
-    assert [error.kind for error in failures] == ["cancelled"]
+    with ThreadPoolExecutor(1) as pool:
+        built = pool.submit(kept.build)
+        wait_for(began)
+        assert agent_status(kept.store, {})["building"]["release"] == release.name
+        assert build.cancel(kept.store, {})["cancelled"]
+        failure = built.exception()
+    assert isinstance(failure, AgentError) and failure.kind == "cancelled"
     assert kept.trace() == ["began", "after"]
     assert build.cancel(kept.store, {}) == {"cancelled": False, "release": None, "engine": None}
     kept.config()
@@ -356,7 +348,7 @@ def pids_of(board: SlowBoard) -> list[int]:
 
 
 def test_a_model_that_cannot_be_built_says_why(
-    device: Device, board: virtual.VirtualFleet, make_release, tmp_path: Path, models
+    device: Device, board: virtual.VirtualFleet, make_release, tmp_path: Path
 ) -> None:
     release = make_release(tmp_path / "broken", model=b"not an ONNX file")
     with pytest.raises(AgentFailure, match=r"onnxruntime [\d.]+ cannot load the model") as caught:

@@ -79,6 +79,13 @@ def lived_in(
     virtual.stop(board.folder)
 
 
+@pytest.fixture
+def again(lived_in: tuple[virtual.VirtualFleet, Device, Path]) -> tuple[virtual.VirtualFleet, Device, Path]:
+    """That virtual Jetson with all as it was, and its agent's folder."""
+    board, device, copy = lived_in
+    return board, device, restored(board, copy)
+
+
 def slow(*values: str) -> list[Any]:
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
@@ -109,10 +116,9 @@ FILES = [
 
 @pytest.mark.parametrize("pattern", FILES)
 def test_a_file_cut_to_nothing_is_noticed_and_healed(
-    lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, pattern: str
+    again: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, pattern: str
 ) -> None:
-    board, device, copy = lived_in
-    root = restored(board, copy)
+    _, device, root = again
     damaged = sorted(root.glob(pattern.format(live=release.name, kept=other.name)))
     assert damaged, "the board has such a file"
     for path in damaged:
@@ -129,10 +135,9 @@ def test_a_file_cut_to_nothing_is_noticed_and_healed(
 @pytest.mark.parametrize("damage", ["removed", "dangling"])
 @pytest.mark.parametrize("link", ["current", "previous"])
 def test_a_lost_link_is_made_again(
-    lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, link: str, damage: str
+    again: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, link: str, damage: str
 ) -> None:
-    board, device, copy = lived_in
-    root = restored(board, copy)
+    _, device, root = again
     (root / link).unlink()
     if damage == "dangling":
         (root / link).symlink_to("releases/small-000000000000")
@@ -145,10 +150,9 @@ GONE = ["releases", "releases/{live}/samples", *slow("engines", "build", "report
 
 @pytest.mark.parametrize("half", GONE)
 def test_a_folder_that_is_gone_is_brought_again(
-    lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, half: str
+    again: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, half: str
 ) -> None:
-    board, device, copy = lived_in
-    root = restored(board, copy)
+    _, device, root = again
     shutil.rmtree(root / half.format(live=release.name))
     status(device)
     assert deliver(release, device).agreement["agreed"]
@@ -242,15 +246,21 @@ def duration(lived_in: tuple[virtual.VirtualFleet, Device, Path], third: Path) -
     return time.monotonic() - begin
 
 
+def assert_third_is_live(device: Device, release: Path, third: Path) -> None:
+    """Delivered once more, the third release is live, after the first."""
+    assert deliver(third, device).agreement["agreed"]
+    found = status(device)
+    assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_agent_killed_at_any_moment_costs_no_second_build(
-    seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
+    seed: int, again: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
 ) -> None:
     """The agent that a delivery talks to is killed; the build, which is the board's own, is left alone."""
-    board, device, copy = lived_in
-    root = restored(board, copy)
-    before = builds(root)
+    board, device, root = again
     moment = random.Random(seed).uniform(0.0, duration)
+    before = builds(root)
     with Killer(board, moment, but=("build-job", "build-work")):
         try:
             ended = deliver(third, device).state
@@ -259,28 +269,23 @@ def test_an_agent_killed_at_any_moment_costs_no_second_build(
     found = status(device)
     assert found["current"] in ({third.name} if ended else {release.name, third.name})
     assert found["releases"][found["current"]] is None
-    assert deliver(third, device).agreement["agreed"]
-    found = status(device)
-    assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
+    assert_third_is_live(device, release, third)
     assert builds(root) - before == 1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_everything_killed_at_any_moment_leaves_a_board_that_recovers(
-    seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
+    seed: int, again: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
 ) -> None:
     """All of the agent is killed at once, its build too, as when the power goes."""
-    board, device, copy = lived_in
-    root = restored(board, copy)
-    before = builds(root)
+    board, device, root = again
     moment = random.Random(100 + seed).uniform(0.0, duration)
+    before = builds(root)
     with Killer(board, moment), suppress(DeviceError):
         deliver(third, device)
     found = settled(lambda: status(device))
     assert found["current"] in (release.name, third.name) and found["releases"][found["current"]] is None
-    assert deliver(third, device).agreement["agreed"]
-    found = status(device)
-    assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
+    assert_third_is_live(device, release, third)
     assert builds(root) - before <= 2, "one, and one that was begun again"
 
 
@@ -295,10 +300,9 @@ def wrong(tmp_path_factory: pytest.TempPathFactory, make_release: Any, releases:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_agent_killed_while_it_sets_an_engine_aside_never_makes_it_live(
-    seed: int, lived_in: tuple[virtual.VirtualFleet, Device, Path], release: Path, wrong: Path, duration: float
+    seed: int, again: tuple[virtual.VirtualFleet, Device, Path], release: Path, wrong: Path, duration: float
 ) -> None:
-    board, device, copy = lived_in
-    root = restored(board, copy)
+    board, device, root = again
     moment = random.Random(200 + seed).uniform(0.0, duration)
     with Killer(board, moment, but=("build-job", "build-work")), pytest.raises(DeviceError):
         deliver(wrong, device)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 from tests.remote.agent import doubles
 from tests.remote.agent.doubles import plan_of
-from tests.remote.agent.doubles.pieces import surface
+from tests.remote.agent.doubles.pybind import surface
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
 from jetlane.remote.agent import backends
@@ -68,7 +69,7 @@ def bindings(request: pytest.FixtureRequest, stub: Path) -> Any:
 
 
 @pytest.fixture
-def exercised(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
+def exercised(put_double: Any, cudart: Any, tmp_path: Path) -> Any:
     """A double's board after everything that the adapters can do there."""
 
     def exercise(era: str) -> Any:
@@ -89,7 +90,7 @@ def exercised(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
                 options["dla_core"] = 0 if precision == "fp16" else None
                 manifest = {**MANIFEST, "calibration": models.save_images(tmp_path)}
                 caches = Caches(str(tmp_path / f"caches-{era}"), {"backend": backend, "precision": precision})
-                plan = plan_of(module, model, manifest, options, lambda note: None, caches)
+                plan = plan_of(module, model, manifest, options, lambda note: None, caches=caches)
                 engine = module.load(plan, MANIFEST, options)
                 engine.run(PIXELS)
                 engine.close()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import backends, engines
@@ -186,9 +187,7 @@ def test_an_engine_of_another_tensorrt_is_not_loaded(
 
 
 @pytest.mark.parametrize("era", ["5", "7", "8.2", "8.6", "10.3", "11"])
-def test_runs_an_engine_of_every_tensorrt(
-    era: str, put_double: Any, models: Any, loaded: ModuleType, tmp_path: Path
-) -> None:
+def test_runs_an_engine_of_every_tensorrt(era: str, put_double: Any, loaded: ModuleType, tmp_path: Path) -> None:
     """Against doubles of TensorRT, whose engines onnxruntime computes."""
     board = put_double(era)
     backend = "uff" if era in ("5", "7", "8.2", "8.6") else "onnx"

@@ -21,11 +21,11 @@ _MODULE = """
 import sys
 sys.path[:0] = {paths!r}
 from tests.remote.agent import doubles
-from tests.remote.agent.doubles import pieces
+from tests.remote.agent.doubles import pybind
 double = doubles.make({era!r})
 double.board.gpu, double.board.fast_int8, double.board.dla_cores = "7.2", True, 2
 double.board.refuse = {refuse!r}
-pieces.FATAL.update({fatal!r})
+pybind.FATAL.update({fatal!r})
 sys.modules["tensorrt"] = double.module
 """
 
@@ -77,9 +77,9 @@ class Machine:
     [("5", "int8", "uff"), ("8.6", "fp16", "uff"), ("10.3", "int8", "onnx"), ("11", "fp16", "onnx_fp16")],
 )
 def test_from_probe_to_activation(
-    era: str, precision: str, backend: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    era: str, precision: str, backend: str, put_double: Any, cudart: Any, tmp_path: Path, repository: Path
 ) -> None:
-    here = Site(era, put_double(era), cudart, models, tmp_path, half=era == "11")
+    here = Site(era, put_double(era), cudart, tmp_path, half=era == "11")
     board = Machine(tmp_path, era, cudart, repository)
     facts = board.ask("probe")[-1]
     assert facts["event"] == "result" and facts["cuda"].get("compute_capability") == "7.2", facts
@@ -100,9 +100,9 @@ def test_from_probe_to_activation(
 
 
 def test_a_failed_build_comes_back_with_tensorrts_words_and_what_they_mean(
-    put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    put_double: Any, cudart: Any, tmp_path: Path, repository: Path
 ) -> None:
-    here = Site("8.2", put_double("8.2"), cudart, models, tmp_path)
+    here = Site("8.2", put_double("8.2"), cudart, tmp_path)
     board = Machine(tmp_path, "8.2", cudart, repository)
     board.fit("memory")
     error = board.ask("build", release=here.release)[-1]
@@ -116,9 +116,9 @@ def test_a_failed_build_comes_back_with_tensorrts_words_and_what_they_mean(
 
 
 def test_what_a_board_cannot_do_ends_before_anything_is_built(
-    put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    put_double: Any, cudart: Any, tmp_path: Path, repository: Path
 ) -> None:
-    here = Site("11", put_double("11"), cudart, models, tmp_path)
+    here = Site("11", put_double("11"), cudart, tmp_path)
     board = Machine(tmp_path, "11", cudart, repository)
     error = board.ask("build", release=here.release, options={"precision": "int8"})[-1]
     assert error["kind"] == "backend" and "property of the model" in error["why"]

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
-from jetlane.remote.agent.builder_caches import NOTHING_KEPT, Caches
+from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import (
     common as trt,
@@ -51,7 +52,7 @@ NAMES = {
 
 
 @pytest.fixture
-def model(models: Any, tmp_path: Path) -> Any:
+def model(tmp_path: Path) -> Any:
     """Paths of the model for either backend."""
 
     def path(backend: str) -> str:
@@ -64,7 +65,7 @@ def model(models: Any, tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("era", WITH_UFF)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: Any, models: Any, model: Any) -> None:
+def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
     plan = plan_of(trt_uff, model("uff"), MANIFEST, {**OPTIONS, "precision": precision, "batch": 2}, notes.append)
@@ -86,7 +87,7 @@ def test_the_uff_backend_builds_and_runs(era: str, precision: str, put_double: A
 
 
 @pytest.mark.parametrize("era", WITH_ONNX)
-def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, models: Any, model: Any) -> None:
+def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double: Any, model: Any) -> None:
     board = put_double(era)
     notes: list[str] = []
     plan = plan_of(trt_onnx, model("onnx"), MANIFEST, OPTIONS, notes.append)
@@ -119,7 +120,7 @@ def test_a_timing_cache_is_kept_and_a_bad_one_ignored(
     caches = Caches(str(tmp_path / "caches"), {"runtime": {"tensorrt": era}, "precision": "fp16"})
 
     def cache_of_build(options: dict[str, Any] = OPTIONS) -> str:
-        plan_of(module, model(backend), MANIFEST, options, lambda note: None, caches)
+        plan_of(module, model(backend), MANIFEST, options, lambda note: None, caches=caches)
         return board.built["cache"]
 
     assert cache_of_build() == ""
@@ -163,7 +164,7 @@ def test_flattenconcat_is_needed_only_by_files_that_name_it(put_double: Any, mod
         return Path(name).read_bytes() + b"_FlattenConcat_TRT"
 
     with pytest.raises(AgentError, match="lacks the plugins FlattenConcat_TRT") as caught:
-        plan_of(trt_uff, path, MANIFEST, OPTIONS, lambda note: None, NOTHING_KEPT, of_an_earlier_converter)
+        plan_of(trt_uff, path, MANIFEST, OPTIONS, lambda note: None, read=of_an_earlier_converter)
     assert caught.value.kind == "backend"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import ERAS, WITH_UFF, plan_of
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS, PIXELS
 
@@ -17,7 +18,7 @@ from jetlane.remote.agent.trt import uff_backend as trt_uff
 class Backend:
     """The backend that boards of an era go: build a model, load a plan."""
 
-    def __init__(self, era: str, models: Any, folder: Path) -> None:
+    def __init__(self, era: str, folder: Path) -> None:
         self._module: Any = trt_uff if era in WITH_UFF else trt_onnx
         self.model = folder / "model"
         self.model.write_bytes(models.small_model() if era in WITH_UFF else models.heads_model())
@@ -40,8 +41,8 @@ def board(era: str, put_double: Any) -> Any:
 
 
 @pytest.fixture
-def backend(era: str, board: Any, models: Any, tmp_path: Path) -> Backend:
-    return Backend(era, models, tmp_path)
+def backend(era: str, board: Any, tmp_path: Path) -> Backend:
+    return Backend(era, tmp_path)
 
 
 BUILDING = {

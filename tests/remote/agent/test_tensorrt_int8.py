@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from tests.remote import models
 from tests.remote.agent.doubles import WITH_INT8, WITH_UFF, plan_of
 
 from jetlane.remote.agent import backends, engines
@@ -39,7 +40,6 @@ class Site:
         era: str,
         board: Any,
         cudart: Any,
-        models: Any,
         folder: Path,
         half: bool = False,
         cache: bytes = b"",
@@ -87,7 +87,7 @@ class Site:
         recipe = engines.recipe(self.manifest, backend, facts, options)
         model = self.store.path("releases", self.release, self.manifest["backends"][backend])
         caches = engines.caches(self.store, recipe)
-        plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches)
+        plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches=caches)
         engines.keep(self.store, engines.key_of(recipe), plan, {"recipe": recipe})
         return engines.key_of(recipe)
 
@@ -96,8 +96,8 @@ class Site:
 
 
 @pytest.fixture
-def site(put_double: Any, cudart: Any, models: Any, tmp_path: Path) -> Any:
-    return lambda era, **release: Site(era, put_double(era), cudart, models, tmp_path, **release)
+def site(put_double: Any, cudart: Any, tmp_path: Path) -> Any:
+    return lambda era, **release: Site(era, put_double(era), cudart, tmp_path, **release)
 
 
 @pytest.mark.parametrize("era", WITH_INT8)
@@ -158,7 +158,7 @@ def test_a_calibration_that_came_along_is_used_by_boards_of_its_tensorrt(era: st
         assert len(third.board.calibrated) == 5, "another TensorRT's, or none: the board calibrates itself"
 
 
-def test_other_calibration_images_or_another_way_to_prepare_them_are_another_engine(site: Any, models: Any) -> None:
+def test_other_calibration_images_or_another_way_to_prepare_them_are_another_engine(site: Any) -> None:
     here = site("8.6")
     first = here.build()
     options = engines.options_of({"options": {"precision": "int8"}})

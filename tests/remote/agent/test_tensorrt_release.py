@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.remote.agent.doubles import ERAS, WITH_UFF, pieces
+from tests.remote import models
+from tests.remote.agent.doubles import ERAS, WITH_UFF, plan_of, pybind
 from tests.remote.agent.test_tensorrt_agent import Machine
 from tests.remote.agent.test_tensorrt_backends import MANIFEST, OPTIONS
 from tests.remote.agent.test_tensorrt_int8 import Site
 
 from jetlane.remote.agent import backends
+from jetlane.remote.agent.build_job import BuildJob
 from jetlane.remote.agent.builder_caches import Caches
 
 #: The last is let go first. `Built` is what the builder of TensorRT 5 to 7 gives: an engine.
@@ -30,18 +32,19 @@ PROGRAM = """
 import atexit, sys
 sys.path[:0] = {paths!r}
 from tests.remote.agent import doubles
-from tests.remote.agent.doubles import pieces
+from tests.remote.agent.doubles import pybind
 sys.modules["tensorrt"] = doubles.make({era!r}).module
 from jetlane.remote.agent import backends
+from jetlane.remote.agent.build_job import BuildJob
 from jetlane.remote.agent.trt import cuda
 cuda._mapped = lambda: [{cudart!r}]
-atexit.register(lambda: print(*pieces.RELEASED))
+atexit.register(lambda: print(*pybind.RELEASED))
 saved = []
 module = backends.module({backend!r})
 manifest, options = {manifest!r}, {options!r}
-module.build({model!r}, manifest, options, lambda note: None, saved.append).release()
+module.build(BuildJob({model!r}, manifest, options, lambda note: None, saved.append)).release()
 engine = module.load(saved[0], manifest, options)
-del pieces.RELEASED[:]
+del pybind.RELEASED[:]
 """
 
 
@@ -52,7 +55,7 @@ def order(names: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def model(models: Any, tmp_path: Path) -> Any:
+def model(tmp_path: Path) -> Any:
     def of(era: str) -> tuple[str, Path]:
         backend = "uff" if era in WITH_UFF else "onnx"
         file = tmp_path / f"model.{backend}"
@@ -68,17 +71,17 @@ def test_what_built_an_engine_is_let_go_in_the_documented_order(
 ) -> None:
     put_double(era)
     backend, file = model(era)
-    pieces.RELEASED.clear()
+    pybind.RELEASED.clear()
     saved: list[tuple[bytes, list[str]]] = []
 
     def save(plan: bytes) -> None:
-        saved.append((plan, order(pieces.RELEASED)))
+        saved.append((plan, order(pybind.RELEASED)))
 
     caches = Caches(str(tmp_path), {})
-    made = backends.module(backend).build(str(file), MANIFEST, OPTIONS, lambda note: None, save, caches)
+    made = backends.module(backend).build(BuildJob(str(file), MANIFEST, OPTIONS, lambda note: None, save, caches))
     assert [gone for _, gone in saved] == [[]], "the engine is saved before anything is let go"
     made.release()
-    found = order(pieces.RELEASED)
+    found = order(pybind.RELEASED)
     assert found == [name for name in reversed(BUILDING) if name in found]
     assert {"Builder", "INetworkDefinition", "IHostMemory"} < set(found)
     assert ("Built" in found) == (era in ("5", "7")) and ("IBuilderConfig" in found) == (era != "5")
@@ -100,9 +103,9 @@ def test_a_program_that_closes_nothing_lets_its_engine_go_in_the_documented_orde
 
 @pytest.mark.parametrize("era", ["5", "7", "8.2", "8.6", "10.3", "11"])
 def test_no_command_fails_where_tensorrt_ends_the_process_as_its_objects_go(
-    era: str, put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path
+    era: str, put_double: Any, cudart: Any, tmp_path: Path, repository: Path
 ) -> None:
-    here = Site(era, put_double(era), cudart, models, tmp_path)
+    here = Site(era, put_double(era), cudart, tmp_path)
     board = Machine(tmp_path, era, cudart, repository)
     board.fit("", EVERY)
     request = {"release": here.release}
@@ -113,8 +116,8 @@ def test_no_command_fails_where_tensorrt_ends_the_process_as_its_objects_go(
 
 
 @pytest.fixture
-def board(put_double: Any, cudart: Any, models: Any, tmp_path: Path, repository: Path) -> Any:
-    here = Site("8.6", put_double("8.6"), cudart, models, tmp_path)
+def board(put_double: Any, cudart: Any, tmp_path: Path, repository: Path) -> Any:
+    here = Site("8.6", put_double("8.6"), cudart, tmp_path)
     machine = Machine(tmp_path, "8.6", cudart, repository)
     return lambda command: machine.ask(command, release=here.release)[-1], machine
 
@@ -171,9 +174,7 @@ def test_a_timing_cache_that_cannot_be_read_back_is_made_anew(put_double: Any, m
     caches = Caches(str(tmp_path / "caches"), {"runtime": "8.6"})
 
     def started_from() -> str:
-        plans: list[bytes] = []
-        backends.module(backend).build(str(file), MANIFEST, OPTIONS, lambda note: None, plans.append, caches)
-        assert plans
+        assert plan_of(backends.module(backend), file, MANIFEST, OPTIONS, lambda note: None, caches=caches)
         return str(double.built["cache"])
 
     assert started_from() == "" and caches.timing()

@@ -470,17 +470,24 @@ LINKS = [
 ]
 
 
+def before_upload(release: Path, key: SigningKey, folder: Path, place: str) -> tuple[Path, Path, Path]:
+    """An enrolled board's folder, a release for it, and a path on the board whose folder exists."""
+    root = folder / "root"
+    install(root, key)
+    given = changed(release, folder / "out", key, project="small", serial=3)
+    there = root / place.format(id=given.name)
+    there.parent.mkdir(parents=True, exist_ok=True)
+    return root, given, there
+
+
 @pytest.mark.parametrize("kind_of_target", ["file", "folder", "nothing"])
 @pytest.mark.parametrize(("place", "ends"), LINKS)
 def test_no_link_is_followed(
     talk: Talk, release: Path, key: SigningKey, tmp_path: Path, place: str, ends: Optional[str], kind_of_target: str
 ) -> None:
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    install(root, key)
-    given = changed(release, tmp_path / "out", key, project="small", serial=3)
+    root, given, link = before_upload(release, key, tmp_path, place)
+    outside = tmp_path / "outside"
     (root / "lock").unlink()
-    link = root / place.format(id=given.name)
-    link.parent.mkdir(parents=True, exist_ok=True)
     if kind_of_target == "file":
         outside.write_text("mine")
     elif kind_of_target == "folder":
@@ -516,11 +523,8 @@ PLACES = [
 def test_an_upload_writes_into_nothing_that_was_there_under_another_name(
     talk: Talk, release: Path, key: SigningKey, tmp_path: Path, place: str, ends: Optional[str], other: str
 ) -> None:
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    install(root, key)
-    given = changed(release, tmp_path / "out", key, project="small", serial=3)
-    there = root / place.format(id=given.name)
-    there.parent.mkdir(parents=True, exist_ok=True)
+    root, given, there = before_upload(release, key, tmp_path, place)
+    outside = tmp_path / "outside"
     outside.write_text("mine")
     put_other(there, other, outside)
     last = ship(talk, root, given)

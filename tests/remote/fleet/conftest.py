@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, Optional
 
 import pytest
@@ -174,34 +173,6 @@ def fresh_ledger(tmp_path: Path) -> Callable[[], str]:
         return f"sqlite:///{path}"
 
     return make
-
-
-def _module(path: Path) -> ModuleType:
-    """A module by its file; tests are not a package."""
-    spec = importlib.util.spec_from_file_location(f"fleet_{path.parent.name}_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def relays() -> ModuleType:
-    """relay.py"""
-    return _module(Path(__file__).with_name("relay.py"))
-
-
-@pytest.fixture(scope="session")
-def sites() -> ModuleType:
-    """site.py"""
-    return _module(Path(__file__).with_name("site.py"))
-
-
-@pytest.fixture(scope="session")
-def postgreses() -> ModuleType:
-    """postgres.py"""
-    return _module(Path(__file__).with_name("postgres.py"))
 
 
 @pytest.fixture(scope="module")

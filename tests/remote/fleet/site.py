@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
@@ -148,3 +149,12 @@ class At:
                 del self._stages[progress.device]
         if due:
             self._act(progress.device)
+
+
+def count_events(ledger: Path) -> int:
+    """How many events a ledger's file has; 0 before it is there. Another process may be writing to it."""
+    try:
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as book:
+            return int(book.execute("SELECT count(*) FROM events").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0

@@ -6,11 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.remote.fleet.postgres import Postgres, binaries
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.remote.fleet import ledger_check, ledger_export
@@ -23,14 +23,14 @@ from jetlane.specs.schema import Fleet
 
 
 @pytest.fixture
-def postgres(postgreses: ModuleType, tmp_path: Path) -> Iterator[Any]:
+def postgres(tmp_path: Path) -> Iterator[Any]:
     """A server of its own: it is stopped."""
-    programs = postgreses.binaries()
+    programs = binaries()
     if programs is None:
         pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
     pytest.importorskip("psycopg", reason="pip install 'jetlane[postgres]'")
     folder = (Path("/tmp") if os.geteuid() == 0 else tmp_path) / f"jetlane-postgres-gone-{os.getpid()}"
-    made = postgreses.Postgres(folder, programs)
+    made = Postgres(folder, programs)
     yield made
     made.stop()
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,19 +6,18 @@ import hashlib
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.remote.fleet.relay import Relay
+from tests.remote.fleet.site import At, Site, count_events
 
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.release.agent_file import agent_file
@@ -29,9 +28,9 @@ FIVE = virtual.numbered(5)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, sites: ModuleType, relays: ModuleType) -> Iterator[Any]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Five boards; each test brings releases of its own to them."""
-    made = sites.Site(tmp_path_factory.mktemp("site"), 5, relays.Relay)
+    made = Site(tmp_path_factory.mktemp("site"), 5, Relay)
     yield made
     made.close()
 
@@ -52,14 +51,12 @@ def states(rolled: Any) -> list[str]:
     return [device.state for device in rolled.devices]
 
 
-def test_a_connection_lost_at_any_stage_is_retried(
-    site: Any, book: Any, sites: Any, make_release: Any, tmp_path: Path
-) -> None:
+def test_a_connection_lost_at_any_stage_is_retried(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     """Five boards, each cut once at another stage: all end active, and no engine is built twice."""
     release = make_release(tmp_path, seed=11)
     before = {name: site.builds(name) for name in FIVE}
     stages = dict(zip(FIVE, ("probe", "ship", "build", "verify", "activate")))
-    cut = sites.At(stages, lambda name: site.relays[name].cut())
+    cut = At(stages, lambda name: site.relays[name].cut())
     rolled = site.roll_out(release, book, observer=cut)
     assert rolled.outcome == "succeeded", "\n".join(device.reason for device in rolled.devices)
     for name, stage in stages.items():
@@ -109,9 +106,7 @@ def test_each_file_is_hashed_once_however_many_devices(
     assert size <= CountingSha256.total < 1.1 * size + 100_000, "manifests and fingerprints besides"
 
 
-def test_a_file_changed_during_the_rollout_is_not_sent(
-    site: Any, book: Any, sites: Any, make_release: Any, tmp_path: Path
-) -> None:
+def test_a_file_changed_during_the_rollout_is_not_sent(site: Any, book: Any, make_release: Any, tmp_path: Path) -> None:
     release = make_release(tmp_path, seed=25, weight_bytes=100_000)
     model = release / "model.onnx"
 
@@ -119,7 +114,7 @@ def test_a_file_changed_during_the_rollout_is_not_sent(
         model.chmod(0o644)
         model.write_bytes(bytes(model.stat().st_size))
 
-    rolled = site.roll_out(release, book, FIVE[:2], observer=sites.At({FIVE[0]: "build"}, change), waves=[1, "100%"])
+    rolled = site.roll_out(release, book, FIVE[:2], observer=At({FIVE[0]: "build"}, change), waves=[1, "100%"])
     assert states(rolled) == ["active", "failed"] and "model.onnx changed" in rolled.devices[1].reason
     assert site.runs(FIVE[1]) != release.name
 
@@ -212,7 +207,7 @@ def test_a_wrong_host_key_fails_only_its_device(site: Any, book: Any, make_relea
     assert time.monotonic() - began < 30 + 25, "the window is not waited for"
 
 
-def test_two_orchestrators_never_work_on_one_device(site: Any, make_release: Any, tmp_path: Path, sites: Any) -> None:
+def test_two_orchestrators_never_work_on_one_device(site: Any, make_release: Any, tmp_path: Path) -> None:
     """With one ledger the second is refused; with two, the boards take one after the other."""
     one, other = make_release(tmp_path / "1", seed=20), make_release(tmp_path / "2", seed=21)
     refused: list[DeviceError] = []
@@ -223,7 +218,7 @@ def test_two_orchestrators_never_work_on_one_device(site: Any, make_release: Any
                 site.roll_out(other, same, FIVE[:2])
             refused.append(caught.value)
 
-        rolled = site.roll_out(one, book, FIVE[:3], observer=sites.At({FIVE[0]: "build"}, second))
+        rolled = site.roll_out(one, book, FIVE[:3], observer=At({FIVE[0]: "build"}, second))
     assert rolled.outcome == "succeeded" and len(refused) == 1
     assert [site.runs(name) for name in FIVE[:3]] == [one.name] * 3
 
@@ -246,12 +241,10 @@ def test_two_orchestrators_never_work_on_one_device(site: Any, make_release: Any
     assert site.runs(FIVE[0]) in outcomes and site.whole(FIVE[0])
 
 
-def test_a_rollout_finishes_after_a_reboot_during_the_build(
-    tmp_path: Path, sites: Any, relays: Any, make_release: Any
-) -> None:
+def test_a_rollout_finishes_after_a_reboot_during_the_build(tmp_path: Path, make_release: Any) -> None:
     """Server, agent and build are killed; the board comes back, and the same rollout finishes."""
     release = make_release(tmp_path, seed=23)
-    site = sites.Site(tmp_path / "site", 1, relays.Relay)
+    site = Site(tmp_path / "site", 1, Relay)
     job = site.root(FIVE[0]) / "build" / "job.json"
     done = threading.Event()
 
@@ -307,9 +300,9 @@ def test_secrets_stay_out_of_ledger_and_output(
 
 
 @pytest.fixture(scope="module")
-def twenty(tmp_path_factory: pytest.TempPathFactory, sites: ModuleType, relays: ModuleType) -> Iterator[Any]:
+def twenty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Twenty boards in one process."""
-    made = sites.Site(tmp_path_factory.mktemp("twenty"), 20, relays.Relay)
+    made = Site(tmp_path_factory.mktemp("twenty"), 20, Relay)
     yield made
     made.close()
 
@@ -327,8 +320,8 @@ def test_a_rollout_survives_repeated_kills_of_the_orchestrator(
     for _ in range(kills):
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         # by how far it has come, not by the clock: a quick machine is no way to escape
-        goal = written(tmp_path / "ws") + chance.randint(1, 75 // kills)
-        while run.poll() is None and written(tmp_path / "ws") < goal:
+        goal = count_events(tmp_path / "ws" / "fleet.db") + chance.randint(1, 75 // kills)
+        while run.poll() is None and count_events(tmp_path / "ws" / "fleet.db") < goal:
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, 0.1))
         assert run.poll() is None, run.communicate()[0]
@@ -346,12 +339,3 @@ def test_a_rollout_survives_repeated_kills_of_the_orchestrator(
     for name in twenty.names:
         assert twenty.runs(name) == rows[name] == release.name and twenty.whole(name)
         assert twenty.builds(name) == before[name] + 1, f"{name} built more than once"
-
-
-def written(workspace: Path) -> int:
-    """How many events the ledger has; 0 before it is there."""
-    try:
-        with closing(sqlite3.connect(f"file:{workspace / 'fleet.db'}?mode=ro", uri=True)) as book:
-            return int(book.execute("select count(*) from events").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0

@@ -11,17 +11,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.remote.fleet.relay import Relay
+from tests.remote.fleet.site import Site
 
 pytestmark = pytest.mark.prefect
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, sites: ModuleType, relays: ModuleType) -> Iterator[Any]:
-    made = sites.Site(tmp_path_factory.mktemp("site"), 3, relays.Relay)
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    made = Site(tmp_path_factory.mktemp("site"), 3, Relay)
     yield made
     made.close()
 

@@ -9,11 +9,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from tests.remote.fleet.postgres import Postgres, binaries
 
 from jetlane.remote.fleet import database
 from jetlane.remote.fleet.creation import Request, create_or_resume
@@ -27,13 +27,13 @@ from jetlane.specs.schema import Fleet
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory, postgreses: ModuleType) -> Iterator[Any]:
-    programs = postgreses.binaries()
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    programs = binaries()
     if programs is None:
         pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
     pytest.importorskip("psycopg", reason="pip install 'jetlane[postgres]'")
     folder = Path("/tmp") if os.geteuid() == 0 else tmp_path_factory.mktemp("postgres")
-    made = postgreses.Postgres(folder / f"jetlane-postgres-{os.getpid()}", programs)
+    made = Postgres(folder / f"jetlane-postgres-{os.getpid()}", programs)
     yield made
     made.stop()
     import shutil

@@ -1,4 +1,4 @@
-"""The generator of cases: departures of every kind, in every field, at every step."""
+"""The generator of cases: deviations of every kind, in every field, at every step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from .departures import Departure
+from .deviations import Deviation
 from .double import Case
 
 STEPS = (
@@ -73,7 +73,7 @@ _null, _once = st.just("null"), st.just(1)
 
 
 def _departure(step: Any, kind: Any, value: Any = _null, count: Any = _once) -> Any:
-    return st.builds(Departure, step=step, kind=kind, at=_numbers, place=_numbers, value=value, count=count)
+    return st.builds(Deviation, step=step, kind=kind, at=_numbers, place=_numbers, value=value, count=count)
 
 
 _any = st.sampled_from(STEPS)
@@ -163,7 +163,7 @@ _below = st.one_of(
         | _kinds("endless_packet"),
     ),
     st.builds(
-        Departure,
+        Deviation,
         step=st.just("connect"),
         kind=_kinds("stop_at", "cut_at", "drip_at", "noise_at", "length_at", "frozen_at"),
         at=st.integers(0, 6000),
@@ -172,7 +172,7 @@ _below = st.one_of(
     ),
 )
 
-#: What a case departs in: how many of a hundred do, the ways to the double, and what departs.
+#: What a case deviates in: how many of a hundred do, the ways to the double, and what deviates.
 _FAMILIES = (
     (30, ("plain", "plain", "narrow", "vast"), _in_fields),
     (7, ("plain",), _in_order),
@@ -191,24 +191,24 @@ _FAMILIES = (
 def generate(count: int) -> list[Case]:
     """So many different cases, always the same ones, of all families."""
     rng, cases = random.Random(count), list[Case]()
-    for weight, ways, departures in _FAMILIES:
+    for weight, ways, deviations in _FAMILIES:
         wanted = -(-weight * count // 100)
         found = dict[Case, None]()
         while len(found) < wanted:
-            _draw(found, rng.getrandbits(32), wanted + 100, ways, departures)
+            _draw(found, rng.getrandbits(32), wanted + 100, ways, deviations)
         cases += rng.sample(list(found), wanted)
     rng.shuffle(cases)
     return cases[:count]
 
 
-def _draw(found: dict[Case, None], number: int, count: int, ways: Sequence[str], departures: Any) -> None:
+def _draw(found: dict[Case, None], number: int, count: int, ways: Sequence[str], deviations: Any) -> None:
     @seed(number)
     @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate])
-    @given(departures, st.sampled_from(ways), st.booleans())
-    def draw(departure: Departure, way: str, again: bool) -> None:
+    @given(deviations, st.sampled_from(ways), st.booleans())
+    def draw(deviation: Deviation, way: str, again: bool) -> None:
         # a board that runs the release already is asked for little more
-        shows = (departure.step, departure.kind) == ("status", "samples")
-        early = departure.step in ("probe", "status", "connect")
-        found.setdefault(Case(departure, way, shows or (again and early)))
+        shows = (deviation.step, deviation.kind) == ("status", "samples")
+        early = deviation.step in ("probe", "status", "connect")
+        found.setdefault(Case(deviation, way, shows or (again and early)))
 
     draw()

@@ -45,7 +45,7 @@ def check(played: Played, release: Path, ledger: Ledger, secret: bytes, most_sec
             refuse_harmful([report.skipped, report.notes, dict(report.board), dict(report.agreement)], shown_case)
         else:
             assert device.reason and played.raised.get(name), shown_case
-            assert case.departure is not None, f"it departs from nothing, and failed: {device.reason}"
+            assert case.deviation is not None, f"it deviates from nothing, and failed: {device.reason}"
     state = ledger.state(played.state.id)
     assert state.ended and state.outcome == played.state.outcome
     for rows in (views.devices(state), views.fleet(ledger), [views.overview(state)], views.audit(ledger, state.id)):

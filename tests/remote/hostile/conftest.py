@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.remote.hostile.double import Doubles
-from tests.remote.hostile.hurry import hurry
+from tests.remote.hostile.short_waits import shorten_waits
 
 from jetlane.remote.fleet.ledger import Ledger
 
@@ -47,7 +47,7 @@ def doubles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doubles]:
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doubles]:
-    """A double that departs from nothing, in a process of its own: the others' floods do not slow it down."""
+    """A double that deviates from nothing, in a process of its own: the others' floods do not slow it down."""
     made = Doubles(tmp_path_factory.mktemp("honest") / "served", 1)
     yield made
     made.close()
@@ -63,4 +63,4 @@ def book(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every wait on a board is short."""
-    hurry(monkeypatch.setattr, SILENCE, LIMIT)
+    shorten_waits(monkeypatch.setattr, SILENCE, LIMIT)

@@ -21,8 +21,9 @@ from jetlane.remote.fleet.state import RolloutState
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.release.folder import Release, read_release
 from jetlane.specs.schema import Fleet
+from jetlane.specs.support.processes import end_with_input
 
-from .departures import Departure
+from .deviations import Deviation
 
 ROOT = Path(__file__).resolve().parents[3]
 _START_SECONDS = 60.0
@@ -32,7 +33,7 @@ _START_SECONDS = 60.0
 class Case:
     """What one double does, which way to it is taken, and whether it runs the release already."""
 
-    departure: Optional[Departure]
+    deviation: Optional[Deviation]
     way: str = "plain"
     again: bool = False
 
@@ -77,21 +78,15 @@ class Doubles:
         self._inventory = load_inventory(folder / "inventory.yaml")
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_with_input(self._process)
 
     def set(self, name: str, case: Case, release: Path) -> Device:
         """Have a double play a case from now on; returns the way to it."""
         from .server import write_whole
 
         self._number += 1
-        departure = case.departure.as_json() if case.departure else None
-        given = {"number": self._number, "departure": departure, "again": str(release) if case.again else None}
+        deviation = case.deviation.as_json() if case.deviation else None
+        given = {"number": self._number, "deviation": deviation, "again": str(release) if case.again else None}
         write_whole(self.folder / name / "case.json", json.dumps(given))
         return replace(self._inventory.device(f"{name}-{case.way}"), name=name)
 
@@ -108,7 +103,7 @@ class Doubles:
         options: Mapping[str, Any],
         honest: Optional[Doubles] = None,
     ) -> Played:
-        """Roll a release out to a wave of doubles, one case each, and to one that departs from nothing."""
+        """Roll a release out to a wave of doubles, one case each, and to one that deviates from nothing."""
         named = dict(zip(self.names, cases))
         devices = {name: self.set(name, case, release) for name, case in named.items()}
         got = {name: self.got(name) for name in named}
@@ -117,7 +112,7 @@ class Doubles:
             devices["honest"] = replace(honest.set(honest.names[0], Case(None), release), name="honest")
             got["honest"] = honest.got(honest.names[0])
         boards = Watched(devices, read_release(release), options)
-        soaks = any(case.departure and case.departure.step in ("health", "rollback") for case in cases)
+        soaks = any(case.deviation and case.deviation.step in ("health", "rollback") for case in cases)
         rules = Fleet(waves=["100%"], max_failures="100%", soak=int(soaks), offline_window=0, concurrency=len(devices))
         request = Request(addresses_of(list(devices.values())), release.name, rules, options=options)
         reports: dict[str, DeviceReport] = {}

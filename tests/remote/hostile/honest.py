@@ -11,7 +11,7 @@ from jetlane.remote.agent import backends, engines
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.detect.detections import Detections
 
-from .departures import UPLOAD, Event
+from .deviations import UPLOAD, Event
 
 #: What ran on the board before.
 BEFORE = "before-0123456789ab"

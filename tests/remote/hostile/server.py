@@ -20,12 +20,12 @@ from typing import Any, Optional
 
 import asyncssh
 
-from . import raw
-from .departures import Act, Departure, acts
+from . import tcp_relay
+from .deviations import Act, Deviation, acts
 from .honest import BEFORE, Memory
 
 HOST, USER = "127.0.0.1", "jetson"
-#: The ways to a double, with the window and the packets that it allows: as usual, small, vast, and by way of ``raw``.
+#: The ways to a double, with the window and the packets that it allows: as usual, small, vast, by ``tcp_relay``.
 PORTS = {"plain": (1 << 20, 32768), "narrow": (1024, 512), "vast": (0xFFFFFFFF, 0x7FFFFFFF), "raw": (0, 0)}
 #: Seconds after which a silent board ends at the latest, so that no case outlives the tests.
 _FOR_EVER = 600.0
@@ -34,19 +34,19 @@ _ARGUMENTS = 8
 
 
 class Case:
-    """One case, for as long as the server knows it: what departs, and what the board remembers."""
+    """One case, for as long as the server knows it: what deviates, and what the board remembers."""
 
     def __init__(self, folder: Path, given: dict[str, Any]) -> None:
         self.number = int(given["number"])
-        departure = given.get("departure")
-        self.departure = Departure(**departure) if departure else None
+        deviation = given.get("deviation")
+        self.deviation = Deviation(**deviation) if deviation else None
         self.memory = Memory.of(Path(given["again"])) if given.get("again") else Memory(current=BEFORE)
         self.commands = 0
         self.got = folder / "got" / str(self.number)
         self.got.mkdir(parents=True, exist_ok=True)
 
-    def departs(self, step: str) -> Optional[Departure]:
-        return self.departure if self.departure is not None and self.departure.step == step else None
+    def deviates(self, step: str) -> Optional[Deviation]:
+        return self.deviation if self.deviation is not None and self.deviation.step == step else None
 
 
 class Cases:
@@ -69,17 +69,17 @@ class Server(asyncssh.SSHServer):
 
     def __init__(self, cases: Cases, accepted: asyncssh.SSHKey) -> None:
         self._case, self._accepted = cases.now(), accepted
-        self._departure = self._case.departs("connect")
+        self._departure = self._case.deviates("connect")
         self._connection: Any = None
 
     def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
         self._connection = connection
 
     def begin_auth(self, username: str) -> Any:
-        departure = self._departure
-        if departure is not None and departure.kind == "greeting":
-            self._connection.send_auth_banner("\x1b]52;c;aGk=\x07\x1b[2J" * max(1, departure.count % 10_000))
-        if departure is not None and departure.kind == "slow_login":
+        deviation = self._departure
+        if deviation is not None and deviation.kind == "greeting":
+            self._connection.send_auth_banner("\x1b]52;c;aGk=\x07\x1b[2J" * max(1, deviation.count % 10_000))
+        if deviation is not None and deviation.kind == "slow_login":
             return asyncio.sleep(_FOR_EVER, True)
         return True
 
@@ -87,16 +87,16 @@ class Server(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> Any:
-        departure = self._departure
-        if departure is not None and departure.kind == "unauthenticated":
+        deviation = self._departure
+        if deviation is not None and deviation.kind == "unauthenticated":
             return False
         return key.public_data == self._accepted.public_data
 
     def session_requested(self) -> Any:
-        departure = self._departure
-        if departure is not None and departure.kind == "no_session":
-            raise asyncssh.ChannelOpenError(1 + departure.at % 4, "\x1b]0;owned\x07\x1b[2J\u202e no", "\x1b[2J")
-        if departure is not None and departure.kind == "late_session":
+        deviation = self._departure
+        if deviation is not None and deviation.kind == "no_session":
+            raise asyncssh.ChannelOpenError(1 + deviation.at % 4, "\x1b]0;owned\x07\x1b[2J\u202e no", "\x1b[2J")
+        if deviation is not None and deviation.kind == "late_session":
             return asyncio.sleep(_FOR_EVER, False)
         return Session(self._case)
 
@@ -109,10 +109,10 @@ class Session(asyncssh.SSHServerProcess):  # type: ignore[type-arg]
         self._case = case
 
     def exec_requested(self, command: str) -> bool:
-        departure = self._case.departs(named(command)[0])
-        if departure is not None and departure.kind == "exec_refused":
+        deviation = self._case.deviates(named(command)[0])
+        if deviation is not None and deviation.kind == "exec_refused":
             return False
-        if departure is not None and departure.kind == "exec_unanswered":
+        if deviation is not None and deviation.kind == "exec_unanswered":
             self._chan._report_response = lambda result: None  # type: ignore[method-assign]
         return super().exec_requested(command)
 
@@ -183,8 +183,8 @@ class Command:
         return taken
 
     async def _converse(self) -> None:
-        memory, departure = self._case.memory, self._case.departs(self._name)
-        if departure is not None and departure.kind == "waits" and departure.value == "deaf":
+        memory, deviation = self._case.memory, self._case.deviates(self._name)
+        if deviation is not None and deviation.kind == "waits" and deviation.value == "deaf":
             self._hears.clear()
             await asyncio.sleep(_FOR_EVER)
         request = json.loads(await self._line() or b"{}")
@@ -194,13 +194,13 @@ class Command:
             memory.agent = self._words[4]
         if self._name == "receive":
             memory.take(request, await self._bytes(int(request["manifest_size"])))
-        if self._name == "health" and self._case.departs("rollback"):
+        if self._name == "health" and self._case.deviates("rollback"):
             events = [_error("unhealthy")]
-        elif self._name == "probe" and self._case.departs("place") and self._case.commands == 1:
+        elif self._name == "probe" and self._case.deviates("place") and self._case.commands == 1:
             events = [_error("agent")]
         else:
             events = memory.conversation(self._name, request)
-        for act in acts(events, departure):
+        for act in acts(events, deviation):
             await self._do(act)
 
     async def _do(self, act: Act) -> None:
@@ -231,16 +231,15 @@ class Command:
         self._hears.clear()
 
     async def _do_repeat(self, data: bytes, pause: float, count: int) -> None:
-        while count and not self._process.channel.is_closing():
-            self._process.stdout.write(data)
-            await self._process.stdout.drain()
-            await asyncio.sleep(pause)
-            count -= 1
+        await self._repeat(self._process.stdout, data, pause, count)
 
     async def _do_stderr_repeat(self, data: bytes, pause: float, count: int) -> None:
+        await self._repeat(self._process.stderr, data, pause, count)
+
+    async def _repeat(self, stream: Any, data: bytes, pause: float, count: int) -> None:
         while count and not self._process.channel.is_closing():
-            self._process.stderr.write(data)
-            await self._process.stderr.drain()
+            stream.write(data)
+            await stream.drain()
             await asyncio.sleep(pause)
             count -= 1
 
@@ -324,7 +323,7 @@ async def _listen(folder: Path, key: asyncssh.SSHKey, accepted: asyncssh.SSHKey)
     cases, ports = Cases(folder), {}
     for way, (window, packet) in PORTS.items():
         if way == "raw":
-            ports[way] = await raw.listen(HOST, ports["plain"], lambda: cases.now().departs("connect"))
+            ports[way] = await tcp_relay.listen(HOST, ports["plain"], lambda: cases.now().deviates("connect"))
             continue
         acceptor = await asyncssh.listen(
             HOST,

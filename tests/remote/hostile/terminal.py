@@ -27,11 +27,11 @@ class Terminal:
     """Runs a command on a pty.
 
     Args:
-        hurried: (silence, limit) in seconds; see ``hurry``.
+        waits: (silence, limit) in seconds; see ``short_waits``.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path, hurried: Optional[tuple[float, float]] = None) -> None:
-        program = ["-m", "jetlane"] if hurried is None else ["-m", "tests.remote.hostile.hurry", *map(str, hurried)]
+    def __init__(self, arguments: Sequence[str], folder: Path, waits: Optional[tuple[float, float]] = None) -> None:
+        program = ["-m", "jetlane"] if waits is None else ["-m", "tests.remote.hostile.short_waits", *map(str, waits)]
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "COLUMNS": "160"}

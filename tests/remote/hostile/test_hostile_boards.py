@@ -12,7 +12,7 @@ from jetlane.remote.fleet.ledger import Ledger
 
 #: Cases of one wave; an honest board is among them.
 WAVE = 16
-#: Seconds in which the work on one board ends: its departure's deadline, and all that it does as it should, on a busy
+#: Seconds in which the work on one board ends: its deviation's deadline, and all that it does as it should, on a busy
 #: machine.
 MOST_SECONDS = 60.0
 OPTIONS = {"precision": "fp32", "time_limit": 5.0}

@@ -1,4 +1,4 @@
-"""Single departures, each of which once did harm, or would."""
+"""Single deviations, each of which once did harm, or would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.remote.hostile import checks
-from tests.remote.hostile.departures import KINDS, PATHS, Departure
+from tests.remote.hostile.deviations import KINDS, PATHS, Deviation
 from tests.remote.hostile.double import Case
 from tests.remote.hostile.test_hostile_boards import MOST_SECONDS, OPTIONS
 
@@ -36,7 +36,7 @@ def become(impatient: None, doubles: Any, workshop: Any, book: Ledger) -> Any:
 
 
 def case(step: str, kind: str, value: str = "null", way: str = "plain", again: bool = False, **more: int) -> Case:
-    return Case(Departure(step, kind, value=value, **more), way, again)
+    return Case(Deviation(step, kind, value=value, **more), way, again)
 
 
 def test_only_files_of_the_release_are_sent(become: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.remote.hostile.checks import refuse_harmful
-from tests.remote.hostile.departures import KINDS, Departure
+from tests.remote.hostile.deviations import KINDS, Deviation
 from tests.remote.hostile.double import Case, Doubles
 from tests.remote.hostile.terminal import Terminal, refuse_control, sequences
 
@@ -108,7 +108,7 @@ def usual(site: Site) -> tuple[set[str], float]:
 
 
 def hostile(step: str, kind: str, value: str = "null", way: str = "plain", **more: int) -> Case:
-    return Case(Departure(step, kind, value=value, **more), way)
+    return Case(Deviation(step, kind, value=value, **more), way)
 
 
 WORDS = hostile("build", "ends", "error", at=0, place=KINDS.index("bug"))
@@ -146,7 +146,7 @@ def test_too_many_hostile_devices_stop_the_rollout_with_exit_code_1(site: Site, 
 
 def test_a_silent_device_ends_at_its_deadline_and_delays_no_other(site: Site, usual: tuple[set[str], float]) -> None:
     (name,) = site.inventory(hostile("build", "waits", "silence", at=0))
-    terminal = site.roll_out(hurried=HURRIED)
+    terminal = site.roll_out(waits=HURRIED)
     code, text = terminal.end(usual[1] + HURRIED[0] + 60.0)
     assert code == 0 and site.states() == {**dict.fromkeys(GOOD, "active"), name: "unreachable"}, text
     refuse_control(text, usual[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.files import write_files
 
 from jetlane.flows.cli.commands.inventory import inventory
 from jetlane.remote.inventory import Inventory, load_inventory
@@ -104,15 +105,16 @@ def test_requested_groups_become_groups(tmp_path: Path) -> None:
 
 
 def test_variables_beside_the_file_are_read_and_vaults_are_not(tmp_path: Path) -> None:
-    for name, text in {
-        "group_vars/all.yml": "ansible_user: all\nansible_port: 1",
-        "group_vars/nanos/main.yml": "ansible_user: nanos",
-        "group_vars/nanos/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n6162",
-        "host_vars/b": "ansible_user: {me: [1]}\nansible_host: '{{ lookup }}'",
-        "host_vars/c.yaml": "ansible_user: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_files(
+        tmp_path,
+        {
+            "group_vars/all.yml": "ansible_user: all\nansible_port: 1",
+            "group_vars/nanos/main.yml": "ansible_user: nanos",
+            "group_vars/nanos/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n6162",
+            "host_vars/b": "ansible_user: {me: [1]}\nansible_host: '{{ lookup }}'",
+            "host_vars/c.yaml": "ansible_user: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162",
+        },
+    )
     found, notes, _ = taken_over(tmp_path, "hosts", "[nanos]\na\nc\n[nanos:vars]\nansible_ssh_args=-C -v\n")
     assert [(device.user, device.port) for device in found.devices] == [("nanos", 1), (None, 1)]
     assert any("vault.yml was left out" in note for note in notes)
@@ -254,20 +256,21 @@ def test_errors_of_an_ansible_inventory_name_their_place(tmp_path: Path, name: s
 
 def test_group_vars_are_read_as_ansible_finds_them(tmp_path: Path) -> None:
     """The first of NAME, NAME.yml, NAME.yaml, NAME.json; of a folder all but hidden files and backups."""
-    for name, text in {
-        "hosts": "a\n[g]\nb ansible_user=line\n[g:vars]\nansible_user=file\nansible_host=file\nansible_port=9\n",
-        "group_vars/all.yml": "ansible_host: all\nansible_port: 1",
-        "group_vars/g/10.yml": "ansible_host: ten",
-        "group_vars/g/sub/deeper.yaml": "ansible_port: 3",
-        "group_vars/g/.hidden.yml": "ansible_port: 4",
-        "group_vars/g/backup.yml~": "ansible_port: 5",
-        "group_vars/g/notes.txt": "ansible_port: 6",
-        "group_vars/g.yml": "ansible_port: 7",
-        "group_vars/ungrouped": "ansible_user: ungrouped",
-        "host_vars/b.json": '{"ansible_python_interpreter": "/py"}',
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_files(
+        tmp_path,
+        {
+            "hosts": "a\n[g]\nb ansible_user=line\n[g:vars]\nansible_user=file\nansible_host=file\nansible_port=9\n",
+            "group_vars/all.yml": "ansible_host: all\nansible_port: 1",
+            "group_vars/g/10.yml": "ansible_host: ten",
+            "group_vars/g/sub/deeper.yaml": "ansible_port: 3",
+            "group_vars/g/.hidden.yml": "ansible_port: 4",
+            "group_vars/g/backup.yml~": "ansible_port: 5",
+            "group_vars/g/notes.txt": "ansible_port: 6",
+            "group_vars/g.yml": "ansible_port: 7",
+            "group_vars/ungrouped": "ansible_user: ungrouped",
+            "host_vars/b.json": '{"ansible_python_interpreter": "/py"}',
+        },
+    )
     (tmp_path / "inventory.yaml").write_text(from_ansible(tmp_path / "hosts")[0])
     found = load_inventory(tmp_path / "inventory.yaml")
     assert [(d.name, d.host, d.port, d.user, d.python) for d in found.devices] == [

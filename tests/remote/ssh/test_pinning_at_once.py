@@ -12,10 +12,10 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import paramiko
 import pytest
+from tests import small_disk
 
 from jetlane.remote.device import probe_records
 from jetlane.remote.inventory import load_inventory
@@ -102,11 +102,11 @@ def test_a_kill_while_pinning_leaves_every_line_whole(place: Path) -> None:
     assert not [path.name for path in place.iterdir() if path.suffix == ".tmp"]
 
 
-def test_a_full_disk_keeps_all_pins(place: Path, disks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_all_pins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = load_inventory(place / "inventory.yaml").devices[0]
     host_keys.pin(replace(device, host="first"), paramiko.ECDSAKey.generate())
     before = (place / "known_hosts").read_text()
-    writer, key = disks.FailingWriter(place, monkeypatch), paramiko.ECDSAKey.generate()
+    writer, key = small_disk.FailingWriter(place, monkeypatch), paramiko.ECDSAKey.generate()
     for call in range(1, 20):
         writer.start(call)
         try:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from tests.tasks.bundle.test_release import write
 
 from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.release.signing import FOLDER, NAME, new_key, project_key, read_key
@@ -21,17 +19,6 @@ from jetlane.specs.errors import ReleaseError, WorkspaceError
 from jetlane.tasks.bundle.release import read_release
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace
-
-
-@pytest.fixture(scope="module")
-def releases() -> ModuleType:
-    """tests/tasks/bundle/test_release.py: ``write`` writes a small release."""
-    spec = importlib.util.spec_from_file_location("bundle_test_release", Path(__file__).with_name("test_release.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_key_is_made_at_first_use_and_for_its_user_alone(tmp_path: Path) -> None:
@@ -94,17 +81,17 @@ def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
         assert __import__("re").search(message, refused.value.why)
 
 
-def test_a_signed_release(tmp_path: Path, releases: ModuleType) -> None:
+def test_a_signed_release(tmp_path: Path) -> None:
     key, other = project_key(tmp_path), project_key(tmp_path / "other")
-    plain = releases.write(tmp_path / "a")
-    assert releases.write(tmp_path / "b", signing_key=key) == plain, "whose signature it has is no part of what it is"
+    plain = write(tmp_path / "a")
+    assert write(tmp_path / "b", signing_key=key) == plain, "whose signature it has is no part of what it is"
     assert read_release(tmp_path / "a" / plain).signed_by is None
     assert read_release(tmp_path / "b" / plain).signed_by == key.fingerprint
     signature = (tmp_path / "b" / plain / "manifest.sig").read_bytes()
     assert set(json.loads(signature)) == {"format", "key", "signature"}
-    releases.write(tmp_path / "c", signing_key=key)
+    write(tmp_path / "c", signing_key=key)
     assert (tmp_path / "c" / plain / "manifest.sig").read_bytes() == signature, "the same key signs the same"
-    releases.write(tmp_path / "b", signing_key=other)
+    write(tmp_path / "b", signing_key=other)
     assert read_release(tmp_path / "b" / plain).signed_by == other.fingerprint, "another key signs anew"
     raw = (tmp_path / "b" / plain / "manifest.json").read_bytes()
     trust.signer(raw, signature, plain)
@@ -114,20 +101,18 @@ def test_a_signed_release(tmp_path: Path, releases: ModuleType) -> None:
         read_release(tmp_path / "b" / plain)
 
 
-def test_what_the_manifest_names(tmp_path: Path, releases: ModuleType) -> None:
+def test_what_the_manifest_names(tmp_path: Path) -> None:
     serials = Serials(Workspace(tmp_path / "ws"), "demo")
     given = {"project": "demo", "model": "ssd_mobilenet_v2", "agent": "a" * 64, "serials": serials}
-    one = releases.write(tmp_path, **given)
+    one = write(tmp_path, **given)
     manifest = json.loads((tmp_path / one / "manifest.json").read_text())
     assert {name: manifest[name] for name in ("project", "model", "agent")} == {
         name: given[name] for name in ("project", "model", "agent")
     }
-    assert releases.write(tmp_path / "again", **given) == one, (
-        "the same content has the same serial, and so the same id"
-    )
-    two = releases.write(tmp_path, **given, labels=["dog", "cat"])
+    assert write(tmp_path / "again", **given) == one, "the same content has the same serial, and so the same id"
+    two = write(tmp_path, **given, labels=["dog", "cat"])
     assert json.loads((tmp_path / two / "manifest.json").read_text())["serial"] > manifest["serial"]
     serials.renew()
-    assert releases.write(tmp_path, **given) not in (one, two), "renewed, it counts as a new one"
-    unnamed = json.loads((tmp_path / releases.write(tmp_path) / "manifest.json").read_text())
+    assert write(tmp_path, **given) not in (one, two), "renewed, it counts as a new one"
+    unnamed = json.loads((tmp_path / write(tmp_path) / "manifest.json").read_text())
     assert not {"project", "model", "agent", "serial"} & set(unnamed)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,23 +116,14 @@ def _when_started(child: OdapiChild, action: Callable[[], object]) -> None:
 def test_stopping_ends_a_job(tmp_path: Path) -> None:
     """As a cancellation does, from another thread: the job's caller gets an error, no process stays."""
     child = OdapiChild(None, tmp_path / "log")
-    outcome: list[BaseException] = []
-
-    def probe() -> None:
-        try:
-            child.probe()
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=probe)
-    thread.start()
-    while child.pid is None:
-        time.sleep(0.01)
-    pid = child.pid
-    child.stop()
-    thread.join(30)
-    assert isinstance(outcome[0], TrainingError)
-    assert "SIGTERM" in outcome[0].why
+    with ThreadPoolExecutor(1) as pool:
+        probed = pool.submit(child.probe)
+        while child.pid is None:
+            time.sleep(0.01)
+        pid = child.pid
+        child.stop()
+        failure = probed.exception(30)
+    assert isinstance(failure, TrainingError) and "SIGTERM" in failure.why
     _wait_until_gone(pid)
     child.close()
     child.close()

@@ -10,11 +10,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import paramiko
 import pytest
+from tests import small_disk
 
 from jetlane.remote.agent.trust.keys import FILES
 from jetlane.remote.device import probe_records
@@ -23,7 +23,7 @@ from jetlane.remote.release.signing import new_key, project_key
 from jetlane.remote.ssh import host_keys
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import JetlaneError, WorkspaceError
-from jetlane.specs.local_files import read_json
+from jetlane.specs.support.local_files import read_json
 from jetlane.tasks.data.records import read_records, write_records
 from jetlane.tasks.gate import read_live, remember_measured
 from jetlane.tasks.proof.baseline import Measured
@@ -106,12 +106,12 @@ def explained(error: JetlaneError, root: Path) -> bool:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 def test_every_write_in_turn_fails_in_words_and_is_made_good(
-    tmp_path: Path, disks: ModuleType, monkeypatch: pytest.MonkeyPatch, operation: Callable[[Path], Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: Callable[[Path], Any]
 ) -> None:
     (tmp_path / "whole").mkdir()
     expected = operation(prepared(tmp_path / "whole"))
     (tmp_path / "full").mkdir()
-    writer = disks.FailingWriter(tmp_path / "full", monkeypatch)
+    writer = small_disk.FailingWriter(tmp_path / "full", monkeypatch)
     failures = 0
     for call in range(1, 200):
         folder = tmp_path / "full" / str(call)
@@ -134,36 +134,34 @@ def test_every_write_in_turn_fails_in_words_and_is_made_good(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
-def test_a_disk_that_fills_at_any_point_is_told_in_words(
-    tmp_path: Path, disks: ModuleType, operation: Callable[[Path], Any]
-) -> None:
+def test_a_disk_that_fills_at_any_point_is_told_in_words(tmp_path: Path, operation: Callable[[Path], Any]) -> None:
     (tmp_path / "whole").mkdir()
     expected = operation(prepared(tmp_path / "whole"))
-    with disks.mounted(tmp_path / "disk", "400k") as disk:
+    with small_disk.mounted(tmp_path / "disk", "400k") as disk:
         failures = 0
         for leave in range(0, 20 * 4096, 4096):
             folder = disk / "a"
             folder.mkdir()
             root = prepared(folder)
-            disks.fill(disk, leave)
+            small_disk.fill(disk, leave)
             try:
                 operation(root)
             except JetlaneError as error:
                 failures += 1
                 assert explained(error, root), error
-            disks.make_room(disk)
+            small_disk.make_room(disk)
             assert operation(root) == expected, f"after {leave} bytes were left"
             subprocess.run(["rm", "-rf", folder], check=True)
         assert failures
 
 
-def test_virtual_jetsons_come_up_or_say_why_not(tmp_path: Path, disks: ModuleType) -> None:
-    with disks.mounted(tmp_path / "disk", "400k") as disk:
+def test_virtual_jetsons_come_up_or_say_why_not(tmp_path: Path) -> None:
+    with small_disk.mounted(tmp_path / "disk", "400k") as disk:
         failures = 0
         for leave in (0, 8192, 5 * 4096):
             folder = disk / str(leave)
             folder.mkdir()
-            disks.fill(disk, leave)
+            small_disk.fill(disk, leave)
             try:
                 fleet = virtual.start(folder, ["one"], key=b"\x01" * 32)
             except JetlaneError as error:
@@ -171,7 +169,7 @@ def test_virtual_jetsons_come_up_or_say_why_not(tmp_path: Path, disks: ModuleTyp
                 assert "free of" in error.why and str(folder) in str(error), error
             finally:
                 virtual.stop(folder)
-            disks.make_room(disk)
+            small_disk.make_room(disk)
             try:
                 fleet = virtual.start(folder, ["one"], key=b"\x01" * 32)
                 assert len(load_inventory(fleet.inventory).devices) == 1
@@ -181,10 +179,8 @@ def test_virtual_jetsons_come_up_or_say_why_not(tmp_path: Path, disks: ModuleTyp
 
 
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o is not boards], ids=lambda o: o.__name__)
-def test_a_read_only_workspace_is_told_in_words(
-    tmp_path: Path, disks: ModuleType, operation: Callable[[Path], Any]
-) -> None:
-    with disks.mounted(tmp_path / "disk", "400k") as disk:
+def test_a_read_only_workspace_is_told_in_words(tmp_path: Path, operation: Callable[[Path], Any]) -> None:
+    with small_disk.mounted(tmp_path / "disk", "400k") as disk:
         root = prepared(disk)
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with pytest.raises(WorkspaceError, match="cannot be written") as caught:

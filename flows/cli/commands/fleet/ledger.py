@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 from jetlane.flows.cli.commands import options
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger_check import LedgerCheck
@@ -54,7 +54,7 @@ def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
     import io
 
     from jetlane.remote.fleet import ledger_export
-    from jetlane.specs.local_files import PRIVATE, atomic_file, in_words
+    from jetlane.specs.support.local_files import PRIVATE, atomic_file, in_words
 
     url, _ = _named(ledger, workspace)
     if out is None:
@@ -77,7 +77,7 @@ def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -
     """Import FILE, written by `export`, into LEDGER, which must not exist yet or have no events."""
     from jetlane.remote.fleet import ledger_export
     from jetlane.specs.errors import WorkspaceError
-    from jetlane.specs.files import odd
+    from jetlane.specs.support.files import odd
 
     url, shown = _named(ledger, workspace, new=True)
     other = odd(file)
@@ -94,8 +94,8 @@ def restore(file: Path, ledger: Optional[str], cut_off: bool, workspace: Path) -
 def _named(given: Optional[str], workspace: Path, new: bool = False) -> tuple[str, str]:
     """The ledger's URL, and how it is shown."""
     from jetlane.remote.fleet import database
-    from jetlane.specs import secrets
     from jetlane.specs.errors import WorkspaceError
+    from jetlane.specs.support import secrets
 
     url = database.named(given) if given else database.location(real(workspace))
     path = database.file_of(url)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import click
 
-from jetlane.specs.files import real
+from jetlane.flows.cli.commands import options
+from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger import Ledger
@@ -24,23 +27,65 @@ def current_user() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def spec_of(
-    spec: Optional[Path], inventory: Optional[Path], workspace: Path, ledger: Optional[str], rules: dict[str, Any]
-) -> FleetSpec:
-    """What the command line and a spec ask for together, checked as a spec is; the command line takes precedence."""
-    from jetlane.specs.load import fleet_spec_from_data, load_spec
+@dataclass(frozen=True)
+class FleetArguments:
+    """The options of ``fleet_arguments``: which devices, and where what is done to them is recorded."""
 
-    data: dict[str, Any] = {"workspace": str(workspace)}
-    if spec is not None:
-        given = load_spec(spec).model_dump(mode="json", exclude_none=True)
-        data.update({key: given[key] for key in ("fleet", "build", "activate", "workspace")})
-    fleet = dict(data.get("fleet") or {})
-    if inventory is not None:
-        fleet.update(inventory=str(inventory), virtual=0)
-    elif not fleet.get("inventory") and not fleet.get("virtual"):
-        raise click.UsageError("name the devices: --to INVENTORY, or a spec with a fleet: --spec SPEC")
-    fleet.update({key: value for key, value in _rules(rules, ledger).items() if value is not None})
-    return fleet_spec_from_data({**data, "fleet": fleet}, Path.cwd())
+    inventory: Optional[Path]
+    select: Optional[str]
+    names: tuple[str, ...]
+    spec: Optional[Path]
+    workspace: Path
+    ledger: Optional[str]
+
+    @property
+    def whole_fleet(self) -> bool:
+        return not (self.select or self.names)
+
+    def asked(self, **rules: Any) -> FleetSpec:
+        """What the command line and a spec ask for together, checked as a spec is; the command line takes precedence.
+
+        Sections that the command line leaves as they are in the spec are not validated again.
+        """
+        from jetlane.specs.load import fleet_spec_from_data, load_spec
+
+        given = None if self.spec is None else load_spec(self.spec)
+        changed = {key: value for key, value in _rules(rules, self.ledger).items() if value is not None}
+        if self.inventory is not None:
+            changed.update(inventory=str(self.inventory), virtual=0)
+        elif given is None or not (given.fleet.inventory or given.fleet.virtual):
+            raise click.UsageError("name the devices: --to INVENTORY, or a spec with a fleet: --spec SPEC")
+        if given is None:
+            return fleet_spec_from_data({"workspace": str(self.workspace), "fleet": changed}, Path.cwd())
+        fleet = {**given.fleet.model_dump(mode="json", exclude_none=True), **changed} if changed else given.fleet
+        kept = {key: getattr(given, key) for key in ("build", "activate", "workspace")}
+        return fleet_spec_from_data({**kept, "fleet": fleet}, Path.cwd())
+
+    def devices(self, asked: FleetSpec, listed: Sequence[Device]) -> Sequence[Device]:
+        """The devices that ``--select`` or ``--device`` name; all that are listed without either."""
+        if self.select is None and not self.names:
+            return listed
+        from jetlane.remote.device.probe_records import NAME, recorded
+        from jetlane.remote.inventory import load_inventory
+        from jetlane.remote.inventory.select import select_devices
+
+        inventory = load_inventory(listed[0].inventory)
+        if self.names:
+            return [inventory.device(name) for name in self.names]
+        return select_devices(inventory, str(self.select), recorded(Path(asked.workspace) / NAME))
+
+
+def fleet_arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that choose devices of a fleet and its ledger; the command gets them as ``chosen``."""
+
+    @functools.wraps(command)
+    def packed(**given: Any) -> None:
+        chosen = FleetArguments(**{field.name: given.pop(field.name) for field in fields(FleetArguments)})
+        command(chosen=chosen, **given)
+
+    declared = (options.devices_file, options.select, options.device_names)
+    add = options.together(*declared, options.spec, options.workspace, options.ledger)
+    return cast(Callable[..., None], add(packed))
 
 
 def _rules(rules: dict[str, Any], ledger: Optional[str]) -> dict[str, Any]:
@@ -57,22 +102,6 @@ def _rules(rules: dict[str, Any], ledger: Optional[str]) -> dict[str, Any]:
 
 def _number(text: str) -> Any:
     return int(text) if text.isdigit() else text
-
-
-def devices_of(
-    asked: FleetSpec, listed: Sequence[Device], select: Optional[str], names: Sequence[str]
-) -> Sequence[Device]:
-    """The devices that ``--select`` or ``--device`` name; all that are listed without either."""
-    if select is None and not names:
-        return listed
-    from jetlane.remote.device.probe_records import NAME, recorded
-    from jetlane.remote.inventory import load_inventory
-    from jetlane.remote.inventory.select import select_devices
-
-    inventory = load_inventory(listed[0].inventory)
-    if names:
-        return [inventory.device(name) for name in names]
-    return select_devices(inventory, str(select), recorded(Path(asked.workspace) / NAME))
 
 
 def release_folder(given: str, workspace: Path) -> Path:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
-from jetlane.flows.cli.commands import options
-from jetlane.flows.cli.commands.fleet.request import current_user, devices_of, release_folder, spec_of
+from jetlane.flows.cli.commands.fleet.request import FleetArguments, current_user, fleet_arguments, release_folder
 from jetlane.flows.cli.commands.fleet.tables import print_rows
 
 if TYPE_CHECKING:
@@ -27,12 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("release")
-@options.devices_file
-@options.select
-@options.device_names
-@options.spec
-@options.workspace
-@options.ledger
+@fleet_arguments
 @click.option("--waves", help="How many devices have the release after each wave, such as 1,5%,100%.")
 @click.option("--max-failures", help="More failures than this (a count, or a share such as 5%) stop the rollout.")
 @click.option("--min-sample", type=int, help="A share is not looked at while the waves begun hold fewer devices.")
@@ -46,12 +40,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the waves and what each device lacks; boards are only looked at.")
 def rollout(
     release: str,
-    inventory: Optional[Path],
-    select: Optional[str],
-    names: tuple[str, ...],
-    spec: Optional[Path],
-    workspace: Path,
-    ledger: Optional[str],
+    chosen: FleetArguments,
     yes: bool,
     retry_failed: bool,
     dry_run: bool,
@@ -68,11 +57,11 @@ def rollout(
     from jetlane.tasks.run.live_release import remember_live
     from jetlane.tasks.run.workspace import Workspace
 
-    asked = spec_of(spec, inventory, workspace, ledger, rules)
+    asked = chosen.asked(**rules)
     store = Workspace(Path(asked.workspace))
     folder = release_folder(release, store.root)
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
-        devices = devices_of(asked, listed, select, names)
+        devices = chosen.devices(asked, listed)
         if dry_run:
             _show_plan(folder, devices, asked, book)
             return
@@ -80,7 +69,7 @@ def rollout(
             listeners = task.Listeners(watch.observer, TerminalApprover(yes, watch.aside), sites=known_server())
             rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
     task.refuse_failures(rolled)
-    if not (select or names or retry_failed):  # some devices do not speak for the fleet
+    if chosen.whole_fleet and not retry_failed:  # some devices do not speak for the fleet
         remember_live(store, folder.name)
 
 

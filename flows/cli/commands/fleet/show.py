@@ -11,7 +11,7 @@ import click
 from jetlane.flows.cli.commands import options
 from jetlane.flows.cli.commands.fleet.request import open_ledger
 from jetlane.flows.cli.commands.fleet.tables import print_rows
-from jetlane.specs.files import real
+from jetlane.specs.support.files import real
 
 #: Rollouts in the history of a page.
 _DRAWN = 50

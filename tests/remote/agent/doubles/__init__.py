@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tests.remote.agent.doubles import era5, era7, era8, era10, era11
 from tests.remote.agent.doubles.board import Board
-from tests.remote.agent.doubles.pieces import module
+from tests.remote.agent.doubles.pybind import module
 
 
 class Double(NamedTuple):
@@ -29,10 +29,12 @@ ERAS = tuple(_ERAS)
 WITH_UFF, WITH_ONNX, WITH_INT8 = ERAS[:4], ERAS[2:], ERAS[:5]
 
 
-def plan_of(backend: Any, model: Any, manifest: Any, options: Any, progress: Any, *more: Any) -> bytes:
+def plan_of(backend: Any, model: Any, manifest: Any, options: Any, progress: Any, **more: Any) -> bytes:
     """The engine that a backend's build gives to be saved."""
+    from jetlane.remote.agent.build_job import BuildJob  # the doubles stand without it in a board's processes
+
     saved: list[bytes] = []
-    backend.build(str(model), manifest, options, progress, saved.append, *more)
+    backend.build(BuildJob(str(model), manifest, options, progress, saved.append, **more))
     (plan,) = saved
     return plan
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from tests.remote.agent.doubles.board import ERROR, Board, layers_of
-from tests.remote.agent.doubles.pieces import (
+from tests.remote.agent.doubles.pybind import (
     Dims,
     IHostMemory,
     Kind,

@@ -9,7 +9,7 @@ from tests.remote.agent.doubles import common
 from tests.remote.agent.doubles.board import ERROR, Board
 from tests.remote.agent.doubles.era7 import ask
 from tests.remote.agent.doubles.era8 import _timing_cache, new_config, settings_of
-from tests.remote.agent.doubles.pieces import Strict, create, enum, host_memory, outdated
+from tests.remote.agent.doubles.pybind import Strict, create, enum, host_memory, outdated
 
 VERSION = "10.3.0"
 

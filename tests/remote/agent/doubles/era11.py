@@ -8,7 +8,7 @@ from tests.remote.agent.doubles import common
 from tests.remote.agent.doubles.board import ERROR, Board
 from tests.remote.agent.doubles.era8 import _timing_cache, new_config, settings_of
 from tests.remote.agent.doubles.era10 import IProgressMonitor, watched
-from tests.remote.agent.doubles.pieces import Strict, create, enum, host_memory
+from tests.remote.agent.doubles.pybind import Strict, create, enum, host_memory
 
 VERSION = "11.4.1"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.remote.agent.doubles import common
 from tests.remote.agent.doubles.board import Board, timing_lines
-from tests.remote.agent.doubles.pieces import Strict, create, host_memory
+from tests.remote.agent.doubles.pybind import Strict, create, host_memory
 
 VERSION = "5.0.6.3"
 

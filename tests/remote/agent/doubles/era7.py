@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.remote.agent.doubles import common
 from tests.remote.agent.doubles.board import Board, timing_lines
-from tests.remote.agent.doubles.pieces import Strict, create, enum, host_memory
+from tests.remote.agent.doubles.pybind import Strict, create, enum, host_memory
 
 VERSION = "7.1.3.0"
 

@@ -10,7 +10,7 @@ from typing import Any
 from tests.remote.agent.doubles import common
 from tests.remote.agent.doubles.board import ERROR, WARNING, Board, timing_lines
 from tests.remote.agent.doubles.era7 import ask
-from tests.remote.agent.doubles.pieces import Strict, create, enum, host_memory, outdated
+from tests.remote.agent.doubles.pybind import Strict, create, enum, host_memory, outdated
 
 VERSION_8_2, VERSION_8_6 = "8.2.1.8", "8.6.2.3"
 

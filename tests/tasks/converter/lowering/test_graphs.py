@@ -33,18 +33,6 @@ DIFFERENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def converted(shared_data, tmp_path_factory):
-    made: dict[str, Case] = {}
-
-    def get(name: str) -> Case:
-        if name not in made:
-            made[name] = Case(shared_data / "graphs" / name, tmp_path_factory.mktemp(name))
-        return made[name]
-
-    return get
-
-
 def cases(reasons: dict[tuple[str, str], str]) -> list:
     """(case, source of the network's input), the known differences marked."""
     return [

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.tasks.converter.lowering.golden import Case
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.lowering.half import to_half
@@ -17,18 +16,6 @@ from jetlane.tasks.proof.half import compare_half
 #: Trained networks of two eras, and feature pyramids, whose Resize takes scales that are no data.
 TRAINED = ("trained_A_t13_v2_160_c3", "trained_C_t15_v1_160_c3", "trained_F_t215_v2_160_c3")
 NAMES = (*TRAINED, "C_t15_v1fpn_160_c3", "E_t15_v3small_160_c3")
-
-
-@pytest.fixture(scope="module")
-def converted(shared_data, tmp_path_factory):
-    made: dict[str, Case] = {}
-
-    def get(name: str) -> Case:
-        if name not in made:
-            made[name] = Case(shared_data / "graphs" / name, tmp_path_factory.mktemp(name))
-        return made[name]
-
-    return get
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.tasks.converter.graph.sketches import small_ssd
-from tests.tasks.converter.uff.by_hand import parameters
 from tests.tasks.converter.uff.interpreter import run
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 from jetlane.tasks.converter.graph.ssd import read_ssd
 from jetlane.tasks.converter.lowering.lower import lower

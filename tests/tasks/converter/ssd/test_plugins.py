@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jetlane.tasks.converter.lowering.ops.plugins import nms_of
 from jetlane.tasks.converter.ssd import plugins
 from jetlane.tasks.converter.ssd.params import GridAnchor, Nms
+from jetlane.tasks.converter.uff.model import UffNode
 
 GRID = [
     "300",
@@ -68,20 +70,7 @@ def golden(shared_data: Path, name: str) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def nms_params(fields: dict) -> Nms:
-    return Nms(
-        num_classes=fields["numClasses"],
-        top_k=fields["topK"],
-        keep_top_k=fields["keepTopK"],
-        nms_threshold=fields["nmsThreshold"],
-        confidence_threshold=fields["confidenceThreshold"],
-        conf_sigmoid=bool(fields["confSigmoid"]),
-        background_label_id=fields["backgroundLabelId"],
-        share_location=bool(fields["shareLocation"]),
-        variance_encoded_in_target=bool(fields["varianceEncodedInTarget"]),
-        is_normalized=bool(fields["isNormalized"]),
-        code_type=fields["codeType"],
-        input_order=tuple(fields["inputOrder"]),
-    )
+    return nms_of(UffNode("NMS", "_NMS_TRT", (), fields))
 
 
 @pytest.mark.parametrize("case", GRID)

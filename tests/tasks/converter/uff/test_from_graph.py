@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.tasks.converter.graph.sketches import Sketch, case_names, small_ssd
 from tests.tasks.converter.uff import interpreter
-from tests.tasks.converter.uff.by_hand import parameters
 from tests.tasks.converter.uff.interpreter import run
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.graph import simplify

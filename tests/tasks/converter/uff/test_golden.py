@@ -8,7 +8,7 @@ import re
 from collections import Counter
 
 import pytest
-from tests.tasks.converter.uff.by_hand import parameters
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 from jetlane.specs.errors import ConversionError
 from jetlane.tasks.converter.graph.load import load_frozen_graph

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.tasks.converter.graph.sketches import case_names, small_ssd
-from tests.tasks.converter.uff.by_hand import parameters
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 from jetlane.tasks.converter.graph.load import load_frozen_graph
 from jetlane.tasks.converter.graph.ssd import read_ssd

@@ -11,22 +11,22 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests import small_disk
 
 from jetlane.specs.errors import WorkspaceError
-from jetlane.specs.local_files import atomic_file, in_words, locked, private_folder, read_json, write_atomic
+from jetlane.specs.support.local_files import atomic_file, in_words, locked, private_folder, read_json, write_atomic
 
 GARBAGE = [b"", b"{", b"\0" * 4096, b"\xff\xfe\xfa", b"[" * 200_000, b"9" * 100_000, b'{"a": "\xed\xa0\x80"}']
 
 
 def test_a_write_that_fails_anywhere_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, disks: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
     write_atomic(path, "old")
-    writer = disks.FailingWriter(tmp_path, monkeypatch)
+    writer = small_disk.FailingWriter(tmp_path, monkeypatch)
     for call in range(1, 20):
         writer.start(call)
         try:
@@ -90,7 +90,7 @@ def count_up(path: Path, times: int) -> None:
 SCRIPT = f"""
 import json
 from pathlib import Path
-from jetlane.specs.local_files import locked, read_json, write_atomic
+from jetlane.specs.support.local_files import locked, read_json, write_atomic
 {inspect.getsource(count_up)}
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests import small_disk
+from tests.remote.fleet.relay import Relay
+from tests.remote.fleet.site import Site, count_events
 
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.remote.fleet import ledger_check, ledger_export, sqlite_pages
@@ -395,20 +399,13 @@ def test_a_full_disk_at_any_write_stops_the_rollout_and_it_resumes(
     fakes: Any, fresh_ledger: Callable[[], str], tmp_path: Path
 ) -> None:
     """A small file system of its own, filled before the n-th event."""
-    import shutil
-
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs root and the right to mount")
-    try:
-        full = 0
+    full = 0
+    with small_disk.mounted(tmp_path / "small", "600k") as place:
         for at in range(1, 26):
             shutil.copyfile(fresh_ledger().removeprefix("sqlite:///"), place / "fleet.db")
             clock, boards = fakes.SteppedClock(), boards_of(fakes)
             ledger = Ledger(f"sqlite:///{place}/fleet.db", clock.now, Holder(since=0))
-            Failing(ledger, at, lambda connection: fill(place / "filler"))
+            Failing(ledger, at, lambda connection: small_disk.fill(place, 0))
             try:
                 run(ledger, fakes, boards, clock)
             except LedgerError as error:
@@ -416,25 +413,13 @@ def test_a_full_disk_at_any_write_stops_the_rollout_and_it_resumes(
                 assert "the disk is full" in error.what and "free some space" in error.remedy, str(error)
             ledger.close()
             CliRunner().invoke(fleet, ["ledger", "export", str(place / "fleet.db")], catch_exceptions=False)
-            (place / "filler").unlink()
+            small_disk.make_room(place)
             ledger = Ledger(f"sqlite:///{place}/fleet.db", clock.now)
             assert run(ledger, fakes, boards, clock).outcome == "succeeded"
             ledger.close()
             for left in place.iterdir():
                 left.unlink()
-        assert full > 15
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        for size in (4096, 512, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
+    assert full > 15
 
 
 def test_a_ledger_locked_by_another_process_is_reported(
@@ -480,42 +465,23 @@ def test_a_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
         os.umask(old)
 
 
-def test_a_rollout_over_ssh_stops_and_resumes_when_the_disk_fills(
-    sites: Any, relays: Any, make_release: Any, tmp_path: Path
-) -> None:
+def test_a_rollout_over_ssh_stops_and_resumes_when_the_disk_fills(make_release: Any, tmp_path: Path) -> None:
     """Real boards, a real command: exit code 1 and an error, every board intact, and the same command resumes."""
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs root and the right to mount")
-    site = sites.Site(tmp_path / "site", 2, relays.Relay)
-    try:
+    with small_disk.mounted(tmp_path / "small", "600k") as small, closing(Site(tmp_path / "site", 2, Relay)) as site:
         release = make_release(tmp_path, seed=41)
         words = [sys.executable, "-m", "jetlane", "fleet", "rollout", str(release), "--to", str(site.inventory)]
         words += ["--workspace", str(tmp_path / "ws"), "--ledger", str(small / "fleet.db"), "--waves", "100%"]
         run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        while run.poll() is None and events_in(small / "fleet.db") < 3:
+        while run.poll() is None and count_events(small / "fleet.db") < 3:
             time.sleep(0.01)
-        fill(small / "filler")
+        small_disk.fill(small, 0)
         said = run.communicate(timeout=120)[0]
         assert run.returncode == 1 and "Traceback" not in said and "the disk is full" in said, said
         assert "run the same command again" in said
-        (small / "filler").unlink()
+        small_disk.make_room(small)
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert all(site.runs(name) == release.name and site.whole(name) for name in site.names)
         ledger = Ledger(f"sqlite:///{small}/fleet.db")
         assert len(ledger.rollouts()) == 1 and not any(event.data.get("state") == "failed" for event in ledger.events())
         ledger.close()
-    finally:
-        site.close()
-        subprocess.run(["umount", "-l", str(small)], check=True)
-
-
-def events_in(path: Path) -> int:
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as book:
-            return int(book.execute("SELECT count(*) FROM events").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0

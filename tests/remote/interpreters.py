@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-_PINS = Path(__file__).with_name("boards.txt")
+_PINS = Path(__file__).with_name("interpreters.txt")
 _CHECK = "import sys, numpy, onnxruntime; sys.exit('%d.%d' % sys.version_info[:2] != sys.argv[1])"
 
 

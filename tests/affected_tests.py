@@ -1,8 +1,8 @@
-"""The test files that a change concerns: ``python tests/touched.py`` prints them, one a line, for ``make check``.
+"""The test files that a change concerns; ``python tests/affected_tests.py`` prints them, one a line.
 
-A change is what differs from where the branch left main, committed or not. A test file is concerned if it changed,
-names a module that changed, or uses a helper beside it that changed; where nothing names a module, its room's own tests
-are.
+``make check`` runs them. A change is what differs from where the branch left main, committed or not. A test file is
+concerned if it changed, names a module that changed, or uses a helper beside it that changed; where nothing names a
+module, its room's own tests are.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from jetlane.specs.errors import SpecError
 
 if TYPE_CHECKING:
-    from jetlane.specs.yaml_marks import Location, MarkedYaml
+    from jetlane.specs.support.yaml_marks import Location, MarkedYaml
 
 HIDDEN = "[hidden]"
 

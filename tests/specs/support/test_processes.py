@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from jetlane.specs.processes import ProcessIdentity, start_ticks
+from jetlane.specs.support.processes import ProcessIdentity, start_ticks
 
 
 def test_a_running_process_is_recognised_and_an_ended_one_is_not() -> None:

@@ -1,4 +1,7 @@
-"""The identity of a process: its pid and when it started. A pid alone is given to another process later."""
+"""The identity of a process, and its end.
+
+The identity is its pid and when it started, as a pid alone is given to another process later.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,17 @@ def boot_id() -> str:
         return f"{boot[:18]}:{os.readlink('/proc/self/ns/pid')}"[:40]
     except OSError:
         return f"{socket.gethostname()[:20]}:{uuid.uuid4().hex}"[:40]
+
+
+def end_with_input(process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+    """End a process of ours that ends when its standard input closes; kill it where it does not in time."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ UPLOAD: Event = {"event": "@upload"}
 
 
 @dataclass(frozen=True)
-class Departure:
-    """How one command departs from what the agent says.
+class Deviation:
+    """How one command deviates from what the agent says.
 
     Attributes:
         step: The command (``place`` for the agent's file), or ``connect``: below SSH, or while it is set up.
-        kind: What is done; see ``_KINDS``, ``raw`` and ``server``.
+        kind: What is done; see ``_KINDS``, ``tcp_relay`` and ``server``.
         at: Which event, or which byte, as a number that is taken modulo how many there are.
         place: Which value of that event, in the same way.
         value: JSON text that takes its place, or other text that the kind needs.
@@ -43,12 +43,12 @@ class Departure:
         return asdict(self)
 
 
-def acts(events: Sequence[Event], departure: Union[Departure, None]) -> list[Act]:
-    """The conversation as acts; departed from where a departure is given."""
+def acts(events: Sequence[Event], deviation: Union[Deviation, None]) -> list[Act]:
+    """The conversation as acts; changed where a deviation is given."""
     honest = [_said(event) for event in events]
-    if departure is None or departure.kind not in _KINDS:
+    if deviation is None or deviation.kind not in _KINDS:
         return [*honest, ("exit", 0)]
-    return _KINDS[departure.kind](list(events), honest, departure)
+    return _KINDS[deviation.kind](list(events), honest, deviation)
 
 
 def _said(event: Event) -> Act:
@@ -72,85 +72,85 @@ def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 _MARK = "@@here@@"
 
 
-def _changed(event: Event, departure: Departure) -> bytes:
+def _changed(event: Event, deviation: Deviation) -> bytes:
     """The event's line with one value replaced, dropped, or doubled."""
     copy = json.loads(json.dumps(event))
     paths = list(nodes(copy))[1:]
-    path = paths[departure.place % len(paths)]
+    path = paths[deviation.place % len(paths)]
     holder = copy
     for key in path[:-1]:
         holder = holder[key]
-    if departure.kind == "field":
+    if deviation.kind == "field":
         holder[path[-1]] = _MARK
-        return json.dumps(copy).replace(json.dumps(_MARK), departure.value, 1).encode("utf-8", "surrogatepass")
-    if departure.kind == "without":
+        return json.dumps(copy).replace(json.dumps(_MARK), deviation.value, 1).encode("utf-8", "surrogatepass")
+    if deviation.kind == "without":
         del holder[path[-1]]
         return json.dumps(copy).encode()
-    extra = f"{json.dumps(str(path[-1]))}: {departure.value}"
-    if departure.kind == "additional":
-        extra = f"{json.dumps('x' + chr(27) + ']0;x' + str(departure.place))}: {departure.value}"
+    extra = f"{json.dumps(str(path[-1]))}: {deviation.value}"
+    if deviation.kind == "additional":
+        extra = f"{json.dumps('x' + chr(27) + ']0;x' + str(deviation.place))}: {deviation.value}"
     folder = holder if isinstance(holder, dict) else copy
     text = json.dumps(folder)
     doubled = text[:-1] + (", " if folder else "") + extra + "}"
     return json.dumps(copy).replace(text, doubled, 1).encode("utf-8", "surrogatepass")
 
 
-def _in_event(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+def _in_event(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
     spoken = [index for index, event in enumerate(events) if event is not UPLOAD]
-    index = spoken[_place(spoken, departure.at)]
-    honest[index] = ("write", _changed(events[index], departure) + b"\n")
+    index = spoken[_place(spoken, deviation.at)]
+    honest[index] = ("write", _changed(events[index], deviation) + b"\n")
     return [*honest, ("exit", 0)]
 
 
 # the order and number of events
 
 
-def _order(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
-    index = _place(honest, departure.at)
-    other = _place(honest, departure.place)
-    if departure.kind == "swapped":
+def _order(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
+    index = _place(honest, deviation.at)
+    other = _place(honest, deviation.place)
+    if deviation.kind == "swapped":
         honest[index], honest[other] = honest[other], honest[index]
-    elif departure.kind == "repeated":
-        honest[index : index + 1] = [honest[index]] * (1 + departure.count)
-    elif departure.kind == "left_out":
+    elif deviation.kind == "repeated":
+        honest[index : index + 1] = [honest[index]] * (1 + deviation.count)
+    elif deviation.kind == "left_out":
         del honest[index]
-    elif departure.kind == "inserted":
-        honest[index:index] = [("write", departure.value.encode("utf-8", "surrogatepass") + b"\n")] * departure.count
+    elif deviation.kind == "inserted":
+        honest[index:index] = [("write", deviation.value.encode("utf-8", "surrogatepass") + b"\n")] * deviation.count
     return [*honest, ("exit", 0)]
 
 
 # samples and what is needed
 
 
-def _samples(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+def _samples(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
     """The samples of a verification altered together, under a result that says that they agree."""
     shown = [event for event in events if event.get("event") == "sample"]
     rest = [event for event in events if event.get("event") != "sample"]
-    rng = random.Random(departure.place)
-    if departure.value == "none":
+    rng = random.Random(deviation.place)
+    if deviation.value == "none":
         shown = []
-    elif departure.value == "empty":
+    elif deviation.value == "empty":
         shown = [{**event, "boxes": [], "labels": [], "scores": []} for event in shown]
-    elif departure.value == "missing":
+    elif deviation.value == "missing":
         shown = shown[:-1]
-    elif departure.value == "extra":
+    elif deviation.value == "extra":
         shown = [*shown, {**shown[-1], "file": "samples/extra.npy"}]
-    elif departure.value == "reversed":
+    elif deviation.value == "reversed":
         shown = shown[::-1]
-    elif departure.value == "exchanged":
+    elif deviation.value == "exchanged":
         names = [event["file"] for event in shown]
         shown = [{**event, "file": name} for event, name in zip(shown[::-1], names)]
-    elif departure.value == "shifted":
+    elif deviation.value == "shifted":
         shown = [{**event, "boxes": [[side + 0.05 for side in box] for box in event["boxes"]]} for event in shown]
-    elif departure.value == "relabelled":
+    elif deviation.value == "relabelled":
         shown = [{**event, "labels": [label + 1 for label in event["labels"]]} for event in shown]
-    elif departure.value == "rescored":
+    elif deviation.value == "rescored":
         shown = [{**event, "scores": [max(0.0, score - 0.1) for score in event["scores"]]} for event in shown]
-    elif departure.value == "crowded":
-        many = departure.count
+    elif deviation.value == "crowded":
+        many = deviation.count
         crowd = {"boxes": [[0.0, 0.0, 1.0, 1.0]] * many, "labels": [1] * many, "scores": [0.9] * many}
         shown = [{**event, **crowd} for event in shown]
-    elif departure.value == "random":
+    elif deviation.value == "random":
         for event in shown:
             event["scores"] = [rng.random() for _ in event["scores"]]
     return [*map(_said, [*rest[:-1], *shown, rest[-1]]), ("exit", 0)]
@@ -173,33 +173,33 @@ PATHS = (
 )
 
 
-def _needs(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+def _needs(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
     need = json.loads(json.dumps(events[0]))
     files = need["files"]
-    one = files[_place(files, departure.at)]
-    if departure.value == "path":
-        one["path"] = PATHS[departure.place % len(PATHS)]
-    elif departure.value == "also":
-        files.append({**one, "path": PATHS[departure.place % len(PATHS)]})
-    elif departure.value == "twice":
-        files.extend([dict(one)] * departure.count)
-    elif departure.value == "larger":
-        one["size"] += departure.count
-    elif departure.value == "smaller":
-        one["size"] -= min(one["size"], departure.count)
-    elif departure.value == "offset":
-        one["offset"] = departure.count
-    elif departure.value == "behind":
-        one["offset"] = one["size"] + departure.count
-    elif departure.value == "negative":
-        one["offset"] = -departure.count
-    elif departure.value == "sha256":
+    one = files[_place(files, deviation.at)]
+    if deviation.value == "path":
+        one["path"] = PATHS[deviation.place % len(PATHS)]
+    elif deviation.value == "also":
+        files.append({**one, "path": PATHS[deviation.place % len(PATHS)]})
+    elif deviation.value == "twice":
+        files.extend([dict(one)] * deviation.count)
+    elif deviation.value == "larger":
+        one["size"] += deviation.count
+    elif deviation.value == "smaller":
+        one["size"] -= min(one["size"], deviation.count)
+    elif deviation.value == "offset":
+        one["offset"] = deviation.count
+    elif deviation.value == "behind":
+        one["offset"] = one["size"] + deviation.count
+    elif deviation.value == "negative":
+        one["offset"] = -deviation.count
+    elif deviation.value == "sha256":
         one["sha256"] = "0" * 64
-    elif departure.value == "begins":
+    elif deviation.value == "begins":
         one.update(offset=one["size"] // 2, begins="f" * 64)
-    elif departure.value == "thousands":
-        need["files"] = [{**one, "path": f"file-{number}"} for number in range(departure.count)]
-    elif departure.value == "nothing":
+    elif deviation.value == "thousands":
+        need["files"] = [{**one, "path": f"file-{number}"} for number in range(deviation.count)]
+    elif deviation.value == "nothing":
         need["files"] = []
     return [_said(need), *honest[1:], ("exit", 0)]
 
@@ -207,10 +207,10 @@ def _needs(events: list[Event], honest: list[Act], departure: Departure) -> list
 # bytes that are no events
 
 
-def _noise(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
-    index = _place(honest, departure.at)
-    rng = random.Random(departure.place)
-    size = departure.count
+def _noise(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
+    index = _place(honest, deviation.at)
+    rng = random.Random(deviation.place)
+    size = deviation.count
     noise: dict[str, list[Act]] = {
         "binary": [("write", rng.randbytes(size))],
         "no_end": [("write", b"{" + b"x" * size)],
@@ -225,23 +225,23 @@ def _noise(events: list[Event], honest: list[Act], departure: Departure) -> list
         "half": [("write", b'{"event": "progress", "ste')],
         "carriage": [("write", b'{"event": "heartbeat"}\r\n' * 3)],
         "stderr": [("stderr", b"\x1b[2J\x1b]52;c;aGk=\x07" + b"e" * size)],
-    }[departure.value]
-    drops = departure.value in ("half", "no_end", "binary") and departure.place % 2
+    }[deviation.value]
+    drops = deviation.value in ("half", "no_end", "binary") and deviation.place % 2
     end: list[Act] = [("abort",)] if drops else [*honest[index:], ("exit", 0)]
     return [*honest[:index], *noise, *end]
 
 
-def _dripped(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
-    index = _place(honest, departure.at)
+def _dripped(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
+    index = _place(honest, deviation.at)
     line = honest[index][1] if honest[index][0] == "write" else b"{}\n"
-    return [*honest[:index], ("drip", line, departure.count / 1000), *honest[index + 1 :], ("exit", 0)]
+    return [*honest[:index], ("drip", line, deviation.count / 1000), *honest[index + 1 :], ("exit", 0)]
 
 
 # waits
 
 
-def _waits(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
-    index = _place(honest, departure.at)
+def _waits(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
+    index = _place(honest, deviation.at)
     wait: list[Act] = {
         "silence": [("silence",)],
         "heartbeats": [("repeat", b'{"event": "heartbeat", "step": "x"}\n', 0.1, -1)],
@@ -251,28 +251,28 @@ def _waits(events: list[Event], honest: list[Act], departure: Departure) -> list
         "bytes": [("repeat", b"x", 0.1, -1)],
         "stderr": [("stderr_repeat", b"warning " * 8192, 0.0, -1)],
         "deaf": [("deaf",)],
-        "pause": [("wait", departure.count / 1000)],
-    }[departure.value]
+        "pause": [("wait", deviation.count / 1000)],
+    }[deviation.value]
     return [*honest[:index], *wait, *honest[index:], ("exit", 0)]
 
 
 # how a command ends
 
 
-def _ends(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
-    index = _place([*honest, None], departure.at)
+def _ends(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
+    index = _place([*honest, None], deviation.at)
     end: list[Act] = {
-        "exit": [("exit", departure.count % 256)],
+        "exit": [("exit", deviation.count % 256)],
         "large_exit": [("exit", 0xFFFFFFFF)],
         "signal": [("signal", "KILL")],
         "strange_signal": [("signal", "\x1b]0;owned\x07@jetlane")],
         "eof": [("eof",), ("silence",)],
         "close": [("close",)],
         "abort": [("abort",)],
-        "error": [("write", _error(departure)), ("exit", 1)],
+        "error": [("write", _error(deviation)), ("exit", 1)],
         "complains": [("stderr", "\x1b[2J\u202eevil \udcff\n".encode("utf-8", "surrogatepass") * 20), ("exit", 127)],
-        "after": [*honest[index:], ("repeat", b'{"event": "result"}\n', 0.0, departure.count), ("exit", 0)],
-    }[departure.value]
+        "after": [*honest[index:], ("repeat", b'{"event": "result"}\n', 0.0, deviation.count), ("exit", 0)],
+    }[deviation.value]
     return [*honest[:index], *end]
 
 
@@ -295,9 +295,9 @@ KINDS = (
 )
 
 
-def _error(departure: Departure) -> bytes:
-    """An ``error`` event whose words are the departure's; ``what`` may hold anything that fits a string."""
-    kind = KINDS[departure.place % len(KINDS)]
+def _error(deviation: Deviation) -> bytes:
+    """An ``error`` event whose words are the deviation's; ``what`` may hold anything that fits a string."""
+    kind = KINDS[deviation.place % len(KINDS)]
     words = "\x1b]52;c;aGk=\x07\x1b[2J\r\x9b31m\u202egnp.exe\ud800[/red][bold]<script>alert(1)</script>:smile:\n"
     event = {"event": "error", "what": words, "why": words * 40, "remedy": words, "kind": kind}
     return json.dumps(event).encode() + b"\n"
@@ -306,29 +306,29 @@ def _error(departure: Departure) -> bytes:
 # packets
 
 
-def _packets(events: list[Event], honest: list[Act], departure: Departure) -> list[Act]:
+def _packets(events: list[Event], honest: list[Act], deviation: Deviation) -> list[Act]:
     """What SSH itself allows, or not, in the middle of a command."""
-    index = _place(honest, departure.at)
-    text = b"\x1b]0;owned\x07" + (b"\xff\xfe" if departure.place % 2 else b"\xe2\x80\xae")
+    index = _place(honest, deviation.at)
+    text = b"\x1b]0;owned\x07" + (b"\xff\xfe" if deviation.place % 2 else b"\xe2\x80\xae")
     string = len(text).to_bytes(4, "big") + text
     sent: list[Act] = {
         "unbound": [("unbound",), ("repeat", b"x" * 32768, 0.0, -1)],
         "unbound_stderr": [("unbound",), ("stderr_repeat", b"x" * 32768, 0.0, -1)],
         "unbound_deaf": [("ignore",), ("unbound",), ("repeat", b"x\n" * 16384, 0.0, -1)],
-        "rekey": [("rekey",)] * min(departure.count, 20),
+        "rekey": [("rekey",)] * min(deviation.count, 20),
         "stuck_rekey": [("packet", 20, bytes(8)), ("silence",)],
-        "ignore": [("packets", 2, string, departure.count)],
-        "debug": [("packets", 4, b"\1" + string + string, departure.count)],
+        "ignore": [("packets", 2, string, deviation.count)],
+        "debug": [("packets", 4, b"\1" + string + string, deviation.count)],
         "disconnect": [("packet", 1, (11).to_bytes(4, "big") + string + string)],
-        "unknown": [("packet", 200 + departure.place % 56, b"")],
+        "unknown": [("packet", 200 + deviation.place % 56, b"")],
         "empty_data": [("packet", 94, b"")],
         "wrong_channel": [("packet", 94, (77).to_bytes(4, "big") + string)],
-        "open": [("packets", 90, (7).to_bytes(4, "big") + b"session" + bytes(12), departure.count)],
+        "open": [("packets", 90, (7).to_bytes(4, "big") + b"session" + bytes(12), deviation.count)],
         "forward": [("packet", 90, (15).to_bytes(4, "big") + b"forwarded-tcpip" + bytes(12))],
-        "global": [("packets", 80, string + b"\1", departure.count)],
+        "global": [("packets", 80, string + b"\1", deviation.count)],
         "adjust": [("packet", 93, b"\xff" * 8)],
         "kexinit": [("packet", 20, b"\xff" * 40)],
-    }[departure.value]
+    }[deviation.value]
     return [*honest[:index], *sent, *honest[index:], ("exit", 0)]
 
 

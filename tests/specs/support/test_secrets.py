@@ -23,7 +23,7 @@ from jetlane.remote.release.shared_store import SharedStore
 from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.load import load_spec
 from jetlane.specs.schema import Fleet, RunSpec
-from jetlane.specs.secrets import hide, secret_in
+from jetlane.specs.support.secrets import hide, secret_in
 
 #: A secret goes where the braces are; as it is, or percent-encoded.
 FORMS = [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff, seeds
-from tests.tasks.converter.uff.by_hand import parameters
+from tests.tasks.converter.uff.plugin_parameters import parameters
 
 Case = dict[str, Any]
 
@@ -134,7 +134,7 @@ def config(case: Case, folder: str) -> None:
 def text(case: Case, folder: str) -> None:
     """A spec, an inventory, an Ansible inventory, a label map, an expression that chooses devices."""
     from jetlane.specs.errors import JetlaneError
-    from jetlane.specs.text import is_harmless
+    from jetlane.specs.support.text import is_harmless
 
     whole = seeds.TEXTS[case["seed"]]
     if case["bytes"]:
@@ -162,7 +162,7 @@ def _spec(path: Path) -> None:
 
 def _inventory(path: Path) -> None:
     from jetlane.remote.inventory import load_inventory
-    from jetlane.specs.text import is_harmless
+    from jetlane.specs.support.text import is_harmless
 
     for device in load_inventory(path).devices:
         assert is_harmless(f"{device.name}{device.address}{device.user}{device.key}{device.tags}{device.root}")
@@ -170,14 +170,14 @@ def _inventory(path: Path) -> None:
 
 def _ansible(path: Path) -> None:
     from jetlane.remote.inventory.ansible import from_ansible
-    from jetlane.specs.text import is_harmless
+    from jetlane.specs.support.text import is_harmless
 
     written, notes = from_ansible(path)
     assert is_harmless(written, lines=True) and is_harmless("".join(notes))
 
 
 def _label_map(path: Path) -> None:
-    from jetlane.specs.text import is_harmless
+    from jetlane.specs.support.text import is_harmless
     from jetlane.tasks.data.labels import read_label_map
 
     assert all(is_harmless(name) for name in read_label_map(path).values())
@@ -221,7 +221,7 @@ def harness(case: Case, folder: str) -> None:
     raise JetlaneError("it cannot be read")
 
 
-SUBJECTS: dict[str, Callable[[Case, str], None]] = {
+CONSUMERS: dict[str, Callable[[Case, str], None]] = {
     "graph": graph,
     "uff": uff,
     "config": config,

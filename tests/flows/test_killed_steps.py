@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.flows.output import read_until
+from tests.flows.small_spec import write_spec
 
 from jetlane.remote.virtual import fleet as virtual
 
@@ -25,15 +26,7 @@ BOARD = ".jetlane/virtual/virtual-jetson-1/home/jetlane"
 
 @pytest.fixture
 def project(tmp_path: Path, fake_odapi: Path):
-    spec = {
-        "name": "cut",
-        "dataset": {"shapes": {"train_images": 4, "validation_images": 60, "shards": 1}},
-        "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(fake_odapi)},
-        "verify": {"samples": 60},
-        "fleet": {"virtual": 1},
-    }
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    write_spec(tmp_path, "cut", fake_odapi, 60, fleet={"virtual": 1})
     yield tmp_path
     virtual.stop(tmp_path / ".jetlane" / "virtual")
 
@@ -167,12 +160,7 @@ def test_two_runs_at_once_train_one_after_the_other(project: Path, prefect_serve
     other = text.replace("virtual: 1", "virtual: 0").replace("steps: 6", "steps: 7")
     (project / "spec.yaml").write_text(other)
     second = start(project, prefect_server)
-    assert second.stdout is not None
-    seen = ""
-    while "another training is under way" not in seen:
-        line = second.stdout.readline()
-        assert line, f"it did not wait:\n{seen}"
-        seen += line
+    seen = read_until(second, "another training is under way")
     first.kill()
     first.communicate()
     rest = second.communicate(timeout=120)[0]

@@ -13,8 +13,8 @@ from typing import Any, Optional, Union
 
 import yaml
 
-from jetlane.specs import yaml_scalars
-from jetlane.specs.text import harmless
+from jetlane.specs.support import yaml_scalars
+from jetlane.specs.support.text import harmless
 
 #: Levels of mappings and lists in each other.
 DEEPEST = 64

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetlane.specs.text import harmless
+from jetlane.specs.support.text import harmless
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.yaml_marks import parse, read
+from jetlane.specs.support.yaml_marks import parse, read
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
 MERGE_BOMB = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 60))
@@ -74,7 +74,7 @@ def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
         (tmp_path / f"{number}.yaml").write_text(text, "utf-8")
     script = (
         "import sys, resource\nfrom pathlib import Path\nfrom jetlane.specs.errors import SpecError\n"
-        "from jetlane.specs.yaml_marks import read\n"
+        "from jetlane.specs.support.yaml_marks import read\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
         "    try: read(path)\n    except SpecError: continue\n    raise SystemExit(path.name)\n"
     )
@@ -154,7 +154,7 @@ def test_a_large_inventory_is_read(tmp_path: Path) -> None:
 
 
 def test_both_parsers_of_pyyaml_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jetlane.specs.yaml_marks._Parser", yaml.SafeLoader)
+    monkeypatch.setattr("jetlane.specs.support.yaml_marks._Parser", yaml.SafeLoader)
     for text in (BOMB, "[" * 100_000, "a: &a [*a]", "- " * 100_000, 'a: "\\ud800"', "a: !!python/name:os x"):
         with pytest.raises(SpecError):
             parse(text, Path("f"))

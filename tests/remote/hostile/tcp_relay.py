@@ -1,4 +1,4 @@
-"""Departures below SSH: a relay before the double that greets, stops, cuts or adds whatever a case says."""
+"""Deviations below SSH: a relay before the double that greets, stops, cuts or adds whatever a case says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Optional
 
-from .departures import Departure
+from .deviations import Deviation
 
 _VERSION = b"SSH-2.0-OpenSSH_8.9\r\n"
 #: What a server may greet with instead of its version.
@@ -26,13 +26,13 @@ GREETINGS = (
 )
 
 
-async def listen(host: str, beyond: int, departs: Callable[[], Optional[Departure]]) -> int:
+async def listen(host: str, beyond: int, deviates: Callable[[], Optional[Deviation]]) -> int:
     """Relay to the double's port ``beyond``; returns the relay's own."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
-                await _serve(host, beyond, departs(), reader, writer)
+                await _serve(host, beyond, deviates(), reader, writer)
         finally:
             writer.close()
 
@@ -40,38 +40,38 @@ async def listen(host: str, beyond: int, departs: Callable[[], Optional[Departur
     return int(server.sockets[0].getsockname()[1])
 
 
-async def _serve(host: str, beyond: int, departure: Optional[Departure], reader: Any, writer: Any) -> None:
-    kind = departure.kind if departure is not None else ""
-    if departure is not None and kind == "greets":
-        await _greet(departure, reader, writer)
+async def _serve(host: str, beyond: int, deviation: Optional[Deviation], reader: Any, writer: Any) -> None:
+    kind = deviation.kind if deviation is not None else ""
+    if deviation is not None and kind == "greets":
+        await _greet(deviation, reader, writer)
         return
     away_reader, away_writer = await asyncio.open_connection(host, beyond)
     upwards = asyncio.create_task(_pump(reader, away_writer))
     try:
-        if departure is None or kind not in ("stop_at", "cut_at", "drip_at", "noise_at", "length_at", "frozen_at"):
+        if deviation is None or kind not in ("stop_at", "cut_at", "drip_at", "noise_at", "length_at", "frozen_at"):
             await _pump(away_reader, writer)
             return
-        left = departure.at % 6000
+        left = deviation.at % 6000
         while left and (chunk := await away_reader.read(left)):
             writer.write(chunk)
             left -= len(chunk)
         await writer.drain()
         if kind == "frozen_at":
             upwards.cancel()
-        await _depart(departure, away_reader, writer)
+        await _depart(deviation, away_reader, writer)
     finally:
         upwards.cancel()
         away_writer.close()
 
 
-async def _greet(departure: Departure, reader: Any, writer: Any) -> None:
-    value = departure.value
+async def _greet(deviation: Deviation, reader: Any, writer: Any) -> None:
+    value = deviation.value
     if value == "closes":
         return
     if value == "mute":
         await reader.read()
     elif value == "words":
-        writer.write(GREETINGS[departure.place % len(GREETINGS)])
+        writer.write(GREETINGS[deviation.place % len(GREETINGS)])
         await writer.drain()
         await reader.read()
     elif value == "version_only":
@@ -91,22 +91,22 @@ async def _greet(departure: Departure, reader: Any, writer: Any) -> None:
         await asyncio.sleep(pause)
 
 
-async def _depart(departure: Departure, away: Any, writer: Any) -> None:
-    rng = random.Random(departure.place)
-    if departure.kind == "cut_at":
+async def _depart(deviation: Deviation, away: Any, writer: Any) -> None:
+    rng = random.Random(deviation.place)
+    if deviation.kind == "cut_at":
         writer.transport.abort()
-    elif departure.kind in ("stop_at", "frozen_at"):
+    elif deviation.kind in ("stop_at", "frozen_at"):
         await asyncio.sleep(600)
-    elif departure.kind == "drip_at":
+    elif deviation.kind == "drip_at":
         while chunk := await away.read(1):
             writer.write(chunk)
             await writer.drain()
             await asyncio.sleep(0.01)
-    elif departure.kind == "noise_at":
-        writer.write(rng.randbytes(1 + departure.count))
+    elif deviation.kind == "noise_at":
+        writer.write(rng.randbytes(1 + deviation.count))
         await _pump(away, writer)
     else:  # a packet of almost 4 GiB is announced, and sent
-        writer.write((0xFFFFFFF0 - 16 * departure.place).to_bytes(4, "big"))
+        writer.write((0xFFFFFFF0 - 16 * deviation.place).to_bytes(4, "big"))
         while True:
             writer.write(bytes(1 << 16))
             await writer.drain()

@@ -1,6 +1,6 @@
 """Short waits on boards: for the tests of this process, and as a program for whole commands.
 
-``python -m tests.remote.hostile.hurry SILENCE LIMIT ARGUMENTS...`` is ``jetlane ARGUMENTS...`` with such waits.
+``python -m tests.remote.hostile.short_waits SILENCE LIMIT ARGUMENTS...`` is ``jetlane ARGUMENTS...`` with such waits.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) -> None:
+def shorten_waits(put: Callable[[Any, str, Any], None], silence: float, limit: float) -> None:
     """Put short waits in the place of the usual ones.
 
     Args:
@@ -42,5 +42,5 @@ def hurry(put: Callable[[Any, str, Any], None], silence: float, limit: float) ->
 if __name__ == "__main__":
     from jetlane.flows.cli.main import main
 
-    hurry(setattr, float(sys.argv[1]), float(sys.argv[2]))
+    shorten_waits(setattr, float(sys.argv[1]), float(sys.argv[2]))
     main(sys.argv[3:])

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.text import harmless
-from jetlane.specs.yaml_marks import Location, MarkedYaml
+from jetlane.specs.support.text import harmless
+from jetlane.specs.support.yaml_marks import Location, MarkedYaml
 
 #: Mistakes that are listed; of more, their number.
 _LISTED = 50

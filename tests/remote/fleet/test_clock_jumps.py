@@ -13,6 +13,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.remote.fleet.relay import Relay
+from tests.remote.fleet.site import Site
 
 from jetlane.remote.fleet import leases
 from jetlane.remote.fleet.creation import Request, create_or_resume
@@ -196,12 +198,12 @@ main(sys.argv[2:])
 
 @pytest.mark.parametrize("turned", [HOUR, -HOUR])
 def test_a_clock_jump_does_not_change_the_offline_window_of_a_real_process(
-    turned: float, sites: Any, relays: Any, make_release: Any, tmp_path: Path
+    turned: float, make_release: Any, tmp_path: Path
 ) -> None:
     """A board that is off for four seconds of a window of twenty, while the clock is turned by an hour."""
     import threading
 
-    site = sites.Site(tmp_path / "site", 1, relays.Relay)
+    site = Site(tmp_path / "site", 1, Relay)
     try:
         relay = site.relays[site.names[0]]
         relay.off()

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import small_disk
+from tests.flows.small_spec import write_spec
 
 from jetlane.remote.release.folder import read_release
 
@@ -26,23 +27,10 @@ pytestmark = pytest.mark.prefect
 STEPS = ("dataset", "train", "evaluate", "export", "plugins", "convert", "preflight", "release", "report")
 
 
-def spec_of(folder: Path, fake_odapi: Path, **more: Any) -> Path:
-    spec = {
-        "name": "damage",
-        "dataset": {"shapes": {"train_images": 4, "validation_images": 30, "shards": 1}},
-        "model": {"width": 160, "height": 160, "depth_multiplier": 0.35},
-        "train": {"steps": 6, "python": str(fake_odapi)},
-        "verify": {"samples": 30},
-        **more,
-    }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    return folder / "spec.yaml"
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path, flows: Any) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("damage")
-    return folder, flows.run(spec_of(folder, fake_odapi))
+    return folder, flows.run(write_spec(folder, "damage", fake_odapi))
 
 
 def outputs(folder: Path, step: str) -> list[Path]:
@@ -152,25 +140,25 @@ def test_a_whole_verification_hashes_what_no_time_shows(ran: tuple[Path, dict[st
 
 
 @pytest.fixture
-def disk(tmp_path: Path, disks: ModuleType) -> Iterator[Path]:
-    with disks.mounted(tmp_path / "disk", "100m") as place:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk.mounted(tmp_path / "disk", "100m") as place:
         yield place
 
 
 def test_a_run_on_a_disk_that_fills_explains_itself_and_goes_on_later(
-    tmp_path: Path, disk: Path, fake_odapi: Path, flows: Any, disks: ModuleType
+    tmp_path: Path, disk: Path, fake_odapi: Path, flows: Any
 ) -> None:
-    spec = spec_of(tmp_path, fake_odapi, workspace=str(disk / "workspace"))
+    spec = write_spec(tmp_path, "damage", fake_odapi, workspace=str(disk / "workspace"))
     (disk / "workspace").mkdir()
     kinds = []
     for leave in (0, 28, 124, 500, 8_000, 16_000, 24_000):
-        disks.fill(disk, leave << 10)
+        small_disk.fill(disk, leave << 10)
         outcome = flows.run(spec)
         kinds.append(outcome.get("kind"))
         if "kind" in outcome:
             assert "No space left on device" in outcome["error"] and "Traceback" not in outcome["error"], outcome
     assert kinds[0] == "WorkspaceError", kinds
-    disks.make_room(disk)
+    small_disk.make_room(disk)
     outcome = flows.run(spec)
     read_release(Path(outcome["release_path"]))
     assert flows.run(spec)["changed"] is False
@@ -178,10 +166,10 @@ def test_a_run_on_a_disk_that_fills_explains_itself_and_goes_on_later(
 
 @pytest.mark.parametrize("leave", [200, pytest.param(0, marks=pytest.mark.slow)])
 def test_the_command_on_a_full_disk_exits_with_1_and_says_why(
-    tmp_path: Path, disk: Path, fake_odapi: Path, disks: ModuleType, leave: int
+    tmp_path: Path, disk: Path, fake_odapi: Path, leave: int
 ) -> None:
-    spec_of(tmp_path, fake_odapi, workspace=str(disk / "workspace"))
-    disks.fill(disk, leave << 10)
+    write_spec(tmp_path, "damage", fake_odapi, workspace=str(disk / "workspace"))
+    small_disk.fill(disk, leave << 10)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     done = subprocess.run(
         [sys.executable, "-m", "jetlane", "run", "spec.yaml"],

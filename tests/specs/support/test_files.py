@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jetlane.specs.errors import DatasetError, SpecError
-from jetlane.specs.files import FileKind, odd, read_bytes, read_text
+from jetlane.specs.support.files import FileKind, odd, read_bytes, read_text
 
 KIND = FileKind("a small text", 1000, SpecError, "name another file")
 

@@ -11,9 +11,9 @@ from typing import Any, Optional
 import yaml
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.files import MIB, FileKind, position, read_text
-from jetlane.specs.yaml_build import Location, Mark, Refused, build
-from jetlane.specs.yaml_scalars import plain
+from jetlane.specs.support.files import MIB, FileKind, position, read_text
+from jetlane.specs.support.yaml_build import Location, Mark, Refused, build
+from jetlane.specs.support.yaml_scalars import plain
 
 __all__ = ["YAML", "Location", "MarkedYaml", "parse", "read"]
 
@@ -65,7 +65,7 @@ def read(path: Path) -> MarkedYaml:
     """Parse a YAML file.
 
     Raises:
-        SpecError: It cannot be read (see ``jetlane.specs.files``), or as ``parse``.
+        SpecError: It cannot be read (see ``files``), or as ``parse``.
     """
     return parse(read_text(path, YAML), path)
 
@@ -84,8 +84,7 @@ def parse(
         word: Makes a value of a word without quotes and tags.
 
     Raises:
-        SpecError: It is not YAML, names a key twice, or goes beyond ``jetlane.specs.yaml_build``'s bounds; with line
-            and column.
+        SpecError: It is not YAML, names a key twice, or goes beyond the bounds of ``yaml_build``; with line and column.
     """
     odd = _UNPRINTABLE.search(text)
     if odd is not None:
