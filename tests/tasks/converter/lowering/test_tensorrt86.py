@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.tasks.converter.lowering.golden import Case, far
+from tests.tasks.converter.lowering.golden import far
 
 from jetlane.tasks.converter.ssd import plugins
 
@@ -32,18 +32,6 @@ ANCHORS = (
 def ran(name: str, variant: str) -> dict[str, np.ndarray]:
     with np.load(FOLDER / f"{name}__{variant}_fp32_notf32.npz") as file:
         return {**file}
-
-
-@pytest.fixture(scope="module")
-def converted(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made: dict[str, Case] = {}
-
-    def get(name: str) -> Case:
-        if name not in made:
-            made[name] = Case(shared_data / "graphs" / name, tmp_path_factory.mktemp(name))
-        return made[name]
-
-    return get
 
 
 @pytest.mark.parametrize(("name", "tolerance"), WHOLE.items())
