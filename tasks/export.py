@@ -63,16 +63,19 @@ def given_model(run: Run) -> FrozenModel:
     """The spec's own frozen graph or SavedModel, instead of training one.
 
     Raises:
-        DatasetError: The label map cannot be used; known here, before any work is done for it.
+        DatasetError: The label map cannot be used with this model; known here, before any work is done for it.
     """
-    from jetlane.tasks.data.labels import read_label_map
+    from jetlane.tasks.converter.ssd.config import read
+    from jetlane.tasks.data.labels import read_label_map, refuse_other_count
 
     run.skip("the spec gives a model", "train", "evaluate", "export")
-    if run.spec.dataset is not None and run.spec.dataset.label_map is not None:
-        read_label_map(Path(run.spec.dataset.label_map))
     model = run.spec.model
     assert model.pipeline_config is not None
     config = Path(model.pipeline_config)
+    given = run.spec.dataset.label_map if run.spec.dataset is not None else None
+    if given is not None:
+        num_classes = read(config).ssd.num_classes
+        refuse_other_count(read_label_map(Path(given)), given, num_classes, str(config))
     if model.saved_model is not None:
         frozen = freeze(run, Path(model.saved_model))
         return FrozenModel(frozen.file(FROZEN), config, frozen.outputs[FROZEN], sha256_file(config))

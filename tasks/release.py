@@ -125,14 +125,16 @@ def origin_of(run: Run, data: Optional[StepResult], model: FrozenModel, proof: S
 
 def labels(run: Run, data: Optional[StepResult]) -> tuple[str, ...]:
     """Class names; the first has label 1. Without a label map they are numbered, which is said."""
-    from jetlane.tasks.data.labels import read_label_map
+    from jetlane.tasks.data.labels import read_label_map, refuse_other_count
 
     count = run.results["plugins"].facts["nms"]["num_classes"] - 1
     given = run.spec.dataset.label_map if run.spec.dataset is not None else None
     if data is not None:
         named = labels_of(data.facts)
     elif given is not None:
-        named = read_label_map(Path(given))
+        label_map = read_label_map(Path(given))
+        refuse_other_count(label_map, given, count, "the graph")
+        named = label_map.shown
     else:
         run.note("no label map: the classes are called class-1, class-2, ... (dataset.label_map names them)")
         named = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -18,6 +18,7 @@ import numpy as np
 
 from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data.examples import EDGES, put_bytes
+from jetlane.tasks.data.labels import LabelMap
 from jetlane.tasks.data.messages import message_class
 from jetlane.tasks.data.records import read_records
 
@@ -85,7 +86,7 @@ class SplitStats:
 
 
 def checked_file(
-    path: Path, split: str, labels: Mapping[int, str], seen: SeenRecords, stats: SplitStats, position: int = 0
+    path: Path, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats, position: int = 0
 ) -> Iterator[bytes]:
     """The records of one file, each checked and completed: class id and class text both set, ``source_id`` unique.
 
@@ -112,16 +113,14 @@ class _Record:
             raise DatasetError(f"{self.where} is not a tf.train.Example", str(error), remedy) from error
         self.features = self.example.features.feature
 
-    def checked(
-        self, split: str, labels: Mapping[int, str], seen: SeenRecords, stats: SplitStats, position: int
-    ) -> bytes:
+    def checked(self, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats, position: int) -> bytes:
         encoded = self._one("image/encoded", required=True)
         height, width = self._image_size(encoded)
         boxes = self._boxes()
         ids = self._classes(labels, len(boxes))
         stats.repeated += self._repeated(encoded, split, seen)
         stats.source_ids_made += self._identify(split, seen, position)
-        stats.add(height, width, boxes, [labels[number] for number in ids])
+        stats.add(height, width, boxes, [labels.shown[number] for number in ids])
         return bytes(self.example.SerializeToString(deterministic=True))
 
     def _fail(self, key: str, why: str, remedy: str) -> DatasetError:
@@ -188,7 +187,7 @@ class _Record:
                     )
         return boxes
 
-    def _classes(self, labels: Mapping[int, str], count: int) -> list[int]:
+    def _classes(self, labels: LabelMap, count: int) -> list[int]:
         """The boxes' class ids; sets both class features from whichever is there."""
         text_key, id_key = "image/object/class/text", "image/object/class/label"
         texts = [text.decode("utf-8", "replace") for text in self._values(text_key, "bytes_list")]
@@ -198,18 +197,17 @@ class _Record:
                 raise self._fail(key, f"has {len(given)} entries for {count} boxes", "give every box one class")
         if count and not texts and not ids:
             raise self._fail(text_key, "is missing", "give every box a class text, a class id, or both")
-        known = {name: number for number, name in labels.items()}
-        allowed = "the label map has: " + ", ".join(f"{number} {name}" for number, name in labels.items())
+        allowed = "the label map has: " + ", ".join(f"{number} {name}" for number, name in labels.shown.items())
         for index, text in enumerate(texts):
-            if text not in known:
+            if text not in labels.ids:
                 raise self._fail(text_key, f"box {index} is of the unknown class {text!r}", allowed)
         for index, number in enumerate(ids):
-            if number not in labels:
+            if number not in labels.names:
                 raise self._fail(id_key, f"box {index} has the unknown class id {number}", allowed)
-            if texts and known[texts[index]] != number:
+            if texts and labels.ids[texts[index]] != number:
                 raise self._fail(id_key, f"box {index} says {number}, its text {texts[index]!r}", allowed)
-        ids = ids or [known[text] for text in texts]
-        put_bytes(self.features, text_key, [labels[number].encode() for number in ids])
+        ids = ids or [labels.ids[text] for text in texts]
+        put_bytes(self.features, text_key, [labels.names[number].encode() for number in ids])
         self.features[id_key].Clear()
         self.features[id_key].int64_list.value.extend(ids)
         return ids

@@ -11,7 +11,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data import shapes
 from jetlane.tasks.data.check import SeenRecords, SplitStats, checked_file
 from jetlane.tasks.data.examples import to_example
-from jetlane.tasks.data.labels import label_map_text, read_label_map
+from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.source import DataSource, SyntheticSource
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
@@ -47,13 +47,16 @@ def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
     training depends on nothing outside the workspace.
 
     Returns:
-        ``labels`` ({"1": name, ...}), ``num_classes``, ``train`` and ``validation`` (file names in ``out``; empty where
-        the split was not asked for), ``stats`` (of each split), ``dropped`` (always 0: what is wrong is refused).
+        ``labels`` ({"1": name, ...}, as people are shown them), ``num_classes`` (of a network trained with it),
+        ``train`` and ``validation`` (file names in ``out``; empty where the split was not asked for), ``stats`` (of
+        each split), ``dropped`` (always 0: what is wrong is refused).
 
     Raises:
         DatasetError: Something is wrong with the user's records, or a split holds no image.
     """
-    labels = shapes.LABELS if isinstance(dataset, SyntheticSource) else read_label_map(Path(dataset.label_map))
+    labels = (
+        LabelMap(shapes.LABELS) if isinstance(dataset, SyntheticSource) else read_label_map(Path(dataset.label_map))
+    )
     stats = {split: SplitStats() for split in SPLITS}
     files: dict[str, list[str]] = {}
     seen = SeenRecords()
@@ -63,10 +66,10 @@ def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
         for name, payloads in zip(files[split], shards):
             write_records(out / name, payloads)
     _refuse_empty(files, stats)
-    write_atomic(out / LABEL_MAP, label_map_text(labels))
+    write_atomic(out / LABEL_MAP, labels.text())
     facts: dict[str, Any] = {
-        "labels": {str(number): name for number, name in labels.items()},
-        "num_classes": len(labels),
+        "labels": {str(number): name for number, name in labels.shown.items()},
+        "num_classes": labels.num_classes,
         **files,
         "stats": {split: stats[split].to_json() for split in SPLITS if files[split]},
         "dropped": 0,
@@ -76,7 +79,7 @@ def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
 
 
 def _shards(
-    dataset: DataSource, split: str, labels: Mapping[int, str], seen: SeenRecords, stats: SplitStats
+    dataset: DataSource, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats
 ) -> list[Iterator[bytes]]:
     """What goes into each record file of a split; drawn or read only when it is written."""
     if isinstance(dataset, SyntheticSource):

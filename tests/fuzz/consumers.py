@@ -180,7 +180,7 @@ def _label_map(path: Path) -> None:
     from jetlane.specs.support.text import is_harmless
     from jetlane.tasks.data.labels import read_label_map
 
-    assert all(is_harmless(name) for name in read_label_map(path).values())
+    assert all(is_harmless(name) for name in read_label_map(path).names.values())
 
 
 def _selection(path: Path) -> None:

@@ -167,8 +167,12 @@ def test_an_empty_data_set(own_records: RecordFiles, tmp_path: Path) -> None:
         ("item { id: 1 }", "no name"),
         ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "'a' has the same id"),
         ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "the name is used twice"),
-        ("item { id: 1 name: 'a' } item { id: 4 name: 'b' }", "not dense: 2, 3 missing"),
-        ("item { id: 2147483647 name: 'a' }", "not dense: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 missing"),
+        (
+            "item { id: 1 name: 'a' } item { id: 2 name: 'b' display_name: 'a' }",
+            "'a' is the name of class 1 and the dis",
+        ),
+        ("item { id: -1 name: 'a' }", "ids start at 1"),
+        ("item { id: 2147483647 name: 'a' }", "a score for every id up to the largest"),
         ("item { id: " + "1" * 100_000 + " name: 'a' }", "cannot be read"),
         ("item { x {" * 50_000, "cannot be read"),
         ("item { id: 1 name: '\\377' }", "cannot be read"),
@@ -189,7 +193,7 @@ def test_class_names_are_harmless_as_they_are_read(own_records: RecordFiles) -> 
         + "' }\n"
         "item { id: 4 name: 'Ampel 信号 🚦' }"
     )
-    names = read_label_map(own_records.label_map)
+    names = read_label_map(own_records.label_map).names
     assert names[1] == "\\x1b]0;x\\x07" and names[2] == "a\\u202eb" and names[4] == "Ampel 信号 🚦"
     assert len(names[3]) == 200 and names[3].endswith("characters more)")
 
@@ -199,7 +203,7 @@ def test_label_maps_of_the_wild(own_records: RecordFiles, tmp_path: Path) -> Non
         "# comment\nitem {\n  name: 'circle'\n  id: 1\n  display_name: 'Circle'\n  frequency: FREQUENT\n}\n"
         'item { id: 3, name: "triangle" }\nitem { id: 2; name: "square" }\n'
     )
-    assert prepare(own_records, tmp_path)["labels"] == {"1": "circle", "2": "square", "3": "triangle"}
+    assert prepare(own_records, tmp_path)["labels"] == {"1": "Circle", "2": "square", "3": "triangle"}
 
 
 def test_the_fingerprint_is_of_the_content(own_records: RecordFiles, tmp_path: Path) -> None:
