@@ -5,12 +5,15 @@ tests/golden/release-0.1/README.md says how it was made. All goes through the co
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import pytest
 from tests.golden.unpack import archive
 
 import jetlane
+from jetlane.remote.agent.commands import probe
 
 #: Two releases of 0.1: the one that was live, and the one before it, which the board kept.
 LIVE, OLDER = "shapes-bc69e245f5e3822e1d1d2051b13c9001", "shapes-19f0691aa40c3c43ec14abab02cc7b32"
@@ -32,7 +36,26 @@ def site(tmp_path: Path, repository: Path) -> Path:
     fake = (repository / "tests" / "flows" / "fake_odapi.py").read_text()
     (folder / "python").write_text(f"#!{sys.executable}\n" + fake.replace("GOLDEN_MODEL", str(folder / "model")))
     (folder / "python").chmod(0o755)
+    move_to_this_machine(folder / ".jetlane" / "virtual" / OLD_BOARD / "home" / "jetlane")
     return folder
+
+
+def move_to_this_machine(home: Path) -> None:
+    """The board's engine as if 0.1 had built it here: its key is a digest of the processor and of onnxruntime too."""
+    (entry,) = home.glob("engines/*/engine.json")
+    made = json.loads(entry.read_text())
+    assert key_of_0_1(made["recipe"]) == made["key"]
+    here = {"onnxruntime": version("onnxruntime"), "processor": probe.processor(), "machine": platform.machine()}
+    made["recipe"]["runtime"] = here
+    key = key_of_0_1(made["recipe"])
+    entry.write_text(json.dumps(made))
+    for path in (entry, home / "state.json", *home.glob("reports/*.json"), home / "build" / "job.json"):
+        path.write_text(path.read_text().replace(made["key"], key))
+    entry.parent.rename(entry.parent.with_name(key))
+
+
+def key_of_0_1(recipe: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def probe(store: Store, request: Optional[Dict[str, Any]] = None) -> Dict[str, A
         "superuser": os.geteuid() == 0,
         "model": read_text("/proc/device-tree/model") or None,
         "l4t": _l4t(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "memory_total": figures.get("MemTotal"),
         "memory_available": figures.get("MemAvailable"),
         "disk_free": store.free_bytes(),
@@ -140,7 +140,7 @@ def _l4t() -> Optional[str]:
     return shown.stdout.decode("utf-8", "replace").split("-")[0] or None
 
 
-def _cpu() -> Optional[str]:
+def processor() -> Optional[str]:
     """The processor's name; an onnxruntime engine may be laid out for it."""
     text = read_text("/proc/cpuinfo") or ""
     for key in ("model name", "Hardware", "CPU part"):
