@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("devices", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("devices", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_fleet_in_waves(devices: int, tmp_path: Path) -> None:
     """Real SSH, the real agent; that every board runs the release and the ledger says so is looked at in there."""
     figures = tmp_path / "figures.json"

@@ -225,13 +225,9 @@ class Sites:
         return os.path.basename(os.readlink(self.fleet.device(name).home / "jetlane" / "current"))
 
     def close(self) -> None:
-        for worker in self.workers:
-            os.killpg(worker.pid, signal.SIGTERM)
-            try:
-                worker.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(worker.pid, signal.SIGKILL)
-                worker.wait()
+        for worker in self.workers:  # asked to end, one waits half a minute for flow runs that it has not
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
         virtual.stop(self.fleet.folder)
 
 

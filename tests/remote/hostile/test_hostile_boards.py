@@ -27,11 +27,8 @@ def play(count: int, doubles: Any, honest: Any, workshop: Any, book: Ledger) -> 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_300_hostile_devices_fail_only_themselves(doubles: Any, honest: Any, workshop: Any, book: Ledger) -> None:
-    play(300, doubles, honest, workshop, book)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("impatient")
-def test_10000_hostile_devices_fail_only_themselves(doubles: Any, honest: Any, workshop: Any, book: Ledger) -> None:
-    play(10_000, doubles, honest, workshop, book)
+@pytest.mark.parametrize("count", [160, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_hostile_devices_fail_only_themselves(
+    count: int, doubles: Any, honest: Any, workshop: Any, book: Ledger
+) -> None:
+    play(count, doubles, honest, workshop, book)
