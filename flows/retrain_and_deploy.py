@@ -41,6 +41,7 @@ from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, ref
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.early_checks import check_run
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult
@@ -50,6 +51,7 @@ from jetlane.tasks.train import train
 def story(run: Run) -> dict[str, Any]:
     """The run, step by step; every step finds what an earlier run made of the same inputs, and makes only the rest."""
     data: Optional[StepResult]
+    check_run(run)
     refuse_missing_builder(run)
     nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
@@ -57,7 +59,7 @@ def story(run: Run) -> dict[str, Any]:
         trained = train(run, data)
         measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
         gate(run, measured, data)
-        model = exported_model(export(run, trained))
+        model = exported_model(export(run, data, trained))
     else:
         data = validation_data(run)
         model = given_model(run)

@@ -12,8 +12,8 @@ from jetlane.tasks.proof.baseline import Measured
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
-from jetlane.tasks.run.workspace import StepResult, write_atomic
-from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
+from jetlane.tasks.run.workspace import StepResult, digest_of, write_atomic
+from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of, pipeline_config
 
 CODE = (
     "jetlane.tasks.evaluate",
@@ -30,28 +30,30 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
+    config = pipeline_config(run.spec, data.facts["num_classes"])  # not the one trained by: post-processing may differ
     return run.step(
         "evaluate",
         inputs={
             "checkpoint": checkpoint_digest(trained),
-            "pipeline_config": trained.digest(CONFIG),
+            "pipeline_config": digest_of(config),
             "records": data.digest(*data.facts["validation"]),
             "label_map": data.digest("label_map.pbtxt"),
         },
         params={},
         code=CODE,
         tools=versions(TRAINING, run.python),
-        make=lambda out: _evaluate(run, data, trained, out),
+        make=lambda out: _evaluate(run, data, trained, config, out),
         describe=lambda result: f"mAP@0.5 {result.facts['mAP@0.5']:.3f}, mAP {result.facts['mAP']:.3f}",
     )
 
 
-def _evaluate(run: Run, data: StepResult, trained: StepResult, out: Path) -> Mapping[str, Any]:
+def _evaluate(run: Run, data: StepResult, trained: StepResult, config: str, out: Path) -> Mapping[str, Any]:
     from jetlane.tasks.odapi.client import EvaluateJob
 
+    write_atomic(out / CONFIG, config)
     metrics = run.odapi().evaluate(
         EvaluateJob(
-            pipeline_config=trained.file(CONFIG),
+            pipeline_config=out / CONFIG,
             validation_records=split_files(data, "validation"),
             label_map=data.file("label_map.pbtxt"),
             checkpoint=checkpoint_of(trained),

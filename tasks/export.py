@@ -1,16 +1,18 @@
-"""Step ``export``: the trained checkpoint frozen into one graph, with the pipeline.config it was trained by."""
+"""Step ``export``: the trained checkpoint frozen into one graph, with the pipeline.config it was exported by."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jetlane.specs.errors import SpecError
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
-from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file
-from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
+from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
+from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of, pipeline_config
 
 CODE = (
     "jetlane.tasks.export",
@@ -33,24 +35,31 @@ class FrozenModel:
 
 
 @step("export")
-def export(run: Run, trained: StepResult) -> StepResult:
+def export(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     """Freeze the checkpoint.
 
     Raises:
         TrainingError: With the last lines of the child's log.
     """
-    from jetlane.tasks.odapi.client import ExportJob
+    from jetlane.tasks.odapi.pipeline import for_export
 
-    job = (trained.file(CONFIG), checkpoint_of(trained))
+    config = for_export(pipeline_config(run.spec, data.facts["num_classes"]))
     return run.step(
         "export",
-        inputs={"checkpoint": checkpoint_digest(trained), "pipeline_config": trained.digest(CONFIG)},
+        inputs={"checkpoint": checkpoint_digest(trained), "pipeline_config": digest_of(config)},
         params={},
         code=CODE,
         tools=versions(TRAINING, run.python),
-        make=lambda out: run.odapi().export(ExportJob(*job, out)),
+        make=lambda out: _export(run, config, trained, out),
         describe=lambda result: f"{result.facts['bytes'] / 1e6:.1f} MB, {result.facts['nodes']} nodes",
     )
+
+
+def _export(run: Run, config: str, trained: StepResult, out: Path) -> Mapping[str, Any]:
+    from jetlane.tasks.odapi.client import ExportJob
+
+    write_atomic(out / CONFIG, config)
+    return run.odapi().export(ExportJob(out / CONFIG, checkpoint_of(trained), out))
 
 
 def exported_model(exported: StepResult) -> FrozenModel:

@@ -41,12 +41,14 @@ def train(run: Run, data: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
+    from jetlane.tasks.odapi.pipeline import read_by_training
+
     spec = run.spec.train
     config = pipeline_config(run.spec, data.facts["num_classes"])
     inputs = {
         "records": data.digest(*data.facts["train"]),
         "label_map": data.digest("label_map.pbtxt"),
-        "pipeline_config": digest_of(config),
+        "pipeline_config": digest_of(read_by_training(config)),
     }
     if spec.fine_tune_checkpoint is not None:
         inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.fine_tune_checkpoint))

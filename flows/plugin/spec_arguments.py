@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jetlane.specs.support.files import real
+
+if TYPE_CHECKING:
+    from jetlane.specs.schema import RunSpec
 
 #: Options of ``prefect deployment run`` that take no value.
 _SWITCHES = ("--watch", "--no-watch", "--prompt", "--no-prompt")
@@ -41,13 +45,9 @@ def _is_yaml(text: str) -> bool:
 def _as_json(deployment: str, path: Path) -> str:
     """What the deployment's flow takes: a whole spec, a spec's path, or the file's own keys."""
     if deployment == "retrain-and-deploy":
-        from jetlane.specs.load import load_spec
-
-        return json.dumps(load_spec(path).model_dump(mode="json", exclude_none=True))
+        return json.dumps(_checked(path).model_dump(mode="json", exclude_none=True))
     if deployment == "scheduled-retrain":
-        from jetlane.specs.load import load_spec
-
-        load_spec(path)
+        _checked(path)
         return json.dumps({"spec": str(real(path))})
     from jetlane.specs.support import secrets
     from jetlane.specs.support.yaml_marks import read
@@ -55,3 +55,13 @@ def _as_json(deployment: str, path: Path) -> str:
     marked = read(path)
     secrets.refuse(marked.data, marked)  # Prefect keeps parameters, and shows them
     return json.dumps(marked.data)
+
+
+def _checked(path: Path) -> RunSpec:
+    """A spec, with what can be known of the files it names checked before anything is sent."""
+    from jetlane.specs.load import load_spec
+    from jetlane.tasks.run.early_checks import check_spec
+
+    spec = load_spec(path)
+    check_spec(spec)
+    return spec

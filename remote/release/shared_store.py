@@ -53,6 +53,15 @@ class SharedStore:
             ) from error
         self.url, self._root = url, root.rstrip("/")
 
+    def check(self) -> None:
+        """Look whether the store can be reached; nothing is written.
+
+        Raises:
+            WorkspaceError: It cannot.
+        """
+        with self._explained("cannot be reached"):
+            self._files.exists(self._root)
+
     def publish(self, release: Union[Path, Release]) -> str:
         """Put a release into the store, its manifest last; where it is there already, only its signature is sent.
 

@@ -116,6 +116,39 @@ def overlay(path: Path, num_classes: int, *, steps: Optional[int] = None, batch_
     return str(text_format.MessageToString(read.message))
 
 
+def read_by_training(text: str) -> str:
+    """What training reads of a pipeline.config. Post-processing and evaluation shape no weights: changing them does not
+    train again.
+    """
+    from google.protobuf import text_format
+
+    from jetlane.tasks.converter.ssd import config
+
+    read = config.parse(text)
+    read.ssd.ClearField("post_processing")
+    for name in ("eval_config", "eval_input_reader"):
+        read.message.ClearField(name)
+    return str(text_format.MessageToString(read.message))
+
+
+def for_export(text: str) -> str:
+    """A pipeline.config as the exporter is given it: without ``use_static_shapes``.
+
+    That makes a suppression of loops and fixed shapes for compilers that have no other. It finds the same, and is
+    replaced by TensorRT's all the same.
+    """
+    from google.protobuf import text_format
+
+    from jetlane.tasks.converter.ssd import config
+
+    read = config.parse(text)
+    nms = read.ssd.post_processing.batch_non_max_suppression
+    if not nms.use_static_shapes:
+        return text
+    nms.use_static_shapes = False
+    return str(text_format.MessageToString(read.message))
+
+
 def _stretch_schedule(train: Any) -> None:
     optimizer = train.optimizer.WhichOneof("optimizer")
     if optimizer is None:

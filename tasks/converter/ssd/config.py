@@ -62,16 +62,18 @@ class PipelineConfig:
 
     def where(self, name: str) -> str:
         """``FILE:LINE`` of a field given as ``model.ssd.num_classes``; of what encloses it when it is not written."""
+        return f"{self.path.name}:{self._place(name)[0]}"
+
+    def _place(self, name: str) -> tuple[int, int]:
+        """(line, column)."""
         parts = name.split(".")
-        for length in range(len(parts), 0, -1):
-            place = self._places.get(".".join(parts[:length]))
-            if place:
-                return f"{self.path.name}:{place[0]}"
-        return f"{self.path.name}:1"
+        known = (self._places.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+        return next((place for place in known if place), (1, 1))
 
     def refuse(self, name: str, why: str, remedy: str = "") -> DerivationError:
-        """The error for a field below ``model.ssd`` that cannot be expressed, naming its line."""
-        return DerivationError(f"{self.where('model.ssd.' + name)}: {name} cannot be converted", why, remedy)
+        """The error for a field below ``model.ssd`` that cannot be expressed, naming its file, line and column."""
+        line, column = self._place(f"model.ssd.{name}")
+        return DerivationError(f"{self.path}:{line}:{column}: {name} cannot be converted", why, remedy)
 
 
 def read(path: Path) -> PipelineConfig:

@@ -17,8 +17,8 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Export.
 
     Args:
-        arguments: ``pipeline_config``, ``checkpoint`` (prefix), ``out``: a folder that gets the frozen graph and the
-            pipeline.config as trained, byte for byte.
+        arguments: ``pipeline_config``, ``checkpoint`` (prefix), ``out``: a folder that gets the frozen graph and,
+            where it does not lie there already, the pipeline.config, byte for byte.
     """
     pipeline = configs.read_pipeline(arguments["pipeline_config"])
     configs.refuse_quantisation(arguments["pipeline_config"])
@@ -32,7 +32,9 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         exporter.export_inference_graph("image_tensor", pipeline, arguments["checkpoint"], raw)
     facts = _inspect(os.path.join(raw, GRAPH))
     os.replace(os.path.join(raw, GRAPH), os.path.join(out, GRAPH))
-    shutil.copyfile(arguments["pipeline_config"], os.path.join(out, "pipeline.config"))
+    config = os.path.join(out, "pipeline.config")
+    if os.path.realpath(config) != os.path.realpath(arguments["pipeline_config"]):
+        shutil.copyfile(arguments["pipeline_config"], config)
     shutil.rmtree(raw)  # a SavedModel and a checkpoint with the same weights
     return facts
 

@@ -108,7 +108,7 @@ def test_combined_suppression_is_what_the_plugin_does(config_text):
 def test_negative_thresholds_are_refused_where_they_matter(config_text):
     text = config_text.replace("score_threshold: 1e-8", "score_threshold: -2")
     assert params_of(text).nms.evaluation_threshold == 1e-8
-    with pytest.raises(DerivationError, match=r"pipeline\.config:25: .*score_threshold"):
+    with pytest.raises(DerivationError, match=r"pipeline\.config:25:9: .*score_threshold"):
         params_of(text.replace("SIGMOID", "IDENTITY"))
 
 

@@ -1,0 +1,109 @@
+"""All that a spec and the files it names tell before the first step: what would be refused later is refused now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from jetlane.specs.schema import Dataset, RunSpec
+    from jetlane.tasks.converter.ssd.config import PipelineConfig
+    from jetlane.tasks.data.labels import LabelMap
+    from jetlane.tasks.run.context import Run
+
+
+def check_spec(spec: RunSpec) -> list[str]:
+    """Look at a spec whose paths are absolute and exist. Nothing is run, written or connected to.
+
+    Returns:
+        Notes for a person.
+
+    Raises:
+        SpecError: A pipeline.config or an inventory cannot be read, or spec and config do not go together.
+        DerivationError: The config asks for what no board can do; with its file, line and column.
+        DatasetError: The label map cannot be read, or is not that of the model.
+        WorkspaceError: The signing key cannot be used.
+    """
+    from jetlane.remote.inventory import load_inventory
+    from jetlane.remote.release.signing import read_key
+
+    notes = _check_model(spec, _labels(spec.dataset))
+    if spec.fleet.inventory is not None:
+        load_inventory(Path(spec.fleet.inventory))
+    if spec.signing_key is not None:
+        read_key(Path(spec.signing_key))
+    return notes
+
+
+def check_run(run: Run) -> None:
+    """The same before a run's first step, and whether its ledger and its store can be reached.
+
+    Raises:
+        JetlaneError: As ``check_spec``; LedgerError, or WorkspaceError for the store.
+    """
+    from jetlane.remote.release.shared_store import SharedStore
+    from jetlane.tasks.run.rollout import ledger_of
+
+    for note in check_spec(run.spec):
+        run.note(note)
+    fleet = run.spec.fleet
+    if fleet.inventory is None and not fleet.virtual:
+        return
+    with ledger_of(fleet, run.workspace):
+        pass
+    if fleet.store is not None:
+        SharedStore(fleet.store).check()
+
+
+def _labels(dataset: Optional[Dataset]) -> Optional[LabelMap]:
+    from jetlane.tasks.data.labels import LabelMap, read_label_map
+    from jetlane.tasks.data.shapes import LABELS
+
+    if dataset is None:
+        return None
+    if dataset.shapes is not None:
+        return LabelMap(LABELS)
+    return read_label_map(Path(dataset.label_map)) if dataset.label_map is not None else None
+
+
+def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
+    """The model's config: of training it is what will be trained by, with the user's own file and lines."""
+    from jetlane.tasks.converter.ssd import config
+    from jetlane.tasks.data.labels import refuse_other_count
+    from jetlane.tasks.odapi.pipeline import for_export
+    from jetlane.tasks.train import pipeline_config
+
+    own = Path(spec.model.pipeline_config) if spec.model.pipeline_config is not None else None
+    if not spec.trains:
+        assert own is not None
+        read = config.read(own)
+        if labels is not None and spec.dataset is not None:
+            refuse_other_count(labels, str(spec.dataset.label_map), read.ssd.num_classes, str(own))
+        _check_derivation(read, spec)
+        return []
+    assert labels is not None
+    text = pipeline_config(spec, labels.num_classes)
+    read = config.read(own) if own is not None else config.parse(text, Path(f"{spec.model.architecture}.config"))
+    read.ssd.num_classes = labels.num_classes  # as it will be trained
+    _check_derivation(read, spec)
+    if for_export(text) == text:
+        return []
+    return [f"{own}: use_static_shapes is switched off for the export; TensorRT's suppression replaces what it makes"]
+
+
+def _check_derivation(read: PipelineConfig, spec: RunSpec) -> None:
+    """Raise what the derivation refuses; an extractor whose feature maps are not known is left to the graph."""
+    from jetlane.tasks.converter.ssd.derive import derive
+    from jetlane.tasks.converter.ssd.feature_maps import feature_map_shapes
+    from jetlane.tasks.converter.ssd.image_input import input_spec
+    from jetlane.tasks.converter.ssd.options import ConvertOptions, apply_options
+    from jetlane.tasks.converter.ssd.unsupported_settings import refuse_inexpressible
+
+    refuse_inexpressible(read)
+    image = input_spec(read)
+    if feature_map_shapes(read, (image.height, image.width)) is None:
+        return
+    chosen = spec.convert
+    derived = derive(read)
+    if spec.trains:  # what is exported by others can have anchors of its own
+        apply_options(ConvertOptions(anchors=chosen.anchors, normalize=chosen.normalize), derived)

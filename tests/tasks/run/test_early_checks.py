@@ -1,0 +1,122 @@
+"""What spec and config tell is known before anything is run, with the user's own file, line and column."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from jetlane.flows.cli.commands.spec import spec as command
+from jetlane.specs.errors import JetlaneError
+from jetlane.specs.load import load_spec
+from jetlane.tasks.run.early_checks import check_spec
+
+LABELS = 'item { id: 1 name: "a" }\nitem { id: 2 name: "b" }\nitem { id: 3 name: "c" }\n'
+
+
+@pytest.fixture
+def own(shared_data: Path) -> str:
+    """A pipeline.config that converts."""
+    return (shared_data / "graphs" / "trained_F_t215_v2_160_c3" / "pipeline.config").read_text()
+
+
+def write(folder: Path, own: str, trains: bool, **more: Any) -> Path:
+    (folder / "own.config").write_text(own)
+    (folder / "labels.pbtxt").write_text(more.pop("labels", LABELS))
+    (folder / "graph.pb").touch()
+    (folder / "a.record").touch()
+    model = {"pipeline_config": "own.config", **({} if trains else {"frozen_graph": "graph.pb"})}
+    data = {"label_map": "labels.pbtxt", **({"train": ["a.record"], "validation": ["a.record"]} if trains else {})}
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump({"name": "early", "model": model, "dataset": data, "train": {"steps": 6}, **more}))
+    return path
+
+
+#: A setting that nothing can carry, in the place of one that can; the field; where it stands: (line's text, column).
+SETTINGS = [
+    ("iou_threshold: 0.6", "iou_threshold: 0.6 use_class_agnostic_nms: true", "use_class_agnostic_nms"),
+    ("iou_threshold: 0.6", "iou_threshold: 0.6 soft_nms_sigma: 0.5", "soft_nms_sigma"),
+    ("iou_threshold: 0.6", "iou_threshold: 1.6", "iou_threshold"),
+    ("max_total_detections: 100", "max_total_detections: 0", "max_total_detections"),
+    ("y_scale: 10 ", "y_scale: 0 ", "box_coder"),
+    ("fixed_shape_resizer", "identity_resizer {} #", "image_resizer"),
+    ("fixed_shape_resizer {", "fixed_shape_resizer { resize_method: AREA", "resize_method"),
+    ("fixed_shape_resizer {", "fixed_shape_resizer { convert_to_grayscale: true", "convert_to_grayscale"),
+    ("num_layers: 6", "num_layers: 1", "num_layers"),
+]
+
+
+@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize(("old", "new", "field"), SETTINGS)
+def test_what_no_board_can_do_is_refused_by_file_line_and_column(
+    tmp_path: Path, own: str, trains: bool, old: str, new: str, field: str
+) -> None:
+    if old == "fixed_shape_resizer":
+        changed = re.sub(r"fixed_shape_resizer\s*{[^}]*}", "identity_resizer {}", own)
+    else:
+        changed = own.replace(old, new, 1)
+    assert changed != own
+    path = write(tmp_path, changed, trains)
+    with pytest.raises(JetlaneError) as caught:
+        check_spec(load_spec(path))
+    place = re.search(r"own\.config:(\d+):(\d+)", str(caught.value))
+    assert place is not None and field in str(caught.value), caught.value
+    line, column = int(place[1]), int(place[2])
+    assert 1 <= column <= len(changed.splitlines()[line - 1]) and "Traceback" not in str(caught.value)
+
+
+def test_the_command_says_it_and_nothing_is_written(tmp_path: Path, own: str) -> None:
+    path = write(tmp_path, own.replace("iou_threshold: 0.6", "iou_threshold: 0.6 soft_nms_sigma: 1"), True)
+    before = sorted(tmp_path.iterdir())
+    done = CliRunner().invoke(command, ["check", str(path)])
+    assert isinstance(done.exception, JetlaneError) and "soft_nms_sigma" in str(done.exception)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_sound_spec_passes_without_notes(tmp_path: Path, own: str) -> None:
+    assert check_spec(load_spec(write(tmp_path, own, True))) == []
+    assert check_spec(load_spec(write(tmp_path, own, False))) == []
+
+
+def test_the_number_of_classes_of_ones_own_config_does_not_matter_for_training(tmp_path: Path, own: str) -> None:
+    assert check_spec(load_spec(write(tmp_path, own.replace("num_classes: 3", "num_classes: 90"), True))) == []
+    with pytest.raises(JetlaneError, match=r"the label map .* does not fit .*own.config"):
+        check_spec(load_spec(write(tmp_path, own.replace("num_classes: 3", "num_classes: 90"), False)))
+
+
+def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
+    path = write(tmp_path, own.replace("iou_threshold: 0.6", "iou_threshold: 0.6 use_static_shapes: true"), True)
+    (note,) = check_spec(load_spec(path))
+    assert "use_static_shapes is switched off for the export" in note
+    assert note in CliRunner().invoke(command, ["check", str(path)], catch_exceptions=False).stderr
+
+
+def test_a_template_that_cannot_be_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        "name: a\ndataset: {shapes: {}}\nmodel: {architecture: ssd_mobilenet_v2, width: 9000, height: 300}\n"
+    )
+    with pytest.raises(JetlaneError, match="9000"):
+        check_spec(load_spec(path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [("item { id: 1 ", "cannot be read"), ("", "has no item"), ('item { id: 4 name: "d" }', "does not fit")],
+)
+def test_a_bad_label_map(tmp_path: Path, own: str, labels: str, says: str) -> None:
+    with pytest.raises(JetlaneError, match=says):
+        check_spec(load_spec(write(tmp_path, own, False, labels=labels)))
+
+
+def test_a_bad_key_and_a_bad_inventory(tmp_path: Path, own: str) -> None:
+    (tmp_path / "key").write_text("no key")
+    with pytest.raises(JetlaneError, match="key"):
+        check_spec(load_spec(write(tmp_path, own, True, signing_key="key")))
+    (tmp_path / "boards.yaml").write_text("devices: {a: {user: x}}\n")
+    with pytest.raises(JetlaneError, match="the device a has no host"):
+        check_spec(load_spec(write(tmp_path, own, True, fleet={"inventory": "boards.yaml"})))
