@@ -83,7 +83,7 @@ def test_what_a_board_cannot_do_is_refused_with_a_reason(
     assert re.search(words, text), text
 
 
-def test_a_precision_that_nobody_knows_about_is_not_refused_here() -> None:
+def test_a_precision_whose_support_is_unknown_is_not_refused_here() -> None:
     """An Orin whose builder did not answer: the build will say."""
     unknown = board("10.3", "8.7", None, None)
     assert backends.choose_backend(unknown, manifest(EVERY), {"precision": "int8", "dla_core": 1}) == "onnx"
