@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.remote import models
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, engines, recipes
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
@@ -320,7 +320,7 @@ def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
     manifest = {"backends": ALL, "files": {path: {"sha256": path} for path in ALL.values()}}
 
     def key(facts: dict, backend: str = "uff", **options: Any) -> str:
-        return engines.key_of(engines.recipe(manifest, backend, facts, engines.options_of({"options": options})))
+        return recipes.key_of(recipes.recipe(manifest, backend, facts, recipes.options_of({"options": options})))
 
     base = {**NANO, "cuda": cuda}
     keys = {

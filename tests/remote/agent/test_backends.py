@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, recipes
 from jetlane.remote.agent.errors import AgentError
 
 EVERY = {"uff": "model.uff", "onnx": "model.trt.onnx", "onnx_fp16": "model.trt.fp16.onnx", "cpu": "model.onnx"}
@@ -94,7 +94,7 @@ def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     whole = dict(manifest(EVERY), files=files, input={"height": 300, "width": 300})
 
     def key(facts: Any = ORIN, backend: str = "onnx", whole: Any = whole, **options: Any) -> str:
-        return engines.key_of(engines.recipe(whole, backend, facts, engines.options_of({"options": options})))
+        return recipes.key_of(recipes.recipe(whole, backend, facts, recipes.options_of({"options": options})))
 
     other = {**ORIN, "tensorrt": {**ORIN["tensorrt"], "version": "10.7"}}
     upgraded = {**ORIN, "cuda": {**ORIN["cuda"], "runtime": 12060}}
