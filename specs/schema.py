@@ -60,7 +60,7 @@ class Dataset(Section):
 
 
 class Model(Section):
-    """Which network: a bundled template, a pipeline.config of one's own, or an existing frozen graph."""
+    """Which network: a bundled template, your own pipeline.config, or an existing frozen graph."""
 
     architecture: Optional[Architecture] = Field(
         default=None, description="a bundled template; default: ssd_mobilenet_v2"
@@ -223,7 +223,7 @@ class Health(Section):
 
 
 class Activate(Section):
-    """What a board does around the switch to the release; its owner's config.json there has the last word."""
+    """What a board does around the switch to the release; its owner's config.json there takes precedence."""
 
     before: list[Argv] = Field(default=[], description="commands before the switch, such as stopping a service")
     after: list[Argv] = Field(default=[], description="commands after it, such as starting the service")

@@ -32,7 +32,7 @@ from .strict_json import is_whole
 #: In an engine's folder: why it is not used again.
 MARK = "doubt.json"
 #: The same: how often it was tried without coming to an end; and how often that may be. The power goes twice in a row,
-#: seldom three times.
+#: rarely three times.
 _TRIAL, _MOST_TRIALS = "trial.json", 3
 #: The engine that this process has loaded.
 _loaded: List[Any] = []

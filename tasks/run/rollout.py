@@ -198,7 +198,7 @@ def refuse_failures(rolled: Rolled) -> None:
     raise DeviceError(
         f"the release did not go live on {_name_list([device.name for device in bad]) or 'the whole fleet'}{rest}",
         bad[0].reason if bad else rolled.reason,
-        "mend the cause and run again: what was done is not done again",
+        "fix the cause and run again: what was done is not done again",
     )
 
 

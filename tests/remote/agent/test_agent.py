@@ -113,12 +113,14 @@ def test_its_syntax_is_that_of_python_3_6(repository: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_runs_alone(agent: Path, release: Path, tmp_path: Path) -> None:
+def test_the_agents_file_runs_every_command(agent: Path, release: Path, tmp_path: Path) -> None:
     status = run_all(agent, tmp_path / "root", release)
     assert status["current"] == release.name and status["report"]["agreed"]
 
 
-def test_it_runs_alone_on_python_3_6(agent: Path, release: Path, tmp_path: Path, python36: str) -> None:
+def test_the_agents_file_runs_every_command_on_python_3_6(
+    agent: Path, release: Path, tmp_path: Path, python36: str
+) -> None:
     status = run_all(agent, tmp_path / "root", release, python36)
     assert status["current"] == release.name and status["report"]["agreed"]
     facts = ask(agent, tmp_path / "root", "probe", python=python36)[-1]

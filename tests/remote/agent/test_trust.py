@@ -394,7 +394,7 @@ def test_a_serial_is_a_number(talk: Talk, release: Path, tmp_path: Path, serial:
 
 
 @pytest.mark.parametrize("project", ["../x", "", "a b", ["x"], "x" * 65])
-def test_a_project_is_a_word(talk: Talk, release: Path, tmp_path: Path, project: Any) -> None:
+def test_a_project_name_that_is_no_word_is_refused(talk: Talk, release: Path, tmp_path: Path, project: Any) -> None:
     refused = ship(talk, tmp_path / "root", changed(release, tmp_path / "out", project=project, serial=1))
     assert refused["kind"] == "tampered" and "names the project" in refused["what"]
 
