@@ -59,7 +59,7 @@ class _Direction:
                 self._changed.notify_all()
             time.sleep(max(0.0, due - time.monotonic()))
             cut = bool(self._left) and len(data) >= self._left
-            with suppress(OSError):  # whoever is gone gets nothing more, and the other side is read to its end
+            with suppress(OSError):  # a closed side gets nothing more, and the other side is read to its end
                 self._sink.sendall(data[: self._left] if cut else data)
             if cut or not data:
                 self._end(cut)

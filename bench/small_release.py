@@ -1,6 +1,6 @@
-"""A release of a detector that is small, and none the less finds what is there: coloured squares on a grid of cells.
+"""A release of a detector that is small, yet finds what is there: coloured squares on a grid of cells.
 
-It spares the minutes that training takes, where what is measured is delivery. A cell's score for a class is the mean of
+It saves the minutes that training takes, where what is measured is delivery. A cell's score for a class is the mean of
 that colour over the cell; the eight best go out as NMS_TRT would write them.
 """
 

@@ -19,3 +19,5 @@ class Match(NamedTuple):
 
 #: What an engine in fp32, and the converted model on the workstation, must show; and what coarser arithmetic must.
 EXACT, COARSE = Match(0.99, 0.005), Match(0.95, 0.02)
+#: Optimiser steps of a training.
+DEFAULT_STEPS = 20_000

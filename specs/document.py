@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from jetlane.specs.schema import RunSpec, Section
+from jetlane.specs.schema import RunSpec
+from jetlane.specs.section import Section
 
 HEAD = """# The spec
 

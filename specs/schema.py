@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from jetlane.specs import contradictions
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, THRESHOLD, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
-from jetlane.specs.support import secrets
-from jetlane.specs.support.text import is_harmless
-from jetlane.specs.support.validation import contradiction
+from jetlane.specs.section import Address, Section
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -24,9 +22,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2", "ssdlite_mobilenet_v2"]
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
-DEFAULT_STEPS = 20_000
-#: Keys of ``model`` that fill in a bundled template.
-TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
 #: In YAML without quotes it is a number.
 ComputeCapability = Annotated[
     str,
@@ -38,59 +33,6 @@ Seconds = Annotated[int, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
-#: Characters of a path, a URL; of an argument, which may be a script of several lines.
-_LINE, _ARGUMENT = 4096, 65536
-
-
-#: An address; Prefect's server, which goes by the JSON schema, takes none with a secret into its database.
-Address = Annotated[str, Field(json_schema_extra={"not": {"pattern": secrets.PATTERN}})]
-
-
-class Section(BaseModel):
-    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number).
-
-    Raises:
-        SpecError: An address in it holds a secret. That is no error of pydantic's, which would show what was given, and
-            which Prefect logs with all parameters.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_secrets(cls, given: Any) -> Any:
-        secrets.refuse(given)
-        return given
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _fit_for_people(cls, value: Any) -> Any:
-        """Texts of a spec go to terminals, logs and pages; none may move a cursor, or be too long to be meant."""
-        if isinstance(value, str):
-            _refuse_unfit(value, _LINE, lines=False)
-        elif isinstance(value, list):
-            for item in value:
-                for text in item if isinstance(item, list) else [item]:
-                    if isinstance(text, str):
-                        _refuse_unfit(text, _ARGUMENT, lines=True)
-        return value
-
-
-def _refuse_unfit(text: str, most: int, lines: bool) -> None:
-    if len(text) > most:
-        message = f"a text of {len(text):,} characters; at most {most:,} are allowed"
-    elif not is_harmless(text, lines):
-        message = f"{text[:200]!r} holds a control character, a mark of direction or half a character; take it out"
-    else:
-        return
-    raise PydanticCustomError("unfit_text", "{message}", {"message": message})
 
 
 class Shapes(Section):
@@ -118,7 +60,7 @@ class Dataset(Section):
 
 
 class Model(Section):
-    """Which network: a bundled template, a pipeline.config of one's own, or an existing frozen graph."""
+    """Which network: a bundled template, your own pipeline.config, or an existing frozen graph."""
 
     architecture: Optional[Architecture] = Field(
         default=None, description="a bundled template; default: ssd_mobilenet_v2"
@@ -281,7 +223,7 @@ class Health(Section):
 
 
 class Activate(Section):
-    """What a board does around the switch to the release; its owner's config.json there has the last word."""
+    """What a board does around the switch to the release; its owner's config.json there takes precedence."""
 
     before: list[Argv] = Field(default=[], description="commands before the switch, such as stopping a service")
     after: list[Argv] = Field(default=[], description="commands after it, such as starting the service")
@@ -347,7 +289,7 @@ class FleetSpec(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> FleetSpec:
-        _refuse_contradictions(_fleet_contradictions(self.build, self.fleet))
+        contradictions.refuse(contradictions.in_fleet(self.build, self.fleet))
         return self
 
 
@@ -373,7 +315,7 @@ class RunSpec(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:
-        _refuse_contradictions([*_contradictions(self), *_fleet_contradictions(self.build, self.fleet)])
+        contradictions.refuse([*contradictions.in_run(self), *contradictions.in_fleet(self.build, self.fleet)])
         return self
 
     @property
@@ -385,55 +327,3 @@ class RunSpec(Section):
     def trains(self) -> bool:
         """False where an existing model is deployed."""
         return self.model.frozen_graph is None and self.model.saved_model is None
-
-
-def _contradictions(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
-    """What no single key can tell: (where, what is wrong and what would be right)."""
-    found: list[tuple[tuple[str, ...], str]] = []
-    data, model = spec.dataset, spec.model
-    if model.saved_model is not None and model.frozen_graph is not None:
-        found.append((("model", "saved_model"), "excludes frozen_graph; give one or the other"))
-    if data is not None and data.shapes is not None and (data.train or data.validation or data.label_map):
-        found.append((("dataset", "shapes"), "excludes train, validation and label_map; give one or the other"))
-    if not spec.trains:
-        if model.pipeline_config is None:
-            given = "frozen_graph" if model.frozen_graph is not None else "saved_model"
-            found.append((("model", given), "needs model.pipeline_config, the config it was exported with"))
-        if data is not None and data.validation and data.label_map is None:
-            found.append((("dataset", "validation"), "needs dataset.label_map"))
-    elif data is None:
-        found.append(((), "needs a dataset: {shapes: {}} or {train: ..., validation: ..., label_map: ...}"))
-    elif data.shapes is None:
-        missing = [key for key in ("train", "validation", "label_map") if not getattr(data, key)]
-        if missing:
-            found.append((("dataset",), f"needs {', '.join(missing)} (or shapes, the synthetic data set)"))
-    if model.pipeline_config is not None:
-        for section, keys in (("model", TEMPLATE_KEYS), ("train", ("learning_rate", "warmup_steps"))):
-            for key in keys:
-                if getattr(getattr(spec, section), key) is not None:
-                    found.append(((section, key), "stands in model.pipeline_config; give one or the other"))
-    if spec.train.warmup_steps is not None and spec.train.warmup_steps >= (spec.train.steps or DEFAULT_STEPS):
-        found.append((("train", "warmup_steps"), "must be below train.steps"))
-    if spec.convert.converter == "nvidia" and spec.convert.nvidia_python is None:
-        found.append((("convert", "converter"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
-    if spec.convert.converter != "nvidia" and spec.convert.nvidia_python is not None:
-        found.append((("convert", "nvidia_python"), "is for convert.converter: nvidia; give both or neither"))
-    if spec.verify.images and data is not None and data.has_validation:
-        found.append((("verify", "images"), "is for specs without validation data; the samples are taken from that"))
-    return found
-
-
-def _fleet_contradictions(build: Build, fleet: Fleet) -> list[tuple[tuple[str, ...], str]]:
-    found: list[tuple[tuple[str, ...], str]] = []
-    if build.calibration_cache is not None and build.precision != "int8":
-        found.append((("build", "calibration_cache"), "is for build.precision: int8"))
-    if build.dla_core is not None and build.precision == "fp32":
-        found.append((("build", "dla_core"), "needs build.precision fp16 or int8: a DLA computes in nothing else"))
-    if fleet.inventory is not None and fleet.virtual:
-        found.append((("fleet", "virtual"), "excludes inventory; give one or the other"))
-    return found
-
-
-def _refuse_contradictions(found: list[tuple[tuple[str, ...], str]]) -> None:
-    for at, message in found:
-        raise contradiction(at, message)

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from jetlane.specs.schema import DEFAULT_STEPS, RunSpec
+from jetlane.specs.defaults import DEFAULT_STEPS
+from jetlane.specs.schema import RunSpec
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step

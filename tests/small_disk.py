@@ -18,7 +18,7 @@ FILLER = "filler"
 
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
-    """A folder with a disk of its own; the test is skipped where nobody may mount."""
+    """A folder with a disk of its own; the test is skipped where this process may not mount."""
     folder.mkdir(exist_ok=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
     if done.returncode:

@@ -12,7 +12,7 @@ class BuildJob(object):
     Args:
         model: The model's path, in the release's folder.
         manifest: The release's manifest.
-        options: The build's options, all of them, as ``engines.DEFAULTS`` names them.
+        options: The build's options, all of them, as ``recipes.DEFAULTS`` names them.
         progress: Called with a line of text on how far the build is.
         save: Called with the engine before anything that made it is released: TensorRT 8.6.1 can end the process then.
         caches: Timing and calibration caches of this board.

@@ -1,4 +1,4 @@
-"""What a build leaves on the board to make the next one shorter. Any file of it may vanish, or be damaged, unharmed."""
+"""What a build leaves on the board to make the next one shorter. Each file may vanish or be damaged without harm."""
 
 import hashlib
 import json

@@ -7,12 +7,11 @@ started again.
 """
 
 import hashlib
-import json
 import os
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from . import backends, old_names
+from . import backends, old_names, recipes
 from .builder_caches import Caches
 from .errors import AgentError
 from .safe_files import (
@@ -30,76 +29,13 @@ from .safe_files import (
 from .store import Store
 from .strict_json import is_whole
 
-#: What a build may be asked for, and the values that suit a 4 GB Nano. Published SSD converters use 256 MiB of scratch
-#: memory there; TensorRT's own default is nothing before 8.4, and since then all the memory it shares with the CPU.
-DEFAULTS: Dict[str, Any] = {
-    "precision": "fp32",
-    "batch": 1,
-    "workspace_mb": 256,
-    "dla_core": None,
-    "timing_cache": True,
-}
 #: In an engine's folder: why it is not used again.
 MARK = "doubt.json"
 #: The same: how often it was tried without coming to an end; and how often that may be. The power goes twice in a row,
-#: seldom three times.
+#: rarely three times.
 _TRIAL, _MOST_TRIALS = "trial.json", 3
 #: The engine that this process has loaded.
 _loaded: List[Any] = []
-
-
-def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
-    """Build options of a request, the defaults filled in.
-
-    Raises:
-        AgentError: One is of a type that it never has.
-    """
-    given = request.get("options") or {}
-    options = {name: given.get(name, default) for name, default in DEFAULTS.items()} if isinstance(given, dict) else {}
-    sound = (
-        bool(options)
-        and isinstance(options["precision"], str)
-        and all(is_whole(options[name]) and options[name] > 0 for name in ("batch", "workspace_mb"))
-        and (options["dla_core"] is None or (is_whole(options["dla_core"]) and options["dla_core"] >= 0))
-        and isinstance(options["timing_cache"], bool)
-    )
-    if not sound:
-        raise AgentError("%s are no build options" % json.dumps(given)[:200], "", "see `build` in the spec")
-    return options
-
-
-def recipe(manifest: Dict[str, Any], backend: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
-    """All that shapes an engine: model, backend, runtime, processor, precision, calibration, batch, workspace, DLA."""
-    cuda, tensorrt = facts.get("cuda") or {}, facts.get("tensorrt") or {}
-    if backend == "cpu":
-        runtime = {
-            "onnxruntime": facts.get("onnxruntime"),
-            "processor": facts.get("cpu"),
-            "machine": facts.get("machine"),
-        }
-    else:
-        runtime = {
-            "tensorrt": tensorrt.get("version"),
-            "cuda": cuda.get("runtime"),
-            "gpu": cuda.get("name"),
-            "compute_capability": cuda.get("compute_capability"),
-        }
-    files = manifest["files"]
-    wanted = {name: options[name] for name in ("precision", "batch", "workspace_mb")}
-    wanted.update(backend=backend, model=files[manifest["backends"][backend]]["sha256"], runtime=runtime)
-    if options.get("dla_core") is not None:
-        wanted["dla_core"] = options["dla_core"]
-    if options["precision"] == "int8":
-        used = list(manifest.get("calibration") or []) + list(filter(None, [manifest.get("calibration_cache")]))
-        wanted["calibration"] = [files[path]["sha256"] for path in used]
-        wanted["input"] = manifest["input"]  # how the images are prepared
-    return wanted
-
-
-def key_of(wanted: Dict[str, Any]) -> str:
-    """The engine's key: 20 hex digits of the recipe's sha256."""
-    content = json.dumps(old_names.hashed_recipe(wanted), sort_keys=True)
-    return hashlib.sha256(content.encode("utf-8")).hexdigest()[:20]
 
 
 def read_entry(store: Store, key: str) -> Dict[str, Any]:
@@ -109,23 +45,9 @@ def read_entry(store: Store, key: str) -> Dict[str, Any]:
     return dict(entry, recipe=old_names.recipe(made) if isinstance(made, dict) else {}) if entry else entry
 
 
-def recipe_of(entry: Dict[str, Any]) -> Dict[str, Any]:
-    """What an engine was made of, by its ``engine.json``.
-
-    Raises:
-        AgentError: It does not say; kind ``absent``.
-    """
-    made: Dict[str, Any] = entry.get("recipe") or {}
-    if not isinstance(made.get("backend"), str) or not isinstance(made.get("runtime"), dict):
-        raise AgentError(
-            "it is not known what the engine was made of", "its engine.json is damaged", "build it", "absent"
-        )
-    return made
-
-
 def find_made(store: Store, wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """What ``find`` gives of the engine that was made by a recipe, and by no other."""
-    entry = find(store, key_of(wanted))
+    entry = find(store, recipes.key_of(wanted))
     return entry if entry is not None and entry["recipe"] == wanted else None
 
 
@@ -156,7 +78,7 @@ def verified(store: Store, release: str) -> Optional[Tuple[str, Dict[str, Any]]]
     entry = whole(store, key) if key else None
     if key is None or entry is None or store.verified_digest(release) not in (None, entry["sha256"]):
         return None
-    return (key, entry) if key_of(entry["recipe"]) == key else None
+    return (key, entry) if recipes.key_of(entry["recipe"]) == key else None
 
 
 def is_verified(store: Store, release: str, key: str) -> bool:
@@ -208,7 +130,7 @@ def make_room(store: Store, wanted: Dict[str, Any]) -> Optional[str]:
     Returns:
         Why it cannot be used; None where nothing was there.
     """
-    key = key_of(wanted)
+    key = recipes.key_of(wanted)
     if not os.path.lexists(store.path("engines", key)):
         return None
     caches(store, wanted).forget()

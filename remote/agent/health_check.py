@@ -3,7 +3,7 @@
 import time
 from typing import Any, Dict
 
-from . import engines, hooks
+from . import engines, hooks, recipes
 from . import manifest as manifests
 from .errors import AgentError
 from .store import Store
@@ -53,8 +53,8 @@ def _check_engine(store: Store, release: str) -> None:
         if problems or key is None or entry is None:
             lacks = "; ".join("%s %s" % item for item in sorted(problems.items())[:3]) or "it has no verified engine"
             raise AgentError("release %s is damaged" % release, lacks, "deliver it again")
-        made = engines.recipe_of(entry)
-        options = engines.options_of({"options": made})
+        made = recipes.recipe_of(entry)
+        options = recipes.options_of({"options": made})
         engines.load(store, key, made["backend"], manifest, options)
     except Exception as error:  # whatever a runtime raises here, a board must go back by itself
         parts = (error.what, error.why) if isinstance(error, AgentError) else (type(error).__name__, str(error))

@@ -1,7 +1,7 @@
-"""How a process of the agent ends: after its last word, at once, with nothing of TensorRT's taken apart before.
+"""How a process of the agent ends: at once after its last line of output, without releasing TensorRT's objects.
 
-TensorRT 8.6.1 was seen to end the process (signal 11) while a builder was let go, after the engine had been built. What
-is kept here is freed by the kernel, when the result is on disk and said.
+TensorRT 8.6.1 was seen to end the process (signal 11) while a builder was released, after the engine had been built.
+What is kept here is freed by the kernel, when the result is on disk and printed.
 """
 
 import os
@@ -12,7 +12,7 @@ _kept: List[Any] = []
 
 
 def keep(thing: Any) -> None:
-    """Do not let go of something before the process ends."""
+    """Keep a reference to something until the process ends."""
     _kept.append(thing)
 
 

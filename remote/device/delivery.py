@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
-from jetlane.remote.agent import backends, engines, hooks
+from jetlane.remote.agent import backends, hooks, recipes
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.errors import AgentError
@@ -42,7 +42,7 @@ def deliver(
     Args:
         release: The release's folder, or the release, read before: then no file is hashed here.
         on_event: Receives the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
-        options: Of the build: see ``jetlane.remote.agent.engines.DEFAULTS``; and ``time_limit``, the seconds it
+        options: Of the build: see ``jetlane.remote.agent.recipes.DEFAULTS``; and ``time_limit``, the seconds it
             may take.
         uploads: Limits that this delivery's upload shares with others; none unless given.
         keep_releases: Newest releases that stay on the device, beside the current and the previous one; older ones are
@@ -56,7 +56,7 @@ def deliver(
             phase; it then runs what it ran before.
     """
     whole = as_release(release)
-    chosen = engines.options_of({"options": dict(options or {})})
+    chosen = recipes.options_of({"options": dict(options or {})})
     request = {"release": whole.id, "options": chosen}
     tell = on_event or (lambda event: None)
 
@@ -68,7 +68,7 @@ def deliver(
         report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
         with _naming(device):
             report.backend = backends.choose_backend(agent.facts, whole.manifest, chosen)
-        report.engine = engines.key_of(engines.recipe(whole.manifest, report.backend, agent.facts, chosen))
+        report.engine = recipes.key_of(recipes.recipe(whole.manifest, report.backend, agent.facts, chosen))
         if _is_done(agent, whole, chosen["precision"], report):
             return report
         phase("ship")
@@ -157,7 +157,7 @@ def rollback(
             if error.kind != "unverified":
                 raise
         chosen = dict(options or status["options"].get(wanted) or {})
-        request["options"] = engines.options_of({"options": chosen})
+        request["options"] = recipes.options_of({"options": chosen})
         agent.call("build", request, limit=chosen.get("time_limit"))
         agent.call("verify", request)
         return _run_rollback(agent, request)

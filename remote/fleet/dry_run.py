@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, recipes
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.fan_out import on_each
 from jetlane.remote.fleet.rules import split
@@ -34,7 +34,7 @@ def plan(release: Path, devices: Sequence[Device], rules: Fleet, options: Mappin
     whole = read_release(release)
     waves = split([device.name for device in devices], rules.waves)
     numbers = {name: number + 1 for number, wave in enumerate(waves) for name in wave}
-    chosen = engines.options_of({"options": dict(options)})
+    chosen = recipes.options_of({"options": dict(options)})
     found = dict(on_each(devices, lambda device, given_up: _device(device, whole, chosen, given_up), rules.concurrency))
     rows = {device.name: _unknown(row) if isinstance(row, JetlaneError) else row for device, row in found.items()}
     return [{"device": device.name, "wave": numbers.get(device.name), **rows[device.name]} for device in devices]
@@ -58,7 +58,7 @@ def _device(device: Device, release: Release, options: dict[str, Any], given_up:
         backend = backends.choose_backend(facts, release.manifest, options)
     except AgentError as error:
         return _row(current, "no", "no", "no", error.what)
-    key = engines.key_of(engines.recipe(release.manifest, backend, facts, options))
+    key = recipes.key_of(recipes.recipe(release.manifest, backend, facts, options))
     here = status["releases"].get(release.id, "absent") is None
     built = key in status["engines"]
     live = current == release.id and here and built and status["verified"].get(release.id) == key

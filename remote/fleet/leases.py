@@ -1,4 +1,4 @@
-"""Leases keep two rollouts from working on one device at once, whoever started them and on whatever machine.
+"""Leases keep two rollouts from working on one device at once, no matter which users and machines started them.
 
 A lease is free when its process has ended (known at once on the same machine) or sent no heartbeat for a minute by the
 database's clock (the only one that all machines share). That clock may be set as well: a lease whose last heartbeat is

@@ -25,7 +25,7 @@ class RolloutSession:
     """One rollout, its state as the ledger has it, and the right to change both.
 
     Attributes:
-        state: The fold of the rollout's events; every event passes through here.
+        state: What the rollout's events add up to (``state.fold``); every event passes through here.
         interrupt: Set when work on devices has to end at the device's next message.
     """
 

@@ -1,7 +1,7 @@
 """A static Ansible inventory, INI or YAML, read by Ansible's own rules, without Ansible.
 
 Groups with children and variables, ranges, ``group_vars`` and ``host_vars`` beside the file, and which of two values of
-one variable has the last word. No program is run, no template worked out, no vault opened.
+one variable takes precedence. No program is run, no template worked out, no vault opened.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def image_source(spec: RunSpec, data: Optional[StepResult]) -> ImageSource:
     for path in pictures:
         other = odd(path, LARGEST)  # before it is hashed
         if other is not None:
-            raise DatasetError(f"{path} is {other}, no image", "", "mend verify.images")
+            raise DatasetError(f"{path} is {other}, no image", "", "fix verify.images")
     digests = {
         "validation": data.digest(*data.facts["validation"]) if data is not None and files else "",
         "pictures": [sha256_file(path) for path in pictures],
@@ -126,7 +126,7 @@ def _picture(path: Path) -> np.ndarray[Any, Any]:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path} is no image that can be read", str(error), "mend verify.images") from error
+        raise DatasetError(f"{path} is no image that can be read", str(error), "fix verify.images") from error
 
 
 def _drawn(count: int) -> list[np.ndarray[Any, Any]]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.fleet import rules
 from jetlane.remote.fleet import state as states
-from jetlane.specs.errors import DeviceError, SpecError
+from jetlane.specs.errors import DeviceError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
+from jetlane.tasks.run.site_operations import with_sites
 from jetlane.tasks.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from jetlane.remote.device.report import DeviceReport
-    from jetlane.remote.fleet.device_operations import DeviceOperations
     from jetlane.remote.fleet.execution import Executor
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.observer import Observer
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from jetlane.remote.fleet.sites import Dispatch
     from jetlane.remote.fleet.state import DeviceState, RolloutState
     from jetlane.remote.inventory import Device
-    from jetlane.remote.release.folder import Release
     from jetlane.remote.release.shared_store import SharedStore
 
 #: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
@@ -80,7 +79,7 @@ class Rolled:
 
 
 def options_of(build: Build) -> dict[str, Any]:
-    """What the agent calls them; see ``jetlane.remote.agent.engines.DEFAULTS``. ``time_limit`` is the workstation's."""
+    """What the agent calls them; see ``jetlane.remote.agent.recipes.DEFAULTS``. ``time_limit`` is the workstation's."""
     return {
         "precision": build.precision,
         "batch": build.max_batch,
@@ -125,7 +124,7 @@ def roll_out(
     reports = Reports()
     named = {device.name: device for device in devices}
     near = SshOperations(named, whole, options, Uploads(fleet.transfers, fleet.bandwidth), fleet.keep_releases)
-    boards = _with_sites(near, devices, fleet, listeners, whole, options)
+    boards = with_sites(near, devices, fleet, (listeners or Listeners()).sites, whole, options)
     engine = Rollout(ledger, rollout, boards, on_report=reports.take, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, reports)
 
@@ -147,7 +146,8 @@ def rollback(
     from jetlane.remote.fleet.rollout import Rollout
 
     request = Request(addresses_of(devices), release, rules.for_rollback(fleet), operation=states.ROLLBACK)
-    boards = _with_sites(SshOperations({device.name: device for device in devices}), devices, fleet, listeners)
+    near = SshOperations({device.name: device for device in devices})
+    boards = with_sites(near, devices, fleet, (listeners or Listeners()).sites)
     engine = Rollout(ledger, create_or_resume(ledger, request), boards, **(listeners or Listeners()).as_arguments())
     return _rolled(engine.run(), devices, Reports())
 
@@ -184,68 +184,6 @@ def rollback_and_remember(
     return dict(rolled.runs)
 
 
-def pools_of(devices: Sequence[Device]) -> dict[str, str]:
-    """{name: work pool} of the devices whose group names one."""
-    from jetlane.remote.inventory import load_inventory
-
-    if not any(device.group for device in devices):
-        return {}
-    groups = load_inventory(devices[0].inventory).groups
-    return {device.name: pool for device in devices if device.group and (pool := groups[device.group].pool)}
-
-
-def _with_sites(
-    near: DeviceOperations,
-    devices: Sequence[Device],
-    fleet: Fleet,
-    listeners: Optional[Listeners],
-    release: Optional[Release] = None,
-    options: Optional[Mapping[str, Any]] = None,
-) -> DeviceOperations:
-    """The boards of here, and those of sites, whose workers get the release from the shared store.
-
-    Raises:
-        SpecError: A group names a work pool, and the fleet has no store, or there is no Prefect server.
-    """
-    from jetlane.remote.fleet.sites import SiteJob, SiteOperations, inventory_payload
-    from jetlane.remote.release.shared_store import SharedStore
-
-    pools = pools_of(devices)
-    if not pools:
-        return near
-    named = ", ".join(sorted(set(pools.values())))
-    if fleet.store is None:
-        raise SpecError(
-            f"the inventory names work pools ({named}), and the fleet has no store",
-            "workers of other sites fetch the release from a store that all can reach",
-            "set fleet.store to a URL such as file:///srv/jetlane or s3://bucket/jetlane",
-        )
-    sites = (listeners or Listeners()).sites
-    if sites is None:
-        raise SpecError(
-            f"the inventory names work pools ({named}), and no Prefect server is known",
-            "",
-            "set PREFECT_API_URL, or start a server: jetlane up",
-        )
-    store = SharedStore(fleet.store)
-    digest = store.publish(release) if release is not None else ""
-    inventory = devices[0].inventory
-    text, pinned = inventory_payload(inventory, [device for device in devices if device.name in pools])
-    template = SiteJob(
-        id="",
-        operation="",
-        release=release.id if release is not None else "",
-        devices=(),
-        inventory=text,
-        known_hosts=pinned,
-        options=dict(options or {}),
-        keep_releases=fleet.keep_releases,
-        concurrency=fleet.concurrency,
-        digest=digest,
-    )
-    return SiteOperations(near, pools, sites(store), template, release)
-
-
 def refuse_failures(rolled: Rolled) -> None:
     """End a command whose fleet is not as it should be.
 
@@ -260,7 +198,7 @@ def refuse_failures(rolled: Rolled) -> None:
     raise DeviceError(
         f"the release did not go live on {_name_list([device.name for device in bad]) or 'the whole fleet'}{rest}",
         bad[0].reason if bad else rolled.reason,
-        "mend the cause and run again: what was done is not done again",
+        "fix the cause and run again: what was done is not done again",
     )
 
 

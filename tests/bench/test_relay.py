@@ -1,4 +1,4 @@
-"""The delaying relay of bench/transfer: nothing lost, nothing changed, held back, and cut where it is told."""
+"""The delaying relay of bench/transfer: nothing lost, nothing changed, held back, and cut after so many bytes."""
 
 from __future__ import annotations
 

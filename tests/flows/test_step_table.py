@@ -197,12 +197,12 @@ def test_one_validation_image(project: Project, flows) -> None:
     assert made(flows.run(project.path)) == {"dataset", "evaluate", "preflight", "release", "report"}
 
 
-def test_the_labels(project: Project, flows) -> None:
+def test_a_new_display_name_remakes_the_data_set_alone(project: Project, flows) -> None:
     project.rewrite("labels.pbtxt", 'id: 3 name: "triangle"', 'id: 3 name: "triangle" display_name: "Dreieck"')
     assert made(flows.run(project.path)) == {"dataset", "report"}  # the name the records use is what counts
 
 
-def test_files_that_only_moved(project: Project, flows) -> None:
+def test_moved_records_remake_the_report_alone(project: Project, flows) -> None:
     (project.folder / "moved.record").write_bytes((project.folder / "train.record").read_bytes())
     project.write_spec("dataset", train=["moved.record"])
     assert made(flows.run(project.path)) == {"report"}
@@ -253,7 +253,7 @@ def test_a_renewed_release_counts_as_a_new_one(project: Project, flows) -> None:
     assert made(flows.run(project.path)) == set()
 
 
-def test_the_device(project: Project, flows) -> None:
+def test_a_device_is_asked_in_every_run(project: Project, flows) -> None:
     """A fleet is asked, not remembered: what is on it needs no doing, what was lost there is done again."""
     from jetlane.remote.virtual import fleet as virtual
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetlane.specs import schema
+from jetlane.specs import contradictions, schema, section
 from jetlane.specs.load import load_spec
 
 
@@ -16,7 +16,7 @@ class Counts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         self.specs = self.fields = 0
-        check_spec, check_text = schema._contradictions, schema._refuse_unfit
+        check_spec, check_text = contradictions.in_run, section._refuse_unfit
 
         def count_spec(spec: schema.RunSpec) -> Any:
             self.specs += 1
@@ -26,8 +26,8 @@ class Counts:
             self.fields += given == text
             check_text(given, *limits, **more)
 
-        monkeypatch.setattr(schema, "_contradictions", count_spec)
-        monkeypatch.setattr(schema, "_refuse_unfit", count_text)
+        monkeypatch.setattr(contradictions, "in_run", count_spec)
+        monkeypatch.setattr(section, "_refuse_unfit", count_text)
 
 
 def test_a_spec_is_validated_once_when_it_is_read_and_its_sections_never_again(

@@ -37,7 +37,7 @@ class Namespace:
         return ["ip", "netns", "exec", self.name]
 
     def cut(self) -> None:
-        """No packet passes any more, and nobody is told: as when a cable is pulled out."""
+        """No packet passes any more, and neither end is notified, as when a cable is pulled out."""
         _run("ip", "link", "set", self.link, "down")
 
     def heal(self) -> None:

@@ -38,7 +38,7 @@ def program() -> str | None:
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """Ports that nobody listens on."""
+    """Ports on which nothing listens."""
     with ExitStack() as stack:
         return [stack.enter_context(socket.create_server((address, 0))).getsockname()[1] for _ in range(count)]
 

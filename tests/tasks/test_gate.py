@@ -40,7 +40,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("rule", "map50", "before", "least", "margin", "force", "passes", "words"), RULES)
-def test_rules(rule, map50, before, least, margin, force, passes, words) -> None:
+def test_the_gate_decides_by_least_map_and_margin(rule, map50, before, least, margin, force, passes, words) -> None:
     decision = decide(Gate(min_map=least, margin=margin), map50, NEW, before, force)
     assert decision.passed is passes
     assert words in "; ".join(decision.reasons)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import click
 
@@ -22,8 +23,20 @@ def device() -> None:
     """Look at one device of an inventory, enroll it, or do one thing on it."""
 
 
+def takes_device(command: Callable[..., None]) -> Callable[..., None]:
+    """A command's arguments ``NAME --inventory``; it gets the device as ``chosen``."""
+
+    @functools.wraps(command)
+    def found(name: str, inventory: Optional[Path], **given: Any) -> None:
+        from jetlane.remote.inventory import load_inventory
+
+        command(chosen=load_inventory(inventory_at(inventory)).device(name), **given)
+
+    return cast(Callable[..., None], options.device(found))
+
+
 @device.command()
-@options.device
+@takes_device
 @options.workspace
 @options.signing_key
 @click.option("--host-key-only", is_flag=True, help="Pin the host key; the device keeps the project keys that it has.")
@@ -31,8 +44,7 @@ def device() -> None:
 @click.option("--replace-key", "change", flag_value="replace", help="In place of the keys that the device has.")
 @click.option("--yes", is_flag=True, help="Do not ask; for those who compared the fingerprints elsewhere.")
 def enroll(
-    name: str,
-    inventory: Optional[Path],
+    chosen: Device,
     workspace: Path,
     signing_key: Optional[Path],
     host_key_only: bool,
@@ -54,64 +66,63 @@ def enroll(
 
         return asked
 
-    chosen = _device(name, inventory)
     fingerprint = pin(chosen, ask("is that the device's own key?"))
-    click.echo(f"{name}: pinned {fingerprint}")
+    click.echo(f"{chosen.name}: pinned {fingerprint}")
     if not host_key_only:
         key = project_key(real(workspace), signing_key)
         installed = install_key(chosen, key.public, ask("is that this project's key?"), change)
-        click.echo(f"{name}: takes the releases signed by {' or '.join(installed)}, and no others")
+        click.echo(f"{chosen.name}: takes the releases signed by {' or '.join(installed)}, and no others")
 
 
 @device.command()
-@options.device
-def probe(name: str, inventory: Optional[Path]) -> None:
+@takes_device
+def probe(chosen: Device) -> None:
     """Show what device NAME is and can do."""
     from jetlane.remote.device.client import probe as look
 
-    _show(look(_device(name, inventory)))
+    _show(look(chosen))
 
 
 @device.command()
-@options.device
-def status(name: str, inventory: Optional[Path]) -> None:
+@takes_device
+def status(chosen: Device) -> None:
     """Show what is on device NAME: the live release, the one before, engines, a build under way."""
     from jetlane.remote.device.client import status as look
 
-    found = look(_device(name, inventory))
+    found = look(chosen)
     found.pop("samples", None)  # what it found in each takes many screens
     found["verified on the board"] = found.pop("report")
     _show(found)
 
 
 @device.command()
-@options.device
-def keys(name: str, inventory: Optional[Path]) -> None:
+@takes_device
+def keys(chosen: Device) -> None:
     """Show the fingerprints of the keys whose releases device NAME takes."""
     from jetlane.remote.device.client import keys as look
 
-    found = look(_device(name, inventory))
+    found = look(chosen)
     click.echo("\n".join(found) if found else "none: it takes anybody's releases; `jetlane device enroll` changes that")
 
 
 @device.command()
-@options.device
-def health(name: str, inventory: Optional[Path]) -> None:
+@takes_device
+def health(chosen: Device) -> None:
     """Ask once more whether all is well with what device NAME runs."""
     from jetlane.remote.device.client import health as ask
 
-    _show(ask(_device(name, inventory)))
+    _show(ask(chosen))
 
 
 @device.command()
-@options.device
+@takes_device
 @click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=5.0, show_default=True)
 @click.option("--release", help="Its id, or the beginning of it; default: the live one.")
-def bench(name: str, inventory: Optional[Path], seconds: float, release: Optional[str]) -> None:
+def bench(chosen: Device, seconds: float, release: Optional[str]) -> None:
     """Measure how fast a release is on device NAME."""
     from jetlane.remote.device.client import bench as measure
 
-    found = measure(_device(name, inventory), seconds, release)
+    found = measure(chosen, seconds, release)
     table = found.pop("table")
     _show(found)
     click.echo(f"\n{'milliseconds':<14}{'median':>10}{'95 %':>10}{'longest':>10}")
@@ -120,42 +131,44 @@ def bench(name: str, inventory: Optional[Path], seconds: float, release: Optiona
 
 
 @device.command()
-@options.device
-def cancel(name: str, inventory: Optional[Path]) -> None:
+@takes_device
+def cancel(chosen: Device) -> None:
     """End the build that runs on device NAME."""
     from jetlane.remote.device.client import cancel as end
 
-    done = end(_device(name, inventory))
+    done = end(chosen)
     said = f"the build of {done['release']} was cancelled" if done["cancelled"] else "no build was under way"
-    click.echo(f"{name}: {said}")
+    click.echo(f"{chosen.name}: {said}")
 
 
 @device.command()
-@options.device
+@takes_device
 @click.option(
     "--to",
     "release",
     help="Its id in `jetlane device status`, or the beginning of it; default: the one that ran before.",
 )
-def rollback(name: str, inventory: Optional[Path], release: Optional[str]) -> None:
+def rollback(chosen: Device, release: Optional[str]) -> None:
     """Roll device NAME back to a release it has; an engine that no longer fits is built and verified again first."""
     from jetlane.remote.device import delivery
 
-    done = delivery.rollback(_device(name, inventory), release=release)
-    click.echo(f"{name}: runs {done['release']}, before: {done['previous']}")
+    done = delivery.rollback(chosen, release=release)
+    click.echo(f"{chosen.name}: runs {done['release']}, before: {done['previous']}")
 
 
 @device.command("collect-garbage")
-@options.device
+@takes_device
 @click.option(
     "--keep", type=click.IntRange(1), default=KEEP_RELEASES, show_default=True, help="Newest releases that stay."
 )
-def collect_garbage(name: str, inventory: Optional[Path], keep: int) -> None:
+def collect_garbage(chosen: Device, keep: int) -> None:
     """Remove old releases from device NAME; the live one and the one before always stay."""
     from jetlane.remote.device.client import collect_garbage as collect
 
-    done = collect(_device(name, inventory), keep)
-    click.echo(f"{name}: {done['bytes'] / 1e6:.1f} MB freed; removed: {', '.join(done['releases']) or 'no release'}")
+    done = collect(chosen, keep)
+    click.echo(
+        f"{chosen.name}: {done['bytes'] / 1e6:.1f} MB freed; removed: {', '.join(done['releases']) or 'no release'}"
+    )
 
 
 @click.group(name="virtual-device")
@@ -189,12 +202,6 @@ def stop(workspace: Path) -> None:
     folder = real(workspace) / "virtual"
     (folder / virtual.STAYS).unlink(missing_ok=True)
     click.echo("stopped" if virtual.stop(folder) else "none was running")
-
-
-def _device(name: str, inventory: Optional[Path]) -> Device:
-    from jetlane.remote.inventory import load_inventory
-
-    return load_inventory(inventory_at(inventory)).device(name)
 
 
 def inventory_at(given: Optional[Path]) -> Path:

@@ -8,7 +8,7 @@ that activates: a release that runs but was never found healthy is asked again, 
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from .. import engines, hooks
+from .. import engines, hooks, recipes
 from .. import health_check as checks
 from .. import manifest as manifests
 from ..errors import AgentError
@@ -210,7 +210,7 @@ def _check_ready(store: Store, release: str) -> None:
     manifest = store.manifest(release)
     problems = manifests.check_files(store.release(release), manifest)
     known = engines.verified(store, release)
-    if problems or known is None or _board_has_changed(store, manifest, engines.recipe_of(known[1])):
+    if problems or known is None or _board_has_changed(store, manifest, recipes.recipe_of(known[1])):
         raise AgentError(
             "release %s cannot be activated" % release,
             "its files were altered"
@@ -225,6 +225,6 @@ def _board_has_changed(store: Store, manifest: Dict[str, Any], built: Dict[str, 
     """Whether the engine is not this board's for this model: JetPack, GPU or onnxruntime have changed since."""
     if built["backend"] not in manifest["backends"]:
         return True
-    options = engines.options_of({"options": built})
-    wanted = engines.recipe(manifest, built["backend"], probe(store), options)
+    options = recipes.options_of({"options": built})
+    wanted = recipes.recipe(manifest, built["backend"], probe(store), options)
     return any(wanted[name] != built.get(name) for name in ("runtime", "model"))

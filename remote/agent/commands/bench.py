@@ -3,7 +3,7 @@
 import time
 from typing import Any, Callable, Dict, List
 
-from .. import engines
+from .. import engines, recipes
 from .. import manifest as manifests
 from ..board_conditions import conditions
 from ..detect.arrays import Array
@@ -41,11 +41,11 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     manifest, known = store.manifest(release), engines.verified(store, release)
     if known is None:
         raise AgentError("release %s has no verified engine on this board" % release, "", "deliver it", "absent")
-    key, recipe = known[0], engines.recipe_of(known[1])
+    key, recipe = known[0], recipes.recipe_of(known[1])
     images = _images(store.release(release), manifest)
     with heartbeat(lambda: {"step": "bench"}):
         before = conditions()
-        options = engines.options_of({"options": recipe})
+        options = recipes.options_of({"options": recipe})
         engine = engines.load(store, key, recipe["backend"], manifest, options)
         times = timed_runs(engine, images, manifest["input"], WARM_UP, _lasting(float(seconds)))
     return {

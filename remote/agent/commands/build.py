@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from .. import backends, engines, hooks
+from .. import backends, engines, hooks, recipes
 from .. import manifest as manifests
 from ..errors import AgentError
 from ..event_output import HEARTBEAT, emit, heartbeat
@@ -34,12 +34,12 @@ def build(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """
     release = str(request.get("release"))
     manifest = store.manifest(release)
-    options = engines.options_of(request)
+    options = recipes.options_of(request)
     facts = probe(store)
     backend = backends.choose_backend(facts, manifest, options)
-    wanted = engines.recipe(manifest, backend, facts, options)
+    wanted = recipes.recipe(manifest, backend, facts, options)
     job: Dict[str, Any] = {
-        "key": engines.key_of(wanted),
+        "key": recipes.key_of(wanted),
         "release": release,
         "backend": backend,
         "options": options,

@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Any, Dict
 
-from .. import backends, engines, process_end
+from .. import backends, engines, process_end, recipes
 from .. import manifest as manifests
 from ..build_job import BuildJob
 from ..errors import AgentError
@@ -33,7 +33,7 @@ def work(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     folder, manifest = store.release(job["release"]), store.manifest(job["release"])
     path = manifest["backends"][job["backend"]]
     model = os.path.join(folder, path)
-    if job["recipe"]["model"] != manifest["files"][path]["sha256"] or engines.key_of(job["recipe"]) != job["key"]:
+    if job["recipe"]["model"] != manifest["files"][path]["sha256"] or recipes.key_of(job["recipe"]) != job["key"]:
         raise AgentError("the build's job was altered on the board", "build/job.json", "run again", "tampered")
     free = store.free_bytes()
     if free < 3 * os.path.getsize(model):

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Optional
 
-from .. import engines
+from .. import engines, recipes
 from .. import manifest as manifests
 from ..errors import AgentError
 from ..store import Store
@@ -42,7 +42,7 @@ def _problem(store: Store, release: str, hashed: bool) -> Optional[str]:
 def _options(store: Store, key: str) -> Dict[str, Any]:
     """The options an engine was built with; none where that is not known."""
     try:
-        made = engines.recipe_of(engines.read_entry(store, key))
-        return engines.options_of({"options": made})
+        made = recipes.recipe_of(engines.read_entry(store, key))
+        return recipes.options_of({"options": made})
     except AgentError:
         return {}

@@ -4,7 +4,7 @@ import resource
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 
-from .. import backends, engines, strict_json
+from .. import backends, engines, recipes, strict_json
 from .. import manifest as manifests
 from ..board_conditions import conditions
 from ..detect.arrays import Array
@@ -42,7 +42,7 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     """
     release = str(request.get("release"))
     folder, manifest = store.release(release), store.manifest(release)
-    options = engines.options_of(request)
+    options = recipes.options_of(request)
     with store.lock(), heartbeat(lambda: {"step": "verify"}):
         store.remember_verified(release, None)
         problems = manifests.check_files(folder, manifest)
@@ -56,8 +56,8 @@ def verify(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         facts = probe(store)
         backend = backends.choose_backend(facts, manifest, options)
         tolerance = _tolerance(manifest, options)
-        wanted = engines.recipe(manifest, backend, facts, options)
-        key, entry = engines.key_of(wanted), engines.find_made(store, wanted)
+        wanted = recipes.recipe(manifest, backend, facts, options)
+        key, entry = recipes.key_of(wanted), engines.find_made(store, wanted)
         if entry is None:
             raise AgentError("release %s has no engine here" % release, "", "build it first", "absent")
         samples = _samples(manifests.Checked(folder, manifest))

@@ -11,8 +11,8 @@ from . import common
 from . import progress as trt_progress
 from .execution import Engine, ImplicitEngine
 
-#: The order in which TensorRT wants its objects let go: what was made from another before that one, and what it holds
-#: plain pointers to after it. A timing cache of 8.6.1 calls its log while it is let go, and nothing in the bindings
+#: The order in which TensorRT wants its objects released: what was made from another before that one, and what it holds
+#: plain pointers to after it. A timing cache of 8.6.1 calls its log while it is released, and nothing in the bindings
 #: keeps the log alive for it: with the log gone first the process ended with signal 11, in 4 of 4 builds at the default
 #: optimization level. Other versions may do likewise: save the engine first.
 _RELEASED = ("plan", "engine", "parser", "config", "timing cache", "network", "builder", "calibrator", "monitor")
@@ -162,7 +162,7 @@ class BuilderAttributes(object):
     # build
 
     def build(self, progress: Callable[[str], None]) -> bytes:
-        """Build and serialise the engine; minutes on a small board. Nothing is let go before ``release``.
+        """Build and serialise the engine; minutes on a small board. Nothing is freed before ``release``.
 
         Args:
             progress: Told what is at work, at most once a second, from any thread.

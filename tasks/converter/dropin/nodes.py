@@ -30,7 +30,7 @@ def create_node(name: str, op: Optional[str] = None, trt_plugin: bool = False, *
 def create_plugin_node(name: str, op: Optional[str] = None, **kwargs: Any) -> Any:
     """A free-standing ``NodeDef`` for a TensorRT plugin.
 
-    The UFF parser tells the kinds of a plugin's fields by suffixes of their names, which are added here:
+    The UFF parser recognises the kinds of a plugin's fields by suffixes of their names, which are added here:
     ``minSize=0.2`` becomes ``minSize_u_float``.
     """
     return create_node(name, op, True, **kwargs)

@@ -62,5 +62,5 @@ def _failure(path: Path, error: Exception) -> ConversionError:
     if known:
         return ConversionError(what, known[0].cause, known[0].remedy)
     return ConversionError(
-        what, "the script fails on this graph", "list the graph's nodes with `convert-to-uff -l`, and mend the script"
+        what, "the script fails on this graph", "list the graph's nodes with `convert-to-uff -l`, and fix the script"
     )

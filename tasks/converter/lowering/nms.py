@@ -140,7 +140,7 @@ def _suppress(builder: Builder, best: str, candidates: str, nms: Nms, ranks: int
 
 
 def _raised(builder: Builder, best: str, candidates: str, nms: Nms, ranks: int, threshold: str) -> str:
-    """A threshold that spares suppressing what cannot be among the keepTopK best of all classes.
+    """A threshold that avoids suppressing what cannot be among the keepTopK best of all classes.
 
     Suppression goes by descending score, so it does to the first ranks of each class what it does to them among all.
     Where keepTopK of those survive, nothing below the last of them is returned. With many classes that leaves a small

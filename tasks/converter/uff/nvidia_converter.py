@@ -133,7 +133,7 @@ def _run(python: str, arguments: list[str], seconds: int, folder: str = "") -> s
         raise ConversionError(
             f"the interpreter with NVIDIA's converter cannot be started: {python}",
             why,
-            f"mend convert.nvidia_python, or {_OWN}",
+            f"fix convert.nvidia_python, or {_OWN}",
         ) from None
     except subprocess.TimeoutExpired:
         raise ConversionError(

@@ -69,7 +69,7 @@ int cudaMemGetInfo(size_t *free_, size_t *total) { *free_ = 1u << 30; *total = 4
 int cudaGetDeviceCount(int *n) { *n = 1; return 0; }
 int cudaDeviceGetAttribute(int *v, int attribute, int device) {
     (void)device;
-    const char *given = getenv("STUB_CAPABILITY"); /* for processes that nobody can call into */
+    const char *given = getenv("STUB_CAPABILITY"); /* for processes that a test cannot call into */
     if (given) { major = given[0] - '0'; minor = given[2] - '0'; }
     *v = attribute == 75 ? major : attribute == 76 ? minor : -1;
     return 0;

@@ -432,7 +432,7 @@ def test_an_emptied_config_comes_back_and_a_deleted_one_does_not(board: Board) -
             assert path.read_text() == text
     path.write_text('{"quota": 1')
     with board.store.lock():
-        assert path.read_text() == '{"quota": 1', "a slip of the owner's hand is the owner's to mend"
+        assert path.read_text() == '{"quota": 1', "the owner's mistake is not corrected for them"
     path.unlink()
     with board.store.lock():
         pass

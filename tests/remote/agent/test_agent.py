@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.remote import models
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, engines, recipes
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
@@ -113,12 +113,14 @@ def test_its_syntax_is_that_of_python_3_6(repository: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_runs_alone(agent: Path, release: Path, tmp_path: Path) -> None:
+def test_the_agents_file_runs_every_command(agent: Path, release: Path, tmp_path: Path) -> None:
     status = run_all(agent, tmp_path / "root", release)
     assert status["current"] == release.name and status["report"]["agreed"]
 
 
-def test_it_runs_alone_on_python_3_6(agent: Path, release: Path, tmp_path: Path, python36: str) -> None:
+def test_the_agents_file_runs_every_command_on_python_3_6(
+    agent: Path, release: Path, tmp_path: Path, python36: str
+) -> None:
     status = run_all(agent, tmp_path / "root", release, python36)
     assert status["current"] == release.name and status["report"]["agreed"]
     facts = ask(agent, tmp_path / "root", "probe", python=python36)[-1]
@@ -320,7 +322,7 @@ def test_the_engines_key_changes_with_all_that_shapes_it() -> None:
     manifest = {"backends": ALL, "files": {path: {"sha256": path} for path in ALL.values()}}
 
     def key(facts: dict, backend: str = "uff", **options: Any) -> str:
-        return engines.key_of(engines.recipe(manifest, backend, facts, engines.options_of({"options": options})))
+        return recipes.key_of(recipes.recipe(manifest, backend, facts, recipes.options_of({"options": options})))
 
     base = {**NANO, "cuda": cuda}
     keys = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, recipes
 from jetlane.remote.agent.errors import AgentError
 
 EVERY = {"uff": "model.uff", "onnx": "model.trt.onnx", "onnx_fp16": "model.trt.fp16.onnx", "cpu": "model.onnx"}
@@ -83,7 +83,7 @@ def test_what_a_board_cannot_do_is_refused_with_a_reason(
     assert re.search(words, text), text
 
 
-def test_a_precision_that_nobody_knows_about_is_not_refused_here() -> None:
+def test_a_precision_whose_support_is_unknown_is_not_refused_here() -> None:
     """An Orin whose builder did not answer: the build will say."""
     unknown = board("10.3", "8.7", None, None)
     assert backends.choose_backend(unknown, manifest(EVERY), {"precision": "int8", "dla_core": 1}) == "onnx"
@@ -94,7 +94,7 @@ def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     whole = dict(manifest(EVERY), files=files, input={"height": 300, "width": 300})
 
     def key(facts: Any = ORIN, backend: str = "onnx", whole: Any = whole, **options: Any) -> str:
-        return engines.key_of(engines.recipe(whole, backend, facts, engines.options_of({"options": options})))
+        return recipes.key_of(recipes.recipe(whole, backend, facts, recipes.options_of({"options": options})))
 
     other = {**ORIN, "tensorrt": {**ORIN["tensorrt"], "version": "10.7"}}
     upgraded = {**ORIN, "cuda": {**ORIN["cuda"], "runtime": 12060}}

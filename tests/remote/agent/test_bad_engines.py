@@ -19,7 +19,7 @@ from tests.remote import models
 from tests.remote.agent.doubles import plan_of
 from tests.remote.agent.power_cut import power_for
 
-from jetlane.remote.agent import engines
+from jetlane.remote.agent import engines, recipes
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.commands import activate, bench, build, garbage, verify
 from jetlane.remote.agent.commands.probe import probe
@@ -42,11 +42,11 @@ class Board:
         shutil.copytree(release, self.root / "releases" / release.name)
 
     def key(self, release: str = "") -> str:
-        return engines.key_of(self.recipe(release))
+        return recipes.key_of(self.recipe(release))
 
     def recipe(self, release: str = "") -> dict[str, Any]:
         manifest = self.store.manifest(release or self.release)
-        return engines.recipe(manifest, "cpu", probe(self.store), engines.options_of({}))
+        return recipes.recipe(manifest, "cpu", probe(self.store), recipes.options_of({}))
 
     def put(self, engine: bytes) -> None:
         """Have these bytes under the key of the release's engine, as an agent that hashed nothing left them."""

@@ -129,7 +129,7 @@ def test_outlives_the_workstation_and_is_attached_to(slow: SlowBoard, release: P
     assert out.strip() in (b"active", b"unchanged"), error.decode()
     logs = [slow.root / "build" / "log.txt", *(slow.root / "logs").glob("*-build.txt")]
     builds = sum(path.read_text().count("optimising the graph") for path in logs)
-    assert builds == 1, "one build, whoever asked for it"
+    assert builds == 1, "one build for all that asked for it"
 
 
 @pytest.mark.sshd

@@ -1,4 +1,4 @@
-"""A disk may make anything of the files of the agent: commands end in words, and the next delivery mends it."""
+"""However the agent's files are damaged, commands end with a message, and the next delivery repairs them."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_what_is_damaged_is_not_among_the_newest(store: Store, put: Callable[...
 
 
 @pytest.mark.parametrize("keep", [0, -1, None, "3", True])
-def test_how_many_must_be_said(store: Store, put: Callable[..., str], keep: Any) -> None:
+def test_collecting_without_a_valid_number_is_refused(store: Store, put: Callable[..., str], keep: Any) -> None:
     put(1)
     with pytest.raises(AgentError, match="how many releases"):
         garbage.collect(store, {"keep": keep})

@@ -29,7 +29,7 @@ print(json.dumps([values.tolist() for values in found]))
 """
 
 
-#: The others are nobody's default on a Jetson, but may be what an inventory names.
+#: The others are no JetPack's default, but may be what an inventory names.
 _VERSIONS = ["3.6", "3.8", "3.10", "3.12"] + [
     pytest.param(version, marks=pytest.mark.slow) for version in ("3.7", "3.9", "3.11", "3.13")
 ]

@@ -18,7 +18,7 @@ import pytest
 from tests.remote import models
 from tests.remote.agent.doubles import plan_of
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, engines, recipes
 from jetlane.remote.agent.commands import verify
 from jetlane.remote.agent.detect import runtime
 from jetlane.remote.agent.detect.detections import Detections
@@ -204,10 +204,10 @@ def test_runs_an_engine_of_every_tensorrt(era: str, put_double: Any, loaded: Mod
         labels=["circle", "square", "triangle"],
     )
     manifest = store.manifest(release)
-    options = engines.options_of({"options": {"workspace_mb": 64}})
+    options = recipes.options_of({"options": {"workspace_mb": 64}})
     model = str(tmp_path / "agent" / "releases" / release / manifest["backends"][backend])
     plan = plan_of(backends.module(backend), model, manifest, options, lambda note: None)
-    recipe = engines.recipe(manifest, backend, {"tensorrt": {"version": board.version}}, options)
+    recipe = recipes.recipe(manifest, backend, {"tensorrt": {"version": board.version}}, options)
     engines.keep(store, "key", plan, {"recipe": recipe})
     store.remember_verified(release, "key")
     with loaded.Detector(str(tmp_path / "agent" / "releases" / release), threshold=0.0) as detector:

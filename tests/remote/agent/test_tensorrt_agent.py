@@ -49,7 +49,7 @@ class Machine:
 
         Args:
             refuse: What goes wrong.
-            fatal: Classes whose objects end the process when they are let go.
+            fatal: Classes whose objects end the process when they are released.
         """
         paths = [str(self._repository), *filter(None, sys.path)]
         text = _MODULE.format(paths=paths, era=self.era, refuse=refuse, fatal=sorted(fatal))

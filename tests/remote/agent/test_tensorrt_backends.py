@@ -196,7 +196,7 @@ def test_progress_is_read_from_what_tensorrt_says(monkeypatch: pytest.MonkeyPatc
         "building: about 74% of the layers, at conv8 + relu8",
     ]
     lines = trt_progress.Lines(lambda note: 1 // 0, 4)  # type: ignore[arg-type,return-value]
-    lines("--------------- Timing a(14)")  # nobody listens any more: the build goes on
+    lines("--------------- Timing a(14)")  # the listener is gone: the build goes on
 
 
 def test_cuda_facts_and_their_absence(cudart: Any) -> None:

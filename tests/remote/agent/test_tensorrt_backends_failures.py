@@ -84,7 +84,7 @@ def test_an_empty_model_is_refused(era: str, backend: Backend) -> None:
 def test_a_slow_gpu_is_not_given_fp16(era: str, board: Any, backend: Backend) -> None:
     board.fast_fp16 = False
     if era == "11":
-        backend.build()  # nobody is asked any more: the model says how to compute
+        backend.build()  # no flag is asked any more: the model says how to compute
         return
     with pytest.raises(AgentError, match="not faster in fp16"):
         backend.build()

@@ -14,7 +14,7 @@ import pytest
 from tests.remote import models
 from tests.remote.agent.doubles import WITH_INT8, WITH_UFF, plan_of
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, engines, recipes
 from jetlane.remote.agent.commands.probe import probe
 from jetlane.remote.agent.commands.verify import verify
 from jetlane.remote.agent.detect.detections import Detections, output_count
@@ -81,15 +81,15 @@ class Site:
 
     def build(self, precision: str = "int8") -> str:
         """What ``build`` does, without its processes."""
-        options = engines.options_of({"options": {"precision": precision}})
+        options = recipes.options_of({"options": {"precision": precision}})
         facts = probe(self.store)
         backend = backends.choose_backend(facts, self.manifest, options)
-        recipe = engines.recipe(self.manifest, backend, facts, options)
+        recipe = recipes.recipe(self.manifest, backend, facts, options)
         model = self.store.path("releases", self.release, self.manifest["backends"][backend])
         caches = engines.caches(self.store, recipe)
         plan = plan_of(backends.module(backend), model, self.manifest, options, self.notes.append, caches=caches)
-        engines.keep(self.store, engines.key_of(recipe), plan, {"recipe": recipe})
-        return engines.key_of(recipe)
+        engines.keep(self.store, recipes.key_of(recipe), plan, {"recipe": recipe})
+        return recipes.key_of(recipe)
 
     def verify(self, precision: str = "int8") -> dict[str, Any]:
         return verify(self.store, {"release": self.release, "options": {"precision": precision}})
@@ -151,7 +151,7 @@ def test_a_calibration_that_came_along_is_used_by_boards_of_its_tensorrt(era: st
     other = site(era, cache=kept.read_bytes())
     key = other.build()
     assert not other.board.calibrated and any("came with the release" in note for note in other.notes)
-    assert key != engines.key_of({}) and other.verify()["agreed"]
+    assert key != recipes.key_of({}) and other.verify()["agreed"]
     for foreign in (kept.read_bytes().replace(tag.encode(), b"9999"), b"\0"):
         third = site(era, cache=foreign)
         third.build()
@@ -161,18 +161,18 @@ def test_a_calibration_that_came_along_is_used_by_boards_of_its_tensorrt(era: st
 def test_other_calibration_images_or_another_way_to_prepare_them_are_another_engine(site: Any) -> None:
     here = site("8.6")
     first = here.build()
-    options = engines.options_of({"options": {"precision": "int8"}})
+    options = recipes.options_of({"options": {"precision": "int8"}})
     files = {name: dict(entry, sha256="0" * 64) if "calibration" in name else entry
              for name, entry in here.manifest["files"].items()}  # fmt: skip
     facts = probe(here.store)
-    assert engines.key_of(engines.recipe(here.manifest, "uff", facts, options)) == first
+    assert recipes.key_of(recipes.recipe(here.manifest, "uff", facts, options)) == first
     changed = dict(here.manifest, files=files)
-    assert engines.key_of(engines.recipe(changed, "uff", facts, options)) != first
+    assert recipes.key_of(recipes.recipe(changed, "uff", facts, options)) != first
     prepared = dict(here.manifest, input=dict(here.manifest["input"], order="BGR"))
-    assert engines.key_of(engines.recipe(prepared, "uff", facts, options)) != first
-    plain = engines.options_of({"options": {"precision": "fp16"}})
-    assert engines.recipe(prepared, "uff", facts, plain) == engines.recipe(here.manifest, "uff", facts, plain)
-    assert engines.recipe(changed, "uff", facts, plain) == engines.recipe(here.manifest, "uff", facts, plain)
+    assert recipes.key_of(recipes.recipe(prepared, "uff", facts, options)) != first
+    plain = recipes.options_of({"options": {"precision": "fp16"}})
+    assert recipes.recipe(prepared, "uff", facts, plain) == recipes.recipe(here.manifest, "uff", facts, plain)
+    assert recipes.recipe(changed, "uff", facts, plain) == recipes.recipe(here.manifest, "uff", facts, plain)
 
 
 @pytest.mark.parametrize("era", ["8.2", "10.3"])

@@ -1,4 +1,4 @@
-"""TensorRT's objects are let go in the order that it documents, and whatever it does then, no finished work is lost.
+"""TensorRT's objects are released in the order that it documents, and whatever it does then, no finished work is lost.
 
 TensorRT 8.6.1 was seen to end the process with signal 11 there, after the engine had been built.
 """
@@ -21,7 +21,7 @@ from jetlane.remote.agent import backends
 from jetlane.remote.agent.build_job import BuildJob
 from jetlane.remote.agent.builder_caches import Caches
 
-#: The last is let go first. `Built` is what the builder of TensorRT 5 to 7 gives: an engine.
+#: The last is released first. `Built` is what the builder of TensorRT 5 to 7 gives: an engine.
 BUILDING = [
     *("Builder", "INetworkDefinition", "ITimingCache", "IBuilderConfig", "UffParser", "OnnxParser", "Built"),
     "IHostMemory",
@@ -49,7 +49,7 @@ del pybind.RELEASED[:]
 
 
 def order(names: list[str]) -> list[str]:
-    """Classes in the order in which the last of their objects were let go."""
+    """Classes in the order in which the last of their objects were released."""
     seen = [name for name in names if name in {*BUILDING, *RUNNING}]
     return [name for number, name in enumerate(seen) if name not in seen[number + 1 :]]
 
@@ -66,7 +66,7 @@ def model(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_what_built_an_engine_is_let_go_in_the_documented_order(
+def test_what_built_an_engine_is_released_in_the_documented_order(
     era: str, put_double: Any, model: Any, tmp_path: Path
 ) -> None:
     put_double(era)
@@ -79,7 +79,7 @@ def test_what_built_an_engine_is_let_go_in_the_documented_order(
 
     caches = Caches(str(tmp_path), {})
     made = backends.module(backend).build(BuildJob(str(file), MANIFEST, OPTIONS, lambda note: None, save, caches))
-    assert [gone for _, gone in saved] == [[]], "the engine is saved before anything is let go"
+    assert [gone for _, gone in saved] == [[]], "the engine is saved before anything is released"
     made.release()
     found = order(pybind.RELEASED)
     assert found == [name for name in reversed(BUILDING) if name in found]
@@ -88,7 +88,7 @@ def test_what_built_an_engine_is_let_go_in_the_documented_order(
 
 
 @pytest.mark.parametrize("era", ["5", "8.6", "10.3"])
-def test_a_program_that_closes_nothing_lets_its_engine_go_in_the_documented_order(
+def test_a_program_that_closes_nothing_releases_its_engine_in_the_documented_order(
     era: str, cudart: Any, model: Any, repository: Path
 ) -> None:
     backend, file = model(era)

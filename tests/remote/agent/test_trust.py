@@ -309,7 +309,7 @@ def test_every_character_of_the_keys_counts(board: Path) -> None:
             assert error.kind == "signature"
         else:
             assert found == right or (len(found) == 1 and found != right), (
-                "another key, for which nobody has the secret"
+                "another key, whose private part does not exist"
             )
 
 
@@ -376,7 +376,7 @@ def offer(release: Path) -> dict[str, Any]:
 def test_serials_survive_a_power_cut(
     talk: Talk, board: Path, lived_in: Any, tmp_path: Path, content: Optional[bytes]
 ) -> None:
-    """What is on the board bears witness."""
+    """The newest serial is found again from the releases on the board."""
     _, given, key = lived_in
     if content is None:
         (board / "serials.json").unlink()
@@ -394,7 +394,7 @@ def test_a_serial_is_a_number(talk: Talk, release: Path, tmp_path: Path, serial:
 
 
 @pytest.mark.parametrize("project", ["../x", "", "a b", ["x"], "x" * 65])
-def test_a_project_is_a_word(talk: Talk, release: Path, tmp_path: Path, project: Any) -> None:
+def test_a_project_name_that_is_no_word_is_refused(talk: Talk, release: Path, tmp_path: Path, project: Any) -> None:
     refused = ship(talk, tmp_path / "root", changed(release, tmp_path / "out", project=project, serial=1))
     assert refused["kind"] == "tampered" and "names the project" in refused["what"]
 

@@ -225,7 +225,7 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def test_no_trap_is_accepted(way: str) -> None:
+def test_no_adversarial_signature_is_accepted(way: str) -> None:
     checked = 0
     for name, public, message, signature in traps():
         assert not ed25519.verify(public, message, signature), name

@@ -77,7 +77,7 @@ def test_an_unhealthy_release_is_rolled_back(
     assert deliver(releases[2], device).state == "active" and health(device)["healthy"]
 
 
-def test_health(jetlane: Callable[..., str], releases: list[Path]) -> None:
+def test_health_shows_the_release_and_the_answer(jetlane: Callable[..., str], releases: list[Path]) -> None:
     shown = jetlane("health")
     assert releases[2].name in shown and "it answers" in shown
 
@@ -87,7 +87,9 @@ def test_status_fits_on_a_screen(jetlane: Callable[..., str]) -> None:
     assert "lowest_iou" in shown and "samples/" not in shown and len(shown) < 4000
 
 
-def test_rollback(jetlane: Callable[..., str], device: Device, releases: list[Path]) -> None:
+def test_rollback_goes_to_the_previous_or_a_named_release(
+    jetlane: Callable[..., str], device: Device, releases: list[Path]
+) -> None:
     assert jetlane("rollback").strip().endswith(f"runs {releases[1].name}, before: {releases[2].name}")
     jetlane("rollback", "--to", releases[0].name)
     assert status(device)["current"] == releases[0].name
@@ -112,7 +114,7 @@ def test_a_rollback_rebuilds_an_engine_that_no_longer_fits(
     assert status(device)["verified"][releases[1].name] == key
 
 
-def test_bench(jetlane: Callable[..., str], device: Device, releases: list[Path]) -> None:
+def test_bench_prints_a_table_of_times(jetlane: Callable[..., str], device: Device, releases: list[Path]) -> None:
     found = bench(device, seconds=0.2, release=releases[1].name)
     assert found["release"] == releases[1].name and found["runs"] > 1 and found["per_second"] > 1
     assert {"input", "engine", "total"} <= set(found["table"])

@@ -43,7 +43,9 @@ def test_a_release_is_renewed(tmp_path: Path) -> None:
     assert serials.renewals == 1 and serials.of("content") == 7_000_000_001
 
 
-def test_enrolling(board: virtual.VirtualFleet, device: Device, tmp_path: Path) -> None:
+def test_enroll_pins_the_host_key_and_installs_the_project_key(
+    board: virtual.VirtualFleet, device: Device, tmp_path: Path
+) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
 
     def enroll(workspace: Path, *more: str, answers: str) -> Result:

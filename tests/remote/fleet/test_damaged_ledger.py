@@ -458,7 +458,7 @@ def test_a_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
             path.chmod(0o644)
         again = Ledger(f"sqlite:///{tmp_path}/made/fleet.db")
         again.append("r", "ended", outcome="succeeded")
-        assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir()), "an older one is mended"
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir()), "an older one is corrected"
         again.close()
         ledger.close()
     finally:

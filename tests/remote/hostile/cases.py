@@ -72,7 +72,7 @@ _STRANGE = (
 _null, _once = st.just("null"), st.just(1)
 
 
-def _departure(step: Any, kind: Any, value: Any = _null, count: Any = _once) -> Any:
+def _deviation(step: Any, kind: Any, value: Any = _null, count: Any = _once) -> Any:
     return st.builds(Deviation, step=step, kind=kind, at=_numbers, place=_numbers, value=value, count=count)
 
 
@@ -83,20 +83,20 @@ def _kinds(*names: str) -> Any:
     return st.sampled_from(names)
 
 
-_in_fields = _departure(_any, _kinds("field", "field", "field", "without", "additional", "doubled"), _values)
+_in_fields = _deviation(_any, _kinds("field", "field", "field", "without", "additional", "doubled"), _values)
 _in_order = st.one_of(
-    _departure(_any, _kinds("swapped", "left_out")),
-    _departure(_any, st.just("repeated"), count=st.sampled_from((1, 2, 300, 5000))),
-    _departure(_any, st.just("inserted"), st.sampled_from(_STRANGE), st.sampled_from((1, 2, 3000))),
+    _deviation(_any, _kinds("swapped", "left_out")),
+    _deviation(_any, st.just("repeated"), count=st.sampled_from((1, 2, 300, 5000))),
+    _deviation(_any, st.just("inserted"), st.sampled_from(_STRANGE), st.sampled_from((1, 2, 3000))),
 )
-_in_samples = _departure(
+_in_samples = _deviation(
     st.sampled_from(("verify", "status")),
     st.just("samples"),
     _kinds("none", "empty", "missing", "extra", "reversed", "exchanged", "shifted", "relabelled", "rescored", "crowded")
     | _kinds("random"),
     st.sampled_from((1, 100, 4000)),
 )
-_in_needs = _departure(
+_in_needs = _deviation(
     st.just("receive"),
     st.just("needs"),
     _kinds("path", "also", "twice", "larger", "smaller", "offset", "behind", "negative", "sha256", "begins", "nothing")
@@ -104,34 +104,34 @@ _in_needs = _departure(
     st.sampled_from((1, 7, 2000, 12_000)),
 )
 _in_bytes = st.one_of(
-    _departure(
+    _deviation(
         _any,
         st.just("noise"),
         _kinds("binary", "newlines", "digits", "nested", "lists", "utf16", "half", "carriage", "prints"),
         st.sampled_from((1, 40, 2_000, 100_000)),
     ),
-    _departure(
+    _deviation(
         _any,
         st.just("noise"),
         _kinds("no_end", "long_line", "long_print", "stderr"),
         st.sampled_from((1 << 10, (1 << 20) - 40, 2 << 20, 8 << 20)),
     ),
-    _departure(_any, st.just("dripped"), count=st.sampled_from((1, 20))),
+    _deviation(_any, st.just("dripped"), count=st.sampled_from((1, 20))),
 )
-_in_time = _departure(
+_in_time = _deviation(
     _any,
     st.just("waits"),
     _kinds("silence", "heartbeats", "fast_heartbeats", "progress", "prints", "bytes", "stderr", "deaf", "pause"),
     st.just(300),
 )
-_at_the_end = _departure(
+_at_the_end = _deviation(
     _any,
     st.just("ends"),
     _kinds("exit", "large_exit", "signal", "strange_signal", "eof", "close", "abort", "error", "error", "complains")
     | _kinds("after"),
     st.sampled_from((0, 1, 126, 127, 137, 255)),
 )
-_in_packets = _departure(
+_in_packets = _deviation(
     _any,
     st.just("packets"),
     _kinds(
@@ -149,14 +149,14 @@ _in_packets = _departure(
     | _kinds("wrong_channel", "open", "forward", "global", "adjust", "kexinit"),
     st.sampled_from((1, 10, 1000)),
 )
-_in_requests = _departure(_any, _kinds("exec_refused", "exec_unanswered"))
-_in_sessions = _departure(
+_in_requests = _deviation(_any, _kinds("exec_refused", "exec_unanswered"))
+_in_sessions = _deviation(
     st.just("connect"),
     _kinds("greeting", "unauthenticated", "slow_login", "no_session", "late_session"),
     count=st.sampled_from((1, 50, 3000)),
 )
 _below = st.one_of(
-    _departure(
+    _deviation(
         st.just("connect"),
         st.just("greets"),
         _kinds("words", "words", "words", "closes", "mute", "version_only", "lines", "long", "drip")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.remote.agent import backends, engines
+from jetlane.remote.agent import backends, recipes
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.detect.detections import Detections
 
@@ -65,7 +65,7 @@ class Memory:
         raw = (release / "manifest.json").read_bytes()
         manifest = json.loads(raw)
         files = {path: (release / path).read_bytes() for path in manifest["files"]}
-        options = engines.options_of({})
+        options = recipes.options_of({})
         return cls(release.name, BEFORE, release.name, manifest, None, raw, files, options, True)
 
     # the commands
@@ -115,7 +115,7 @@ class Memory:
         return [{"event": "need", "files": need}, UPLOAD, *told, result]
 
     def _build(self, request: dict[str, Any]) -> list[Event]:
-        self.options = engines.options_of(request)
+        self.options = recipes.options_of(request)
         beats = [{"event": "heartbeat", "step": "build", "seconds": 0.2, "note": "building"}]
         precision = self.options["precision"]
         known = {"engine": self._key(), "backend": "cpu", "precision": precision}
@@ -158,7 +158,7 @@ class Memory:
 
     def _key(self) -> str:
         backend = backends.choose_backend(_FACTS, self.manifest, self.options)
-        return engines.key_of(engines.recipe(self.manifest, backend, _FACTS, self.options))
+        return recipes.key_of(recipes.recipe(self.manifest, backend, _FACTS, self.options))
 
     def _found(self) -> tuple[list[Event], dict[str, Any]]:
         """The samples of the release that came, as found, and the report of it."""

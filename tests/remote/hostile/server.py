@@ -69,14 +69,14 @@ class Server(asyncssh.SSHServer):
 
     def __init__(self, cases: Cases, accepted: asyncssh.SSHKey) -> None:
         self._case, self._accepted = cases.now(), accepted
-        self._departure = self._case.deviates("connect")
+        self._deviation = self._case.deviates("connect")
         self._connection: Any = None
 
     def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
         self._connection = connection
 
     def begin_auth(self, username: str) -> Any:
-        deviation = self._departure
+        deviation = self._deviation
         if deviation is not None and deviation.kind == "greeting":
             self._connection.send_auth_banner("\x1b]52;c;aGk=\x07\x1b[2J" * max(1, deviation.count % 10_000))
         if deviation is not None and deviation.kind == "slow_login":
@@ -87,13 +87,13 @@ class Server(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> Any:
-        deviation = self._departure
+        deviation = self._deviation
         if deviation is not None and deviation.kind == "unauthenticated":
             return False
         return key.public_data == self._accepted.public_data
 
     def session_requested(self) -> Any:
-        deviation = self._departure
+        deviation = self._deviation
         if deviation is not None and deviation.kind == "no_session":
             raise asyncssh.ChannelOpenError(1 + deviation.at % 4, "\x1b]0;owned\x07\x1b[2J\u202e no", "\x1b[2J")
         if deviation is not None and deviation.kind == "late_session":

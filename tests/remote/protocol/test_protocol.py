@@ -210,7 +210,7 @@ def test_detections_are_bounded_in_all() -> None:
 
 
 def test_a_sample_that_a_board_keeps_damaged_is_none() -> None:
-    """Its report then has too few, and the release is verified anew; nobody has lied."""
+    """Its report then has too few, and the release is verified anew; that is no error of the board's."""
     dialogue = Dialogue("nano", "status")
     assert dialogue.take(line({**SAMPLE, "scores": [9.9]})) is None
     assert dialogue.take(line({**SAMPLE, "boxes": None})) is None

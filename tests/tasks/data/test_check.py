@@ -141,7 +141,7 @@ def test_an_image_twice_in_one_split_is_counted(own_records: RecordFiles, tmp_pa
     assert prepare(own_records, tmp_path)["stats"]["train"]["repeated"] == 1
 
 
-def test_not_an_example(own_records: RecordFiles, tmp_path: Path) -> None:
+def test_a_record_that_is_no_example_is_refused(own_records: RecordFiles, tmp_path: Path) -> None:
     write_records(own_records.train[0], [b"\xff\xff\xff"])
     with pytest.raises(DatasetError, match=r"a\.record: record 0 is not a tf\.train\.Example"):
         prepare(own_records, tmp_path)

@@ -25,7 +25,7 @@ def test_equal_parameters_give_equal_bytes(shapes_folder: Path, tmp_path: Path) 
     assert _files(tmp_path) == _files(shapes_folder)
 
 
-def test_facts(shapes_folder: Path, tmp_path: Path) -> None:
+def test_the_facts_describe_the_shapes(shapes_folder: Path, tmp_path: Path) -> None:
     facts = prepare(SMALL, tmp_path)
     assert facts["num_classes"] == 3
     assert facts["labels"] == {"1": "circle", "2": "square", "3": "triangle"}

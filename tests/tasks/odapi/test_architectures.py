@@ -241,7 +241,9 @@ def _tensorflows_raw(frozen: Path, images: list[np.ndarray], folder: Path) -> li
 
 
 @pytest.mark.parametrize("architecture", architectures())
-def test_a_few_steps(child: OdapiChild, data: Data, tmp_path: Path, architecture: str) -> None:
+def test_each_architecture_trains_exports_and_infers(
+    child: OdapiChild, data: Data, tmp_path: Path, architecture: str
+) -> None:
     job = data.job(tmp_path, replace(TINY, architecture=architecture, width=160, height=128, steps=2))
     facts = child.train(job)
     child.export(ExportJob(job.pipeline_config, job.model_dir / facts["checkpoint"], tmp_path / "export"))

@@ -83,7 +83,7 @@ def test_shows_what_tensorrt_rtx_compiled(facts: RunFacts) -> None:
     assert "TensorRT-RTX" not in render(facts)
 
 
-def test_stands_alone(facts: RunFacts, tmp_path: Path) -> None:
+def test_the_page_refers_to_nothing_outside_itself(facts: RunFacts, tmp_path: Path) -> None:
     page = write_report(tmp_path / "out", facts).read_text()
     assert "<script>alert" not in page, "class names are text, never markup"
     references = re.findall(r"""(?:src|href)=["']([^"']*)["']|url\(([^)]*)\)""", page)

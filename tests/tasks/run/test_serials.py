@@ -45,7 +45,7 @@ def test_a_damaged_file_is_no_hindrance(tmp_path: Path, clock: list[float], cont
     assert serials.of("b") > before and serials.renewals == 0
 
 
-def test_renewing(tmp_path: Path, clock: list[float]) -> None:
+def test_renewed_serials_are_higher(tmp_path: Path, clock: list[float]) -> None:
     serials = Serials(Workspace(tmp_path), "cats")
     first = serials.of("a")
     serials.renew()

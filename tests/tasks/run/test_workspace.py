@@ -236,7 +236,7 @@ def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     time.sleep(0.02)
 
 
-def test_what_nobody_touched_is_hashed_once_a_day(
+def test_an_unchanged_file_is_hashed_once_a_day(
     tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)

@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-#: Names of classes whose objects end the process when they are let go, as TensorRT 8.6.1 does.
+#: Names of classes whose objects end the process when they are released, as TensorRT 8.6.1 does.
 FATAL: set[str] = set()
-#: Names of the classes of objects that were let go, in that order.
+#: Names of the classes of objects that were released, in that order.
 RELEASED: list[str] = []
 
 

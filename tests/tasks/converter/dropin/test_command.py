@@ -32,7 +32,7 @@ def test_the_output_lies_beside_the_graph(frozen: Path, third_party: Path, capsy
     assert "Using output node policy/output" in said and f"No. nodes: {len(golden.nodes)}" in said
 
 
-def test_the_old_way_to_call_it(frozen: Path, tmp_path: Path, capsys: Any) -> None:
+def test_nvidias_own_command_line_is_accepted(frozen: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "other.uff"
     assert run("tensorflow", "-o", out, "--input-file", frozen, "-O", "policy/output", "-q") == 0
     assert out.is_file() and capsys.readouterr().out == ""
@@ -75,7 +75,7 @@ def test_errors_are_for_the_person(frozen: Path, capsys: Any, words: tuple[str, 
     assert not frozen.with_suffix(".uff").exists()
 
 
-def test_one_graph_at_a_time(frozen: Path, capsys: Any) -> None:
+def test_no_graph_or_two_graphs_are_refused(frozen: Path, capsys: Any) -> None:
     assert run() == 2
     assert run(frozen, frozen) == 2
     assert "name one frozen graph" in capsys.readouterr().err

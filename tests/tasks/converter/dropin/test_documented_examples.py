@@ -28,7 +28,7 @@ def here(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_command(page: str, here: Path) -> None:
+def test_the_pages_command_converts(page: str, here: Path) -> None:
     (line,) = re.findall(r"```sh\n(.*?)\n```", page, re.DOTALL)
     name, *words = shlex.split(line)
     assert name == "convert-to-uff"
@@ -38,13 +38,13 @@ def test_the_command(page: str, here: Path) -> None:
     assert read_uff(here / "frozen_inference_graph.uff").node("MarkOutput_0").inputs == ("NMS",)
 
 
-def test_the_python(page: str, here: Path) -> None:
+def test_the_pages_python_converts(page: str, here: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)\n```", page, re.DOTALL)
     exec(compile(code, "page", "exec"), {})
     assert read_uff(here / "model.uff").node("NMS").operation == "_NMS_TRT"
 
 
-def test_every_flag_is_told_of(page: str) -> None:
+def test_every_option_is_documented(page: str) -> None:
     for option in command.params:
         names = set(getattr(option, "opts", []))
         assert names & {"words", "--input-file", "--version"} or any(f"`{name}" in page for name in names), names

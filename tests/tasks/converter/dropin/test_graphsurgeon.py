@@ -49,7 +49,7 @@ def graph() -> Any:
     )
 
 
-def test_searches(graph: Any) -> None:
+def test_nodes_are_found_by_name_operation_and_path(graph: Any) -> None:
     assert len(graph) == 11 and graph["net/conv"].op == "Conv2D" and graph[0].name == "image"
     assert names(graph.find_nodes_by_op("Const")) == ["pre/scale", "net/w", "post/shape"]
     assert names(graph.find_nodes_by_op({"Relu", "Conv2D"})) == ["net/conv", "net/relu"]

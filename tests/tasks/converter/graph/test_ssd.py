@@ -51,7 +51,7 @@ def test_real_graphs_of_every_era(shared_data, case):
         ("C_t15_v1_450_c3_ar", (10, 10, 5, 5), [3, 4, 4, 4, 4, 4], "fixed_shape", "SIGMOID"),
     ],
 )
-def test_particular_numbers(shared_data, case, scales, per_cell, kind, converter):
+def test_each_graph_has_its_known_parameters(shared_data, case, scales, per_cell, kind, converter):
     ssd = read_ssd(load_frozen_graph(shared_data / "graphs" / case / "frozen_inference_graph.pb"))
     assert ssd.box_coder_scales == scales
     assert [head.anchors_per_cell for head in ssd.heads] == per_cell
@@ -90,7 +90,7 @@ def test_a_combined_suppression_is_read():
     assert (nms.max_per_class, nms.max_total, nms.iou_threshold, nms.score_threshold) == (7, 50, 0.5, 0.25)
 
 
-def test_names_do_not_matter():
+def test_renamed_nodes_give_the_same_ssd():
     """Every node renamed beyond recognition: the same SSD is found."""
     graph = small_ssd()
     names = {name: f"n{index}" for index, name in enumerate(graph.nodes)}

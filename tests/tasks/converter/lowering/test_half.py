@@ -41,7 +41,7 @@ def test_all_that_is_heavy_is_in_fp16_and_the_ends_are_not(converted, name):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_it_finds_the_same(converted, name):
+def test_fp16_finds_what_fp32_finds(converted, name):
     case = converted(name)
     whole, half = ((case.out / file).read_bytes() for file in ("model.trt.onnx", "model.trt.fp16.onnx"))
     images = [reference.image for reference in case.references()]
@@ -51,7 +51,7 @@ def test_it_finds_the_same(converted, name):
     assert agreement.lowest_iou < 1 - 1e-5, "it is another arithmetic"
 
 
-def test_a_difference_is_seen(converted):
+def test_another_models_fp16_disagrees(converted):
     case = converted(TRAINED[0])
     whole = (case.out / "model.trt.onnx").read_bytes()
     other = (converted(TRAINED[2]).out / "model.trt.fp16.onnx").read_bytes()

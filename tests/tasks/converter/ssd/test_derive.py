@@ -17,7 +17,7 @@ def params_of(text: str) -> PluginParams:
     return derive(config.parse(text))
 
 
-def test_the_usual_model(config_text):
+def test_parameters_derived_for_a_300x300_ssd(config_text):
     params = params_of(config_text)
     assert params.feature_map_shapes == ((19, 19), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1))
     assert params.num_priors == 1917

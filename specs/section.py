@@ -1,0 +1,65 @@
+"""What the sections of a spec have in common: strict values, no secrets, and texts that can be shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from jetlane.specs.support import secrets
+from jetlane.specs.support.text import is_harmless
+
+#: Characters of a path, a URL; of an argument, which may be a script of several lines.
+_LINE, _ARGUMENT = 4096, 65536
+
+
+#: An address; Prefect's server, which goes by the JSON schema, takes none with a secret into its database.
+Address = Annotated[str, Field(json_schema_extra={"not": {"pattern": secrets.PATTERN}})]
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, values are taken as they are (no "yes" for a number).
+
+    Raises:
+        SpecError: An address in it holds a secret. That is no error of pydantic's, which would show what was given, and
+            which Prefect logs with all parameters.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, given: Any) -> Any:
+        secrets.refuse(given)
+        return given
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _fit_for_people(cls, value: Any) -> Any:
+        """Texts of a spec go to terminals, logs and pages; none may move a cursor, or be too long to be meant."""
+        if isinstance(value, str):
+            _refuse_unfit(value, _LINE, lines=False)
+        elif isinstance(value, list):
+            for item in value:
+                for text in item if isinstance(item, list) else [item]:
+                    if isinstance(text, str):
+                        _refuse_unfit(text, _ARGUMENT, lines=True)
+        return value
+
+
+def _refuse_unfit(text: str, most: int, lines: bool) -> None:
+    if len(text) > most:
+        message = f"a text of {len(text):,} characters; at most {most:,} are allowed"
+    elif not is_harmless(text, lines):
+        message = f"{text[:200]!r} holds a control character, a mark of direction or half a character; take it out"
+    else:
+        return
+    raise PydanticCustomError("unfit_text", "{message}", {"message": message})
