@@ -13,6 +13,7 @@ from jetlane.specs.defaults import DEFAULT_STEPS
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
@@ -46,9 +47,9 @@ def train(run: Run, data: StepResult) -> StepResult:
 
     spec = run.spec.train
     config = pipeline_config(run.spec, data.facts["num_classes"])
-    inputs = {
+    inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
-        "label_map": data.digest("label_map.pbtxt"),
+        "label_map": _names_digest(data),
         "pipeline_config": digest_of(read_by_training(config)),
     }
     if spec.fine_tune_checkpoint is not None:
@@ -136,6 +137,14 @@ def _show_progress(run: Run, at: TrainingProgress) -> None:
     if at.eta is not None:
         text += f", {at.eta:.0f} s to go"
     run.observer.update("train", at.step / at.total, text)
+
+
+def _names_digest(data: StepResult) -> Digest:
+    """Of the ids and names in the label map, which training reads; display names are for people."""
+    from jetlane.tasks.data.labels import read_label_map
+
+    file = data.digest("label_map.pbtxt")
+    return Digest(digest_of(read_label_map(data.file("label_map.pbtxt")).names), file.files)
 
 
 def checkpoint_of(trained: StepResult) -> Path:

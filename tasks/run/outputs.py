@@ -71,8 +71,8 @@ class StepResult:
             raise damaged(path, why, self.path.parent.parent)
         return content
 
-    def digest(self, *files: str) -> str:
-        """Digest of the named outputs, or of all; what a downstream step keys on. A ``Digest``: it knows the files."""
+    def digest(self, *files: str) -> Digest:
+        """Digest of the named outputs, or of all; what a downstream step keys on. It knows the files."""
         return digest_of({name: self.outputs[name] for name in (files or sorted(self.outputs))})
 
 
