@@ -43,7 +43,7 @@ class Entry:
 
     def matches(self, text: str) -> bool:
         """True where the text holds this error's message."""
-        return any(re.search(pattern, text, re.MULTILINE) for pattern in self.patterns)
+        return any(re.search(pattern, text, re.MULTILINE | re.IGNORECASE) for pattern in self.patterns)
 
 
 @lru_cache(maxsize=1)

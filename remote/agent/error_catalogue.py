@@ -23,7 +23,7 @@ def explained(error: AgentError) -> Dict[str, str]:
 
 def _known(text: str) -> Optional[Dict[str, Any]]:
     for entry in _entries():
-        if any(re.search(pattern, text, re.MULTILINE) for pattern in entry["patterns"]):
+        if any(re.search(pattern, text, re.MULTILINE | re.IGNORECASE) for pattern in entry["patterns"]):
             return entry
     return None
 

@@ -18,6 +18,22 @@ def test_every_message_is_answered_by_its_own_entry_first(found: Entry) -> None:
     for message in found.messages:
         assert match(message)[0] is found
         assert match(f"[TensorRT] INFO: something\n{message}\n[TensorRT] INFO: more")[0] is found
+        for other in (message.lower(), message.upper()):  # versions differ in capitals
+            assert match(other)[0] is found
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        ("[TRT] [E] 2: [virtualMemoryBuffer.cpp::resizePhysical::161] Error Code 2: OutOfMemory (no", "out-of-memory"),
+        ("[TensorRT] ERROR: CUDA initialization failure with error 222. Please check your CUDA installation", "no-gpu"),
+        ("nmsPlugin.cpp:508: Assertion `numPriors*numLocClasses*nbBoxCoordinates == C1' failed.", "prior-count"),
+        ("Assertion failed: numPriors * param.numClasses == inputDims[param.inputOrder[1]].d[0]", "class-count"),
+        ("$ python3 -c 'import numpy'\nIllegal instruction\n", "illegal-instruction"),
+    ],
+)
+def test_lines_of_other_versions_are_answered(line: str, entry: str) -> None:
+    assert match(line)[0].id == entry
 
 
 def test_ids_are_names_of_their_own() -> None:
