@@ -9,13 +9,10 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
-from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
+from jetlane.tasks.converter.ssd.options import larger_top_k
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
-
-#: How many times as many candidates are tried; more would be slow on a small board, and find less and less.
-_TIMES = 4
 
 #: topK -> the evaluation model with it.
 WithTopK = Callable[[int], bytes]
@@ -40,12 +37,6 @@ class TopK:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def larger_top_k(params: PluginParams) -> Optional[int]:
-    """A topK worth trying; None where there are no more priors, or the plugin takes no more."""
-    larger = min(_TIMES * params.nms.top_k, params.num_priors, MOST_TOP_K)
-    return larger if larger > params.nms.top_k else None
 
 
 def try_larger(

@@ -192,6 +192,19 @@ def test_what_deploy_is_told_is_what_a_spec_would_say(
     assert plain.exception is None and specs[-1].convert == type(specs[-1].convert)()
 
 
+def test_convert_says_that_crowded_images_can_lose_detections(tmp_path: Path, golden_model: Path) -> None:
+    model, config = (str(golden_model / name) for name in ("frozen_inference_graph.pb", "pipeline.config"))
+    command = ["convert", model, config, "-o", "out"]
+    plain = jetlane(*command, cwd=tmp_path).stdout
+    assert "NMS_TRT suppresses among the 100 best candidates of a class, TensorFlow among all 540" in plain
+    assert "--top-k auto takes 400" in plain
+    auto = jetlane(*command, "--top-k", "auto", cwd=tmp_path).stdout
+    assert "topK is raised from 100 to 400" in auto and "among the" not in auto
+    assert "topK=400" in (tmp_path / "out" / "config.py").read_text()
+    wrong = jetlane(*command, "--top-k", "most", cwd=tmp_path)
+    assert wrong.returncode == 2 and "'most'" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
 def test_convert_takes_a_saved_model_and_all_choices(tmp_path: Path, golden_model: Path, fake_odapi: Path) -> None:
     """TensorFlow's part, the freezing, is done by the fake."""
     config = str(golden_model / "pipeline.config")

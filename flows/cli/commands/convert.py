@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Union
 
 import click
 
@@ -30,7 +30,7 @@ def convert(
     explain: bool,
     anchors: str,
     normalize: str,
-    top_k: Optional[int],
+    top_k: Union[int, str, None],
     nvidia_python: Optional[str],
     python: Optional[str],
 ) -> None:
@@ -56,6 +56,7 @@ def convert(
 
 def _convert(frozen: Path, config: Path, output: Path, chosen: ConvertOptions, nvidia_python: Optional[str]) -> None:
     from jetlane.tasks.converter.convert import convert_model
+    from jetlane.tasks.converter.ssd.params import PluginParams
 
     facts = convert_model(frozen, config, output, chosen, nvidia_python)
     for name, size in facts["files"].items():
@@ -64,8 +65,22 @@ def _convert(frozen: Path, config: Path, output: Path, chosen: ConvertOptions, n
         click.echo(f"converted by NVIDIA's uff {facts['nvidia']['uff']}, in {nvidia_python}")
     for note in facts["notes"]:
         click.echo(f"note: {note}")
+    if chosen.top_k is None:
+        _warn_of_top_k(PluginParams.from_json(facts["plugins"]))
     if facts["unproven"]:
         click.echo(f"note: unproven in UFF, so UFF boards would be left out: {', '.join(facts['unproven'])}")
+
+
+def _warn_of_top_k(params: PluginParams) -> None:
+    """Say where topK is likely to lose detections; a run measures it, a conversion has no images."""
+    from jetlane.tasks.converter.ssd.options import larger_top_k
+
+    larger = larger_top_k(params)
+    if larger is not None:
+        click.echo(
+            f"note: NMS_TRT suppresses among the {params.nms.top_k} best candidates of a class, TensorFlow among all "
+            f"{params.num_priors}: images with many objects of one class can lose some; --top-k auto takes {larger}"
+        )
 
 
 @contextmanager
@@ -100,7 +115,7 @@ def _frozen(model: Path, python: Optional[str]) -> Iterator[Path]:
 @click.option("--json", "as_json", is_flag=True, help="Print plugins.json.")
 @options.together(options.anchors, options.normalize, options.top_k)
 def plugins(
-    config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str, top_k: Optional[int]
+    config: Path, frozen: Optional[Path], as_json: bool, anchors: str, normalize: str, top_k: Union[int, str, None]
 ) -> None:
     """Show the TensorRT plugin parameters of a pipeline CONFIG, held against the FROZEN graph where one is given."""
     from jetlane.tasks.converter.convert import derive_plugins
@@ -109,7 +124,7 @@ def plugins(
     click.echo(json.dumps(params.to_json(), indent=2) if as_json else _table(params))
 
 
-def _options(anchors: str, normalize: str, top_k: Optional[int]) -> ConvertOptions:
+def _options(anchors: str, normalize: str, top_k: Union[int, str, None]) -> ConvertOptions:
     from jetlane.tasks.converter.ssd.options import ConvertOptions
 
     return ConvertOptions(anchors, normalize, top_k)

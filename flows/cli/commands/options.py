@@ -24,6 +24,15 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return add
 
 
+class _TopK(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click alone
+    """A number of at least 1, or ``auto``."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
+
+
 workspace = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), show_default=True)
 signing_key = click.option("--signing-key", type=_PATH, help="The project's key, where its spec names one.")
 
@@ -61,8 +70,8 @@ normalize = click.option(
 )
 top_k = click.option(
     "--top-k",
-    type=click.IntRange(min=1),
-    help="Candidates per class that enter suppression, where the derived number is too small.",
+    type=_TopK(),
+    help="Candidates per class that enter suppression, where the derived number is too small: a number, or auto.",
 )
 nvidia_python = click.option(
     "--nvidia-python",

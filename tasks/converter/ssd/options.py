@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from jetlane.tasks.converter.ssd.plugins import grid_anchor_boxes
 
 ANCHORS = ("auto", "plugin", "constant")
 NORMALIZE = ("host", "engine")
+
+#: Of ``ConvertOptions.top_k``.
+AUTO = "auto"
+#: How many candidates an object is reckoned with; more would be slow on a small board, and find less and less.
+_CANDIDATES = 4
 
 IDENTITY = Normalization((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
@@ -26,17 +31,20 @@ class ConvertOptions:
         anchors: ``auto`` takes GridAnchor_TRT where its formula is within 1e-6 of the model's anchors and carries them
             as a constant elsewhere; ``plugin`` refuses where it is not; ``constant`` always carries them.
         normalize: ``host``: the program that feeds the engine normalises. ``engine``: it is fed pixels of 0..255.
-        top_k: Candidates per class that enter suppression, where the derived number is too small.
+        top_k: Candidates per class that enter suppression, where the derived number is too small; ``auto`` takes
+            ``larger_top_k``.
     """
 
     anchors: str = "auto"
     normalize: str = "host"
-    top_k: Optional[int] = None
+    top_k: Union[int, str, None] = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (("anchors", self.anchors, ANCHORS), ("normalize", self.normalize, NORMALIZE)):
             if value not in allowed:
                 raise DerivationError(f"{name} is {value!r}", "", f"use {', '.join(allowed)}")
+        if isinstance(self.top_k, str) and self.top_k != AUTO:
+            raise DerivationError(f"topK is {self.top_k!r}", "", f"give a number, or {AUTO}")
 
 
 def apply_options(
@@ -77,8 +85,19 @@ def _anchors(choice: str, params: PluginParams, anchors: Optional[np.ndarray[Any
     return replace(params, notes=(*params.notes, note))
 
 
-def _top_k(wanted: int, params: PluginParams) -> PluginParams:
+def larger_top_k(params: PluginParams) -> Optional[int]:
+    """A topK with which crowded images lose little; None where there are no more priors, or the plugin takes no more.
+
+    TensorFlow suppresses among all priors, then keeps max_detections_per_class; NMS_TRT suppresses among the topK best.
+    An object calls forth several candidates, so topK has to be some times that number.
+    """
+    larger = min(_CANDIDATES * params.nms.top_k, params.num_priors, MOST_TOP_K)
+    return larger if larger > params.nms.top_k else None
+
+
+def _top_k(given: Union[int, str], params: PluginParams) -> PluginParams:
     """Raise topK (never lower it), as far as the plugin goes."""
+    wanted = given if isinstance(given, int) else larger_top_k(params) or params.nms.top_k
     top_k = min(max(wanted, params.nms.top_k), params.num_priors, MOST_TOP_K)
     if top_k == params.nms.top_k:
         return params

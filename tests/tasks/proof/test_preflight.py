@@ -10,11 +10,11 @@ import pytest
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.convert import convert_model
+from jetlane.tasks.converter.ssd.options import larger_top_k
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.coco_map import GroundTruth, mean_average_precision
 from jetlane.tasks.proof.model_comparison import Disagreement, preflight
-from jetlane.tasks.proof.top_k import larger_top_k
 
 NAMES = {1: "circle", 2: "square", 3: "triangle"}
 
