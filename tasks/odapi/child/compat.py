@@ -196,6 +196,10 @@ class _HParams:
     def get(self, name: str, default: Any = None) -> Any:
         return self._values.get(name, default)
 
+    def set_hparam(self, name: str, value: Any) -> None:
+        self._values[name] = value
+        setattr(self, name, value)
+
 
 def _moving_average_optimizer() -> Any:
     import tensorflow.compat.v1 as tf

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 from tests.tasks.odapi.conftest import TINY, Data
+from tests.tasks.odapi.tensorflows import raw_outputs
 from tests.tasks.odapi.test_jobs import pycocotools_numbers
 
 from jetlane.remote.agent.detect.detections import Detections, iou_matrix
@@ -21,6 +19,7 @@ from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
 from jetlane.tasks.converter.ssd.params import PluginParams
+from jetlane.tasks.converter.uff.model import DOCUMENTED, PARSED, SEEN, UNPROVEN
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import SyntheticSource
@@ -55,7 +54,7 @@ class Architecture:
     depth_multiplier: float = 0.25
     changes: str = ""
     plugin: bool = True
-    evidence: str = "seen"
+    evidence: str = "parsed"
     shows_images: bool = True
 
     def pipeline_config(self, path: Path) -> None:
@@ -118,7 +117,29 @@ feature_extractor {{ conv_hyperparams {{
 }} }}
 box_predictor {{ weight_shared_convolutional_box_predictor {{ conv_hyperparams {{ batch_norm {{ decay: 0.3 }} }} }} }}
 """
+#: Four levels and 320 pixels, as published.
+_MNASFPN = (
+    """
+image_resizer { fixed_shape_resizer { height: 320 width: 320 } }
+feature_extractor { fpn { min_level: 3 max_level: 6 additional_layer_depth: 48 } }
+anchor_generator { multiscale_anchor_generator {
+    min_level: 3 max_level: 6 anchor_scale: 3 scales_per_octave: 3
+    aspect_ratios: [1, 2, 0.5]
+} }
+"""
+    + _SHARED_PREDICTOR
+)
+#: With a max pooling behind a padding, of maps that can be negative.
+_MNASFPN_PADDED = f"{_MNASFPN} feature_extractor {{ use_explicit_padding: true }}"
 _PPN = f"{_SHARED_PREDICTOR} anchor_generator {{ ssd_anchor_generator {{ reduce_boxes_in_lowest_layer: false }} }}"
+_DEEP_PPN = f"""
+{_PPN}
+feature_extractor {{ conv_hyperparams {{
+    batch_norm {{ decay: 0.3 }}
+    initializer {{ truncated_normal_initializer {{ stddev: 0.03 }} }}
+}} }}
+box_predictor {{ weight_shared_convolutional_box_predictor {{ conv_hyperparams {{ batch_norm {{ decay: 0.3 }} }} }} }}
+"""
 #: It takes this size alone, has five layers, and starts its backbone with weights of its own, whatever the config says.
 _EMBEDDED = """
 image_resizer { fixed_shape_resizer { height: 256 width: 256 } }
@@ -132,14 +153,24 @@ ARCHITECTURES = [
     Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1"),
     Architecture("ssd_mobilenet_v2", "ssd_mobilenet_v2"),
     Architecture("ssd_mobilenet_v2", "ssdlite_mobilenet_v2"),
-    Architecture("ssd_inception_v2", "ssd_inception_v2", evidence="documented"),
-    Architecture("ssd_mobilenet_v3_small", "ssdlite_mobilenet_v2", evidence="documented"),
-    Architecture("ssd_mobilenet_v3_large", "ssdlite_mobilenet_v2", evidence="documented"),
-    Architecture("ssd_mobiledet_cpu", "ssdlite_mobilenet_v2", evidence="documented", shows_images=False),
-    Architecture("ssd_mobilenet_v1_ppn", changes=_PPN, plugin=False, evidence="documented"),
-    Architecture("ssd_mobilenet_v1_fpn", changes=_FPN, plugin=False, evidence="documented"),
-    Architecture("ssd_resnet50_v1_fpn", changes=_DEEP, depth_multiplier=1, plugin=False, evidence="documented"),
+    Architecture("ssd_inception_v2", "ssd_inception_v2"),
+    Architecture("ssd_mobilenet_v3_small", "ssdlite_mobilenet_v2"),
+    Architecture("ssd_mobilenet_v3_large", "ssdlite_mobilenet_v2"),
+    Architecture("ssd_mobiledet_cpu", "ssdlite_mobilenet_v2", shows_images=False),
+    Architecture("ssd_mobilenet_v1_ppn", changes=_PPN, plugin=False),
+    Architecture("ssd_mobilenet_v1_fpn", changes=_FPN, plugin=False),
+    Architecture("ssd_resnet50_v1_fpn", changes=_DEEP, depth_multiplier=1, plugin=False),
     Architecture("embedded_ssd_mobilenet_v1", changes=_EMBEDDED, shows_images=False),
+    Architecture("ssd_mobiledet_dsp", "ssdlite_mobilenet_v2", shows_images=False),
+    Architecture("ssd_mobiledet_gpu", "ssdlite_mobilenet_v2", shows_images=False),
+    Architecture("ssd_mobiledet_edgetpu", "ssdlite_mobilenet_v2", shows_images=False),
+    Architecture("ssd_mobilenet_edgetpu", "ssdlite_mobilenet_v2", shows_images=False),
+    Architecture("ssd_inception_v3", "ssd_inception_v2"),
+    Architecture("ssd_mobilenet_v2_fpn", changes=_FPN, plugin=False),
+    Architecture("ssd_resnet50_v1_ppn", changes=_DEEP_PPN, depth_multiplier=1, plugin=False),
+    Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", changes="feature_extractor { use_explicit_padding: true }"),
+    Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN, plugin=False, shows_images=False),
+    Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False, shows_images=False),
 ]
 
 
@@ -148,10 +179,15 @@ def test_every_template_is_among_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "architecture", ARCHITECTURES, ids=lambda one: f"{one.extractor}-{one.template}-{one.depth_multiplier:g}"
+    "architecture",
+    ARCHITECTURES,
+    ids=lambda one: f"{one.extractor}-{one.template}-{one.depth_multiplier:g}{'-padded' * ('explicit' in one.changes)}",
 )
 def test_a_converted_model_finds_what_tensorflow_finds(
-    child: OdapiChild, data: Data, tmp_path: Path, architecture: Architecture
+    child: OdapiChild,
+    data: Data,
+    tmp_path: Path,
+    architecture: Architecture,
 ) -> None:
     architecture.pipeline_config(tmp_path / "own.config")
     job = data.job(tmp_path, checkpoint_every=3)
@@ -161,12 +197,12 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     facts = convert_model(frozen, job.pipeline_config, tmp_path / "model", everything)
     params = PluginParams.from_json(facts["plugins"])
     assert (params.grid_anchor is not None) == architecture.plugin
-    order = ("seen", "documented", "unproven")
+    order = (SEEN, PARSED, DOCUMENTED, UNPROVEN)
     assert max((one["status"] for one in facts["evidence"]), key=order.index) == architecture.evidence
 
     images = [sample.image for sample in read_samples(job.validation_records, 3)]
     ours = _raw(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])
-    theirs = _tensorflows_raw(frozen, images, tmp_path)
+    theirs = raw_outputs(frozen, images, tmp_path)
     if architecture.shows_images:
         assert all(np.abs(left - right).max() > 10 * TOLERANCE for left, right in zip(theirs[0], theirs[1]))
     for (boxes, scores), (expected_boxes, expected_scores) in zip(ours, theirs):
@@ -223,21 +259,6 @@ def _raw(model: Path, images: list[np.ndarray], image_input: dict) -> list[tuple
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     feeds = [{"Input": to_input(image, image_input)[0][None]} for image in images]
     return [tuple(output[0] for output in session.run(["boxes", "scores"], feed)) for feed in feeds]
-
-
-def _tensorflows_raw(frozen: Path, images: list[np.ndarray], folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The same, as the frozen graph gives them."""
-    np.savez(folder / "images.npz", *images)
-    program = Path(__file__).with_name("raw_outputs.py")
-    done = subprocess.run(
-        [sys.executable, program, frozen, folder / "images.npz", folder / "raw.npz"],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    with np.load(folder / "raw.npz") as found:
-        return [(boxes[:, [1, 0, 3, 2]], scores) for boxes, scores in zip(found["boxes"], found["scores"])]
 
 
 @pytest.mark.parametrize("architecture", architectures())
