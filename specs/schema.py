@@ -183,6 +183,13 @@ class Build(Section):
 class Preflight(Section):
     """What this workstation tries on top of comparing the converted model with the trained one."""
 
+    tensorrt: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="build and run the model in this workstation's own TensorRT, where it has one, before boards do",
+    )
+    tensorrt_python: Optional[str] = Field(
+        default=None, description="interpreter that has the modules tensorrt and numpy; default: jetlane's own"
+    )
     tensorrt_rtx: bool = Field(
         default=False, description="compile model.trt.onnx with TensorRT-RTX, which needs no GPU; from the extra `rtx`"
     )

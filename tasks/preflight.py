@@ -21,10 +21,12 @@ from jetlane.tasks.plugins import params_of
 from jetlane.tasks.proof import sample_images as images
 from jetlane.tasks.proof.baseline import Measured
 from jetlane.tasks.proof.sample_images import Images, image_source, load_images
+from jetlane.tasks.run import workstation_tensorrt
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import BUILDER, INFERENCE, TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, write_atomic
+from jetlane.tasks.run.workstation_tensorrt import Interpreter, interpreter
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -76,6 +78,7 @@ def preflight(
     half = [HALF] if run.spec.build.precision == "fp16" and HALF in converted.outputs else []
     compiled = [_WHOLE, *half] if run.spec.preflight.tensorrt_rtx else []
     capabilities = run.spec.preflight.compute_capabilities
+    own = interpreter(run.spec)
     result = run.step(
         "preflight",
         inputs={
@@ -90,11 +93,12 @@ def preflight(
             "half": asdict(tolerances_of(run.spec)["fp16"]) if half else None,
             **tolerance,
             **({"compute_capabilities": capabilities} if compiled else {}),
+            **({"tensorrt": own.version, "build": run.spec.build.model_dump(mode="json")} if own else {}),
         },
-        code=(*CODE, *(_ADAPTERS if compiled else ())),
+        code=(*CODE, *(_ADAPTERS if compiled or own else ())),
         tools={**versions(TRAINING, run.python), **versions((*INFERENCE, *(BUILDER if compiled else ())))},
         make=lambda out: _prove(
-            run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, compiled, out
+            run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, compiled, own, out
         ),
         describe=_describe,
     )
@@ -114,6 +118,7 @@ def _prove(
     seen: Images,
     tolerance: Mapping[str, float],
     compiled: Sequence[str],
+    own: Optional[Interpreter],
     out: Path,
 ) -> Mapping[str, Any]:
     from jetlane.tasks.proof import model_comparison as proof
@@ -141,8 +146,34 @@ def _prove(
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
     heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
     _keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
+    if own is not None:
+        facts["tensorrt"] = _run_here(run, own, data, converted, params, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
+
+
+def _run_here(
+    run: Run, own: Interpreter, data: Optional[StepResult], converted: StepResult, params: PluginParams, out: Path
+) -> Mapping[str, Any]:
+    """What this workstation's own TensorRT makes of the model, with the samples that boards will get."""
+    from jetlane.tasks.proof.coco_map import GroundTruth
+    from jetlane.tasks.proof.sample_images import calibration_source, load_calibration
+
+    rows = json.loads((out / EXPECTED).read_text())
+    calibration = []
+    if run.spec.build.precision == "int8":
+        calibration = load_calibration(calibration_source(run.spec, data), run.spec.build.calibration)
+    model = workstation_tensorrt.Model(
+        files={name: converted.file(name) for name in ("model.uff", _WHOLE, HALF) if name in converted.outputs},
+        params=params,
+        labels=[f"class-{number}" for number in range(1, params.nms.num_classes)],
+        samples=[np.load(out / row["file"], allow_pickle=False) for row in rows],
+        expected=[Detections.from_json(row) for row in rows],
+        near_ties=[NearTies.from_json(row["near_ties"]) for row in rows],
+        truth=[GroundTruth.from_json(row["truth"]) for row in rows if "truth" in row],
+        calibration=calibration,
+    )
+    return workstation_tensorrt.prove(run, own.python, model)
 
 
 def _compare_half(
@@ -166,7 +197,8 @@ def half_of(result: StepResult, converted: StepResult) -> Optional[Path]:
 
 
 def refuse_missing_builder(run: Run) -> None:
-    """Raise PreflightError where the spec asks for TensorRT-RTX and it is not installed: before anything is trained."""
+    """Raise PreflightError where the spec asks for a TensorRT that is not installed: before anything is trained."""
+    interpreter(run.spec)
     if run.spec.preflight.tensorrt_rtx:
         from jetlane.tasks.proof import tensorrt_rtx
 
@@ -278,6 +310,9 @@ def _describe(result: StepResult) -> str:
     maps = result.facts["mAP"]
     if maps:
         text += f"; mAP@0.5 {maps['tensorflow']['mAP@0.5']:.3f} in TensorFlow, {maps['onnx']['mAP@0.5']:.3f} converted"
+    for backend, found in result.facts.get("tensorrt", {}).items():
+        if "left_out" not in found:
+            text += f"; {found['matched']} match in TensorRT {found['version']} ({backend})"
     for file, made in result.facts.get("tensorrt_rtx", {}).items():
         text += f"; TensorRT-RTX {made['version']} compiles {file}"
     return text

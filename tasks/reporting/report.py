@@ -89,6 +89,9 @@ def agreements(facts: RunFacts) -> list[tuple[str, Mapping[str, Any]]]:
     """(who was held against TensorFlow's detections, verdict): the converted model here, then every device."""
     here = facts.preflight.get("agreement")
     rows = [("converted model, workstation", here)] if here else []
+    for backend, found in facts.preflight.get("tensorrt", {}).items():
+        if "left_out" not in found:
+            rows.append((f"TensorRT {found['version']}, workstation ({backend})", found))
     return rows + [(device.name, device.agreement) for device in facts.devices if device.agreement]
 
 

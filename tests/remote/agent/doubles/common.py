@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import onnx
 from tests.remote.agent.doubles.board import ERROR, Board, layers_of
 from tests.remote.agent.doubles.pybind import (
     Dims,
@@ -417,6 +419,17 @@ def fill(board: Board, model: bytes, addresses: dict[str, int], shapes: dict[str
     return board.refuse != "run"
 
 
+@lru_cache(maxsize=8)
+def shapes_of(model: bytes) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an ONNX model's tensors, not in the order of the file."""
+    graph = onnx.ModelProto.FromString(model).graph
+    found = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.output)
+    }
+    return {name: found[name] for name in ("scores", "Input", "boxes") if name in found}
+
+
 def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool) -> dict[str, Any]:
     """Engine and context with tensors by name (8.5 on).
 
@@ -425,7 +438,6 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
         asks_for_strategy: ``create_execution_context`` takes one (10 on).
     """
     modes = enum("TensorIOMode", NONE=0, INPUT=1, OUTPUT=2)
-    shapes = {"scores": (1, 10, 4), "Input": (1, 3, 32, 32), "boxes": (1, 10, 4)}
     slots = () if bases else ("_header", "_model")
 
     def context(engine: Any) -> Any:
@@ -440,16 +452,16 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
 
         @property
         def num_io_tensors(self) -> int:
-            return len(shapes)
+            return len(shapes_of(self._model))
 
         def get_tensor_name(self, index: int) -> str:
-            return list(shapes)[index]
+            return list(shapes_of(self._model))[index]
 
         def get_tensor_mode(self, name: str) -> Kind:
             return modes.INPUT if name == "Input" else modes.OUTPUT
 
         def get_tensor_shape(self, name: str) -> Dims:
-            return Dims(shapes[name])
+            return Dims(shapes_of(self._model)[name])
 
         def get_tensor_dtype(self, name: str) -> Kind:
             return board.names["DataType"].BF16 if board.refuse == "type" else board.names["DataType"].FLOAT
@@ -467,7 +479,7 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
         __slots__ = ("_addresses",) if bases else ("_addresses", "_engine")
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
-            if name not in shapes or board.refuse == "address":
+            if name not in shapes_of(self._engine._model) or board.refuse == "address":
                 board.say(board.logger, (ERROR, f"Given invalid tensor name: {name}"))
                 return False
             board.memory(memory, (1,), np.uint8)
@@ -477,10 +489,10 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
         def execute_async_v3(self, stream_handle: int) -> bool:
             if type(stream_handle) is not int:
                 raise TypeError("incompatible function arguments")
-            if set(self._addresses) != set(shapes):
+            if set(self._addresses) != set(shapes_of(self._engine._model)):
                 board.say(board.logger, (ERROR, "Address is not set for a tensor"))
                 return False
-            return fill(board, self._engine._model, self._addresses, shapes)
+            return fill(board, self._engine._model, self._addresses, shapes_of(self._engine._model))
 
     return {"ICudaEngine": ICudaEngine, "IExecutionContext": IExecutionContext, "TensorIOMode": modes}
 
