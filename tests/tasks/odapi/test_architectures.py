@@ -108,14 +108,13 @@ anchor_generator {{ multiscale_anchor_generator {{
     aspect_ratios: [1, 2, 0.5]
 }} }}
 """
-#: Large weights would grow without bounds through its fifty layers.
-_DEEP = f"""
-{_FPN}
-feature_extractor {{ conv_hyperparams {{
-    batch_norm {{ decay: 0.3 }}
-    initializer {{ truncated_normal_initializer {{ stddev: 0.03 }} }}
-}} }}
-box_predictor {{ weight_shared_convolutional_box_predictor {{ conv_hyperparams {{ batch_norm {{ decay: 0.3 }} }} }} }}
+#: Large weights would grow without bounds through fifty layers.
+_SMALL_WEIGHTS = """
+feature_extractor { conv_hyperparams {
+    batch_norm { decay: 0.3 }
+    initializer { truncated_normal_initializer { stddev: 0.03 } }
+} }
+box_predictor { weight_shared_convolutional_box_predictor { conv_hyperparams { batch_norm { decay: 0.3 } } } }
 """
 #: Four levels and 320 pixels, as published.
 _MNASFPN = (
@@ -132,14 +131,6 @@ anchor_generator { multiscale_anchor_generator {
 #: With a max pooling behind a padding, of maps that can be negative.
 _MNASFPN_PADDED = f"{_MNASFPN} feature_extractor {{ use_explicit_padding: true }}"
 _PPN = f"{_SHARED_PREDICTOR} anchor_generator {{ ssd_anchor_generator {{ reduce_boxes_in_lowest_layer: false }} }}"
-_DEEP_PPN = f"""
-{_PPN}
-feature_extractor {{ conv_hyperparams {{
-    batch_norm {{ decay: 0.3 }}
-    initializer {{ truncated_normal_initializer {{ stddev: 0.03 }} }}
-}} }}
-box_predictor {{ weight_shared_convolutional_box_predictor {{ conv_hyperparams {{ batch_norm {{ decay: 0.3 }} }} }} }}
-"""
 #: It takes this size alone, has five layers, and starts its backbone with weights of its own, whatever the config says.
 _EMBEDDED = """
 image_resizer { fixed_shape_resizer { height: 256 width: 256 } }
@@ -159,7 +150,7 @@ ARCHITECTURES = [
     Architecture("ssd_mobiledet_cpu", "ssdlite_mobilenet_v2", shows_images=False),
     Architecture("ssd_mobilenet_v1_ppn", changes=_PPN, plugin=False),
     Architecture("ssd_mobilenet_v1_fpn", changes=_FPN, plugin=False),
-    Architecture("ssd_resnet50_v1_fpn", changes=_DEEP, depth_multiplier=1, plugin=False),
+    Architecture("ssd_resnet50_v1_fpn", changes=_FPN + _SMALL_WEIGHTS, depth_multiplier=1, plugin=False),
     Architecture("embedded_ssd_mobilenet_v1", changes=_EMBEDDED, shows_images=False),
     Architecture("ssd_mobiledet_dsp", "ssdlite_mobilenet_v2", shows_images=False),
     Architecture("ssd_mobiledet_gpu", "ssdlite_mobilenet_v2", shows_images=False),
@@ -167,7 +158,7 @@ ARCHITECTURES = [
     Architecture("ssd_mobilenet_edgetpu", "ssdlite_mobilenet_v2", shows_images=False),
     Architecture("ssd_inception_v3", "ssd_inception_v2"),
     Architecture("ssd_mobilenet_v2_fpn", changes=_FPN, plugin=False),
-    Architecture("ssd_resnet50_v1_ppn", changes=_DEEP_PPN, depth_multiplier=1, plugin=False),
+    Architecture("ssd_resnet50_v1_ppn", changes=_PPN + _SMALL_WEIGHTS, depth_multiplier=1, plugin=False),
     Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", changes="feature_extractor { use_explicit_padding: true }"),
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN, plugin=False, shows_images=False),
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False, shows_images=False),

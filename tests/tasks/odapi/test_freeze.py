@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.pipeline_configs import SUPPRESSION
 
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.specs.errors import TrainingError
@@ -59,13 +60,7 @@ model {
       }
     }
     post_processing {
-      batch_non_max_suppression {
-        score_threshold: 1e-8
-        iou_threshold: 0.6
-        max_detections_per_class: 100
-        max_total_detections: 100
-      }
-      score_converter: SIGMOID
+SUPPRESSION
     }
     loss {
       localization_loss { weighted_smooth_l1 {} }
@@ -73,7 +68,7 @@ model {
     }
   }
 }
-"""
+""".replace("SUPPRESSION\n", SUPPRESSION)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.pipeline_configs import SUPPRESSION
 
 CONFIG = """\
 model {
@@ -28,17 +29,11 @@ model {
       }
     }
     post_processing {
-      batch_non_max_suppression {
-        score_threshold: 1e-8
-        iou_threshold: 0.6
-        max_detections_per_class: 100
-        max_total_detections: 100
-      }
-      score_converter: SIGMOID
+SUPPRESSION
     }
   }
 }
-"""
+""".replace("SUPPRESSION\n", SUPPRESSION)
 
 
 @pytest.fixture
