@@ -30,6 +30,10 @@ def limit() -> None:
     warnings.filterwarnings("error", module=r"jetlane\b")
 
 
+#: An object's repr has no place in what a person reads.
+_REPR = re.compile(r"<[\w.]+ object at 0x|<(class|function|built-in|generator) |\bb'\\x|array\(\[|dtype=")
+
+
 def attempt(case: dict[str, Any]) -> dict[str, Any]:
     """What became of a case: ``done``, ``refused`` in words, or ``wrong``; and what it cost."""
     from tests.fuzz.consumers import CONSUMERS
@@ -45,6 +49,7 @@ def attempt(case: dict[str, Any]) -> dict[str, Any]:
         CONSUMERS[case["consumer"]](case, case["folder"])
     except BaseException as error:
         refused = isinstance(error, JetlaneError) and bool(error.what) and not _lacked_memory(error)
+        refused = refused and not _REPR.search(str(error))
         text = error.what if refused and isinstance(error, JetlaneError) else _traceback_tail(error)
         result = {"outcome": "refused" if refused else "wrong", "text": text}
     finally:
