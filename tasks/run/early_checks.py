@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -71,6 +72,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     from jetlane.tasks.converter.ssd import config
     from jetlane.tasks.data.labels import refuse_other_count
     from jetlane.tasks.odapi.pipeline import for_export
+    from jetlane.tasks.odapi.trainable import refuse_untrainable
     from jetlane.tasks.train import pipeline_config
 
     own = Path(spec.model.pipeline_config) if spec.model.pipeline_config is not None else None
@@ -85,6 +87,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     text = pipeline_config(spec, labels.num_classes)
     read = config.read(own) if own is not None else config.parse(text, Path(f"{spec.model.architecture}.config"))
     read.ssd.num_classes = labels.num_classes  # as it will be trained
+    refuse_untrainable(read, spec.train.python or sys.executable)
     _check_derivation(read, spec)
     if for_export(text) == text:
         return []

@@ -64,6 +64,11 @@ class PipelineConfig:
         """``FILE:LINE`` of a field given as ``model.ssd.num_classes``; of what encloses it when it is not written."""
         return f"{self.path.name}:{self._place(name)[0]}"
 
+    def place(self, name: str) -> str:
+        """``PATH:LINE:COLUMN`` of a field, likewise."""
+        line, column = self._place(name)
+        return f"{self.path}:{line}:{column}"
+
     def _place(self, name: str) -> tuple[int, int]:
         """(line, column)."""
         parts = name.split(".")
@@ -72,8 +77,7 @@ class PipelineConfig:
 
     def refuse(self, name: str, why: str, remedy: str = "") -> DerivationError:
         """The error for a field below ``model.ssd`` that cannot be expressed, naming its file, line and column."""
-        line, column = self._place(f"model.ssd.{name}")
-        return DerivationError(f"{self.path}:{line}:{column}: {name} cannot be converted", why, remedy)
+        return DerivationError(f"{self.place(f'model.ssd.{name}')}: {name} cannot be converted", why, remedy)
 
 
 def read(path: Path) -> PipelineConfig:

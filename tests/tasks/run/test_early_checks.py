@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from click.testing import CliRunner
 from jetlane.flows.cli.commands.spec import spec as command
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
+from jetlane.tasks.odapi.trainable import EXTRACTORS
 from jetlane.tasks.run.early_checks import check_spec
 
+TYPE = 'type: "ssd_mobilenet_v2"'
 LABELS = 'item { id: 1 name: "a" }\nitem { id: 2 name: "b" }\nitem { id: 3 name: "c" }\n'
 
 
@@ -93,6 +96,34 @@ def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
     (note,) = check_spec(load_spec(path))
     assert "use_static_shapes is switched off for the export" in note
     assert note in CliRunner().invoke(command, ["check", str(path)], catch_exceptions=False).stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says", "remedy"),
+    [
+        (TYPE, 'type: "ssd_mobilenet_v2_fpn_keras"', "is a Keras model", "use ssd_mobilenet_v2_fpn"),
+        (TYPE, 'type: "ssd_mobilnet_v2"', "has no 'ssd_mobilnet_v2'", "did you mean ssd_mobilenet_v2?"),
+        ("train_config {", "graph_rewriter { quantization {} } train_config {", "quantisation-aware", "TensorFlow 1"),
+        ("num_steps: 600", "", "the number of steps is not given", "set train.steps"),
+    ],
+)
+def test_what_cannot_be_trained_here_is_refused_where_it_would_be(
+    tmp_path: Path, own: str, old: str, new: str, says: str, remedy: str
+) -> None:
+    assert old in own, own
+    path = write(tmp_path, own.replace(old, new), True, train={})
+    with pytest.raises(JetlaneError) as caught:
+        check_spec(load_spec(path))
+    assert says in str(caught.value) and remedy in caught.value.remedy and "own.config:" in str(caught.value)
+
+
+def test_the_extractors_are_the_apis() -> None:
+    found = importlib.util.find_spec("object_detection")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the Object Detection API is not installed")
+    source = (Path(found.submodule_search_locations[0]) / "builders" / "model_builder.py").read_text()
+    table = source.partition("SSD_FEATURE_EXTRACTOR_CLASS_MAP = {")[2].partition("}")[0]
+    assert sorted(re.findall(r"'([\w-]+)':", table)) == sorted(EXTRACTORS)
 
 
 def test_a_template_that_cannot_be_filled_in(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Whether the Object Detection API can train a config here: what its process would find out after the data was read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
+
+from jetlane.specs.errors import SpecError
+from jetlane.tasks.run.tool_versions import versions
+
+if TYPE_CHECKING:
+    from jetlane.tasks.converter.ssd.config import PipelineConfig
+
+#: ``SSD_FEATURE_EXTRACTOR_CLASS_MAP`` of object_detection/builders/model_builder.py, for models that are no Keras ones.
+EXTRACTORS = (
+    *("embedded_ssd_mobilenet_v1", "ssd_inception_v2", "ssd_inception_v3"),
+    *("ssd_mobiledet_cpu", "ssd_mobiledet_dsp", "ssd_mobiledet_edgetpu", "ssd_mobiledet_gpu"),
+    *("ssd_mobilenet_edgetpu", "ssd_mobilenet_v1", "ssd_mobilenet_v1_fpn", "ssd_mobilenet_v1_ppn"),
+    *("ssd_mobilenet_v2", "ssd_mobilenet_v2_fpn", "ssd_mobilenet_v2_mnasfpn"),
+    *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small", "ssd_pnasnet", "ssd_spaghettinet"),
+    *(f"ssd_resnet{depth}_v1_{head}" for depth in (50, 101, 152) for head in ("fpn", "ppn")),
+)
+_KERAS = "_keras"
+
+
+def refuse_untrainable(read: PipelineConfig, python: str) -> None:
+    """Let a config pass that the Object Detection API of this interpreter can begin to train.
+
+    Args:
+        python: ``train.python``, or jetlane's own interpreter; what others have is seen by their versions alone.
+
+    Raises:
+        SpecError: TensorFlow or the API is missing; the extractor is unknown or a Keras one; or the config asks for
+            quantisation-aware training, which TensorFlow 2 does not have.
+    """
+    if python == sys.executable:
+        _refuse_missing()
+    _refuse_extractor(read)
+    if read.message.HasField("graph_rewriter"):
+        _refuse_quantisation(read, python)
+
+
+def _refuse_missing() -> None:
+    for module, name in (("tensorflow", "TensorFlow"), ("object_detection", "Object Detection API")):
+        if importlib.util.find_spec(module) is None:
+            raise SpecError(
+                f"the {name} is not installed, and this spec trains",
+                f"{sys.executable} has no module {module}",
+                "pip install 'jetlane[train]' on Python 3.10 or 3.11, or name one that has them as train.python",
+            )
+
+
+def _refuse_extractor(read: PipelineConfig) -> None:
+    kind = read.ssd.feature_extractor.type
+    if kind in EXTRACTORS:
+        return
+    where = read.place("model.ssd.feature_extractor.type")
+    if kind.endswith(_KERAS):
+        raise SpecError(
+            f"feature_extractor.type: {kind} cannot be trained here",
+            "it is a Keras model of TensorFlow 2; what is trained here are the API's other models",
+            f"use {kind[: -len(_KERAS)]}, or train it elsewhere and give its SavedModel as model.saved_model",
+            where=where,
+        )
+    near = difflib.get_close_matches(kind, EXTRACTORS, 1)
+    raise SpecError(
+        f"feature_extractor.type: the Object Detection API has no {kind!r}",
+        f"it has {', '.join(EXTRACTORS)}",
+        f"did you mean {near[0]}?" if near else "use one of these",
+        where=where,
+    )
+
+
+def _refuse_quantisation(read: PipelineConfig, python: str) -> None:
+    version = versions(("tensorflow",), python).get("tensorflow", "")
+    if version and not version.startswith("1."):
+        raise SpecError(
+            "graph_rewriter asks for quantisation-aware training",
+            f"it needs tf.contrib.quantize, which TensorFlow {version} does not have",
+            "remove graph_rewriter from the config, or name a Python with TensorFlow 1.15 as train.python",
+            where=read.place("graph_rewriter"),
+        )
