@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.tasks.converter.lowering.golden import CASES
+from tests.tasks.converter.lowering.golden import CASES, in_float64
 from tests.uffparser.evaluate import nms_values
 from tests.uffparser.parsing import parse
 
@@ -17,6 +17,8 @@ from jetlane.tasks.converter.ssd.params import Nms, PluginParams
 
 #: Largest difference, as a multiple of what the same network gives in float32 instead of float64.
 MOST = 10.0
+#: And where onnxruntime rounds otherwise than numpy: largest difference of both in float64.
+EXACT = 1e-9
 
 
 @pytest.fixture(scope="session", params=CASES)
@@ -40,7 +42,10 @@ def test_the_parser_makes_of_it_what_the_lowering_says(version: str, model: tupl
     fine, coarse = (_heads(nms_values(parsed.network, image, dtype), params) for dtype in (np.float64, np.float32))
     for found, rounded, lowered in zip(fine, coarse, wanted):
         rounding = max(np.abs(found - rounded).max(), np.finfo(np.float32).eps * max(1.0, np.abs(found).max()))
-        assert np.abs(found - lowered[0]).max() <= MOST * rounding
+        if np.abs(found - lowered[0]).max() > MOST * rounding:  # then without any
+            for one, other in zip(fine, in_float64(folder / "model.trt.onnx", image)):
+                assert np.abs(one - other).max() <= EXACT
+            return
 
 
 def _heads(values: dict[str, np.ndarray], params: PluginParams) -> tuple[np.ndarray, np.ndarray]:

@@ -218,7 +218,15 @@ def _conv_transpose(seen: _Seen) -> _Said:
     return "ConvTranspose, SAME, with a kernel far larger than its stride", "TensorRT 7.0 cuts it on one side"
 
 
+def _transpose(seen: _Seen) -> _Said:
+    source = seen.by_id[seen.node.inputs[0]]
+    if source.operation != "Binary" or source.inputs[0] in seen.image:
+        return None
+    return "Transpose of a Binary with its constant first", "it does not know the order of its dimensions there"
+
+
 _RULES: dict[str, Callable[[_Seen], Any]] = {
+    "Transpose": _transpose,
     "Binary": _binary,
     "Concat": _concat,
     "Stack": _stack,

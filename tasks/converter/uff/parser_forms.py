@@ -243,6 +243,15 @@ def _in_map_order(graph: Graph, node: Node, evaluator: Evaluator) -> bool:
     return True
 
 
+def _constant_second(graph: Graph, node: Node, evaluator: Evaluator) -> bool:
+    """Behind a constant that stands first the parser does not know the order of the dimensions."""
+    source = graph[node.inputs[0]]
+    if source.op not in ("Add", "AddV2", "Mul") or [graph[ref].op == "Const" for ref in source.inputs] != [True, False]:
+        return False
+    graph.add(Node(source.name, source.op, source.inputs[::-1]))
+    return True
+
+
 _STEPS: tuple[tuple[tuple[str, ...], Step, str, str], ...] = (
     (("ConcatV2",), _positive_axis, "axes", "axes of concatenations counted from the first"),
     (("Minimum", "Maximum"), _clamped, "bounds", "minima and maxima with constants made of Relu"),
@@ -256,6 +265,7 @@ _STEPS: tuple[tuple[tuple[str, ...], Step, str, str], ...] = (
         "reductions",
         "reductions of maps followed by a pooling of 1x1",
     ),
+    (("Transpose",), _constant_second, "operands", "constants put second in what is transposed"),
 )
 
 

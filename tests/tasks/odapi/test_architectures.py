@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from tests.tasks.converter.lowering.golden import far, in_float64
 from tests.tasks.odapi.conftest import TINY, Data
 from tests.tasks.odapi.tensorflows import raw_outputs
 from tests.tasks.odapi.test_jobs import pycocotools_numbers
@@ -32,6 +33,8 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 #: Of raw boxes (fractions of the image) and scores.
 TOLERANCE = 5e-5
+#: Or so many times what the same network's rounding is.
+ROUNDINGS = 10
 #: Least overlap and largest score difference of a matched pair.
 LIMITS = (0.9999, 5e-4)
 
@@ -196,9 +199,15 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     theirs = raw_outputs(frozen, images, tmp_path)
     if architecture.shows_images:
         assert all(np.abs(left - right).max() > 10 * TOLERANCE for left, right in zip(theirs[0], theirs[1]))
-    for (boxes, scores), (expected_boxes, expected_scores) in zip(ours, theirs):
-        assert np.abs(boxes - expected_boxes).max() < TOLERANCE
-        assert np.abs(scores - expected_scores).max() < TOLERANCE
+    for image, found, expected in zip(images, ours, theirs):
+        apart = [far(*sides) for sides in zip(found, expected)]
+        if max(apart) >= TOLERANCE:  # such weights magnify rounding: how much, shows the same network in float64
+            exact = in_float64(tmp_path / "model" / "model.trt.onnx", to_input(image, facts["plugins"]["input"])[0])
+            rounding = [far(*sides) for sides in zip(found, exact)]
+            assert all(one <= max(TOLERANCE, ROUNDINGS * other) for one, other in zip(apart, rounding)), (
+                apart,
+                rounding,
+            )
 
     expected = child.infer(frozen, images)
     detector = OnnxDetector((tmp_path / "model" / "model.eval.onnx").read_bytes(), params.input)

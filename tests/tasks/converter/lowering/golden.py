@@ -115,19 +115,7 @@ class Case:
 
     def in_float64(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lowered network, computed in float64."""
-        import onnx
-        from onnx import numpy_helper
-        from onnx.reference import ReferenceEvaluator
-
-        model = onnx.load(str(self.out / "model.trt.onnx"))
-        for tensor in model.graph.initializer:
-            array = numpy_helper.to_array(tensor)
-            if array.dtype == np.float32:
-                tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float64), tensor.name))
-        for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
-        boxes, scores = ReferenceEvaluator(model).run(["boxes", "scores"], {"Input": pixels[None].astype(np.float64)})
-        return boxes[0], scores[0]
+        return in_float64(self.out / "model.trt.onnx", pixels)
 
     def references(self) -> list[Reference]:
         return [self._reference(index, name) for index, name in enumerate(self.meta["images"])]
@@ -166,6 +154,23 @@ class Case:
             logits = logits[:, 1:]
         power = np.exp(logits - logits.max(axis=1, keepdims=True))
         return power / power.sum(axis=1, keepdims=True)
+
+
+def in_float64(model: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and scores of ``model.trt.onnx``, computed in float64: what of a difference is rounding shows beside it."""
+    import onnx
+    from onnx import numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    network = onnx.load(str(model))
+    for tensor in network.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float64), tensor.name))
+    for value in (*network.graph.input, *network.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    boxes, scores = ReferenceEvaluator(network).run(["boxes", "scores"], {"Input": pixels[None].astype(np.float64)})
+    return boxes[0], scores[0]
 
 
 def far(left: np.ndarray, right: np.ndarray) -> float:

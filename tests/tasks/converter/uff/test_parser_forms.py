@@ -145,6 +145,21 @@ def test_axes_are_counted_from_the_first():
     assert uff.node("y").fields == {"axis": 3} and found.shape[-1] == 10
 
 
+@pytest.mark.parametrize("operation", ["Mul", "Add", "AddV2"])
+@pytest.mark.parametrize("reader", ["Transpose", "Softmax"])
+def test_a_constant_stands_second_in_what_is_transposed(operation, reader):
+    """NVIDIA's parser of 7.1 refuses the other order."""
+    g = sketch()
+    g.const("c", np.float32(2))
+    g.add("scaled", operation, "c", "x")
+    if reader == "Transpose":
+        g.with_const("y", "Transpose", "scaled", np.array([0, 3, 1, 2], np.int32))
+    else:
+        g.add("y", "Softmax", "scaled")
+    uff = convert_graph(g.graph(), ["y"], {"x": SIZE})
+    assert uff.node("scaled").inputs == ("x", "c")
+
+
 @pytest.mark.parametrize(
     ("build", "says"),
     [
