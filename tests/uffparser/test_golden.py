@@ -17,8 +17,8 @@ from jetlane.tasks.converter.ssd.params import Nms, PluginParams
 
 #: Largest difference, as a multiple of what the same network gives in float32 instead of float64.
 MOST = 10.0
-#: And where onnxruntime rounds otherwise than numpy: largest difference of both in float64.
-EXACT = 1e-9
+#: And where onnxruntime rounds otherwise than numpy: largest difference of both in float64; priors are float32 numbers.
+EXACT = 5e-7
 
 
 @pytest.fixture(scope="session", params=CASES)
