@@ -22,6 +22,7 @@ import click
 @click.option("-O", "--output-node", multiple=True, help="An output of the model; may be repeated.")
 @click.option("-I", "--input-node", multiple=True, help="A node to make an input: name,new_name,dtype,dim1,dim2,...")
 @click.option("-p", "--preprocessor", type=click.Path(path_type=Path), help="A script with preprocess(dynamic_graph).")
+@click.option("--strict", is_flag=True, help="Refuse a script whose plugins have other numbers than the model.")
 @click.version_option(package_name="jetlane", prog_name="convert-to-uff (jetlane)")
 def command(
     words: tuple[str, ...],
@@ -35,6 +36,7 @@ def command(
     output_node: tuple[str, ...],
     input_node: tuple[str, ...],
     preprocessor: Optional[Path],
+    strict: bool,
 ) -> None:
     """Convert a frozen TensorFlow graph to UFF."""
     from jetlane.tasks.converter.dropin.from_tensorflow import from_tensorflow_frozen_model
@@ -56,6 +58,7 @@ def command(
         output_filename=(output or frozen).with_suffix(".uff"),
         write_preprocessed=write_preprocessed,
         debug_mode=debug,
+        strict=strict,
     )
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from jetlane.specs.catalogue import entry
-from jetlane.specs.errors import ConversionError
+from jetlane.specs.errors import ConversionError, GraphError
 from jetlane.tasks.converter.dropin import rewrites
 from jetlane.tasks.converter.dropin.checks import check
 from jetlane.tasks.converter.dropin.dynamic_graph import DynamicGraph
+from jetlane.tasks.converter.dropin.model_differences import model_of
 from jetlane.tasks.converter.dropin.nodes import create_node
+from jetlane.tasks.converter.dropin.originals import is_plugin, original_of
+from jetlane.tasks.converter.dropin.plugin_fields import NMS
 from jetlane.tasks.converter.dropin.script import preprocess
 
 
@@ -30,6 +33,7 @@ def from_tensorflow(
     write_preprocessed: bool = False,
     debug_mode: bool = False,
     return_graph_info: bool = False,
+    strict: bool = False,
 ) -> Any:
     """Convert a TensorFlow graph to UFF.
 
@@ -45,6 +49,7 @@ def from_tensorflow(
         write_preprocessed: Write the graph as the script left it, beside the output, as ``.preprocessed.pb``.
         debug_mode: Print the evidence for each operation that was written.
         return_graph_info: Return the graph's inputs and outputs too.
+        strict: Refuse a script whose plugins have other numbers than the model; else these are warnings.
 
     Returns:
         The UFF file's bytes; or (bytes, input nodes, output nodes). With ``list_nodes``, b"".
@@ -66,7 +71,8 @@ def from_tensorflow(
         for number, node in enumerate(graph):
             print(f'{number} {node.op}: "{node.name}"')
         return b""
-    original = {node.name: node.op for node in graph}
+    first = original_of(graph.as_graph_def())
+    original = {node.name: node.op for node in (first.node if first is not None else graph) if not is_plugin(node)}
     graph.remove(graph.find_nodes_by_op("Assert"), remove_exclusive_dependencies=True)
     if preprocessor is not None:
         preprocess(preprocessor, graph)
@@ -87,11 +93,18 @@ def from_tensorflow(
     readable = graph_from_message(graph.as_graph_def())
     if readable.of("Switch", "Merge"):
         resolve_conditionals(readable)
-    warnings = check(readable, outputs, original)
+    ssd = _model(first, readable, say) if readable.of(NMS) else None
+    findings = check(readable, outputs, original, ssd)
+    wrong = [str(item) for item in findings.differences if not item.taste]
+    if wrong and (strict):
+        raise _not_the_models(wrong)
     say("Converting to UFF graph")
     uff = convert_graph(readable, outputs)
-    for warning in warnings + _left_to_plugins(uff.nodes, original):
+    for warning in [*wrong, *findings.warnings, *_left_to_plugins(uff.nodes, original)]:
         print(f"warning: {warning}", file=sys.stderr)
+    for item in findings.differences:
+        if item.taste:
+            say(f"note: {item}")
     say(f"No. nodes: {len(uff.nodes)}")
     if debug_mode:
         for item in uff.evidence:
@@ -115,6 +128,26 @@ def from_tensorflow_frozen_model(
 ) -> Any:
     """Convert the frozen graph of a file to UFF; everything else as :func:`from_tensorflow`."""
     return from_tensorflow(DynamicGraph(frozen_file), output_nodes, preprocessor, **kwargs)
+
+
+def _model(first: Any, script: Any, say: Any) -> Any:
+    """The SSD that the script's numbers are held against; None, and a note, where it cannot be."""
+    why = "the graph that the script started from is not known"
+    if first is not None:
+        try:
+            return model_of(first, script)
+        except GraphError as error:
+            why = error.what
+    say(f"note: the plugins' numbers are not held against the model: {why}")
+    return None
+
+
+def _not_the_models(wrong: Sequence[str]) -> ConversionError:
+    return ConversionError(
+        f"{len(wrong)} of the script's numbers are not the model's: {'; '.join(wrong)}",
+        "the graph itself holds its anchors, variances, score conversion and suppression",
+        "put the model's numbers into the script; without --strict these are warnings",
+    )
 
 
 def _silent(line: str) -> None:
