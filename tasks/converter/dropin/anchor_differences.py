@@ -35,7 +35,7 @@ def anchor_differences(node: Node, ssd: SsdGraph) -> list[Difference]:
     maps = _maps(node, ssd)
     found += maps
     own, grid = graph_anchors(ssd), _given(node)
-    boxes = grid_anchor_boxes(grid) if grid is not None and not maps else None
+    boxes = grid_anchor_boxes(grid) if grid is not None and all(item.taste for item in maps) else None
     off = furthest(boxes, own) if boxes is not None else float("inf")
     if off <= ANCHOR_TOLERANCE:
         return found
@@ -93,6 +93,9 @@ def _maps(node: Node, ssd: SsdGraph) -> list[Difference]:
     layers = number(node, "numLayers")
     if layers is None and len(right) == _DEFAULTS["numLayers"]:
         layers = _DEFAULTS["numLayers"]
+    if node.op == RECT and not square:
+        text = "boards below TensorRT 8.5 make wrong anchors, or none, for feature maps that are not square"
+        found.append(Difference(node.name, RECT, text, taste=True))
     if layers != len(right):
         found.append(_told(node, "numLayers", layers, len(right)))
     return found

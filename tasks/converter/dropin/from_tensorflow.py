@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from jetlane.specs.catalogue import entry
-from jetlane.specs.errors import ConversionError, GraphError
+from jetlane.specs.errors import ConversionError, GraphError, JetlaneError
 from jetlane.tasks.converter.dropin import rewrites
 from jetlane.tasks.converter.dropin.checks import check
 from jetlane.tasks.converter.dropin.dynamic_graph import DynamicGraph
@@ -17,6 +18,7 @@ from jetlane.tasks.converter.dropin.model_differences import model_of
 from jetlane.tasks.converter.dropin.nodes import create_node
 from jetlane.tasks.converter.dropin.originals import is_plugin, original_of
 from jetlane.tasks.converter.dropin.plugin_fields import NMS
+from jetlane.tasks.converter.dropin.running import running
 from jetlane.tasks.converter.dropin.script import preprocess
 
 
@@ -58,6 +60,52 @@ def from_tensorflow(
         GraphError: The graph cannot be read.
         ConversionError: The script fails, or what it leaves cannot become a UFF that TensorRT reads.
     """
+    run = running()
+    try:
+        converted = _convert(
+            graphdef,
+            [output_nodes] if isinstance(output_nodes, str) else list(output_nodes),
+            preprocessor,
+            input_node=input_node,
+            quiet=quiet,
+            text=text,
+            list_nodes=list_nodes,
+            output_filename=Path(output_filename) if output_filename is not None else None,
+            write_preprocessed=write_preprocessed,
+            debug_mode=debug_mode,
+            strict=strict or (run is not None and run.strict),
+        )
+    except JetlaneError as error:
+        if run is not None:
+            run.error = error
+        raise
+    if run is not None and converted.data:
+        run.data = converted.data
+        run.files += [Path(output_filename)] if output_filename is not None else []
+    return (converted.data, converted.inputs, converted.outputs) if return_graph_info else converted.data
+
+
+@dataclass(frozen=True)
+class _Converted:
+    data: bytes = b""
+    inputs: Sequence[Any] = ()
+    outputs: Sequence[Any] = ()
+
+
+def _convert(
+    graphdef: Any,
+    outputs: list[str],
+    preprocessor: Any,
+    *,
+    input_node: Iterable[Any],
+    quiet: bool,
+    text: bool,
+    list_nodes: bool,
+    output_filename: Optional[Path],
+    write_preprocessed: bool,
+    debug_mode: bool,
+    strict: bool,
+) -> _Converted:
     from jetlane.tasks.converter.graph.load import graph_from_message
     from jetlane.tasks.converter.graph.rewrites.conditionals import resolve_conditionals
     from jetlane.tasks.converter.uff import convert_graph, uff_to_bytes
@@ -70,7 +118,7 @@ def from_tensorflow(
     if list_nodes:
         for number, node in enumerate(graph):
             print(f'{number} {node.op}: "{node.name}"')
-        return b""
+        return _Converted()
     first = original_of(graph.as_graph_def())
     original = {node.name: node.op for node in (first.node if first is not None else graph) if not is_plugin(node)}
     graph.remove(graph.find_nodes_by_op("Assert"), remove_exclusive_dependencies=True)
@@ -80,12 +128,11 @@ def from_tensorflow(
         _replace_by_input(graph, replacement)
     rewrites.fold_dilated_convolutions(graph)
     rewrites.fold_softmax(graph)
-    outputs = [output_nodes] if isinstance(output_nodes, str) else list(output_nodes)
     outputs = outputs or [node.name for node in graph.graph_outputs]
     for name in outputs:
         say(f"Using output node {name}")
     if write_preprocessed and output_filename is not None:
-        graph.write(Path(output_filename).with_suffix(".preprocessed.pb"))
+        graph.write(output_filename.with_suffix(".preprocessed.pb"))
     rewrites.drop_input_references(graph)
     settled = rewrites.settle_reshapes(graph)
     if settled:
@@ -93,6 +140,9 @@ def from_tensorflow(
     readable = graph_from_message(graph.as_graph_def())
     if readable.of("Switch", "Merge"):
         resolve_conditionals(readable)
+    quantised = rewrites.take_out_fake_quant(readable)
+    if quantised:
+        say(f"note: simulated quantisation of {quantised} activations was taken out: TensorRT quantises by itself")
     ssd = _model(first, readable, say) if readable.of(NMS) else None
     findings = check(readable, outputs, original, ssd)
     wrong = [str(item) for item in findings.differences if not item.taste]
@@ -112,12 +162,9 @@ def from_tensorflow(
     for item in uff.unproven:
         say(f"note: unproven in UFF: {item.pattern}: {item.reason}")
     if output_filename is not None:
-        _write(uff, Path(output_filename), text, say)
-    data = uff_to_bytes(uff)
-    if not return_graph_info:
-        return data
+        _write(uff, output_filename, text, say)
     nodes = graph.node_map
-    return data, graph.graph_inputs, [nodes[name] for name in outputs]
+    return _Converted(uff_to_bytes(uff), graph.graph_inputs, [nodes[name] for name in outputs])
 
 
 def from_tensorflow_frozen_model(

@@ -42,16 +42,15 @@ def why_not(ssd: SsdGraph) -> str:
     if len(levels) < 2:
         return "it has one level, where GridAnchor_TRT divides by zero"
     if any(not level.regular for level in levels):
-        return (
-            "its centres are not in the middle of the maps' cells (strides or offsets of its own, or an FPN's anchors)"
-        )
+        return "its centres are not in the middle of the cells (strides or offsets of its own, or an FPN's anchors)"
     if counts[0] != 3:
         return f"its lowest level has {counts[0]} boxes a cell, the plugin's 3 (reduce_boxes_in_lowest_layer)"
     if len(set(counts[1:])) > 1:
         return f"its levels have {counts} boxes a cell, the plugin has as many in each but the lowest"
     base = _base_size(levels)
     if base is not None and _fields(ssd, _resized(graph_anchors(ssd), 1 / base[0], 1 / base[1])) is not None:
-        return f"base_anchor_height is {base[0]:.6g} and base_anchor_width {base[1]:.6g} of the image's sides, not 1"
+        times = f"{base[0]:.6g} times as high and {base[1]:.6g} times as wide as the plugin's"
+        return f"its boxes are {times} (base_anchor_height, base_anchor_width, or an input that is not square)"
     if _fields(ssd, _extra_box_last(ssd)) is not None:
         return "the extra box of a cell is the second, as exports of 2017 have it; the plugin's is the last"
     if counts[1] < 4:

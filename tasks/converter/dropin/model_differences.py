@@ -15,7 +15,7 @@ from jetlane.tasks.converter.dropin.plugin_fields import (
     shown,
     wrong_kinds,
 )
-from jetlane.tasks.converter.dropin.plugin_inputs import input_order, is_priors, predictors
+from jetlane.tasks.converter.dropin.plugin_inputs import data_above, input_order, is_priors, predictors
 from jetlane.tasks.converter.graph.graph import Graph, Node
 from jetlane.tasks.converter.graph.load import graph_from_message
 from jetlane.tasks.converter.graph.ssd import SsdGraph, read_ssd
@@ -75,7 +75,7 @@ def differences(graph: Graph, nodes: list[Node], nms: Node, ssd: SsdGraph) -> li
 def _above(graph: Graph, nms: Node, ssd: SsdGraph) -> set[str]:
     """What stands between the predictors' outputs and NMS_TRT."""
     boxes, classes = predictors(ssd)
-    return set(graph.ancestors(nms.inputs, stop=boxes | classes)) - boxes - classes
+    return data_above(graph, nms.inputs, boxes | classes) - boxes - classes
 
 
 def _flatten(node: Node) -> Iterable[Difference]:
@@ -151,8 +151,8 @@ def _scores(graph: Graph, nms: Node, ssd: SsdGraph) -> set[str]:
     if order is None:
         return set()
     classes = predictors(ssd)[1]
-    between = graph.ancestors([nms.inputs[order[1]]], stop=classes)
-    return {node.op for node in between.values() if node.op in ("Sigmoid", "Softmax")}
+    between = data_above(graph, [nms.inputs[order[1]]], classes) - classes
+    return {op for name in between if (op := graph[name].op) in ("Sigmoid", "Softmax")}
 
 
 def _score_words(ssd: SsdGraph, scores: set[str]) -> str:

@@ -60,6 +60,8 @@ def update_node(
             node.attr["value"].tensor.CopyFrom(tensor_proto(value, number))
         else:
             value = value.item() if isinstance(value, np.generic) else value
+            if trt_plugin and isinstance(value, (list, tuple)):
+                value = _flat(value)
             _set(node, key + (suffix(value) if trt_plugin else ""), value)
     return node
 
@@ -85,6 +87,11 @@ def suffix(value: Any) -> str:
     if isinstance(value, str):
         return "_u_str"
     return "_u_flist" if any(isinstance(item, (float, np.floating)) for item in value) else "_u_ilist"
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    """Plugins take plain lists: pairs, as people write the shapes of feature maps, are laid out one after another."""
+    return [part for item in values for part in (item if isinstance(item, (list, tuple)) else (item,))]
 
 
 def _set_shape(attribute: Any, sizes: Iterable[Any]) -> None:

@@ -17,8 +17,10 @@ FLATTEN, NMS = "FlattenConcat_TRT", "NMS_TRT"
 _KINDS = {"int": "_u_int", "float": "_u_float", "list of floats": "_u_flist", "list of ints": "_u_ilist"}
 _SUFFIXES = (*_KINDS.values(), "_u_bool", "_u_str", "")
 _ANCHOR_FIELDS = {
-    **{"numLayers": "int", "minSize": "float", "maxSize": "float"},
-    **{"aspectRatios": "list of floats", "variance": "list of floats", "featureMapShapes": "list of ints"},
+    "numLayers": "int",
+    **dict.fromkeys(("minSize", "maxSize"), "float"),
+    **dict.fromkeys(("aspectRatios", "variance"), "list of floats"),
+    "featureMapShapes": "list of ints",
 }
 _NMS_FIELDS = {
     **dict.fromkeys(("shareLocation", "varianceEncodedInTarget", "backgroundLabelId", "numClasses"), "int"),
@@ -97,7 +99,11 @@ def wrong_kinds(node: Node) -> Iterator[Difference]:
             right = [float(item) for item in value] if "float" in kind else [round(item) for item in value]
             told = "[" + ", ".join(map(repr, right)) + "]"
         elif isinstance(value, (int, float)):
-            told = repr(float(value)) if kind == "float" else repr(round(value)) if kind == "int" else f"a {kind}"
+            told = repr(float(value)) if kind == "float" else repr(round(value)) if kind == "int" else _a(kind)
         else:
-            told = f"a {kind}"
-        yield Difference(node.name, name, f"the plugin reads a {kind}, the script gives a {written}: write {told}")
+            told = _a(kind)
+        yield Difference(node.name, name, f"the plugin reads {_a(kind)}, the script gives {_a(written)}: write {told}")
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "int" else _a(kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Optional
 
 from jetlane.specs.catalogue import entry
@@ -24,7 +24,21 @@ def kinds(graph: Graph, ref: str, ssd: SsdGraph) -> set[str]:
         **dict.fromkeys(scores, SCORES),
         **dict.fromkeys((node.name for node in graph if is_priors(node)), PRIORS),
     }
-    return {found[name] for name in graph.ancestors([ref], stop=found) if name in found}
+    return {found[name] for name in data_above(graph, [ref], set(found)) if name in found}
+
+
+def data_above(graph: Graph, refs: Iterable[str], stop: set[str]) -> set[str]:
+    """Names of the nodes that tensors are made of, down to those in ``stop``; not what only a size is read from."""
+    found: set[str] = set()
+    todo = [node_of(ref) for ref in refs]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            node = graph[name]
+            if name not in stop and node.op != "Shape":
+                todo += [node_of(ref) for ref in (node.inputs[:1] if node.op == "Reshape" else node.inputs)]
+    return found
 
 
 def predictors(ssd: SsdGraph) -> tuple[set[str], set[str]]:

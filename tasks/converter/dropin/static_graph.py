@@ -13,6 +13,7 @@ from jetlane.specs.support.local_files import atomic_file
 from jetlane.tasks.converter.dropin.events import write_graph_event
 from jetlane.tasks.converter.dropin.nodes import names_of
 from jetlane.tasks.converter.dropin.originals import remember
+from jetlane.tasks.converter.dropin.running import running
 from jetlane.tasks.converter.graph.graph import node_of
 from jetlane.tasks.converter.graph.protos import tensorflow_message
 
@@ -63,7 +64,13 @@ class StaticGraph:
         """
         from jetlane.tasks.converter.graph.load import read_graph_def
 
-        self._take(read_graph_def(filename))
+        try:
+            self._take(read_graph_def(filename))
+        except GraphError as error:
+            run = running()
+            if run is not None:
+                run.error = error
+            raise
 
     def write(self, filename: Union[str, os.PathLike[str]]) -> None:
         """Write the graph as a ``.pb`` file, whole or not at all."""

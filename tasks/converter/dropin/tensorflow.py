@@ -1,16 +1,31 @@
-"""Stands in for ``tensorflow`` while a graph surgery script runs: data types, messages, a version."""
+"""Stands in for ``tensorflow`` while a graph surgery script runs: data types, messages, graphs that hold them."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from jetlane.tasks.converter.dropin.absent import Anything
 from jetlane.tasks.converter.dropin.messages import DATA_TYPES, tensor_proto, type_number
+from jetlane.tasks.converter.dropin.tensorflow_graph import (
+    Graph,
+    get_default_graph,
+    gfile,
+    import_graph_def,
+    reset_default_graph,
+)
 from jetlane.tasks.converter.graph.protos import tensorflow_message
 
 #: The last TensorFlow that NVIDIA's tools were made for.
 __version__ = VERSION = "1.15.5"
 #: So that ``import tensorflow.compat.v1 as tf`` is answered.
 __path__: list[str] = []
+
+__all__ = ["Graph", "get_default_graph", "gfile", "import_graph_def", "reset_default_graph"]
+
+io, platform = SimpleNamespace(gfile=gfile), SimpleNamespace(gfile=gfile)
+#: Scripts turn TensorFlow's messages off; here there are none.
+logging = Anything("tensorflow.logging")
 
 _MESSAGES = ("AttrValue", "GraphDef", "NodeDef", "TensorProto", "TensorShapeProto")
 

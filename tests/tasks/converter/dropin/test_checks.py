@@ -111,7 +111,7 @@ def test_a_reference_left_on_the_input_node_does_no_harm(convert: Any) -> None:
         ("raise SystemExit('not this model')", "stopped: not this model", ""),
         ("def preprocess(graph):\n\n    graph.append('x')", "a str is no node", "create_node"),
         ("import tensorflow as tf\nx = tf.Session()", "line 2: AttributeError: tensorflow.Session is not there", ""),
-        ("from tensorflow.core.framework import graph_pb2", "line 1: ModuleNotFoundError", "docs/convert-to-uff.md"),
+        ("from tensorflow.keras import layers", "line 1: ModuleNotFoundError", "docs/convert-to-uff.md"),
         ("import tensorflow.compat.v1 as tf\nimport graphsurgeon\ntf.v2", "tensorflow.v2 is not there", ""),
         ("import graphsurgeon as gs\ngs.create_node('x', kind={})", "cannot have the attribute kind", "give one"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jetlane.tasks.converter.dropin import graphsurgeon as gs
+from jetlane.tasks.converter.dropin.stand_ins import in_place
 from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.data.records import read_records
 
@@ -38,3 +39,32 @@ def test_tensorboard_is_written_an_event_file(tmp_path: Path) -> None:
     data = graph.as_graph_def().SerializeToString()
     assert event[9:10] == b"\x22" and event.endswith(data)
     assert tensorflow_message("GraphDef").FromString(event[-len(data) :]) == graph.as_graph_def()
+
+
+def test_a_graph_is_read_as_scripts_read_it(tmp_path: Path) -> None:
+    made = gs.DynamicGraph()
+    made.extend([gs.create_node("a", op="Relu"), gs.create_node("b", op="Relu", inputs=["a", "^a"])])
+    made.write(tmp_path / "graph.pb")
+    with in_place():
+        import tensorflow as tf
+        from tensorflow.core.framework import graph_pb2
+        from tensorflow.python.platform import gfile
+
+        with (
+            tf.gfile.GFile(str(tmp_path / "graph.pb"), "rb") as one,
+            gfile.FastGFile(tmp_path / "graph.pb", "rb") as two,
+        ):
+            definition, again = tf.GraphDef(), graph_pb2.GraphDef()
+            definition.ParseFromString(one.read())
+            again.ParseFromString(two.read())
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(definition, name="")
+            tf.import_graph_def(again)
+        tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
+    read = gs.DynamicGraph(graph.as_graph_def())
+    assert [(node.name, list(node.input)) for node in read] == [
+        ("a", []),
+        ("b", ["a", "^a"]),
+        ("import/a", []),
+        ("import/b", ["import/a", "^import/a"]),
+    ]

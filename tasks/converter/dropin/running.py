@@ -1,0 +1,76 @@
+"""The script that ``convert-to-uff --run`` runs: what it converted, and where it has to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from jetlane.specs.errors import ConversionError, JetlaneError
+
+
+class Stopped(BaseException):
+    """A script reached what only a board does; no Exception, so that scripts which catch those do not go on."""
+
+
+@dataclass
+class Running:
+    """A script that is being run.
+
+    Attributes:
+        strict: Numbers that are not the model's are errors.
+        files: UFF files that were written for the script, in their order.
+        data: The last conversion's bytes.
+        error: The last conversion's error; a script may have caught it.
+        stop: The call at which the script was stopped.
+    """
+
+    strict: bool = False
+    files: list[Path] = field(default_factory=list)
+    data: Optional[bytes] = None
+    error: Optional[JetlaneError] = None
+    stop: str = ""
+
+
+_running: Optional[Running] = None
+
+
+def running() -> Optional[Running]:
+    """The script that is being run, if one is."""
+    return _running
+
+
+@contextmanager
+def run_begun(run: Running) -> Iterator[Running]:
+    """Make a run the one that is asked for."""
+    global _running
+    before, _running = _running, run
+    try:
+        yield run
+    finally:
+        _running = before
+
+
+def board_reached(call: str) -> Any:
+    """A script calls what TensorRT does on a board.
+
+    Raises:
+        Stopped: The script has converted a graph: it has done its part here.
+        ConversionError: It has not.
+    """
+    run = _running
+    if run is not None and run.data is not None:
+        run.stop = run.stop or call
+        raise Stopped(call)
+    raise (
+        run.error
+        if run is not None and run.error is not None
+        else ConversionError(
+            f"the script calls {call} before it has converted a graph",
+            "TensorRT is stood in for: engines are built on the board. A script that finds the engine or the UFF file of "
+            "an earlier run does not convert again",
+            "remove those files, and run the script again",
+        )
+    )
