@@ -145,15 +145,15 @@ def absent_in_place() -> Iterator[None]:
     for name in real:
         del sys.modules[name]
     library, loader = ctypes.CDLL, ctypes.cdll
-    sys.meta_path.insert(0, first)  # type: ignore[arg-type]
-    sys.meta_path.append(last)  # type: ignore[arg-type]
-    ctypes.CDLL, ctypes.cdll = _Library, ctypes.LibraryLoader(_Library)  # type: ignore[misc, assignment]
+    sys.meta_path.insert(0, first)
+    sys.meta_path.append(last)
+    ctypes.CDLL, ctypes.cdll = _Library, ctypes.LibraryLoader(_Library)  # type: ignore[misc]
     try:
         yield
     finally:
         ctypes.CDLL, ctypes.cdll = library, loader  # type: ignore[misc]
         for finder in (first, last):
-            sys.meta_path.remove(finder)  # type: ignore[arg-type]
+            sys.meta_path.remove(finder)
         for name in [name for name, module in sys.modules.items() if isinstance(module, _Absent)]:
             del sys.modules[name]
         sys.modules.update(real)

@@ -152,15 +152,11 @@ def _convert(
     uff = convert_graph(readable, outputs)
     for warning in [*wrong, *findings.warnings, *_left_to_plugins(uff.nodes, original)]:
         print(f"warning: {warning}", file=sys.stderr)
-    for item in findings.differences:
-        if item.taste:
-            say(f"note: {item}")
+    for note in findings.differences:
+        if note.taste:
+            say(f"note: {note}")
     say(f"No. nodes: {len(uff.nodes)}")
-    if debug_mode:
-        for item in uff.evidence:
-            print(f"{item.status}: {item.pattern} ({len(item.nodes)} nodes): {item.reason}", file=sys.stderr)
-    for item in uff.unproven:
-        say(f"note: unproven in UFF: {item.pattern}: {item.reason}")
+    _say_evidence(uff, say, debug_mode)
     if output_filename is not None:
         _write(uff, output_filename, text, say)
     nodes = graph.node_map
@@ -199,6 +195,13 @@ def _not_the_models(wrong: Sequence[str]) -> ConversionError:
 
 def _silent(line: str) -> None:
     pass
+
+
+def _say_evidence(uff: Any, say: Any, debug_mode: bool) -> None:
+    for item in uff.evidence if debug_mode else ():
+        print(f"{item.status}: {item.pattern} ({len(item.nodes)} nodes): {item.reason}", file=sys.stderr)
+    for item in uff.unproven:
+        say(f"note: unproven in UFF: {item.pattern}: {item.reason}")
 
 
 def _left_to_plugins(nodes: Iterable[Any], original: Mapping[str, str]) -> list[str]:

@@ -106,4 +106,4 @@ def wrong_kinds(node: Node) -> Iterator[Difference]:
 
 
 def _a(kind: str) -> str:
-    return f"an {kind}" if kind == "int" else _a(kind)
+    return ("an " if kind == "int" else "a ") + kind

@@ -69,8 +69,8 @@ def board_reached(call: str) -> Any:
         if run is not None and run.error is not None
         else ConversionError(
             f"the script calls {call} before it has converted a graph",
-            "TensorRT is stood in for: engines are built on the board. A script that finds the engine or the UFF file of "
-            "an earlier run does not convert again",
+            "engines are built on the board, TensorRT is stood in for here. A script that finds the engine or the UFF "
+            "file of an earlier run does not convert again",
             "remove those files, and run the script again",
         )
     )
