@@ -15,6 +15,7 @@ _ALWAYS = ("pycuda",)
 #: Stood in for where they are not installed: cameras, pictures, downloads, networks of another kind.
 _WHERE_MISSING = (
     *("cv2", "PIL", "matplotlib", "wget", "torch", "torchvision", "traitlets", "ipywidgets"),
+    *("tensorflow.contrib", "tensorrt.parsers", "tensorrt.lite"),
     *("Jetson", "jetson", "jetson_inference", "jetson_utils", "jetcam", "gi", "pynvml", "imutils"),
 )
 
@@ -82,6 +83,14 @@ class Anything:
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
+    def _compared(self, other: Any) -> bool:
+        return False
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+    def __format__(self, spec: str) -> str:
+        return format(0, spec) if spec else str(self)
+
     def _combined(self, other: Any) -> Any:
         return self._made(self._dotted)
 
@@ -99,7 +108,8 @@ class _Finder:
         self._names = names
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
-        if name.partition(".")[0] not in self._names:
+        parts = name.split(".")
+        if not {parts[0], ".".join(parts[:2])} & set(self._names):
             return None
         return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
 

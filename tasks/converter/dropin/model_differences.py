@@ -82,7 +82,7 @@ def _flatten(node: Node) -> Iterable[Difference]:
     axis, batch = number(node, "axis"), number(node, "ignoreBatch")
     if axis is None:
         text = (
-            "it is not given; TensorRT's own plugin needs axis=1, ignoreBatch=0 (a library of TensorRT 5's sample not)"
+            "it is not given; the plugin needs axis=1, ignoreBatch=0 (libflattenconcat.so of TensorRT 5 and 6 does not)"
         )
         yield Difference(node.name, "axis", text)
     elif axis != 1:

@@ -84,7 +84,7 @@ def shown(value: Any) -> str:
     """A value as a script has it."""
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shown, value)) + "]"
-    return f"{shortest(value):.7g}" if isinstance(value, (int, float)) else str(value)
+    return f"{shortest(value):.6g}" if isinstance(value, (int, float)) else str(value)
 
 
 def wrong_kinds(node: Node) -> Iterator[Difference]:

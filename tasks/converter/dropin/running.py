@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +33,18 @@ class Running:
     data: Optional[bytes] = None
     error: Optional[JetlaneError] = None
     stop: str = ""
+    began: float = field(default_factory=time.time)
 
+    def take(self, given: Any) -> None:
+        """Take a UFF that was written since the run began: scripts call ``convert-to-uff`` as a program too."""
+        path = Path(given) if isinstance(given, (str, Path)) else None
+        if path is not None and path.is_file() and path.stat().st_mtime >= self.began - _CLOCKS_APART:
+            self.data = path.read_bytes()
+            self.files.append(path)
+
+
+#: Seconds by which a file system's clock may be behind.
+_CLOCKS_APART = 2.0
 
 _running: Optional[Running] = None
 
@@ -53,14 +65,19 @@ def run_begun(run: Running) -> Iterator[Running]:
         _running = before
 
 
-def board_reached(call: str) -> Any:
+def board_reached(call: str, given: Any = None) -> Any:
     """A script calls what TensorRT does on a board.
+
+    Args:
+        given: What it hands over; the path of a UFF, if it had that written by another program.
 
     Raises:
         Stopped: The script has converted a graph: it has done its part here.
         ConversionError: It has not.
     """
     run = _running
+    if run is not None and run.data is None and run.error is None:
+        run.take(given)
     if run is not None and run.data is not None:
         run.stop = run.stop or call
         raise Stopped(call)

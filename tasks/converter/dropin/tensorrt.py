@@ -12,6 +12,8 @@ from jetlane.tasks.converter.dropin.absent import Anything
 from jetlane.tasks.converter.dropin.running import board_reached
 
 __version__ = "8.6.1"
+#: So that `from tensorrt.parsers import uffparser`, of TensorRT 3 and 4, is answered.
+__path__: list[str] = []
 
 #: Calls that only a board can answer.
 _OF_THE_BOARD = (
@@ -29,7 +31,7 @@ class _Api(Anything):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = self._dotted.rpartition(".")[2]
-        return board_reached(self._dotted) if name in _OF_THE_BOARD else self._made(self._dotted)
+        return board_reached(self._dotted, *args[:1]) if name in _OF_THE_BOARD else self._made(self._dotted)
 
 
 def init_libnvinfer_plugins(logger: Any = None, namespace: str = "") -> bool:

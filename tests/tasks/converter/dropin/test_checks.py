@@ -34,6 +34,9 @@ def convert(case: Any, tmp_path: Path) -> Any:
     return run
 
 
+_BOXES, _SCORES = '"concat": concat_box_loc,', '"concat_1": concat_box_conf,'
+_PRIORS, _AXIS = '"Concatenate": concat_priorbox,', 'op="ConcatV2", dtype=tf.float32, axis=2'
+
 # Each row: the catalogue's entry, what the message names, what is wrong with the script or the call.
 MISTAKES: list[tuple[str, str, dict[str, Any]]] = [
     ("cast-left", "Cast 'Cast'", {"cast": ""}),
@@ -50,7 +53,27 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [
     ("prior-count", "predicts 540 boxes, the priors are 460", {"ratios": [1.0, 2.0, 0.5]}),
     ("class-count", "predicts 4 scores for each box (background included), numClasses is 3", {"classes": 3}),
     ("class-count", "takes 'concat_box_conf' for the priors, but they are input 1", {"order": [0, 1, 2]}),
+    (
+        "class-count",
+        "for its inputs concat_box_loc, concat_priorbox, concat_box_conf it is [0, 2, 1]",
+        {"order": [1, 0, 2]},
+    ),
+    ("class-count", "takes the scores for the boxes; for its inputs", {"order": [2, 0, 1]}),
     ("class-count", "no order of three inputs", {"order": [0, 1, 1]}),
+    (
+        "prior-count",
+        "featureMapShapes: the script has [10, 8, 5, 3, 2, 1], the model [10,",
+        {"maps": [10, 8, 5, 3, 2, 1]},
+    ),
+    (
+        "concat-mixed",
+        "'concat_priorbox' joins box codes and priors: ",
+        {"replaced": (_BOXES, '"concat": concat_priorbox,')},
+    ),
+    ("concat-mixed", "joins class scores and priors", {"replaced": (_SCORES, '"concat_1": concat_priorbox,')}),
+    ("concat-mixed", "joins box codes and class scores", {"replaced": (_SCORES, '"concat_1": concat_box_loc,')}),
+    ("concat-mixed", "joins box codes and priors", {"replaced": (_PRIORS, '"Concatenate": concat_box_loc,')}),
+    ("concat-mixed", "'concat_priorbox' joins priors: ", {"replaced": (_AXIS, 'op="FlattenConcat_TRT"')}),
     ("anchor-without-input", "'GridAnchor' has no input", {"anchor": "anchors.input[:] = []"}),
     ("nms-inputs", "has 4 inputs, not 3: ", {"unplug": "pass"}),
     ("reshape-minus-one", "more than one unknown size", {"height": -1, "width": -1}),

@@ -45,7 +45,7 @@ class Change:
 def shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shown, value)) + "]"
-    return f"{value:.7g}"
+    return f"{value:.6g}"
 
 
 def changes(plugins: dict[str, Any]) -> st.SearchStrategy[Change]:
@@ -218,7 +218,7 @@ def test_a_changed_number_is_told_with_the_right_one(right: Any) -> None:
 def test_a_changed_number_is_told_by_the_conversion_of_any_model(right: Any, capsys: Any, name: str) -> None:
     model = right(name)
 
-    @settings(QUICK, max_examples=60)
+    @settings(QUICK, max_examples=25)
     @given(changes(model.plugins))
     def held(change: Change) -> None:
         lines = hold(change, lambda one: model.said(one, capsys))
