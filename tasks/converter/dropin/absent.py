@@ -10,14 +10,21 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Optional
 
-#: Stood in for even where it is installed: at its import it asks for a GPU.
-_ALWAYS = ("pycuda",)
+from jetlane.tasks.converter.dropin.running import running
+from jetlane.tasks.converter.ssd.config import pipeline_message
+
+#: Stood in for even where they are installed: one asks for a GPU when it is imported, the other for TensorFlow. Scripts
+#: export with it; the graph they then read is one that was exported before.
+_ALWAYS = ("pycuda", "object_detection")
 #: Stood in for where they are not installed: cameras, pictures, downloads, networks of another kind.
 _WHERE_MISSING = (
     *("cv2", "PIL", "matplotlib", "wget", "torch", "torchvision", "traitlets", "ipywidgets"),
     *("tensorflow.contrib", "tensorrt.parsers", "tensorrt.lite"),
     *("Jetson", "jetson", "jetson_inference", "jetson_utils", "jetcam", "gi", "pynvml", "imutils"),
 )
+
+#: ``object_detection.protos`` are jetlane's own.
+_PROTOS = "object_detection.protos."
 
 
 class _Base:
@@ -111,6 +118,9 @@ class _Finder:
         parts = name.split(".")
         if not {parts[0], ".".join(parts[:2])} & set(self._names):
             return None
+        run = running()
+        if run is not None:
+            run.stood_in.add(parts[0])
         return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -126,6 +136,8 @@ class _Absent(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
+        if self.__name__.startswith(_PROTOS):
+            return pipeline_message(name)
         return Anything(f"{self.__name__}.{name}")
 
 

@@ -97,7 +97,8 @@ def _input(node: Node, ssd: SsdGraph) -> Iterable[Difference]:
     shape = node.attr("shape")
     right = [1, 3, *ssd.input_size]
     given = list(shape) if shape is not None else None
-    if given is None or given[1:] != right[1:]:
+    channels_last = [*ssd.input_size, 3]  # which scripts register as channels, height, width all the same
+    if given is None or given[1:] not in (right[1:], channels_last):
         yield from _told(node, "shape", given, right)
 
 

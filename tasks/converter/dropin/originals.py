@@ -19,7 +19,7 @@ _graphs: deque[bytes] = deque(maxlen=_REMEMBERED)
 
 def is_plugin(node: Any) -> bool:
     """Whether a script made this node for a plugin of TensorRT's."""
-    return node.op.endswith("_TRT") or any("_u_" in key for key in node.attr)
+    return "_TRT" in node.op or any("_u_" in key for key in node.attr)
 
 
 def remember(data: bytes, message: Any) -> None:

@@ -62,7 +62,9 @@ def run_script(
             "give it the arguments that convert a model; for a config.py with preprocess() use -p",
         )
     if run.stop:
-        ended = f"{run.stop} is next, which is TensorRT's, on the board: the script was stopped there"
+        ended = f"the script was stopped at {run.stop}: what follows is TensorRT's, on the board"
+    if run.stood_in:
+        ended += f"; stood in for: {', '.join(sorted(run.stood_in))}"
     return _written(run, script, output), ended
 
 

@@ -26,6 +26,7 @@ class Running:
         data: The last conversion's bytes.
         error: The last conversion's error; a script may have caught it.
         stop: The call at which the script was stopped.
+        stood_in: Modules that are not here and were stood in for.
     """
 
     strict: bool = False
@@ -33,6 +34,7 @@ class Running:
     data: Optional[bytes] = None
     error: Optional[JetlaneError] = None
     stop: str = ""
+    stood_in: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.time)
 
     def take(self, given: Any) -> None:

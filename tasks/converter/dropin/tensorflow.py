@@ -7,6 +7,7 @@ from typing import Any
 
 from jetlane.tasks.converter.dropin.absent import Anything
 from jetlane.tasks.converter.dropin.messages import DATA_TYPES, tensor_proto, type_number
+from jetlane.tasks.converter.dropin.running import running
 from jetlane.tasks.converter.dropin.tensorflow_graph import (
     Graph,
     get_default_graph,
@@ -27,6 +28,7 @@ io, platform = SimpleNamespace(gfile=gfile), SimpleNamespace(gfile=gfile)
 #: Scripts turn TensorFlow's messages off; here there are none.
 logging = Anything("tensorflow.logging")
 
+_SESSIONS = ("ConfigProto", "GPUOptions", "Session")
 _MESSAGES = ("AttrValue", "GraphDef", "NodeDef", "TensorProto", "TensorShapeProto")
 
 
@@ -90,6 +92,8 @@ def __getattr__(name: str) -> Any:
         return _TYPES[name]
     if name in _MESSAGES:
         return tensorflow_message(name)
+    if name in _SESSIONS and running() is not None:  # scripts open one around an export
+        return Anything(f"tensorflow.{name}")
     raise AttributeError(
         f"tensorflow.{name} is not there: this is jetlane's stand-in for TensorFlow, which gives graph surgery scripts "
         "data types, make_tensor_proto and the GraphDef messages"

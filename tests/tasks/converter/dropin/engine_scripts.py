@@ -178,6 +178,62 @@ class Calibrator(trt.IInt8EntropyCalibrator2):
         self.memory = cuda.mem_alloc(4)
 """
 
+FROM_A_CHECKPOINT = """
+import os
+import subprocess
+import sys
+
+import tensorrt as trt
+
+
+def load_config(path):
+    from google.protobuf.text_format import Merge
+    from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+    config = TrainEvalPipelineConfig()
+    with open(path) as f:
+        Merge(f.read(), config)
+    return config
+
+
+def to_uff(checkpoint, config_path, folder="exported"):
+    import graphsurgeon as gs
+    import tensorflow as tf
+    import uff
+    from object_detection import exporter
+    from surgery import add_plugin
+    config = load_config(config_path)
+    tf_config = tf.ConfigProto()
+    tf_config.gpu_options.allow_growth = True
+    with tf.Session(config=tf_config) as session:
+        with tf.Graph().as_default():
+            subprocess.call(["mkdir", "-p", folder])
+            exporter.export_inference_graph("image_tensor", config, checkpoint, folder, input_shape=[1, None, None, 3])
+    graph = add_plugin(gs.DynamicGraph(os.path.join(folder, "frozen_inference_graph.pb")))
+    size = config.model.ssd.image_resizer.fixed_shape_resizer
+    gs.update_node(graph["Input"], shape=[1, size.height, size.width, 3])
+    return uff.from_tensorflow(graph.as_graph_def(), ["NMS"])
+
+
+def to_engine(buffer):
+    import uff
+    with trt.Logger(trt.Logger.INFO) as logger, trt.Builder(logger) as builder, \
+            builder.create_network() as network, trt.UffParser() as parser:
+        meta_graph = uff.model.uff_pb2.MetaGraph()
+        meta_graph.ParseFromString(buffer)
+        for n in meta_graph.ListFields()[3][1][0].nodes:
+            if "Input" in n.operation:
+                node = n
+        parser.register_input("Input", tuple(node.fields["shape"].i_list.val[index] for index in (3, 1, 2)))
+        parser.register_output("NMS")
+        parser.parse_buffer(buffer, network)
+        return builder.build_cuda_engine(network)
+
+
+engine = to_engine(to_uff(sys.argv[1], sys.argv[2]))
+with open("engine.bin", "wb") as f:
+    f.write(engine.serialize())
+"""
+
 OF_A_FROZEN_MODEL = """
 import subprocess
 import sys
@@ -244,6 +300,12 @@ SCRIPTS = {
         (),
         "detector.uff",
         "tensorrt.UffParser.parse_buffer",
+    ),
+    "checkpoint": EngineScript(
+        {"convert_checkpoint.py": FROM_A_CHECKPOINT, "surgery.py": _DIMS + SURGERY},
+        ("model.ckpt-1", "pipeline.config"),
+        "convert_checkpoint.uff",
+        "tensorrt.UffParser.parse_buffer: what follows is TensorRT's, on the board; stood in for: object_detection",
     ),
     "frozen model": EngineScript(
         {"convert.py": OF_A_FROZEN_MODEL, "config.py": _DIMS + PREPROCESSOR},

@@ -103,7 +103,7 @@ def changes(plugins: dict[str, Any]) -> st.SearchStrategy[Change]:
         ),
         st.sampled_from(sorted(given)).map(lambda name: Change(NMS, name, None, shown(given[name]))),
         st.sampled_from(kinds).map(lambda found: Change(found[0], found[1], math.ceil(found[2]), shown(found[2]))),
-        st.sampled_from([[1, *image[2:], 3], [1, 1, *image[2:]]]).map(
+        st.sampled_from([[1, image[2] // 2, image[3], 3], [1, 1, *image[2:]]]).map(
             lambda shape: Change("Input", "shape", shape, shown(image))
         ),
     )

@@ -20,7 +20,11 @@ GRAPH = "trained_F_t215_v2_160_c3"
 
 @pytest.fixture
 def here(case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "model.pb").write_bytes(case(GRAPH).frozen.read_bytes())
+    frozen = case(GRAPH).frozen
+    (tmp_path / "exported").mkdir()
+    for name in ("model.pb", "exported/frozen_inference_graph.pb"):
+        (tmp_path / name).write_bytes(frozen.read_bytes())
+    (tmp_path / "pipeline.config").write_bytes((frozen.parent / "pipeline.config").read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -53,7 +57,7 @@ def test_a_script_runs_until_its_uff_is_written(case: Any, here: Path, capsys: A
     assert made.node("NMS").inputs[0] == "concat_box_loc" and len(made.nodes) == len(plain.nodes)
     assert not list(here.glob("*.bin"))
     after = (set(sys.modules), list(sys.path), sys.argv, ctypes.CDLL, list(sys.meta_path))
-    assert not {"tensorrt", "pycuda", "pycuda.driver", "config", "ssd"} & (after[0] - before[0])
+    assert not {"tensorrt", "pycuda", "pycuda.driver", "config", "ssd", "object_detection"} & (after[0] - before[0])
     assert after[1:] == before[1:]
 
 
