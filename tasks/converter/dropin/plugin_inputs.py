@@ -7,12 +7,14 @@ from typing import Optional
 
 from jetlane.specs.catalogue import entry
 from jetlane.specs.errors import ConversionError
-from jetlane.tasks.converter.dropin.plugin_fields import FLATTEN, GRID_ANCHORS
+from jetlane.tasks.converter.dropin.plugin_fields import GRID_ANCHORS
 from jetlane.tasks.converter.graph.graph import Graph, Node, node_of
 from jetlane.tasks.converter.graph.ssd import SsdGraph
 
 BOXES, SCORES, PRIORS = "box codes", "class scores", "priors"
-_CONCATS = ("Concat", "ConcatV2", FLATTEN)
+_CONCATS = ("Concat", "ConcatV2")
+#: TensorRT's own plugin, and what people built of its source under names of their own.
+_FLATTENS = "FlattenConcat"
 _FORWARDING = ("Identity", "Squeeze", "Reshape", "ExpandDims")
 
 
@@ -70,12 +72,13 @@ def refuse_mixed_concats(graph: Graph, nodes: list[Node], ssd: Optional[SsdGraph
         ConversionError: What TensorRT's parser would refuse, or the plugin would read wrongly.
     """
     for node in nodes:
-        if node.op not in _CONCATS:
+        flattens = node.op.startswith(_FLATTENS)
+        if node.op not in _CONCATS and not flattens:
             continue
         sources = {_source(graph, ref) for ref in _parts(graph, node)}
         priors = {name for name in sources if is_priors(graph[name])}
         made = {kind for name in sources - priors for kind in (kinds(graph, name, ssd) if ssd else ())}
-        mixed = bool(priors) and (sources != priors or node.op == FLATTEN)
+        mixed = bool(priors) and (sources != priors or flattens)
         if mixed or len(made - {PRIORS}) > 1:
             joined = sorted(made | ({PRIORS} if priors else set())) or ["priors", "something else"]
             known = entry("concat-mixed")

@@ -28,6 +28,8 @@ io, platform = SimpleNamespace(gfile=gfile), SimpleNamespace(gfile=gfile)
 #: Scripts turn TensorFlow's messages off; here there are none.
 logging = Anything("tensorflow.logging")
 
+#: Calls that set up TensorFlow, of which there is nothing to set up.
+_SWITCHES = ("disable_eager_execution", "disable_v2_behavior", "enable_resource_variables", "get_logger")
 _SESSIONS = ("ConfigProto", "GPUOptions", "Session")
 _MESSAGES = ("AttrValue", "GraphDef", "NodeDef", "TensorProto", "TensorShapeProto")
 
@@ -92,6 +94,8 @@ def __getattr__(name: str) -> Any:
         return _TYPES[name]
     if name in _MESSAGES:
         return tensorflow_message(name)
+    if name in _SWITCHES:
+        return Anything(f"tensorflow.{name}")
     if name in _SESSIONS and running() is not None:  # scripts open one around an export
         return Anything(f"tensorflow.{name}")
     raise AttributeError(

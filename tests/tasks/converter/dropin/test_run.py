@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def test_a_script_runs_until_its_uff_is_written(case: Any, here: Path, capsys: A
     after = (set(sys.modules), list(sys.path), sys.argv, ctypes.CDLL, list(sys.meta_path))
     assert not {"tensorrt", "pycuda", "pycuda.driver", "config", "ssd", "object_detection"} & (after[0] - before[0])
     assert after[1:] == before[1:]
+
+
+def test_a_uff_that_another_program_wrote_is_the_scripts(case: Any, here: Path, capsys: Any) -> None:
+    """Scripts of TensorRT's first years call `convert-to-uff`, and hand its file over."""
+    (here / "old.uff").write_bytes((case(GRAPH).converted / "model.uff").read_bytes())
+    old = (here / "old.uff").stat().st_mtime - 60
+    os.utime(here / "old.uff", (old, old))
+    text = (
+        "import shutil\nimport sys\nimport tensorrt as trt\nfrom tensorrt.parsers import uffparser\n"
+        "if len(sys.argv) > 1:\n    shutil.copyfile('old.uff', 'new.uff')\n"
+        "parser = uffparser.create_uff_parser()\nparser.register_output('NMS')\n"
+        "trt.UffParser().parse('new.uff' if len(sys.argv) > 1 else 'old.uff', None)"
+    )
+    (here / "build.py").write_text(text)
+    assert run("--run", "build.py") == 1
+    assert "before it has converted a graph" in capsys.readouterr().err
+    assert run("--run", "build.py", "again") == 0
+    assert "new.uff is written. The script was stopped at tensorrt.UffParser.parse" in capsys.readouterr().out
 
 
 def test_a_uff_kept_in_memory_goes_where_one_says(case: Any, here: Path, capsys: Any) -> None:
