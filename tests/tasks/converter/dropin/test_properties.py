@@ -27,9 +27,9 @@ GRAPHS = ["G18m_t12_v2_160_c3", "trained_C_t15_v1_160_c3", "C_t15_v2_box_c6", "F
 ANCHORS, NMS, BOXES, SCORES, PRIORS = "GridAnchor", "NMS", "concat_box_loc", "concat_box_conf", "concat_priorbox"
 #: Choices, which are notes.
 TASTE = {"confidenceThreshold", "topK", "keepTopK"}
-#: Told as soon as they differ, since NMS_TRT itself would assert.
 WORDS = ("warning", "note")
-REFUSED = {"featureMapShapes", "numClasses", "inputOrder"}
+#: Told by a refusal where NMS_TRT would assert.
+REFUSED = {"featureMapShapes", "numClasses", "inputOrder", "shape"}
 
 
 @dataclass(frozen=True)
