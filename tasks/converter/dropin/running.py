@@ -83,13 +83,15 @@ def board_reached(call: str, given: Any = None) -> Any:
     if run is not None and run.data is not None:
         run.stop = run.stop or call
         raise Stopped(call)
-    raise (
-        run.error
-        if run is not None and run.error is not None
-        else ConversionError(
-            f"the script calls {call} before it has converted a graph",
-            "engines are built on the board, TensorRT is stood in for here. A script that finds the engine or the UFF "
-            "file of an earlier run does not convert again",
-            "remove those files, and run the script again",
+    if run is None:
+        raise ConversionError(
+            f"the script calls {call}",
+            "engines are built on the board, TensorRT is stood in for here; preprocessing changes the graph alone",
+            "run a script that converts and builds an engine with `convert-to-uff --run SCRIPT ARGS`",
         )
+    raise run.error or ConversionError(
+        f"the script calls {call} before it has converted a graph",
+        "engines are built on the board, TensorRT is stood in for here. A script that finds the engine or the UFF "
+        "file of an earlier run does not convert again",
+        "remove those files, and run the script again",
     )

@@ -36,7 +36,7 @@ def preprocess(script: Union[str, os.PathLike[str]], graph: Any) -> None:
                 raise ConversionError(
                     f"{path} defines no function `preprocess`",
                     "it is called with the graph, and changes it in place",
-                    "define `def preprocess(dynamic_graph):`",
+                    "define `def preprocess(dynamic_graph):`; a script that converts by itself is for --run",
                 )
             function(graph)
         except JetlaneError:

@@ -136,6 +136,11 @@ def test_a_reference_left_on_the_input_node_does_no_harm(convert: Any) -> None:
         ("import tensorflow as tf\nx = tf.Session()", "line 2: AttributeError: tensorflow.Session is not there", ""),
         ("from tensorflow.keras import layers", "line 1: ModuleNotFoundError", "docs/convert-to-uff.md"),
         ("import tensorflow.compat.v1 as tf\nimport graphsurgeon\ntf.v2", "tensorflow.v2 is not there", ""),
+        (
+            "import tensorrt as trt\ntrt.Builder(trt.Logger()).build_cuda_engine(None)",
+            "Builder.build_cuda_engine",
+            "--run",
+        ),
         ("import graphsurgeon as gs\ngs.create_node('x', kind={})", "cannot have the attribute kind", "give one"),
     ],
 )
