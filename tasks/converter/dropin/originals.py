@@ -7,6 +7,7 @@ graphs that were read whole are remembered, and the one whose constants the surg
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from jetlane.tasks.converter.graph.protos import tensorflow_message
@@ -14,7 +15,17 @@ from jetlane.tasks.converter.graph.protos import tensorflow_message
 #: A script works on one graph, some on a few after each other; a graph takes tens of megabytes.
 _REMEMBERED = 3
 
-_graphs: deque[bytes] = deque(maxlen=_REMEMBERED)
+
+@dataclass(frozen=True)
+class _Known:
+    """A graph that was read whole: its message's bytes, how many nodes it has, and a digest of each constant."""
+
+    data: bytes
+    nodes: int
+    constants: dict[str, int]
+
+
+_graphs: deque[_Known] = deque(maxlen=_REMEMBERED)
 
 
 def is_plugin(node: Any) -> bool:
@@ -23,9 +34,19 @@ def is_plugin(node: Any) -> bool:
 
 
 def remember(data: bytes, message: Any) -> None:
-    """Keep a graph that no surgery was done on yet, serialised."""
-    if len(message.node) and data not in _graphs and not any(map(is_plugin, message.node)):
-        _graphs.append(data)
+    """Keep a graph that no surgery was done on yet.
+
+    Args:
+        data: The message, serialised.
+    """
+    if not len(message.node) or any(map(is_plugin, message.node)):
+        return
+    made = _Known(data, len(message.node), _constants(message))
+    # Copies on the way of a surgery hold nothing that the graph they were made from does not: that one is kept.
+    whole = next((known for known in _graphs if made.constants and _holds(known, made)), None)
+    if whole is not None:
+        _graphs.remove(whole)
+    _graphs.append(whole or made)
 
 
 def forget() -> None:
@@ -37,15 +58,17 @@ def original_of(message: Any) -> Optional[Any]:
     """The GraphDef that another was made from, or None where none of those remembered has its constants."""
     left = _constants(message)
     best, found = (0, 0), None
-    for data in _graphs:
-        candidate = tensorflow_message("GraphDef").FromString(data)
-        shared = sum(left.get(name) == value for name, value in _constants(candidate).items())
-        # Copies made on the way have the same constants: the one with the most nodes is the first of them.
-        score = (shared, len(candidate.node))
+    for known in _graphs:
+        shared = sum(known.constants.get(name) == digest for name, digest in left.items())
+        score = (shared, known.nodes)
         if shared * 2 > len(left) and score > best:
-            best, found = score, candidate
-    return found
+            best, found = score, known
+    return tensorflow_message("GraphDef").FromString(found.data) if found is not None else None
 
 
-def _constants(message: Any) -> dict[str, bytes]:
-    return {node.name: node.attr["value"].SerializeToString() for node in message.node if node.op == "Const"}
+def _holds(whole: _Known, part: _Known) -> bool:
+    return part.nodes <= whole.nodes and part.constants.items() <= whole.constants.items()
+
+
+def _constants(message: Any) -> dict[str, int]:
+    return {node.name: hash(node.attr["value"].SerializeToString()) for node in message.node if node.op == "Const"}
