@@ -1,8 +1,4 @@
-"""TFRecord files without tensorflow.
-
-A record is: length (uint64, little endian), masked CRC-32C of those 8 bytes, payload, masked CRC-32C of the payload.
-The mask is ``((crc >> 15) | (crc << 17)) + 0xa282ead8`` modulo 2**32 (tensorflow/core/lib/hash/crc32c.h).
-"""
+"""TFRecord files without tensorflow."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from pathlib import Path
 
 from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.local_files import atomic_file
+from jetlane.specs.support.record_frames import frame, masked_crc
 
 _GZIP = b"\x1f\x8b"
 _LFS = b"version https://git-lfs"
@@ -30,12 +27,6 @@ def write_records(path: Path, payloads: Iterable[bytes]) -> int:
             file.write(frame(payload))
             count += 1
     return count
-
-
-def frame(payload: bytes) -> bytes:
-    """One record as it stands in the file."""
-    length = struct.pack("<Q", len(payload))
-    return length + _masked_crc(length) + payload + _masked_crc(payload)
 
 
 def read_records(path: Path) -> Iterator[bytes]:
@@ -60,7 +51,7 @@ def read_records(path: Path) -> Iterator[bytes]:
                 file.seek(12)
             if len(header) < 12:
                 raise _broken(path, number, start, "the file ends inside a record's header")
-            if _masked_crc(header[:8]) != header[8:]:
+            if masked_crc(header[:8]) != header[8:]:
                 raise _broken(path, number, start, "the checksum of the record's length does not match")
             (length,) = struct.unpack("<Q", header[:8])
             if length > size - start:  # before so much memory is asked for
@@ -68,17 +59,10 @@ def read_records(path: Path) -> Iterator[bytes]:
             payload, check = file.read(length), file.read(4)
             if len(payload) < length or len(check) < 4:
                 raise _broken(path, number, start, "the file ends inside a record")
-            if _masked_crc(payload) != check:
+            if masked_crc(payload) != check:
                 raise _broken(path, number, start, "the checksum of the record's data does not match")
             yield payload
             number += 1
-
-
-def _masked_crc(data: bytes) -> bytes:
-    import google_crc32c
-
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _refuse_other_formats(path: Path, start: bytes) -> None:

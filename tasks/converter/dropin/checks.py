@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
 
 from jetlane.specs.catalogue import entry
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.converter.dropin.model_differences import differences
 from jetlane.tasks.converter.dropin.plugin_counts import check_counts
+from jetlane.tasks.converter.dropin.plugin_fields import GRID_ANCHORS, NMS, Difference
+from jetlane.tasks.converter.dropin.plugin_inputs import input_order, refuse_mixed_concats
 from jetlane.tasks.converter.dropin.rewrites import unknown_sizes
 from jetlane.tasks.converter.graph.graph import Graph, Node, node_of
+from jetlane.tasks.converter.graph.ssd import SsdGraph
 
 #: No plugin of TensorRT's has the name of these operations, so they cannot be meant to become one.
 _NEVER_PLUGINS = {
@@ -28,19 +34,31 @@ _NEEDED_INPUTS = {
     "Conv2DBackpropInput": 3,
     "StridedSlice": 4,
 }
-_ANCHORS = ("GridAnchor_TRT", "GridAnchorRect_TRT")
 
 
-def check(graph: Graph, outputs: Sequence[str], original: Mapping[str, str]) -> list[str]:
+@dataclass(frozen=True)
+class Findings:
+    """What a person should know of a script's result.
+
+    Attributes:
+        warnings: What some versions of TensorRT refuse.
+        differences: Numbers that are not the model's.
+    """
+
+    warnings: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+
+def check(
+    graph: Graph, outputs: Sequence[str], original: Mapping[str, str], ssd: Optional[SsdGraph] = None
+) -> Findings:
     """Look for what TensorRT's parser and plugins, or the conversion itself, would stumble over.
 
     Args:
         graph: As it is about to be converted.
         outputs: Names of its outputs.
         original: Operations by node of the graph before a script changed it.
-
-    Returns:
-        Warnings: what some versions of TensorRT refuse.
+        ssd: What that graph is, where it is an SSD.
 
     Raises:
         ConversionError: A known error, with its cause and remedy.
@@ -48,19 +66,27 @@ def check(graph: Graph, outputs: Sequence[str], original: Mapping[str, str]) -> 
     nodes = _reachable(graph, outputs)
     for node in nodes:  # first of all: what is left over brings the others with it
         _check_operation(node, original)
+    refuse_mixed_concats(graph, nodes, ssd)
     for node in nodes:
         _check_inputs(graph, node)
         _check_reshape(graph, node)
     warnings: list[str] = []
-    for node in (node for node in nodes if node.op == "NMS_TRT"):
+    found: list[Difference] = []
+    for node in (node for node in nodes if node.op == NMS):
         if node.name not in map(node_of, outputs):
-            found = entry("output-order")
+            known = entry("output-order")
             raise ConversionError(
-                f"{node.op} {node.name!r} is not an output, {outputs[0]!r} behind it is", found.cause, found.remedy
+                f"{node.op} {node.name!r} is not an output, {outputs[0]!r} behind it is", known.cause, known.remedy
             )
-        check_counts(graph, node)
+        if ssd is not None:
+            found += differences(graph, nodes, node, ssd)
+        try:
+            check_counts(graph, node, input_order(graph, node, ssd) if ssd is not None else None)
+        except ConversionError as error:  # the model's numbers say what is behind it
+            told = [f"{item.field}: {item.text}" for item in found if not item.taste]
+            raise ConversionError("; ".join([error.what, *told]), error.why, error.remedy) from None
         warnings += [_squeeze_warning(ref, node) for ref in node.inputs if graph[ref].op == "Squeeze"]
-    return warnings
+    return Findings(tuple(warnings), tuple(dict.fromkeys(found)))
 
 
 def _reachable(graph: Graph, outputs: Sequence[str]) -> list[Node]:
@@ -88,7 +114,7 @@ def _flattens(node: Node) -> bool:
 
 def _check_inputs(graph: Graph, node: Node) -> None:
     count = sum(not ref.startswith("^") for ref in node.inputs)
-    if node.op in _ANCHORS and not count:
+    if node.op in GRID_ANCHORS and not count:
         found = entry("anchor-without-input")
         raise ConversionError(f"{node.op} {node.name!r} has no input", found.cause, found.remedy)
     if node.op == "NMS_TRT" and count != 3:

@@ -11,8 +11,8 @@ from jetlane.tasks.converter.graph.graph import node_of
 
 def collapse(
     nodes: Iterable[Any], namespace_map: Mapping[str, Any], excluded: set[str], unique_inputs: bool
-) -> list[Any]:
-    """The nodes that remain, in their order, then the new ones, in the map's order.
+) -> tuple[set[str], list[Any]]:
+    """Names of the nodes that are collapsed, and the new nodes, in the map's order; the others' inputs are renamed.
 
     A new node reads what its namespaces read from outside of them, in the order of their nodes, after any inputs it was
     made with. Control inputs of collapsed nodes end with them.
@@ -29,11 +29,10 @@ def collapse(
     for node in nodes:
         if node.name in owner:
             _add_inputs(made[owner[node.name].name], node.input, owner, unique_inputs)
-    kept = [node for node in nodes if node.name not in owner]
-    for node in kept:
-        if any(node_of(ref) in owner for ref in node.input):
+    for node in nodes:
+        if node.name not in owner and any(node_of(ref) in owner for ref in node.input):
             node.input[:] = [_renamed(ref, owner) for ref in node.input]
-    return kept + list(made.values())
+    return set(owner), list(made.values())
 
 
 def _innermost(name: str, spaces: Mapping[str, Any]) -> Optional[Any]:

@@ -32,7 +32,7 @@ class DynamicGraph(StaticGraph):
                     "append and extend take NodeDef messages, not names",
                     "make one with create_node or create_plugin_node",
                 )
-            self._nodes.append(copy_node(node))
+            self._internal_graphdef.node.append(copy_node(node))
 
     def remove(self, nodes: Any, remove_exclusive_dependencies: bool = False) -> None:
         """Remove nodes, and every reference to them.
@@ -44,7 +44,7 @@ class DynamicGraph(StaticGraph):
         doomed = set(names_of(nodes))
         if remove_exclusive_dependencies:
             doomed |= self._exclusive_dependencies(doomed)
-        self._nodes = [node for node in self._nodes if node.name not in doomed]
+        self._drop(doomed)
         for node in self._nodes:
             kept = [name for name in node.input if node_of(name) not in doomed]
             if len(kept) != len(node.input):
@@ -74,7 +74,7 @@ class DynamicGraph(StaticGraph):
             for name in names_of(nodes)
             if name in known
         }
-        self._nodes = [node for node in self._nodes if node.name not in inputs]
+        self._drop(set(inputs))
         for node in self._nodes:
             if any(node_of(ref) in inputs for ref in node.input):
                 node.input[:] = [name for ref in node.input for name in _forwarded(ref, inputs)]
@@ -90,7 +90,15 @@ class DynamicGraph(StaticGraph):
             exclude_nodes: Nodes (or names) that stay as they are.
             unique_inputs: Name each input of a collapsed node once only.
         """
-        self._nodes = collapse(self._nodes, namespace_map, set(names_of(exclude_nodes)), unique_inputs)
+        gone, made = collapse(self._nodes, namespace_map, set(names_of(exclude_nodes)), unique_inputs)
+        self._drop(gone)
+        self._internal_graphdef.node.extend(made)
+
+    def _drop(self, names: set[str]) -> None:
+        """Delete nodes from the message itself, so that what a script holds of the others stays part of the graph."""
+        nodes = self._internal_graphdef.node
+        for index in reversed([index for index, node in enumerate(nodes) if node.name in names]):
+            del nodes[index]
 
 
 def _forwarded(ref: str, inputs: Mapping[str, list[str]]) -> list[str]:

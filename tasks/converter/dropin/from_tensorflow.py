@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from jetlane.specs.catalogue import entry
-from jetlane.specs.errors import ConversionError
+from jetlane.specs.errors import ConversionError, GraphError, JetlaneError
 from jetlane.tasks.converter.dropin import rewrites
 from jetlane.tasks.converter.dropin.checks import check
 from jetlane.tasks.converter.dropin.dynamic_graph import DynamicGraph
+from jetlane.tasks.converter.dropin.model_differences import model_of
 from jetlane.tasks.converter.dropin.nodes import create_node
+from jetlane.tasks.converter.dropin.originals import is_plugin, original_of
+from jetlane.tasks.converter.dropin.plugin_fields import NMS
+from jetlane.tasks.converter.dropin.running import running
 from jetlane.tasks.converter.dropin.script import preprocess
 
 
@@ -30,6 +35,7 @@ def from_tensorflow(
     write_preprocessed: bool = False,
     debug_mode: bool = False,
     return_graph_info: bool = False,
+    strict: bool = False,
 ) -> Any:
     """Convert a TensorFlow graph to UFF.
 
@@ -45,6 +51,7 @@ def from_tensorflow(
         write_preprocessed: Write the graph as the script left it, beside the output, as ``.preprocessed.pb``.
         debug_mode: Print the evidence for each operation that was written.
         return_graph_info: Return the graph's inputs and outputs too.
+        strict: Refuse a script whose plugins have other numbers than the model; else these are warnings.
 
     Returns:
         The UFF file's bytes; or (bytes, input nodes, output nodes). With ``list_nodes``, b"".
@@ -53,6 +60,52 @@ def from_tensorflow(
         GraphError: The graph cannot be read.
         ConversionError: The script fails, or what it leaves cannot become a UFF that TensorRT reads.
     """
+    run = running()
+    try:
+        converted = _convert(
+            graphdef,
+            [output_nodes] if isinstance(output_nodes, str) else list(output_nodes),
+            preprocessor,
+            input_node=input_node,
+            quiet=quiet,
+            text=text,
+            list_nodes=list_nodes,
+            output_filename=Path(output_filename) if output_filename is not None else None,
+            write_preprocessed=write_preprocessed,
+            debug_mode=debug_mode,
+            strict=strict or (run is not None and run.strict),
+        )
+    except JetlaneError as error:
+        if run is not None:
+            run.error = error
+        raise
+    if run is not None and converted.data:
+        run.data = converted.data
+        run.files += [Path(output_filename)] if output_filename is not None else []
+    return (converted.data, converted.inputs, converted.outputs) if return_graph_info else converted.data
+
+
+@dataclass(frozen=True)
+class _Converted:
+    data: bytes = b""
+    inputs: Sequence[Any] = ()
+    outputs: Sequence[Any] = ()
+
+
+def _convert(
+    graphdef: Any,
+    outputs: list[str],
+    preprocessor: Any,
+    *,
+    input_node: Iterable[Any],
+    quiet: bool,
+    text: bool,
+    list_nodes: bool,
+    output_filename: Optional[Path],
+    write_preprocessed: bool,
+    debug_mode: bool,
+    strict: bool,
+) -> _Converted:
     from jetlane.tasks.converter.graph.load import graph_from_message
     from jetlane.tasks.converter.graph.rewrites.conditionals import resolve_conditionals
     from jetlane.tasks.converter.uff import convert_graph, uff_to_bytes
@@ -65,8 +118,9 @@ def from_tensorflow(
     if list_nodes:
         for number, node in enumerate(graph):
             print(f'{number} {node.op}: "{node.name}"')
-        return b""
-    original = {node.name: node.op for node in graph}
+        return _Converted()
+    first = original_of(graph.as_graph_def())
+    original = {node.name: node.op for node in (first.node if first is not None else graph) if not is_plugin(node)}
     graph.remove(graph.find_nodes_by_op("Assert"), remove_exclusive_dependencies=True)
     if preprocessor is not None:
         preprocess(preprocessor, graph)
@@ -74,12 +128,11 @@ def from_tensorflow(
         _replace_by_input(graph, replacement)
     rewrites.fold_dilated_convolutions(graph)
     rewrites.fold_softmax(graph)
-    outputs = [output_nodes] if isinstance(output_nodes, str) else list(output_nodes)
     outputs = outputs or [node.name for node in graph.graph_outputs]
     for name in outputs:
         say(f"Using output node {name}")
     if write_preprocessed and output_filename is not None:
-        graph.write(Path(output_filename).with_suffix(".preprocessed.pb"))
+        graph.write(output_filename.with_suffix(".preprocessed.pb"))
     rewrites.drop_input_references(graph)
     settled = rewrites.settle_reshapes(graph)
     if settled:
@@ -87,24 +140,27 @@ def from_tensorflow(
     readable = graph_from_message(graph.as_graph_def())
     if readable.of("Switch", "Merge"):
         resolve_conditionals(readable)
-    warnings = check(readable, outputs, original)
+    quantised = rewrites.take_out_fake_quant(readable)
+    if quantised:
+        say(f"note: simulated quantisation of {quantised} activations was taken out: TensorRT quantises by itself")
+    ssd = _model(first, readable, say) if readable.of(NMS) else None
+    findings = check(readable, outputs, original, ssd)
+    wrong = [str(item) for item in findings.differences if not item.taste]
+    if wrong and (strict):
+        raise _not_the_models(wrong)
     say("Converting to UFF graph")
     uff = convert_graph(readable, outputs)
-    for warning in warnings + _left_to_plugins(uff.nodes, original):
+    for warning in [*wrong, *findings.warnings, *_left_to_plugins(uff.nodes, original)]:
         print(f"warning: {warning}", file=sys.stderr)
+    for note in findings.differences:
+        if note.taste:
+            say(f"note: {note}")
     say(f"No. nodes: {len(uff.nodes)}")
-    if debug_mode:
-        for item in uff.evidence:
-            print(f"{item.status}: {item.pattern} ({len(item.nodes)} nodes): {item.reason}", file=sys.stderr)
-    for item in uff.unproven:
-        say(f"note: unproven in UFF: {item.pattern}: {item.reason}")
+    _say_evidence(uff, say, debug_mode)
     if output_filename is not None:
-        _write(uff, Path(output_filename), text, say)
-    data = uff_to_bytes(uff)
-    if not return_graph_info:
-        return data
+        _write(uff, output_filename, text, say)
     nodes = graph.node_map
-    return data, graph.graph_inputs, [nodes[name] for name in outputs]
+    return _Converted(uff_to_bytes(uff), graph.graph_inputs, [nodes[name] for name in outputs])
 
 
 def from_tensorflow_frozen_model(
@@ -117,8 +173,35 @@ def from_tensorflow_frozen_model(
     return from_tensorflow(DynamicGraph(frozen_file), output_nodes, preprocessor, **kwargs)
 
 
+def _model(first: Any, script: Any, say: Any) -> Any:
+    """The SSD that the script's numbers are held against; None, and a note, where it cannot be."""
+    why = "the graph that the script started from is not known"
+    if first is not None:
+        try:
+            return model_of(first, script)
+        except GraphError as error:
+            why = error.what
+    say(f"note: the plugins' numbers are not held against the model: {why}")
+    return None
+
+
+def _not_the_models(wrong: Sequence[str]) -> ConversionError:
+    return ConversionError(
+        f"{len(wrong)} of the script's numbers are not the model's: {'; '.join(wrong)}",
+        "the graph itself holds its anchors, variances, score conversion and suppression",
+        "put the model's numbers into the script; without --strict these are warnings",
+    )
+
+
 def _silent(line: str) -> None:
     pass
+
+
+def _say_evidence(uff: Any, say: Any, debug_mode: bool) -> None:
+    for item in uff.evidence if debug_mode else ():
+        print(f"{item.status}: {item.pattern} ({len(item.nodes)} nodes): {item.reason}", file=sys.stderr)
+    for item in uff.unproven:
+        say(f"note: unproven in UFF: {item.pattern}: {item.reason}")
 
 
 def _left_to_plugins(nodes: Iterable[Any], original: Mapping[str, str]) -> list[str]:

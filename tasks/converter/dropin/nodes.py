@@ -55,11 +55,14 @@ def update_node(
             _set_shape(node.attr["shape"], value)
         elif key == "inputs":
             node.input[:] = names_of(value)
-        elif isinstance(value, np.ndarray):
-            number = node.attr["dtype"].type if "dtype" in node.attr else 0
-            node.attr["value"].tensor.CopyFrom(tensor_proto(value, number))
+        elif isinstance(value, np.ndarray) or (key == "value" and node.op == "Const"):
+            number = type_number(kwargs["dtype"]) if "dtype" in kwargs else 0
+            number = number or (node.attr["dtype"].type if "dtype" in node.attr else 0)
+            node.attr["value"].tensor.CopyFrom(tensor_proto(_array(value), number))
         else:
             value = value.item() if isinstance(value, np.generic) else value
+            if trt_plugin and isinstance(value, (list, tuple)):
+                value = _flat(value)
             _set(node, key + (suffix(value) if trt_plugin else ""), value)
     return node
 
@@ -85,6 +88,19 @@ def suffix(value: Any) -> str:
     if isinstance(value, str):
         return "_u_str"
     return "_u_flist" if any(isinstance(item, (float, np.floating)) for item in value) else "_u_ilist"
+
+
+def _array(value: Any) -> Any:
+    """An array; of Python's numbers one of float32 or int32, as TensorFlow makes it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value
+    array = np.asarray(value)
+    return array.astype({"f": "float32", "i": "int32"}.get(array.dtype.kind, array.dtype))
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    """Plugins take plain lists: pairs, as people write the shapes of feature maps, are laid out one after another."""
+    return [part for item in values for part in (item if isinstance(item, (list, tuple)) else (item,))]
 
 
 def _set_shape(attribute: Any, sizes: Iterable[Any]) -> None:

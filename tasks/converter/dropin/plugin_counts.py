@@ -6,6 +6,7 @@ from typing import Optional
 
 from jetlane.specs.catalogue import entry
 from jetlane.specs.errors import ConversionError, GraphError
+from jetlane.tasks.converter.dropin.plugin_fields import number, numbers
 from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph, Node
 from jetlane.tasks.converter.uff.parser_forms import image_shapes
@@ -14,33 +15,39 @@ from jetlane.tasks.converter.uff.parser_forms import image_shapes
 _FORWARDING = ("Identity", "Squeeze", "Reshape", "ConcatV2")
 
 
-def check_counts(graph: Graph, nms: Node) -> None:
+def check_counts(graph: Graph, nms: Node, known: Optional[list[int]] = None) -> None:
     """Hold the numbers of an NMS_TRT node with three inputs against each other, as far as they can be worked out.
+
+    Args:
+        known: The inputOrder that fits the node's inputs, where the model tells.
 
     Raises:
         ConversionError: What NMS_TRT would assert on the board, with the numbers that would be right.
     """
-    order = [int(position) for position in nms.attr("inputOrder_u_ilist", [0, 2, 1])]
-    if sorted(order) != [0, 1, 2]:
-        raise _error("class-count", f"NMS_TRT {nms.name!r} has the inputOrder {order}, no order of three inputs")
+    order = [int(position) for position in numbers(nms, "inputOrder")] or [0, 2, 1]
     priors = [_priors(graph, ref) for ref in nms.inputs]
     where = [position for position, count in enumerate(priors) if count is not None]
-    if len(where) != 1:
-        return
-    if where[0] != order[2]:
+    evaluator = Evaluator(graph, image_shapes(graph))
+    counts = [_elements(graph, evaluator, ref) for ref in nms.inputs]
+    right = known or (_order(counts, where[0], priors[where[0]]) if len(where) == 1 else None)
+    remedy = f"; for its inputs {', '.join(nms.inputs)} it is {right}" if right else ""
+    if sorted(order) != [0, 1, 2]:
+        what = f"NMS_TRT {nms.name!r} has the inputOrder {order}, no order of three inputs{remedy}"
+        raise _error("class-count", what)
+    if len(where) == 1 and where[0] != order[2]:
         raise _error(
             "class-count",
-            f"inputOrder of {nms.name!r} takes {nms.inputs[order[2]]!r} for the priors, but they are input {where[0]}, "
-            f"{nms.inputs[where[0]]!r}",
+            f"inputOrder {order} of {nms.name!r} takes {nms.inputs[order[2]]!r} for the priors, but they are input "
+            f"{where[0]}, {nms.inputs[where[0]]!r}{remedy}",
         )
-    evaluator = Evaluator(graph, image_shapes(graph))
-    boxes, scores = (_elements(graph, evaluator, nms.inputs[position]) for position in order[:2])
-    wanted = priors[where[0]]
-    if boxes is None or scores is None or wanted is None:
+    if right and order != right:
+        raise _error("class-count", f"inputOrder {order} of {nms.name!r} takes the scores for the boxes{remedy}")
+    if len(where) != 1:
         return
-    classes = int(nms.attr("numClasses_u_int", 0))
-    if boxes == wanted * classes and scores == wanted * 4 and boxes != scores:
-        raise _error("class-count", f"inputOrder of {nms.name!r} takes the scores for the boxes")
+    boxes, scores, wanted = counts[order[0]], counts[order[1]], priors[where[0]]
+    if boxes is None or scores is None or not wanted:
+        return
+    classes = int(number(nms, "numClasses") or 0)
     if boxes != wanted * 4:
         maps = _feature_maps(graph, evaluator, nms.inputs[order[0]])
         hint = f"; the network's feature maps are {maps}" if maps else ""
@@ -49,6 +56,15 @@ def check_counts(graph: Graph, nms: Node) -> None:
         found = f"{scores // wanted}" if scores % wanted == 0 else f"{scores / wanted:.2f}"
         what = f"the network predicts {found} scores for each box (background included), numClasses is {classes}"
         raise _error("class-count", what)
+
+
+def _order(counts: list[Optional[int]], where: int, priors: Optional[int]) -> Optional[list[int]]:
+    """The inputOrder that the inputs' sizes tell: four numbers for each prior are its box."""
+    first, second = (position for position in range(3) if position != where)
+    fits = [priors is not None and counts[position] == priors * 4 for position in (first, second)]
+    if fits[0] == fits[1]:
+        return None
+    return [first, second, where] if fits[0] else [second, first, where]
 
 
 def _error(name: str, what: str) -> ConversionError:
@@ -68,11 +84,11 @@ def _priors(graph: Graph, ref: str) -> Optional[int]:
 
 
 def _anchors(node: Node) -> int:
-    sizes = [int(size) for size in node.attr("featureMapShapes_u_ilist", [])]
+    sizes = [int(size) for size in numbers(node, "featureMapShapes")]
     cells = [size * size for size in sizes]
     if node.op == "GridAnchorRect_TRT":
         cells = [height * width for height, width in zip(sizes[::2], sizes[1::2])]
-    ratios = len(node.attr("aspectRatios_u_flist", node.attr("aspectRatios_u_ilist", [])))
+    ratios = len(numbers(node, "aspectRatios"))
     # The lowest layer takes three boxes whatever the list says; the others one more than it has ratios.
     return sum(count * (3 if layer == 0 else ratios + 1) for layer, count in enumerate(cells))
 

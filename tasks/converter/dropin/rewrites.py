@@ -10,8 +10,9 @@ import numpy as np
 from jetlane.tasks.converter.dropin.dynamic_graph import DynamicGraph
 from jetlane.tasks.converter.dropin.nodes import create_node
 from jetlane.tasks.converter.graph.evaluate import Evaluator
-from jetlane.tasks.converter.graph.graph import Graph, node_of
+from jetlane.tasks.converter.graph.graph import Graph, const, node_of
 from jetlane.tasks.converter.graph.load import graph_from_message
+from jetlane.tasks.converter.graph.rewrites.fake_quant import FAKE_QUANT, remove_fake_quant
 from jetlane.tasks.converter.graph.tensors import to_numpy
 from jetlane.tasks.converter.uff.parser_forms import image_shapes
 
@@ -58,6 +59,23 @@ def fold_softmax(graph: DynamicGraph) -> int:
         del restored.input[1:]
         graph.forward_inputs(restored)
     return len(chains)
+
+
+def take_out_fake_quant(graph: Graph) -> int:
+    """Take simulated quantisation out of a quantisation-aware graph. Returns how many activations had it.
+
+    Weights are folded with theirs: they are those that training ended with, on the grid.
+    """
+    if not graph.of(*FAKE_QUANT):
+        return 0
+    removed = remove_fake_quant(graph).count
+    evaluator = Evaluator(graph)
+    for node in graph.of("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "BiasAdd"):
+        value = evaluator.value(node.inputs[1]) if len(node.inputs) > 1 else None
+        if value is not None and graph[node.inputs[1]].op != "Const":
+            node.inputs[1] = graph.add(const(graph.unused_name(f"{node.name}/folded"), value)).name
+    graph.changed()
+    return removed
 
 
 def drop_input_references(graph: DynamicGraph) -> int:

@@ -36,7 +36,7 @@ def preprocess(script: Union[str, os.PathLike[str]], graph: Any) -> None:
                 raise ConversionError(
                     f"{path} defines no function `preprocess`",
                     "it is called with the graph, and changes it in place",
-                    "define `def preprocess(dynamic_graph):`",
+                    "define `def preprocess(dynamic_graph):`; a script that converts by itself is for --run",
                 )
             function(graph)
         except JetlaneError:
@@ -44,10 +44,11 @@ def preprocess(script: Union[str, os.PathLike[str]], graph: Any) -> None:
         except SystemExit as stopped:
             raise ConversionError(f"{path} stopped: {stopped.code}", "", "do as the script says") from stopped
         except Exception as error:  # a script may fail in any way
-            raise _failure(path, error) from error
+            raise failure(path, error) from error
 
 
-def _failure(path: Path, error: Exception) -> ConversionError:
+def failure(path: Path, error: Exception) -> ConversionError:
+    """What went wrong in a script, and in which of its lines."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else (lines or [None])[-1]
     said = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
@@ -58,6 +59,12 @@ def _failure(path: Path, error: Exception) -> ConversionError:
             what,
             "while a script runs, jetlane's stand-ins are there, with what graph surgery needs alone",
             "docs/convert-to-uff.md says what they hold; do the rest in a script of its own",
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return ConversionError(
+            what,
+            f"{error.name} is neither beside the script nor installed where jetlane is",
+            "put it beside the script, install it, or take its import out, if it is not needed for the conversion",
         )
     if known:
         return ConversionError(what, known[0].cause, known[0].remedy)

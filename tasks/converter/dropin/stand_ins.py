@@ -11,6 +11,20 @@ from types import ModuleType
 from typing import Optional
 
 NAMES = ("graphsurgeon", "uff", "tensorflow", "tensorrt")
+#: Modules of TensorFlow's that scripts import a name from, parents first, and the names.
+_TENSORFLOW_MODULES: dict[str, tuple[str, ...]] = {
+    "tensorflow.core": (),
+    "tensorflow.core.framework": (),
+    "tensorflow.core.framework.graph_pb2": ("GraphDef",),
+    "tensorflow.core.framework.node_def_pb2": ("NodeDef",),
+    "tensorflow.core.framework.attr_value_pb2": ("AttrValue",),
+    "tensorflow.core.framework.tensor_pb2": ("TensorProto",),
+    "tensorflow.core.framework.tensor_shape_pb2": ("TensorShapeProto",),
+    "tensorflow.python": (),
+    "tensorflow.python.platform": ("gfile",),
+    "tensorflow.python.framework": (),
+    "tensorflow.python.framework.dtypes": ("float32", "float16", "int32", "int64", "as_dtype"),
+}
 
 
 @contextmanager
@@ -48,7 +62,15 @@ def _stand_ins() -> dict[str, ModuleType]:
     compat = ModuleType("tensorflow.compat")
     compat.v1 = tensorflow  # type: ignore[attr-defined]
     tensorflow.compat = compat  # type: ignore[attr-defined]
-    return {**modules, "tensorflow.compat": compat, "tensorflow.compat.v1": tensorflow}
+    made = {**modules, "tensorflow.compat": compat, "tensorflow.compat.v1": tensorflow}
+    for name, contents in _TENSORFLOW_MODULES.items():
+        module = made[name] = ModuleType(name)
+        module.__path__ = []
+        vars(module).update({key: getattr(tensorflow, key) for key in contents})
+        parent, _, last = name.rpartition(".")
+        if parent != "tensorflow":
+            setattr(made[parent], last, module)
+    return made
 
 
 def _is_ours(name: str) -> bool:

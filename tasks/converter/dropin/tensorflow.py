@@ -1,10 +1,20 @@
-"""Stands in for ``tensorflow`` while a graph surgery script runs: data types, messages, a version."""
+"""Stands in for ``tensorflow`` while a graph surgery script runs: data types, messages, graphs that hold them."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from jetlane.tasks.converter.dropin.absent import Anything
 from jetlane.tasks.converter.dropin.messages import DATA_TYPES, tensor_proto, type_number
+from jetlane.tasks.converter.dropin.running import running
+from jetlane.tasks.converter.dropin.tensorflow_graph import (
+    Graph,
+    get_default_graph,
+    gfile,
+    import_graph_def,
+    reset_default_graph,
+)
 from jetlane.tasks.converter.graph.protos import tensorflow_message
 
 #: The last TensorFlow that NVIDIA's tools were made for.
@@ -12,6 +22,15 @@ __version__ = VERSION = "1.15.5"
 #: So that ``import tensorflow.compat.v1 as tf`` is answered.
 __path__: list[str] = []
 
+__all__ = ["Graph", "get_default_graph", "gfile", "import_graph_def", "reset_default_graph"]
+
+io, platform = SimpleNamespace(gfile=gfile), SimpleNamespace(gfile=gfile)
+#: Scripts turn TensorFlow's messages off; here there are none.
+logging = Anything("tensorflow.logging")
+
+#: Calls that set up TensorFlow, of which there is nothing to set up.
+_SWITCHES = ("disable_eager_execution", "disable_v2_behavior", "enable_resource_variables", "get_logger")
+_SESSIONS = ("ConfigProto", "GPUOptions", "Session")
 _MESSAGES = ("AttrValue", "GraphDef", "NodeDef", "TensorProto", "TensorShapeProto")
 
 
@@ -75,6 +94,10 @@ def __getattr__(name: str) -> Any:
         return _TYPES[name]
     if name in _MESSAGES:
         return tensorflow_message(name)
+    if name in _SWITCHES:
+        return Anything(f"tensorflow.{name}")
+    if name in _SESSIONS and running() is not None:  # scripts open one around an export
+        return Anything(f"tensorflow.{name}")
     raise AttributeError(
         f"tensorflow.{name} is not there: this is jetlane's stand-in for TensorFlow, which gives graph surgery scripts "
         "data types, make_tensor_proto and the GraphDef messages"

@@ -132,6 +132,11 @@ def _files() -> list[Any]:
 _MESSAGES = Messages(_files, "object_detection.protos")
 
 
+def pipeline_message(name: str) -> Any:
+    """The message class ``object_detection.protos.<name>``, such as ``TrainEvalPipelineConfig``."""
+    return _MESSAGES.message_class(name)
+
+
 def _places(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """(dotted name, (line, column)) of each field, last occurrence first, so that a dict keeps the first."""
     found: list[tuple[str, tuple[int, int]]] = []

@@ -11,7 +11,7 @@ from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph
 from jetlane.tasks.converter.graph.rewrites import Applied
 
-_OPS = (
+FAKE_QUANT = (
     "FakeQuantWithMinMaxVars",
     "FakeQuantWithMinMaxVarsPerChannel",
     "FakeQuantWithMinMaxArgs",
@@ -22,7 +22,7 @@ _OPS = (
 
 def remove_fake_quant(graph: Graph) -> Applied:
     evaluator = Evaluator(graph)
-    activations = [node for node in graph.of(*_OPS) if evaluator.value(node.name) is None]
+    activations = [node for node in graph.of(*FAKE_QUANT) if evaluator.value(node.name) is None]
     graph.redirect({name: node.inputs[0] for node in activations for name in (node.name, f"{node.name}:0")})
     return Applied(
         "fake quantisation",

@@ -12,6 +12,7 @@ from jetlane.specs.catalogue import entry
 from jetlane.specs.errors import JetlaneError
 from jetlane.tasks.converter.dropin import graphsurgeon as gs
 from jetlane.tasks.converter.dropin import uff
+from jetlane.tasks.converter.dropin.originals import forget
 from jetlane.tasks.converter.uff import uff_from_bytes
 
 GRAPH = "trained_F_t215_v2_160_c3"
@@ -33,6 +34,9 @@ def convert(case: Any, tmp_path: Path) -> Any:
     return run
 
 
+_BOXES, _SCORES = '"concat": concat_box_loc,', '"concat_1": concat_box_conf,'
+_PRIORS, _AXIS = '"Concatenate": concat_priorbox,', 'op="ConcatV2", dtype=tf.float32, axis=2'
+
 # Each row: the catalogue's entry, what the message names, what is wrong with the script or the call.
 MISTAKES: list[tuple[str, str, dict[str, Any]]] = [
     ("cast-left", "Cast 'Cast'", {"cast": ""}),
@@ -49,7 +53,27 @@ MISTAKES: list[tuple[str, str, dict[str, Any]]] = [
     ("prior-count", "predicts 540 boxes, the priors are 460", {"ratios": [1.0, 2.0, 0.5]}),
     ("class-count", "predicts 4 scores for each box (background included), numClasses is 3", {"classes": 3}),
     ("class-count", "takes 'concat_box_conf' for the priors, but they are input 1", {"order": [0, 1, 2]}),
+    (
+        "class-count",
+        "for its inputs concat_box_loc, concat_priorbox, concat_box_conf it is [0, 2, 1]",
+        {"order": [1, 0, 2]},
+    ),
+    ("class-count", "takes the scores for the boxes; for its inputs", {"order": [2, 0, 1]}),
     ("class-count", "no order of three inputs", {"order": [0, 1, 1]}),
+    (
+        "prior-count",
+        "featureMapShapes: the script has [10, 8, 5, 3, 2, 1], the model [10,",
+        {"maps": [10, 8, 5, 3, 2, 1]},
+    ),
+    (
+        "concat-mixed",
+        "'concat_priorbox' joins box codes and priors: ",
+        {"replaced": (_BOXES, '"concat": concat_priorbox,')},
+    ),
+    ("concat-mixed", "joins class scores and priors", {"replaced": (_SCORES, '"concat_1": concat_priorbox,')}),
+    ("concat-mixed", "joins box codes and class scores", {"replaced": (_SCORES, '"concat_1": concat_box_loc,')}),
+    ("concat-mixed", "joins box codes and priors", {"replaced": (_PRIORS, '"Concatenate": concat_box_loc,')}),
+    ("concat-mixed", "'concat_priorbox' joins priors: ", {"replaced": (_AXIS, 'op="FlattenConcat_TRT"')}),
     ("anchor-without-input", "'GridAnchor' has no input", {"anchor": "anchors.input[:] = []"}),
     ("nms-inputs", "has 4 inputs, not 3: ", {"unplug": "pass"}),
     ("reshape-minus-one", "more than one unknown size", {"height": -1, "width": -1}),
@@ -110,10 +134,14 @@ def test_a_reference_left_on_the_input_node_does_no_harm(convert: Any) -> None:
         ("raise SystemExit('not this model')", "stopped: not this model", ""),
         ("def preprocess(graph):\n\n    graph.append('x')", "a str is no node", "create_node"),
         ("import tensorflow as tf\nx = tf.Session()", "line 2: AttributeError: tensorflow.Session is not there", ""),
-        ("from tensorflow.core.framework import graph_pb2", "line 1: ModuleNotFoundError", "docs/convert-to-uff.md"),
+        ("from tensorflow.keras import layers", "line 1: ModuleNotFoundError", "docs/convert-to-uff.md"),
         ("import tensorflow.compat.v1 as tf\nimport graphsurgeon\ntf.v2", "tensorflow.v2 is not there", ""),
+        (
+            "import tensorrt as trt\ntrt.Builder(trt.Logger()).build_cuda_engine(None)",
+            "Builder.build_cuda_engine",
+            "--run",
+        ),
         ("import graphsurgeon as gs\ngs.create_node('x', kind={})", "cannot have the attribute kind", "give one"),
-        ("def preprocess(graph):\n    graph.write_tensorboard('logs')", "not written for TensorBoard", "netron"),
     ],
 )
 def test_a_script_that_fails(third_party: Path, tmp_path: Path, text: str, words: str, remedy: str) -> None:
@@ -142,6 +170,7 @@ def test_a_plugin_may_have_an_operations_name(third_party: Path, tmp_path: Path,
     graph = gs.DynamicGraph(frozen)
     graph["policy/output"].op = "Fancy"
     graph["policy/output"].ClearField("attr")
+    forget()  # so that this is the graph's own operation, not one that a script chose
     uff.from_tensorflow(graph, ["policy/output"], tmp_path / "config.py", quiet=True)
     assert "Fancy becomes the plugin _Fancy" in capsys.readouterr().err
 
