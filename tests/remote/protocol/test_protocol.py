@@ -239,7 +239,7 @@ def test_an_object_of_many_members_is_refused_at_once() -> None:
 def test_facts_of_a_board_are_the_same_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both reckon the engine's key from them."""
     odd = "Cortex\tA78\x1b[2J\u202e\udc80 \u200d" + "x" * 900
-    monkeypatch.setattr(probe, "_cpu", lambda: odd)
+    monkeypatch.setattr(probe, "processor", lambda: odd)
     monkeypatch.setattr(probe, "_cuda", lambda: {"name": odd})
     monkeypatch.setattr(probe, "_tensorrt", lambda: {"version": odd})
     monkeypatch.setattr(probe, "_platform", lambda store, cuda: {"dla_cores": 2})
