@@ -7,11 +7,12 @@ exactly the plugin's) is taken over from it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jetlane.remote.agent.detect.image import resized_size
 from jetlane.specs.errors import DerivationError
 from jetlane.tasks.converter.ssd.config import PipelineConfig
 from jetlane.tasks.converter.ssd.derive import (
@@ -49,11 +50,26 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
                 "they belong to different models",
                 "use the pipeline.config that was exported with this graph",
             )
-    checked = replace(params, input=_input(params.input, graph))
+    checked = replace(params, input=_input(params.input, graph), notes=(*params.notes, *_export_notes(graph)))
     checked = _clipping(_anchors(config, checked, graph), graph)
     heads = [(head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell) for head in graph.heads]
     check_nms_arithmetic(checked, sum(heads) * 4, sum(heads) * graph.num_classes)
     return checked
+
+
+def _export_notes(graph: SsdGraph) -> Iterable[str]:
+    """What the graph was exported for, where that is less than the converted model can do."""
+    preparation = graph.preprocessing
+    if preparation.batch is not None and preparation.batch > 1:
+        yield f"the graph takes {preparation.batch} images at once; it is converted for one"
+    if preparation.image_size is not None:
+        size = "{}x{}".format(*preparation.image_size)
+        yield f"the graph was exported for images of {size} pixels alone; the converted model takes any"
+    if graph.nms.written_out:
+        yield (
+            "the graph's suppression is written out in plain operations (use_static_shapes or use_partitioned_nms); "
+            "its thresholds and limits are taken from pipeline.config"
+        )
 
 
 def graph_anchors(graph: SsdGraph) -> np.ndarray[Any, Any]:
@@ -85,14 +101,8 @@ def _require_plain_nms(config: PipelineConfig, graph: SsdGraph) -> None:
 
 def _pairs(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Iterable[Pair]:
     image, preparation = params.input, graph.preprocessing
-    resizer = f"image_resizer.{config.ssd.image_resizer.WhichOneof('image_resizer_oneof')}"
     yield "num_classes", "classes", params.nms.num_classes - 1, graph.num_classes - 1
-    yield resizer, "pixels (height, width)", (image.height, image.width), tuple(graph.input_size)
-    yield resizer, "as the way of resizing", image.resize.kind, preparation.kind
-    yield f"{resizer}.resize_method", "as the resize method", "bilinear", preparation.method
-    if image.resize.kind == "keep_aspect_ratio":
-        yield f"{resizer}.min_dimension", "as min_dimension", image.resize.min_dimension, preparation.min_dimension
-        yield f"{resizer}.per_channel_pad_value", "as the margin's value", image.resize.pad_value, preparation.pad_value
+    yield from _resizing(config, image, graph)
     extractor = "feature_extractor.type"
     yield extractor, "as the normalisation's factor", image.normalize.scale, preparation.scale
     yield extractor, "as the normalisation's offset", image.normalize.offset, preparation.offset
@@ -108,17 +118,47 @@ def _pairs(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Ite
         config.ssd.post_processing.logit_scale,
         graph.scores.logit_scale,
     )
+    yield from _suppression(config, params, graph)
+
+
+def _suppression(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Iterable[Pair]:
     nms, own = config.ssd.post_processing.batch_non_max_suppression, graph.nms
-    prefix = f"{processing}.batch_non_max_suppression"
+    prefix = "post_processing.batch_non_max_suppression"
+    if own.written_out:
+        return
     yield f"{prefix}.iou_threshold", "as the IoU threshold", nms.iou_threshold, own.iou_threshold
     yield f"{prefix}.score_threshold", "as the score threshold", nms.score_threshold, max(own.score_threshold, 0.0)
+    # Where constants were folded, a limit stands as what it comes to: no more than there are boxes.
+    most = min(nms.max_detections_per_class, params.num_priors)
     limits = [
-        ("max_detections_per_class", nms.max_detections_per_class, own.max_per_class),
-        ("max_total_detections", nms.max_total_detections, own.max_total),
+        ("max_detections_per_class", nms.max_detections_per_class, own.max_per_class, params.num_priors),
+        ("max_total_detections", nms.max_total_detections, own.max_total, most * (params.nms.num_classes - 1)),
     ]
-    for field, said_limit, found in limits:
-        if found:  # 0: the graph's limit was not found
+    for field, said_limit, found, available in limits:
+        if found and found != min(said_limit, available):  # 0: the graph's limit was not found
             yield f"{prefix}.{field}", f"as {field}", said_limit, found
+
+
+def _resizing(config: PipelineConfig, image: InputSpec, graph: SsdGraph) -> Iterable[Pair]:
+    preparation = graph.preprocessing
+    resizer = f"image_resizer.{config.ssd.image_resizer.WhichOneof('image_resizer_oneof')}"
+    margin = (f"{resizer}.per_channel_pad_value", "as the margin's value", image.resize.pad_value)
+    yield resizer, "pixels (height, width)", (image.height, image.width), tuple(graph.input_size)
+    if preparation.kind != "none":
+        yield f"{resizer}.resize_method", "as the resize method", "bilinear", preparation.method
+    if preparation.image_size is None:
+        yield resizer, "as the way of resizing", image.resize.kind, preparation.kind
+        if image.resize.kind == "keep_aspect_ratio":
+            yield f"{resizer}.min_dimension", "as min_dimension", image.resize.min_dimension, preparation.min_dimension
+            yield (*margin, preparation.pad_value)
+        return
+    # Exported for images of one size: what is done to such an image is what there is to compare.
+    height, width = preparation.image_size
+    said = resized_size(preparation.image_size, graph.input_size, asdict(image.resize))
+    found = preparation.resized or preparation.image_size
+    yield resizer, f"pixels for an image of {height}x{width}, before padding", said, tuple(found)
+    if said != graph.input_size:
+        yield (*margin, preparation.pad_value)
 
 
 def _same(said: Any, found: Any) -> bool:

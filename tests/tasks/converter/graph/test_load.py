@@ -67,7 +67,7 @@ def test_missing_folder_checkpoint_and_variables(tmp_path):
     with pytest.raises(GraphError, match="does not exist"):
         load_frozen_graph(tmp_path / "none.pb")
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
-    with pytest.raises(GraphError, match="SavedModel folder"):
+    with pytest.raises(GraphError, match="SavedModel without a graph"):
         load_frozen_graph(tmp_path)
     checkpoint = tmp_path / "model.ckpt-600.index"
     checkpoint.write_bytes(b"\x00\x01")
