@@ -9,6 +9,7 @@ import numpy as np
 
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.converter.graph.evaluate import Evaluator
+from jetlane.tasks.converter.graph.find.backbone import find_backbone
 from jetlane.tasks.converter.graph.find.decode import Decoder, find_decoder
 from jetlane.tasks.converter.graph.find.heads import (
     Joint,
@@ -65,6 +66,8 @@ class SsdGraph:
         nms: Settings of the graph's own suppression.
         anchors: float32 [anchors, 4]: ymin, xmin, ymax, xmax in 0..1 of the network's frame.
         rewrites: What was done to the graph before it was read.
+        backbone: Family of the feature extractor, one of :mod:`find.backbone`'s; None where it is another.
+        constant_anchors: The anchors are constants, and no nodes make them.
     """
 
     image: str
@@ -79,6 +82,8 @@ class SsdGraph:
     nms: NmsSettings
     anchors: np.ndarray[Any, Any]
     rewrites: tuple[Applied, ...]
+    backbone: Optional[str] = None
+    constant_anchors: bool = False
 
     @property
     def feature_map_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -138,6 +143,8 @@ def read_ssd(graph: Graph, input_size: Optional[tuple[int, int]] = None) -> SsdG
         ),
         anchors=anchors,
         rewrites=rewrites,
+        backbone=find_backbone(simple, static, preprocessing.tensor, (*boxes.outputs, *classes.outputs)),
+        constant_anchors=decoder.anchors is None or simple[decoder.anchors].op == "Const",
     )
 
 

@@ -6,6 +6,7 @@ exactly the plugin's) is taken over from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from jetlane.remote.agent.detect.image import resized_size
 from jetlane.specs.errors import DerivationError
+from jetlane.tasks.converter.ssd.anchor_fields import explain_difference
 from jetlane.tasks.converter.ssd.config import PipelineConfig
 from jetlane.tasks.converter.ssd.derive import (
     ANCHOR_TOLERANCE,
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 
 #: (field below model.ssd, what it is called, in pipeline.config, in the graph)
 Pair = tuple[str, str, Any, Any]
+
+
+#: (pattern of feature_extractor.type, family of its network)
+_FAMILIES = (
+    (r"mobilenet_v1", "MobileNet v1"),
+    (r"mobilenet_v2", "MobileNet v2"),
+    (r"mobilenet_v3", "MobileNet v3"),
+    (r"resnet\d+", "ResNet"),
+    (r"inception_v\d", "Inception"),
+)
 
 
 def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> PluginParams:
@@ -50,15 +62,22 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
                 "they belong to different models",
                 "use the pipeline.config that was exported with this graph",
             )
-    checked = replace(params, input=_input(params.input, graph), notes=(*params.notes, *_export_notes(graph)))
+    checked = replace(params, input=_input(params.input, graph), notes=(*params.notes, *_notes(config, graph)))
     checked = _clipping(_anchors(config, checked, graph), graph)
     heads = [(head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell) for head in graph.heads]
     check_nms_arithmetic(checked, sum(heads) * 4, sum(heads) * graph.num_classes)
     return checked
 
 
-def _export_notes(graph: SsdGraph) -> Iterable[str]:
-    """What the graph was exported for, where that is less than the converted model can do."""
+def _notes(config: PipelineConfig, graph: SsdGraph) -> Iterable[str]:
+    """What is other than it seems, and does no harm."""
+    extractor = config.ssd.feature_extractor.type
+    family = next((name for pattern, name in _FAMILIES if re.search(pattern, extractor)), None)
+    if None not in (family, graph.backbone) and family != graph.backbone:
+        yield (
+            f"{config.where('model.ssd.feature_extractor.type')}: feature_extractor.type is {extractor!r}, but the "
+            f"graph's network is a {graph.backbone}; nothing that is derived depends on it, the network is the graph's"
+        )
     preparation = graph.preprocessing
     if preparation.batch is not None and preparation.batch > 1:
         yield f"the graph takes {preparation.batch} images at once; it is converted for one"
@@ -190,11 +209,7 @@ def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> P
         for older in (False, True)
     ]
     if min(distances) > ANCHOR_TOLERANCE:
-        raise DerivationError(
-            f"{config.where('model.ssd.anchor_generator')}: pipeline.config and graph have different anchors",
-            f"{len(own)} anchors in the graph; they differ by up to {min(distances):.2g} of the image",
-            "use the pipeline.config that was exported with this graph",
-        )
+        raise _other_anchors(config, params, graph, min(distances))
     if params.grid_anchor is None:
         return params
     reason = distance_reason(params.grid_anchor, own)
@@ -206,6 +221,28 @@ def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> P
         else reason
     )
     return replace(params, grid_anchor=None, notes=(*params.notes, CONSTANT_NOTE + why))
+
+
+def _other_anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph, distance: float) -> DerivationError:
+    """The error for anchors that are not the config's, with the field that explains it where one does."""
+    generators, size = config.ssd.anchor_generator, (params.input.height, params.input.width)
+    per_cell = [head.anchors_per_cell for head in graph.heads]
+    found = explain_difference(
+        generators, params.feature_map_shapes, per_cell, size, graph_anchors(graph), ANCHOR_TOLERANCE
+    )
+    generator = f"anchor_generator.{generators.WhichOneof('anchor_generator_oneof')}"
+    field = f"{generator}.{found.fields[0]}" if found else generator
+    if params.num_priors != graph.num_priors:
+        why = f"the config makes {params.num_priors} anchors, the graph has {graph.num_priors}"
+    else:
+        why = f"{graph.num_priors} anchors in each; they differ by up to {distance:.2g} of the image"
+    remedy = "use the pipeline.config that was exported with this graph"
+    if found:
+        why = f"{why}: the config says {found.said}; the graph's anchors are those of {found.found}"
+        remedy = f"{remedy}, or correct the field"
+    return DerivationError(
+        f"{config.where('model.ssd.' + field)}: pipeline.config and graph have different anchors", why, remedy
+    )
 
 
 def _clipping(params: PluginParams, graph: SsdGraph) -> PluginParams:

@@ -58,7 +58,7 @@ def find_decoder(graph: Graph, evaluator: Evaluator) -> Decoder:
             encodings = upstream(graph, codes.inputs[0], _TO_ENCODINGS[:2])
             sides = nearest(graph, other[0], lambda node: node.op == "Unpack")
             if sides is None:
-                folded = find_folded_anchors(graph, evaluator, codes, _scales(graph, evaluator, codes))
+                folded = find_folded_anchors(graph, evaluator, codes)
                 if folded is not None:
                     found[encodings, None] = Decoder(encodings, None, folded.scales, folded.anchors)
                 continue

@@ -19,38 +19,48 @@ from jetlane.tasks.converter.graph.graph import Graph, Node, node_of, port_of
 Array = np.ndarray[Any, Any]
 Scales = tuple[float, float, float, float]
 
+#: Steps from a code to the multiplication: a scale, an exponential.
+_NEAR = 4
 #: Relative spread of ``side / (side / scale)`` over all anchors that float32 explains.
 _SPREAD = 1e-5
 
 
 @dataclass(frozen=True)
 class FoldedAnchors:
-    """Attributes:
-    anchors: float32 [anchors, 4]: ymin, xmin, ymax, xmax.
-    scales: Box coder scales y, x, h, w.
+    """What the decoder's constants say.
+
+    Attributes:
+        anchors: float32 [anchors, 4]: ymin, xmin, ymax, xmax.
+        scales: Box coder scales y, x, h, w.
     """
 
     anchors: Array
     scales: Scales
 
 
-def find_folded_anchors(graph: Graph, evaluator: Evaluator, codes: Node, scales: Scales) -> Optional[FoldedAnchors]:
+@dataclass(frozen=True)
+class _Product:
+    """The multiplication of a code by a number per anchor, and what the code was divided by before."""
+
+    node: Node
+    factors: Array
+    scale: float
+
+
+def find_folded_anchors(graph: Graph, evaluator: Evaluator, codes: Node) -> Optional[FoldedAnchors]:
     """The anchors as the decoder's constants tell them; None where these are no such constants.
 
     Args:
         codes: The Unpack of the encodings: y, x, h, w.
-        scales: Of the box coder, where they stand alone; 1 where they do not.
 
     Raises:
         GraphError: The constants do not fit each other.
     """
-    sides = [_factor(graph, evaluator, codes, port, through_exp=True) for port in (2, 3)]
-    products = [_factor(graph, evaluator, codes, port, through_exp=False) for port in (0, 1)]
-    centres = [_summand(graph, evaluator, product) for product in products]
-    constants = [side[1] if side else None for side in sides] + [
-        product[1] if product else None for product in products
-    ]
-    numbers = [np.ravel(one) for one in (*constants, *centres) if one is not None]
+    y, x, h, w = (_product(graph, evaluator, codes, port) for port in range(4))
+    if y is None or x is None or h is None or w is None:
+        return None
+    centres = [_summand(graph, evaluator, product) for product in (y, x)]
+    numbers = [np.ravel(one) for one in (h.factors, w.factors, y.factors, x.factors, *centres) if one is not None]
     if len(numbers) != 6:
         return None
     if len({one.size for one in numbers}) != 1:
@@ -59,35 +69,29 @@ def find_folded_anchors(graph: Graph, evaluator: Evaluator, codes: Node, scales:
             f"its box decoder has constants of {sorted({one.size for one in numbers})} numbers for the same anchors",
             "convert the graph that export_inference_graph wrote, before other tools rewrote it",
         )
-    heights, widths, along_y, along_x, y, x = (one.astype(np.float64) for one in numbers)
-    anchors = np.stack([y - heights / 2, x - widths / 2, y + heights / 2, x + widths / 2], 1).astype(np.float32)
-    merged = [_scale(side, product) for side, product in ((heights, along_y), (widths, along_x))]
-    return FoldedAnchors(anchors, (scales[0] * merged[0], scales[1] * merged[1], scales[2], scales[3]))
+    heights, widths, along_y, along_x, middle_y, middle_x = (one.astype(np.float64) for one in numbers)
+    corners = [middle_y - heights / 2, middle_x - widths / 2, middle_y + heights / 2, middle_x + widths / 2]
+    scales = (y.scale * _scale(heights, along_y), x.scale * _scale(widths, along_x), h.scale, w.scale)
+    return FoldedAnchors(np.stack(corners, 1).astype(np.float32), scales)
 
 
-def _factor(
-    graph: Graph, evaluator: Evaluator, codes: Node, port: int, *, through_exp: bool
-) -> Optional[tuple[Node, Array]]:
-    """The multiplication of one code by a number per anchor, and these numbers."""
-    todo = [reader for reader in graph.consumers(codes.name) if port in _ports(reader, codes.name)]
-    seen_exp = not through_exp
-    for _ in range(4):
-        if len(todo) != 1:
-            todo = [node for node in todo if node.op in ("Mul", "RealDiv", "Div", "Exp")]
-        if len(todo) != 1:
-            return None
-        node = todo[0]
-        if node.op == "Exp":
-            seen_exp = True
-        elif node.op in ("Mul", "RealDiv", "Div"):
-            constant = next((value for value in map(evaluator.value, node.inputs) if value is not None), None)
-            if constant is None:
-                return None
-            if node.op == "Mul" and constant.size > 1 and seen_exp:
-                return node, constant
-        else:
-            return None
-        todo = list(graph.consumers(node.name))
+def _product(graph: Graph, evaluator: Evaluator, codes: Node, port: int) -> Optional[_Product]:
+    """Follow a code to where it meets the anchors: y and x as they are, h and w after an exponential."""
+    readers = [reader for reader in graph.consumers(codes.name) if port in _ports(reader, codes.name)]
+    todo = [(reader, port < 2, 1.0) for reader in readers]
+    for _ in range(_NEAR):
+        further: list[tuple[Node, bool, float]] = []
+        for node, ready, scale in todo:
+            constants = [value for value in map(evaluator.value, node.inputs) if value is not None]
+            number = np.float32(np.ravel(constants[0])[0]) if constants and constants[0].size else np.float32(0)
+            if node.op == "Mul" and ready and len(constants) == 1 and constants[0].size > 1:
+                return _Product(node, constants[0], scale)
+            if node.op == "Exp":
+                further += [(reader, True, scale) for reader in graph.consumers(node.name)]
+            elif node.op in ("Mul", "RealDiv", "Div") and len(constants) == 1 and constants[0].size == 1 and number:
+                divisor = float(np.float32(1) / number if node.op == "Mul" else number)
+                further += [(reader, ready, scale * divisor) for reader in graph.consumers(node.name)]
+        todo = further
     return None
 
 
@@ -95,9 +99,9 @@ def _ports(reader: Node, name: str) -> list[int]:
     return [port_of(ref) for ref in reader.inputs if node_of(ref) == name]
 
 
-def _summand(graph: Graph, evaluator: Evaluator, product: Optional[tuple[Node, Array]]) -> Optional[Array]:
+def _summand(graph: Graph, evaluator: Evaluator, product: _Product) -> Optional[Array]:
     """The number per anchor that is added to a product."""
-    for reader in graph.consumers(product[0].name) if product else ():
+    for reader in graph.consumers(product.node.name):
         constants = [value for value in map(evaluator.value, reader.inputs) if value is not None]
         if reader.op in ("Add", "AddV2") and len(constants) == 1 and constants[0].size > 1:
             return constants[0]
