@@ -1,10 +1,11 @@
 """Run by a test in a process of its own: one untrained SSD, exported and treated in every way that people do.
 
 Arguments: the folder of the Object Detection API's child package, a pipeline.config, where to write, and a JSON list of
-cells [input shape, input type, treatment], each a key of SHAPES, INPUTS and TREATMENTS below.
+cells [input shape, input type, treatment], each of SHAPES, INPUTS and TREATMENTS below. Weights that are there from an
+earlier run are used again.
 
-Writes ``SHAPE-TYPE[-static].pb`` for each export that the cells need; ``facts.json``: per cell its file or, where
-TensorFlow itself refuses, the reason; and ``SHAPE-TYPE[-static].npz``: images and what TensorFlow makes of them.
+Writes ``facts.json``: per cell its file and its reference or, where there is none, why; and the references: images and
+what TensorFlow makes of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import importlib.util
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,8 @@ SHAPES: dict[str, Callable[[int, int], Any]] = {
     "4": lambda height, width: [4, None, None, 3],
 }
 INPUTS = {"image_tensor": "image_tensor", "encoded": "encoded_image_string_tensor", "tf_example": "tf_example"}
-TREATMENTS = ("as it is", "static shapes", "constants folded", "optimize_for_inference", "extract_sub_graph",
+STATIC = "static shapes"
+TREATMENTS = ("as it is", STATIC, "constants folded", "optimize_for_inference", "extract_sub_graph",
               "import/ prefix", "saved_model")  # fmt: skip
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 RAW = ("raw_detection_boxes", "raw_detection_scores")
@@ -45,11 +46,13 @@ def main(child: str, config: str, out: str, cells: str) -> None:
         text_format.Parse(file.read(), pipeline)
     resizer = pipeline.model.ssd.image_resizer.fixed_shape_resizer
     size = (resizer.height, resizer.width)
-    checkpoint = _checkpoint(pipeline, f"{out}/checkpoint/model.ckpt", np.random.default_rng(5))
+    checkpoint = f"{out}/checkpoint/model.ckpt"
+    if not os.path.isfile(checkpoint + ".index"):
+        _save_checkpoint(pipeline, checkpoint, np.random.default_rng(5))
     facts: list[dict[str, Any]] = []
     exports: dict[str, str] = {}
     for shape, kind, treatment in json.loads(cells):
-        name = "-".join([shape.replace(" ", "_"), kind, *(["static"] if treatment == "static shapes" else [])])
+        name = "-".join([shape.replace(" ", "_"), kind, *(["static"] if treatment == STATIC else [])])
         if name not in exports:
             exports[name] = _export(pipeline, checkpoint, out, name, SHAPES[shape](*size), INPUTS[kind], size)
         path, reason = "", exports[name]
@@ -59,7 +62,6 @@ def main(child: str, config: str, out: str, cells: str) -> None:
             except Exception as error:
                 reason = _words(error)
         facts.append({"cell": [shape, kind, treatment], "file": path, "reference": f"{name}.npz", "reason": reason})
-        print(f"{shape}, {kind}, {treatment}: {reason or path}", flush=True)
     with open(f"{out}/facts.json", "w") as file:
         json.dump(facts, file)
 
@@ -73,12 +75,18 @@ def _import_child(child: str) -> None:
 
 
 def _words(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("  File")]
-    told = next((line for line in lines if not line.endswith(":")), type(error).__name__)
-    return f"{type(error).__name__}: {told[:200]}"
+    """The line of an error that says what is wrong, without places in files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [
+        line for line in lines if not line.startswith(("File ", "[[", "Detected at", "Node:", "<")) and line[-1] != ":"
+    ]
+    where = -1 if "in user code:" in str(error) else 0
+    told = telling[where] if telling else ""
+    kind = type(error).__name__
+    return (told if told.startswith(kind) else f"{kind}: {told}")[:200].rstrip(".")
 
 
-def _checkpoint(pipeline: Any, path: str, random: Any) -> str:
+def _save_checkpoint(pipeline: Any, path: str, random: Any) -> None:
     """Random weights; the batch norms' statistics are those of a few images, so that what is in an image shows."""
     import tensorflow.compat.v1 as tf
     from object_detection.builders import model_builder
@@ -94,7 +102,7 @@ def _checkpoint(pipeline: Any, path: str, random: Any) -> str:
         for _ in range(8):
             session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        return str(tf.train.Saver().save(session, path))
+        tf.train.Saver().save(session, path)
 
 
 def _export(pipeline: Any, checkpoint: str, out: str, name: str, shape: Any, kind: str, size: Any) -> str:
@@ -107,12 +115,14 @@ def _export(pipeline: Any, checkpoint: str, out: str, name: str, shape: Any, kin
     if name.endswith("-static"):
         own.model.ssd.post_processing.batch_non_max_suppression.use_static_shapes = True
     folder = f"{out}/{name}"
+    step = "the Object Detection API does not export it"
     try:
         with tf.Graph().as_default():
             exporter.export_inference_graph(kind, own, checkpoint, folder, input_shape=shape)
+        step = "TensorFlow does not run it"
         _reference(f"{folder}/frozen_inference_graph.pb", f"{folder}.npz", shape, kind, size)
     except Exception as error:
-        return _words(error)
+        return f"{step}: {_words(error)}"
     return ""
 
 
@@ -177,7 +187,7 @@ def _treated(folder: str, kind: str, treatment: str) -> str:
     out = os.path.dirname(folder)
     frozen = f"{folder}/frozen_inference_graph.pb"
     name = os.path.basename(folder)
-    if treatment in ("as it is", "static shapes"):
+    if treatment in ("as it is", STATIC):
         return f"{name}/frozen_inference_graph.pb"
     if treatment == "saved_model":
         return f"{name}/saved_model"
@@ -238,5 +248,4 @@ def _imported(definition: Any, kind: str) -> Any:
 
 
 if __name__ == "__main__":
-    shutil.rmtree(os.path.join(sys.argv[3], "checkpoint"), ignore_errors=True)
     main(*sys.argv[1:])

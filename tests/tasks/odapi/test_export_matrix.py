@@ -1,0 +1,70 @@
+"""Whatever people export converts and finds what TensorFlow finds, or it cannot be exported at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.tasks.odapi import export_matrix
+from tests.tasks.odapi.export_matrix import CELLS, CONVERTS, EXTRACTORS, Cell, Outcome
+
+pytestmark = pytest.mark.tensorflow
+
+#: Four exports, which is what takes the time, and every treatment.
+SAMPLE: list[Cell] = [
+    ("1 free", "image_tensor", "as it is"),
+    ("1 free", "image_tensor", "constants folded"),
+    ("1 free", "image_tensor", "import/ prefix"),
+    ("1 own size", "image_tensor", "as it is"),
+    ("1 own size", "image_tensor", "optimize_for_inference"),
+    ("4", "image_tensor", "static shapes"),
+    ("none", "tf_example", "constants folded"),
+    ("none", "tf_example", "extract_sub_graph"),
+    ("none", "tf_example", "saved_model"),
+]
+
+
+def check(outcomes: list[Outcome], recorded: dict[Cell, Outcome]) -> None:
+    wrong = [one for one in outcomes if one.faults or one.verdict != recorded[one.cell].verdict]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def by_cell(extractor: str) -> dict[Cell, Outcome]:
+    return {one.cell: one for one in export_matrix.recorded()[extractor]}
+
+
+def test_a_sample_of_the_matrix(tmp_path: Path) -> None:
+    outcomes = export_matrix.run("ssd_mobilenet_v2", SAMPLE, tmp_path)
+    assert [one.cell for one in outcomes] == SAMPLE and {one.verdict for one in outcomes} == {CONVERTS}
+    check(outcomes, by_cell("ssd_mobilenet_v2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_the_whole_matrix(extractor: str, tmp_path: Path) -> None:
+    check(export_matrix.run(extractor, CELLS, tmp_path), by_cell(extractor))
+
+
+@pytest.mark.slow
+def test_the_whole_matrix_by_tensorflow_1(tmp_path: Path) -> None:
+    python = os.environ.get("JETLANE_TF1_PYTHON")
+    if not python:
+        pytest.skip("JETLANE_TF1_PYTHON names no interpreter with TensorFlow 1.15")
+    outcomes = export_matrix.run("ssd_mobilenet_v2", CELLS, tmp_path, python)
+    assert not [one for one in outcomes if one.faults]
+    refused = [one for one in outcomes if one.verdict != CONVERTS]
+    assert all(one.verdict.startswith(("the Object Detection API", "TensorFlow does")) for one in refused)
+
+
+def test_every_refusal_of_the_record_is_tensorflows_own() -> None:
+    for extractor, outcomes in export_matrix.recorded().items():
+        assert [one.cell for one in outcomes] == CELLS, extractor
+        assert not [one for one in outcomes if one.faults]
+        refused = [one for one in outcomes if one.verdict != CONVERTS]
+        assert all(one.verdict.startswith(("the Object Detection API", "TensorFlow does")) for one in refused)
+        assert all(one.cell[1] != "image_tensor" and one.cell[0] != "none" for one in refused)
+
+
+def test_the_page_has_the_table_of_the_record(repository: Path) -> None:
+    assert export_matrix.table() in (repository / "docs" / "supported-models.md").read_text()
