@@ -60,7 +60,9 @@ class Outcome:
 
 
 def run(extractor: str, cells: Sequence[Cell], folder: Path, python: str = sys.executable) -> list[Outcome]:
-    """Export, treat, convert and compare; files are made and removed shape by shape, as they take gigabytes.
+    """Export, treat, convert and compare.
+
+    The whole matrix is made and removed shape by shape, as it takes gigabytes; the files of a few cells stay.
 
     Args:
         python: The interpreter with TensorFlow and the Object Detection API.
@@ -68,10 +70,11 @@ def run(extractor: str, cells: Sequence[Cell], folder: Path, python: str = sys.e
     architecture = next(one for one in reversed(ARCHITECTURES) if one.extractor == extractor)
     architecture.pipeline_config(folder / "pipeline.config")
     outcomes = []
-    for shape in dict.fromkeys(cell[0] for cell in cells) if len(cells) == len(CELLS) else [None]:
-        chosen = [cell for cell in cells if shape in (None, cell[0])]
-        for fact in _export(folder, chosen, python):
-            outcomes.append(_outcome(folder, fact))
+    if len(cells) < len(CELLS):
+        return [_outcome(folder, fact) for fact in _export(folder, cells, python)]
+    for shape in SHAPES:
+        facts = _export(folder, [cell for cell in cells if cell[0] == shape], python)
+        outcomes += [_outcome(folder, fact) for fact in facts]
         for path in folder.iterdir():
             if path.name not in ("pipeline.config", "checkpoint"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

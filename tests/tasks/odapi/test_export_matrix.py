@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.tasks.converter.lowering.supported_models import exports
 from tests.tasks.odapi import export_matrix
 from tests.tasks.odapi.export_matrix import CELLS, CONVERTS, EXTRACTORS, Cell, Outcome
+
+from jetlane.specs.errors import TrainingError
+from jetlane.tasks.odapi.client import OdapiChild
 
 pytestmark = pytest.mark.tensorflow
 
@@ -34,10 +39,41 @@ def by_cell(extractor: str) -> dict[Cell, Outcome]:
     return {one.cell: one for one in export_matrix.recorded()[extractor]}
 
 
-def test_a_sample_of_the_matrix(tmp_path: Path) -> None:
-    outcomes = export_matrix.run("ssd_mobilenet_v2", SAMPLE, tmp_path)
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Outcome]]:
+    folder = tmp_path_factory.mktemp("sample")
+    return folder, export_matrix.run("ssd_mobilenet_v2", SAMPLE, folder)
+
+
+def test_a_sample_of_the_matrix(sample: tuple[Path, list[Outcome]]) -> None:
+    _, outcomes = sample
     assert [one.cell for one in outcomes] == SAMPLE and {one.verdict for one in outcomes} == {CONVERTS}
     check(outcomes, by_cell("ssd_mobilenet_v2"))
+
+
+def test_tensorflow_runs_and_freezes_what_it_is_given(
+    child: OdapiChild, sample: tuple[Path, list[Outcome]], tmp_path: Path
+) -> None:
+    """The reference of a preflight: graphs of any prefix, batch and input type, and SavedModels of TensorFlow 1."""
+    folder, _ = sample
+    facts = child.freeze(folder / "none-tf_example" / "saved_model", tmp_path)
+    assert facts["input"] == "tf_example"
+    graphs = {
+        "1_free-image_tensor": "1_free-image_tensor-import_prefix.pb",
+        "4-image_tensor-static": "4-image_tensor-static/frozen_inference_graph.pb",
+        "none-tf_example": "none-tf_example/frozen_inference_graph.pb",
+    }
+    for name, path in graphs.items():
+        with np.load(folder / f"{name}.npz") as reference:
+            images, scores = list(reference["images"]), reference["detection_scores"]
+        for graph in [folder / path, *([tmp_path / "frozen_inference_graph.pb"] if name == "none-tf_example" else [])]:
+            found = child.infer(graph, images)
+            assert [one.scores.tolist() for one in found] == [
+                row[: len(one)].tolist() for row, one in zip(scores, found)
+            ]
+    with pytest.raises(TrainingError, match="takes images of 160x160 pixels alone") as error:
+        child.infer(folder / "1_own_size-image_tensor" / "frozen_inference_graph.pb", images)
+    assert "--input_shape=-1,-1,-1,3" in error.value.remedy
 
 
 @pytest.mark.slow
@@ -67,4 +103,4 @@ def test_every_refusal_of_the_record_is_tensorflows_own() -> None:
 
 
 def test_the_page_has_the_table_of_the_record(repository: Path) -> None:
-    assert export_matrix.table() in (repository / "docs" / "supported-models.md").read_text()
+    assert (repository / "docs" / "supported-models.md").read_text().endswith(exports())

@@ -1,8 +1,9 @@
 """Anchors of a graph whose constants were folded: what is left of them are four constants in the box decoder.
 
-The decoder works out ``centre = code / scale * side + anchor_centre`` and ``side = exp(code / scale) * anchor_side``.
-Grappler folds the anchors into ``anchor_centre`` and ``anchor_side``, and for the centres even ``side / scale`` into
-one constant; from that and the side follows the scale.
+The decoder works out ``centre = code / scale * side + anchor_centre`` and ``side = exp(code / scale) * anchor_side``,
+then ``centre - side / 2`` and ``centre + side / 2``. Grappler folds the anchors into ``anchor_centre`` and
+``anchor_side``. For the centres it even folds ``side / scale`` into one constant, from which the scale follows; and for
+the sides ``anchor_side / 2``, which is told by the half that is missing below.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def find_folded_anchors(graph: Graph, evaluator: Evaluator, codes: Node) -> Opti
             f"its box decoder has constants of {sorted({one.size for one in numbers})} numbers for the same anchors",
             "convert the graph that export_inference_graph wrote, before other tools rewrote it",
         )
-    heights, widths, along_y, along_x, middle_y, middle_x = (one.astype(np.float64) for one in numbers)
+    tall, wide, along_y, along_x, middle_y, middle_x = (one.astype(np.float64) for one in numbers)
+    heights, widths = 2 * _remaining(graph, evaluator, h) * tall, 2 * _remaining(graph, evaluator, w) * wide
     corners = [middle_y - heights / 2, middle_x - widths / 2, middle_y + heights / 2, middle_x + widths / 2]
     scales = (y.scale * _scale(heights, along_y), x.scale * _scale(widths, along_x), h.scale, w.scale)
     return FoldedAnchors(np.stack(corners, 1).astype(np.float32), scales)
@@ -93,6 +95,33 @@ def _product(graph: Graph, evaluator: Evaluator, codes: Node, port: int) -> Opti
                 further += [(reader, ready, scale * divisor) for reader in graph.consumers(node.name)]
         todo = further
     return None
+
+
+def _remaining(graph: Graph, evaluator: Evaluator, product: _Product) -> float:
+    """What a side is still multiplied by before it is added to the centre: a half, or 1 where that was folded.
+
+    Raises:
+        GraphError: Neither.
+    """
+    node, factor = product.node, 1.0
+    for _ in range(_NEAR):
+        readers = graph.consumers(node.name)
+        if any(reader.op in ("Add", "AddV2", "Sub") for reader in readers):
+            break
+        step = next((one for one in readers if one.op in ("Mul", "RealDiv", "Div")), None)
+        constants = [value for value in map(evaluator.value, step.inputs) if value is not None] if step else []
+        if step is None or len(constants) != 1 or constants[0].size != 1:
+            break
+        number = float(np.ravel(constants[0])[0])
+        factor = factor * number if step.op == "Mul" else factor / number if number else 0.0
+        node = step
+    if factor not in (0.5, 1.0):
+        raise GraphError(
+            "the anchors cannot be worked out from the graph",
+            f"its box decoder takes {factor:g} of a box's side to each side of its centre, not a half",
+            "convert the graph that export_inference_graph wrote, before other tools rewrote it",
+        )
+    return factor
 
 
 def _ports(reader: Node, name: str) -> list[int]:

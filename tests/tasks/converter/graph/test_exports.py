@@ -86,6 +86,27 @@ def test_scales_that_were_folded_into_the_anchors(shared_data) -> None:
     same(found, known)
 
 
+@pytest.mark.parametrize("case", [CASE, "C_t15_v2_box_c6"])
+def test_halves_that_were_folded_into_the_anchors(shared_data, case: str) -> None:
+    """Grappler turns ``exp(code) * side / 2`` into ``exp(code) * (side / 2)``."""
+    graph = loaded(shared_data, case)
+    known = read_ssd(graph)
+    simple, _ = simplify(graph)
+    fold_constants(simple, Evaluator(simple, {known.preprocessing.tensor: (1, *known.input_size, 3)}))
+    halves = {}
+    for product in simple.of("Mul"):
+        if simple[product.inputs[0]].op == "Exp":
+            side = simple.add(const(f"{product.name}/half", simple[product.inputs[1]].value / np.float32(2)))
+            product.inputs[1] = side.name
+            halves |= {reader.name: product.name for reader in simple.consumers(product.name)}
+    assert len(halves) == 4
+    simple.redirect(halves)
+    for name in halves:
+        del simple.nodes[name]
+    simple.changed()
+    same(read_ssd(simple), known)
+
+
 def test_decoder_constants_that_do_not_fit_each_other_are_refused(shared_data) -> None:
     graph = loaded(shared_data)
     known = read_ssd(graph)
