@@ -14,6 +14,7 @@ from jetlane.tasks.converter.graph.graph import Graph, Node
 from jetlane.tasks.converter.graph.rewrites.affine import fold_affine
 from jetlane.tasks.converter.graph.rewrites.batch import cut_batch_to_one
 from jetlane.tasks.converter.graph.rewrites.batch_norm import split_batch_norms
+from jetlane.tasks.converter.graph.rewrites.class_logits import MUTED, prepare_class_logits
 from jetlane.tasks.converter.graph.rewrites.conditionals import resolve_conditionals
 from jetlane.tasks.converter.graph.rewrites.constants import fold_constants
 from jetlane.tasks.converter.graph.rewrites.control_inputs import drop_control_inputs
@@ -302,3 +303,18 @@ def test_a_choice_by_row():
     g.const("b", np.zeros((2, 3), np.float32))
     g.add("y", "Select", "choice", "a", "b")
     np.testing.assert_array_equal(Evaluator(g.graph()).value("y"), [[1, 1, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("mute", [False, True])
+def test_class_logits_of_a_convolution_without_bias(mute):
+    g = Sketch()
+    g.input("x", (1, 4, 4, 5))
+    kernel = random(1, 1, 5, 6, seed=2)
+    g.conv("y", "x", kernel)
+    graph = g.graph()
+    assert prepare_class_logits(graph, ["y"], 3, 2.0, mute).count == 2
+    x = random(1, 4, 4, 5, seed=3)
+    expected = (x @ kernel[0, 0] / 2).reshape(1, 4, 4, 2, 3)
+    if mute:
+        expected[..., 0] = MUTED
+    np.testing.assert_allclose(compute(graph, x).reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
