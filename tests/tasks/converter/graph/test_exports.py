@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from jetlane.tasks.converter.graph.rewrites.constants import fold_constants
 from jetlane.tasks.converter.graph.simplify import simplify
 from jetlane.tasks.converter.graph.ssd import SsdGraph, read_ssd
 from jetlane.tasks.converter.ssd import config
+from jetlane.tasks.converter.ssd.config_py import refusal
 from jetlane.tasks.converter.ssd.crosscheck import crosscheck
 from jetlane.tasks.converter.ssd.derive import derive
 
@@ -155,3 +158,22 @@ def test_an_export_for_images_of_one_size_is_held_against_the_resizer(shared_dat
     read = config.read(folder / "pipeline.config")
     params = crosscheck(read, derive(read), found)
     assert params.input.resize.kind == "fixed_shape" and any("160x160 pixels alone" in note for note in params.notes)
+
+
+def test_a_script_for_nvidias_converter_is_refused_where_namespaces_are_gone(shared_data) -> None:
+    read = config.read(shared_data / "graphs" / CASE / "pipeline.config")
+    known = read_ssd(loaded(shared_data))
+    params = crosscheck(read, derive(read), known)
+    assert refusal(params, known) == ""
+    several = replace(known, preprocessing=replace(known.preprocessing, batch=4))
+    prefixed = replace(
+        known, preprocessing=replace(known.preprocessing, image="import/image_tensor"), logits="import/c"
+    )
+    cases = {
+        "several images": several,
+        "constants were folded": replace(known, constant_anchors=True),
+        "one namespace all together": prefixed,
+        "TensorFlow 2": replace(known, logits="StatefulPartitionedCall/concat_1"),
+    }
+    for words, graph in cases.items():
+        assert words in refusal(params, graph)
