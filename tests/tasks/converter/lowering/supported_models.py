@@ -61,8 +61,8 @@ EXPORTS = """
 Ways of exporting, by what `export_inference_graph` is given, and what other tools then make of the graph: each cell is
 exported by the Object Detection API of today, rewritten by TensorFlow's own tools, converted, and held against
 TensorFlow. *yes*: it converts, raw boxes and scores are within 5e-5, and detections the same one to one but for those
-that hang on rounding (an overlap at the suppression's limit, equal scores). Letters: there is nothing to convert, as the
-Object Detection API has no `--input_shape` for encoded images and tf.Examples that works; export without it. Run by
+that hang on rounding (an overlap at the suppression's limit, equal scores). Letters: there is nothing to convert, as
+the Object Detection API has no `--input_shape` for encoded images and tf.Examples that works; export without it. Run by
 `python -m tests.tasks.odapi.export_matrix EXTRACTOR...`; `make test` runs a sample, `make test-full` all of it.
 
 * `--input_shape`: not given; 1,-1,-1,3; one image of the resizer's own size; one image of another size; 4,-1,-1,3.
