@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jetlane.remote.agent.detect.image import resized_size
+from jetlane.remote.agent.errors import AgentError
 from jetlane.specs.errors import DerivationError
 from jetlane.tasks.converter.ssd.anchor_fields import explain_difference
 from jetlane.tasks.converter.ssd.config import PipelineConfig
@@ -56,10 +57,11 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
     _require_plain_nms(config, graph)
     for field, name, said, found in _pairs(config, params, graph):
         if not _same(said, found):
+            other = _other_family(config, graph) if field.startswith("feature_extractor") else ""
             raise DerivationError(
                 f"{config.where('model.ssd.' + field)}: pipeline.config says {_shown(said)} {name}, "
                 f"the graph has {_shown(found)}",
-                "they belong to different models",
+                "they belong to different models" + (f": {other}" if other else ""),
                 "use the pipeline.config that was exported with this graph",
             )
     checked = replace(params, input=_input(params.input, graph), notes=(*params.notes, *_notes(config, graph)))
@@ -71,13 +73,10 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
 
 def _notes(config: PipelineConfig, graph: SsdGraph) -> Iterable[str]:
     """What is other than it seems, and does no harm."""
-    extractor = config.ssd.feature_extractor.type
-    family = next((name for pattern, name in _FAMILIES if re.search(pattern, extractor)), None)
-    if None not in (family, graph.backbone) and family != graph.backbone:
-        yield (
-            f"{config.where('model.ssd.feature_extractor.type')}: feature_extractor.type is {extractor!r}, but the "
-            f"graph's network is a {graph.backbone}; nothing that is derived depends on it, the network is the graph's"
-        )
+    other = _other_family(config, graph)
+    if other:
+        where = config.where("model.ssd.feature_extractor.type")
+        yield f"{where}: {other}; nothing that is derived depends on it, the network is the graph's"
     preparation = graph.preprocessing
     if preparation.batch is not None and preparation.batch > 1:
         yield f"the graph takes {preparation.batch} images at once; it is converted for one"
@@ -89,6 +88,15 @@ def _notes(config: PipelineConfig, graph: SsdGraph) -> Iterable[str]:
             "the graph's suppression is written out in plain operations (use_static_shapes or use_partitioned_nms); "
             "its thresholds and limits are taken from pipeline.config"
         )
+
+
+def _other_family(config: PipelineConfig, graph: SsdGraph) -> str:
+    """That the graph's network is of another family than feature_extractor.type says; "" where it is not."""
+    extractor = config.ssd.feature_extractor.type
+    family = next((name for pattern, name in _FAMILIES if re.search(pattern, extractor)), None)
+    if family is None or graph.backbone in (None, family):
+        return ""
+    return f"feature_extractor.type is {extractor!r}, but the graph's network is a {graph.backbone}"
 
 
 def graph_anchors(graph: SsdGraph) -> np.ndarray[Any, Any]:
@@ -173,7 +181,10 @@ def _resizing(config: PipelineConfig, image: InputSpec, graph: SsdGraph) -> Iter
         return
     # Exported for images of one size: what is done to such an image is what there is to compare.
     height, width = preparation.image_size
-    said = resized_size(preparation.image_size, graph.input_size, asdict(image.resize))
+    try:
+        said = resized_size(preparation.image_size, graph.input_size, asdict(image.resize))
+    except AgentError as error:
+        raise config.refuse(resizer, f"{error.what}: {error.why}", error.remedy) from None
     found = preparation.resized or preparation.image_size
     yield resizer, f"pixels for an image of {height}x{width}, before padding", said, tuple(found)
     if said != graph.input_size:

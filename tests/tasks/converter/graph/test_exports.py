@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jetlane.specs.errors import GraphError
+from jetlane.specs.errors import DerivationError, GraphError
 from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph, Node, TfShape, const, node_of
 from jetlane.tasks.converter.graph.load import load_frozen_graph
@@ -139,6 +139,10 @@ def test_a_network_of_another_family_is_said_and_does_no_harm(shared_data) -> No
     (note,) = [note for note in params.notes if "feature_extractor" in note]
     assert note.startswith(other.where("model.ssd.feature_extractor.type")) and "a MobileNet v2" in note
     assert params.nms == plain.nms and params.grid_anchor == plain.grid_anchor
+    harmful = config.parse(read.text.replace('"ssd_mobilenet_v2"', '"ssd_resnet50_v1_ppn"'))
+    with pytest.raises(DerivationError, match="normalisation's factor") as error:
+        crosscheck(harmful, derive(harmful), graph)
+    assert "the graph's network is a MobileNet v2" in error.value.why
 
 
 def test_an_export_for_images_of_one_size_is_held_against_the_resizer(shared_data) -> None:
