@@ -79,7 +79,7 @@ class Model(Section):
     )
     frozen_graph: Optional[FilePath] = Field(default=None, description="frozen_inference_graph.pb: nothing is trained")
     saved_model: Optional[FolderPath] = Field(
-        default=None, description="SavedModel folder of a TF2-native export: it is frozen, and nothing is trained"
+        default=None, description="SavedModel folder of an export: it is frozen, and nothing is trained"
     )
 
 

@@ -95,7 +95,7 @@ def given_model(run: Run) -> FrozenModel:
 
 @step("freeze")
 def freeze(run: Run, saved_model: Path) -> StepResult:
-    """A TF2-native SavedModel's variables as constants, in one graph.
+    """A SavedModel's variables as constants, in one graph.
 
     Raises:
         SpecError: The folder is no SavedModel.
@@ -105,7 +105,7 @@ def freeze(run: Run, saved_model: Path) -> StepResult:
         raise SpecError(
             f"model.saved_model: {saved_model} is no SavedModel",
             "it holds no saved_model.pb",
-            "name the folder saved_model that exporter_main_v2 made",
+            "name the folder saved_model that the export made",
         )
     return run.step(
         "freeze",

@@ -223,7 +223,7 @@ def _collapsed(graph: Graph, ssd: SsdGraph, network: Network) -> Iterable[Change
     groups = (
         ([ssd.preprocessing.tensor], "nodes that prepare the image, into the node Input"),
         ([ssd.encodings, ssd.logits], "nodes of the network, by the rewrites above"),
-        ([anchors], "nodes that make the anchors, into the node concat_priorbox"),
+        ([anchors] if anchors else [], "nodes that make the anchors, into the node concat_priorbox"),
     )
     for ends, text in groups:
         part = left & set(plain.ancestors(ends))

@@ -36,8 +36,8 @@ def convert(
 ) -> None:
     """Convert FROZEN with its pipeline CONFIG to UFF and ONNX.
 
-    FROZEN is a frozen_inference_graph.pb; or the SavedModel folder of a TensorFlow 2 export, which TensorFlow freezes
-    first.
+    FROZEN is a frozen_inference_graph.pb; or the SavedModel folder of an export: TensorFlow freezes those of its
+    version 2 first.
     """
     if output is None and not explain:
         raise click.UsageError("Missing option '-o' / '--output'.")
@@ -95,6 +95,11 @@ def _frozen(model: Path, python: Optional[str]) -> Iterator[Path]:
         raise GraphError(
             f"{model} is no SavedModel", "it holds no saved_model.pb", "name a frozen graph or a SavedModel"
         )
+    from jetlane.tasks.converter.graph.load import holds_frozen_graph
+
+    if holds_frozen_graph(model):
+        yield model / "saved_model.pb"
+        return
     import shutil
     import tempfile
 

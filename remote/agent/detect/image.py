@@ -50,7 +50,7 @@ def to_input(image: Array, spec: Dict[str, Any]) -> Tuple[Array, Tuple[float, fl
         )
     frame = (int(spec["height"]), int(spec["width"]))
     resize, normalize = spec["resize"], spec["normalize"]
-    size = _resized_size(image.shape[:2], frame, resize)
+    size = resized_size(image.shape[:2], frame, resize)
     scale = np.array(normalize["scale"], np.float32)
     offset = np.array(normalize["offset"], np.float32)
     pad = np.array(resize.get("pad_value", (0.0, 0.0, 0.0)), np.float32)
@@ -71,7 +71,7 @@ def to_input(image: Array, spec: Dict[str, Any]) -> Tuple[Array, Tuple[float, fl
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), content
 
 
-def _resized_size(size: Tuple[int, ...], frame: Tuple[int, int], resize: Dict[str, Any]) -> Tuple[int, int]:
+def resized_size(size: Tuple[int, ...], frame: Tuple[int, int], resize: Dict[str, Any]) -> Tuple[int, int]:
     """(height, width) of the resized image, before padding, by the rules of the OD API's image resizers."""
     kind = resize["kind"]
     if kind == "fixed_shape":

@@ -30,7 +30,15 @@ _EXACT = {
     "NonMaxSuppressionV5": 6,
     "CombinedNonMaxSuppression": 6,
 }
-_AT_LEAST = {"ConcatV2": 2, "Concat": 2, "Pack": 1, "Merge": 1, "NonMaxSuppression": 3, "NonMaxSuppressionV2": 4}
+_AT_LEAST = {
+    "ConcatV2": 2,
+    "Concat": 2,
+    "Pack": 1,
+    "AddN": 1,
+    "Merge": 1,
+    "NonMaxSuppression": 3,
+    "NonMaxSuppressionV2": 4,
+}
 
 
 def check_arity(graph: Graph) -> None:

@@ -246,3 +246,14 @@ class Graph:
             if name not in barrier:
                 todo.extend(node_of(ref) for ref in node.inputs)
         return found
+
+    def descendants(self, names: Iterable[str]) -> set[str]:
+        """Names of every node that depends on the given ones, these included."""
+        found: set[str] = set()
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                todo.extend(reader.name for reader in self.consumers(name))
+        return found

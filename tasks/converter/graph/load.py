@@ -25,6 +25,8 @@ _SIGNATURES = (
     (b"\x89HDF", 0, "a Keras HDF5 file", _EXPORT),
     (b"TFL3", 4, "a TensorFlow Lite model", _EXPORT),
 )
+SAVED_MODEL = "saved_model.pb"
+_KINDS = {"GraphDef": "frozen graph", "SavedModel": "SavedModel"}
 _VARIABLE_OPS = {"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"}
 
 
@@ -32,14 +34,15 @@ def load_frozen_graph(path: Union[str, Path]) -> Graph:
     """Read a frozen graph without TensorFlow.
 
     Args:
-        path: A binary GraphDef whose variables are constants.
+        path: A binary GraphDef whose variables are constants; or a SavedModel (its folder, or saved_model.pb) that
+            holds one, as exports by TensorFlow 1 do.
 
     Returns:
         The graph as it stands in the file.
 
     Raises:
         GraphError: The file is missing, empty, cut short, or something else: a Git LFS pointer, a web page, an archive,
-            a SavedModel, a checkpoint, a graph that was never frozen.
+            a SavedModel with variables, a checkpoint, a graph that was never frozen.
     """
     return graph_from_message(read_graph_def(path), str(path))
 
@@ -51,15 +54,50 @@ def read_graph_def(path: Union[str, os.PathLike[str]]) -> Any:
         GraphError: As :func:`load_frozen_graph`, but for what the message's nodes say.
     """
     path = Path(path)
+    if (path / SAVED_MODEL).is_file():
+        path = path / SAVED_MODEL
     data = _read(path)
     _refuse_other_kinds(path, data)
-    message = tensorflow_message("GraphDef")()
+    if path.name == SAVED_MODEL or data[:1] == b"\x08":  # a SavedModel begins with its schema version
+        return _saved_graph(path, data)
+    return _parsed("GraphDef", path, data)
+
+
+def holds_frozen_graph(folder: Union[str, os.PathLike[str]]) -> bool:
+    """Whether a SavedModel's folder holds a graph without variables, as exports by TensorFlow 1 do.
+
+    Raises:
+        GraphError: Its saved_model.pb cannot be read.
+    """
+    path = Path(folder) / SAVED_MODEL
+    return _without_variables(_parsed("SavedModel", path, _read(path))) is not None
+
+
+def _saved_graph(path: Path, data: bytes) -> Any:
+    saved = _parsed("SavedModel", path, data)
+    if not any(len(meta.graph_def.node) for meta in saved.meta_graphs):
+        raise GraphError(f"{path} is a SavedModel without a graph", "an export or a copy did not finish", _EXPORT)
+    graph = _without_variables(saved)
+    if graph is None:
+        raise GraphError(f"{path} is a SavedModel with variables, not a frozen graph", "", _FREEZE)
+    return graph
+
+
+def _without_variables(saved: Any) -> Any:
+    """The graph of a SavedModel where its variables are constants, else None."""
+    graphs = [meta.graph_def for meta in saved.meta_graphs if len(meta.graph_def.node)]
+    frozen = [graph for graph in graphs if not any(node.op in _VARIABLE_OPS for node in graph.node)]
+    return frozen[0] if frozen and len(frozen) == len(graphs) else None
+
+
+def _parsed(kind: str, path: Path, data: bytes) -> Any:
+    message = tensorflow_message(kind)()
     try:
         message.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError; its implementations raise others for damaged text fields
         raise GraphError(
-            f"{path} cannot be read as a frozen graph ({len(data)} bytes)",
-            f"it was cut short, damaged, or is no GraphDef: {error}",
+            f"{path} cannot be read as a {_KINDS[kind]} ({len(data)} bytes)",
+            f"it was cut short, damaged, or is no {kind}: {error}",
             "compare its size and sha256 with the original, copy it again, or export the graph again",
         ) from error
     return message
@@ -80,6 +118,13 @@ def graph_from_message(message: Any, source: str = "the graph") -> Graph:
     if any(not node.name or not node.op for node in nodes):
         raise GraphError(
             f"{source} is no frozen graph", "nodes without a name or an operation: another kind of file", _EXPORT
+        )
+    engines = [node.name for node in nodes if node.op == "TRTEngineOp"]
+    if engines:
+        raise GraphError(
+            f"{source} was made by TF-TRT (TensorFlow's own TensorRT integration)",
+            f"{len(engines)} TRTEngineOp hold parts of the network as engines, {engines[0]!r} the first",
+            "convert the frozen graph that TF-TRT was given",
         )
     variables = [node.name for node in nodes if node.op in _VARIABLE_OPS]
     if variables:
@@ -103,8 +148,6 @@ def graph_from_message(message: Any, source: str = "the graph") -> Graph:
 
 def _read(path: Path) -> bytes:
     if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            raise GraphError(f"{path} is a SavedModel folder", "it is no frozen graph", _FREEZE)
         raise GraphError(f"{path} is a folder", "a frozen graph is one file", _EXPORT)
     if not os.path.lexists(path):
         raise GraphError(f"{path} does not exist", "", "check the path of the frozen graph")
@@ -129,8 +172,6 @@ def _refuse_other_kinds(path: Path, data: bytes) -> None:
         raise GraphError(f"{path} is a GraphDef in text form", "the binary form is read", _EXPORT)
     if path.suffix in (".index", ".meta") or ".data-0" in path.name or path.name == "checkpoint":
         raise GraphError(f"{path} is part of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT)
-    if path.name == "saved_model.pb" or data[:1] == b"\x08":  # a SavedModel begins with its schema version
-        raise GraphError(f"{path} is a SavedModel, not a frozen graph", "", _FREEZE)
     if data[-8:] == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
         raise GraphError(
             f"{path} is the index of a checkpoint", "a checkpoint holds variables, no frozen graph", _EXPORT

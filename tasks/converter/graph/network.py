@@ -11,6 +11,7 @@ from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import FLOAT, Graph, Node, TfShape, node_of
 from jetlane.tasks.converter.graph.rewrites import Applied
 from jetlane.tasks.converter.graph.rewrites.affine import fold_affine
+from jetlane.tasks.converter.graph.rewrites.batch import cut_batch_to_one
 from jetlane.tasks.converter.graph.rewrites.batch_norm import split_batch_norms
 from jetlane.tasks.converter.graph.rewrites.class_logits import prepare_class_logits
 from jetlane.tasks.converter.graph.rewrites.constants import fold_constants
@@ -49,6 +50,8 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
     """
     simple, rewrites = simplify(graph)
     entry = ssd.preprocessing.tensor
+    outputs = tuple(name for head in ssd.heads for name in (head.boxes, head.classes))
+    batch = cut_batch_to_one(simple, entry, outputs, (1, *ssd.input_size, 3), ssd.preprocessing.batch)
     if input_name in simple:
         raise GraphError(
             f"the graph has a node called {input_name!r} already", "that is the name of the network's input", ""
@@ -56,7 +59,6 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
     simple.redirect({entry: input_name, f"{entry}:0": input_name})
     shape = (1, *ssd.input_size, 3)
     simple.add(Node(input_name, "Placeholder", (), {"dtype": FLOAT, "shape": TfShape(shape)}))
-    outputs = tuple(name for head in ssd.heads for name in (head.boxes, head.classes))
     network = _part(simple, outputs)
     _refuse_loops(network)
     foreign = [
@@ -77,7 +79,7 @@ def extract_network(graph: Graph, ssd: SsdGraph, input_name: str = "Input") -> N
             f"{error} while they were folded: the training may have diverged, or the file is damaged",
             "export the graph again, from an earlier checkpoint",
         ) from error
-    return Network(network, outputs, (*rewrites, *steps))
+    return Network(network, outputs, (*rewrites, batch, *steps))
 
 
 def _rewritten(network: Graph, ssd: SsdGraph, outputs: tuple[str, ...]) -> tuple[Graph, list[Applied]]:

@@ -214,6 +214,10 @@ def _resize(node: Node, x: Fact, size: Fact) -> list[Shape]:
     return [(shape[0], height, width, shape[3])]
 
 
+def _select(node: Node, condition: Fact, x: Fact, y: Fact) -> list[Shape]:
+    return [_shape(x)]
+
+
 def _conv_transpose(node: Node, size: Fact, kernel: Fact, x: Fact) -> list[Shape]:
     return [tuple(integers(_value(size)))]
 
@@ -229,7 +233,7 @@ _UNARY = (
 )
 _BINARY = (
     "Add AddV2 Sub Mul RealDiv Div FloorDiv Minimum Maximum Pow SquaredDifference Less Greater GreaterEqual "
-    "Equal Select FloorMod LessEqual NotEqual LogicalAnd LogicalOr SelectV2"
+    "Equal FloorMod LessEqual NotEqual LogicalAnd LogicalOr SelectV2"
 )
 _REDUCE = "Mean Sum Prod Max Min All Any"
 
@@ -238,6 +242,7 @@ SHAPE_OPS: dict[str, Callable[..., Sequence[Shape]]] = {
     **dict.fromkeys(_BINARY.split(), _broadcast),
     **dict.fromkeys(_REDUCE.split(), _reduce),
     "AddN": _broadcast,
+    "Select": _select,
     "Conv2D": _conv,
     "DepthwiseConv2dNative": _depthwise,
     "MaxPool": _pool,

@@ -9,7 +9,8 @@ import numpy as np
 
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.converter.graph.evaluate import Evaluator
-from jetlane.tasks.converter.graph.find.decode import find_decoder
+from jetlane.tasks.converter.graph.find.backbone import find_backbone
+from jetlane.tasks.converter.graph.find.decode import Decoder, find_decoder
 from jetlane.tasks.converter.graph.find.heads import (
     Joint,
     Scores,
@@ -23,6 +24,7 @@ from jetlane.tasks.converter.graph.find.preprocessing import Preprocessing, find
 from jetlane.tasks.converter.graph.find.walk import CONVOLUTIONS, nearest
 from jetlane.tasks.converter.graph.graph import Graph
 from jetlane.tasks.converter.graph.rewrites import Applied
+from jetlane.tasks.converter.graph.rewrites.batch import cut_batch_to_one
 from jetlane.tasks.converter.graph.simplify import simplify
 
 
@@ -64,6 +66,8 @@ class SsdGraph:
         nms: Settings of the graph's own suppression.
         anchors: float32 [anchors, 4]: ymin, xmin, ymax, xmax in 0..1 of the network's frame.
         rewrites: What was done to the graph before it was read.
+        backbone: Family of the feature extractor, one of :mod:`find.backbone`'s; None where it is another.
+        constant_anchors: The anchors are constants, and no nodes make them.
     """
 
     image: str
@@ -78,6 +82,8 @@ class SsdGraph:
     nms: NmsSettings
     anchors: np.ndarray[Any, Any]
     rewrites: tuple[Applied, ...]
+    backbone: Optional[str] = None
+    constant_anchors: bool = False
 
     @property
     def feature_map_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -107,11 +113,14 @@ def read_ssd(graph: Graph, input_size: Optional[tuple[int, int]] = None) -> SsdG
     preprocessing = find_preprocessing(simple, static, first_convolution(simple, boxes.outputs[0]))
     size = _settle_size(preprocessing.size, input_size)
     preprocessing = replace(preprocessing, size=size)
-    evaluator = Evaluator(simple, {preprocessing.tensor: (1, *size, 3)})
+    single = simple.copy()
+    wanted = (*boxes.outputs, classes.concat)
+    cut_batch_to_one(single, preprocessing.tensor, wanted, (1, *size, 3), preprocessing.batch)
+    evaluator = Evaluator(single, {preprocessing.tensor: (1, *size, 3)})
     num_classes = evaluator.shape(classes.concat)[-1]
-    heads = tuple(_head(simple, evaluator, boxes, classes, level, num_classes) for level in range(len(boxes.outputs)))
+    heads = tuple(_head(single, evaluator, boxes, classes, level, num_classes) for level in range(len(boxes.outputs)))
     scores = find_scores(simple, static, classes.concat)
-    anchors = _anchors(evaluator, decoder.anchors)
+    anchors = _anchors(evaluator, decoder, preprocessing.batch or 1)
     expected = sum(h.feature_map[0] * h.feature_map[1] * h.anchors_per_cell for h in heads)
     if len(anchors) != expected:
         raise GraphError(
@@ -129,9 +138,13 @@ def read_ssd(graph: Graph, input_size: Optional[tuple[int, int]] = None) -> SsdG
         num_classes=num_classes,
         box_coder_scales=decoder.scales,
         scores=scores,
-        nms=find_nms(simple, static, num_classes - int(scores.slices_background)),
+        nms=find_nms(
+            simple, static, num_classes - int(scores.slices_background), classes.concat, preprocessing.batch or 1
+        ),
         anchors=anchors,
         rewrites=rewrites,
+        backbone=find_backbone(simple, static, preprocessing.tensor, (*boxes.outputs, *classes.outputs)),
+        constant_anchors=decoder.anchors is None or simple[decoder.anchors].op == "Const",
     )
 
 
@@ -181,12 +194,24 @@ def _head(
     )
 
 
-def _anchors(evaluator: Evaluator, ref: str) -> np.ndarray[Any, Any]:
-    anchors = evaluator.value(ref)
+def _anchors(evaluator: Evaluator, decoder: Decoder, batch: int) -> np.ndarray[Any, Any]:
+    """float32 [anchors, 4] of one image."""
+    anchors = decoder.folded if decoder.anchors is None else evaluator.value(decoder.anchors)
+    if anchors is not None and anchors.ndim == 3 and len(anchors) in (1, batch):
+        anchors = anchors.reshape(-1, anchors.shape[-1])
+    if anchors is not None and anchors.ndim == 2 and anchors.shape[1] == 4 and batch > 1:
+        anchors = _of_one_image(anchors, batch)
     if anchors is None or anchors.ndim != 2 or anchors.shape[1] != 4:
         raise GraphError(
             "the anchors cannot be worked out from the graph",
-            f"{ref!r} depends on more than the sizes of the feature maps",
-            "",
+            f"{decoder.anchors!r} depends on more than the sizes of the feature maps",
+            "convert the graph that export_inference_graph wrote, before other tools rewrote it",
         )
     return np.ascontiguousarray(anchors, np.float32)
+
+
+def _of_one_image(anchors: np.ndarray[Any, Any], batch: int) -> np.ndarray[Any, Any]:
+    """Anchors that are the same for each image of a batch, once."""
+    count = len(anchors) // batch
+    repeated = len(anchors) % batch == 0 and count and np.array_equal(anchors, np.tile(anchors[:count], (batch, 1)))
+    return anchors[:count] if repeated else anchors

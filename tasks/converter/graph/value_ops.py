@@ -97,6 +97,13 @@ def _gather(node: Node, x: Array, indices: Array, axis: Any = 0) -> tuple[Array,
     return (np.take(x, indices, axis=np.asarray(axis).item()),)
 
 
+def _select(node: Node, condition: Array, x: Array, y: Array) -> tuple[Array, ...]:
+    """Select's condition may be a list, of one choice for each row."""
+    if condition.ndim == 1 and x.ndim > 1:
+        condition = condition.reshape(-1, *[1] * (x.ndim - 1))
+    return (np.where(condition, x, y),)
+
+
 def _reduce(function: Callable[..., Any]) -> Rule:
     def rule(node: Node, x: Array, axes: Array) -> tuple[Array, ...]:
         keep = bool(node.attr("keep_dims", node.attr("keepdims", False)))
@@ -168,7 +175,7 @@ VALUE_OPS: dict[str, Rule] = {
     "LogicalAnd": _one(np.logical_and),
     "LogicalOr": _one(np.logical_or),
     "LogicalNot": _one(np.logical_not),
-    "Select": _one(np.where),
+    "Select": _select,
     "SelectV2": _one(np.where),
     "ZerosLike": _one(np.zeros_like),
     "OnesLike": _one(np.ones_like),

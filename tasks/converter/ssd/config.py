@@ -6,7 +6,6 @@ The messages come from a bundled set of descriptors of the API's public protos (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from jetlane.specs.errors import DerivationError, SpecError
 from jetlane.specs.support.files import MIB, FileKind, read_text
 from jetlane.specs.support.text import harmless
 from jetlane.tasks.converter.protobuf import Messages, stored_files
+from jetlane.tasks.converter.ssd.braces import brace_fault
+from jetlane.tasks.converter.ssd.places import places
 
 _FILE = FileKind("a pipeline.config", MIB, SpecError, "is it the pipeline.config, a protobuf text file?")
 _DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
@@ -22,14 +23,6 @@ _DESCRIPTORS = Path(__file__).with_name("pipeline_protos.binpb")
 #: Fields that left the protos but stand in configs of older times: (file, message, name, number, type).
 #: They only ever concerned training.
 _RETIRED = [("object_detection/protos/ssd.proto", "SsdFeatureExtractor", "batch_norm_trainable", 6, 8)]
-
-_TOKEN = re.compile(
-    r"""(?P<skip>[\s,;]+|\#[^\n]*)
-      | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-      | (?P<open>[{<]) | (?P<close>[}>]) | (?P<colon>:) | (?P<bracket>[\[\]])
-      | (?P<word>[^\s,;:{}<>\[\]\#"']+)""",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True)
@@ -96,10 +89,14 @@ def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
     if text.startswith("version https://git-lfs"):
         what = f"{path} is a Git LFS pointer, not the file itself"
         raise SpecError(what, "the file was never fetched", "run `git lfs pull` in the repository it came from")
+    text = text.removeprefix("\ufeff")
     message = _MESSAGES.message_class("TrainEvalPipelineConfig")()
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
+        fault = brace_fault(text, message.DESCRIPTOR)
+        if fault is not None:
+            raise SpecError(fault.what, fault.why, fault.remedy, where=f"{path}:{fault.line}:{fault.column}") from None
         where = f"{path}:{error.GetLine() or 1}:{error.GetColumn() or 1}"
         raise SpecError(
             _reason(str(error)),
@@ -109,7 +106,7 @@ def parse(text: str, path: Path = Path("pipeline.config")) -> PipelineConfig:
         ) from None
     except (RecursionError, ValueError, OverflowError) as error:
         raise SpecError(f"{path} cannot be parsed", str(error), "is it a pipeline.config?") from None
-    return PipelineConfig(path, text, message, dict(_places(text)))
+    return PipelineConfig(path, text, message, dict(places(text)))
 
 
 def _reason(error: str) -> str:
@@ -135,30 +132,3 @@ _MESSAGES = Messages(_files, "object_detection.protos")
 def pipeline_message(name: str) -> Any:
     """The message class ``object_detection.protos.<name>``, such as ``TrainEvalPipelineConfig``."""
     return _MESSAGES.message_class(name)
-
-
-def _places(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """(dotted name, (line, column)) of each field, last occurrence first, so that a dict keeps the first."""
-    found: list[tuple[str, tuple[int, int]]] = []
-    scope: list[str] = []
-    name, valued = "", False
-    line, line_start = 1, 0
-    for match in _TOKEN.finditer(text):
-        kind, token = match.lastgroup, match.group()
-        if kind == "word" and not valued:
-            name = token
-            found.append((".".join([*scope, name]), (line, match.start() - line_start + 1)))
-        elif kind == "colon":
-            valued = True
-        elif kind == "open":
-            scope.append(name)
-            valued = False
-        elif kind == "close" and scope:
-            scope.pop()
-            valued = False
-        elif kind in ("word", "string"):
-            valued = False
-        line += token.count("\n")
-        if "\n" in token:
-            line_start = match.start() + token.rindex("\n") + 1
-    return reversed(found)

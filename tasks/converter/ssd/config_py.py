@@ -133,6 +133,7 @@ _TAIL = """
 COLLAPSED = {
     "image_tensor": Input,
     "encoded_image_string_tensor": Input,
+    "tf_example": Input,
     "map": Input,
     "ToFloat": Input,
     "Cast": Input,
@@ -206,8 +207,14 @@ def config_py(params: PluginParams, ssd: SsdGraph) -> str:
 
 def refusal(params: PluginParams, ssd: SsdGraph) -> str:
     """Why NVIDIA's converter cannot make this model's UFF with a script that names namespaces; or ""."""
+    if "/" in ssd.logits and ssd.preprocessing.image.partition("/")[0] == ssd.logits.partition("/")[0]:
+        return "its nodes stand in one namespace all together, and none of those that become plugins is left"
     if "/" in ssd.logits:
         return "it was exported by TensorFlow 2, whose nodes stand in none of the namespaces that become plugins"
+    if (ssd.preprocessing.batch or 1) > 1:
+        return "it was exported for several images at once"
+    if ssd.constant_anchors:
+        return "its constants were folded, and the nodes that become the anchors are gone"
     if params.score_converter == "SOFTMAX":
         return "its scores come from a softmax, in a namespace that becomes NMS_TRT as a whole"
     if ssd.scores.logit_scale != 1:

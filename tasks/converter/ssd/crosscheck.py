@@ -6,13 +6,17 @@ exactly the plugin's) is taken over from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jetlane.remote.agent.detect.image import resized_size
+from jetlane.remote.agent.errors import AgentError
 from jetlane.specs.errors import DerivationError
+from jetlane.tasks.converter.ssd.anchor_fields import explain_difference
 from jetlane.tasks.converter.ssd.config import PipelineConfig
 from jetlane.tasks.converter.ssd.derive import (
     ANCHOR_TOLERANCE,
@@ -30,6 +34,16 @@ if TYPE_CHECKING:
 Pair = tuple[str, str, Any, Any]
 
 
+#: (pattern of feature_extractor.type, family of its network)
+_FAMILIES = (
+    (r"mobilenet_v1", "MobileNet v1"),
+    (r"mobilenet_v2", "MobileNet v2"),
+    (r"mobilenet_v3", "MobileNet v3"),
+    (r"resnet\d+", "ResNet"),
+    (r"inception_v\d", "Inception"),
+)
+
+
 def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> PluginParams:
     """Compare derived parameters with what the graph says.
 
@@ -43,17 +57,46 @@ def crosscheck(config: PipelineConfig, params: PluginParams, graph: SsdGraph) ->
     _require_plain_nms(config, graph)
     for field, name, said, found in _pairs(config, params, graph):
         if not _same(said, found):
+            other = _other_family(config, graph) if field.startswith("feature_extractor") else ""
             raise DerivationError(
                 f"{config.where('model.ssd.' + field)}: pipeline.config says {_shown(said)} {name}, "
                 f"the graph has {_shown(found)}",
-                "they belong to different models",
+                "they belong to different models" + (f": {other}" if other else ""),
                 "use the pipeline.config that was exported with this graph",
             )
-    checked = replace(params, input=_input(params.input, graph))
+    checked = replace(params, input=_input(params.input, graph), notes=(*params.notes, *_notes(config, graph)))
     checked = _clipping(_anchors(config, checked, graph), graph)
     heads = [(head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell) for head in graph.heads]
     check_nms_arithmetic(checked, sum(heads) * 4, sum(heads) * graph.num_classes)
     return checked
+
+
+def _notes(config: PipelineConfig, graph: SsdGraph) -> Iterable[str]:
+    """What is other than it seems, and does no harm."""
+    other = _other_family(config, graph)
+    if other:
+        where = config.where("model.ssd.feature_extractor.type")
+        yield f"{where}: {other}; nothing that is derived depends on it, the network is the graph's"
+    preparation = graph.preprocessing
+    if preparation.batch is not None and preparation.batch > 1:
+        yield f"the graph takes {preparation.batch} images at once; it is converted for one"
+    if preparation.image_size is not None:
+        size = "{}x{}".format(*preparation.image_size)
+        yield f"the graph was exported for images of {size} pixels alone; the converted model takes any"
+    if graph.nms.written_out:
+        yield (
+            "the graph's suppression is written out in plain operations (use_static_shapes or use_partitioned_nms); "
+            "its thresholds and limits are taken from pipeline.config"
+        )
+
+
+def _other_family(config: PipelineConfig, graph: SsdGraph) -> str:
+    """That the graph's network is of another family than feature_extractor.type says; "" where it is not."""
+    extractor = config.ssd.feature_extractor.type
+    family = next((name for pattern, name in _FAMILIES if re.search(pattern, extractor)), None)
+    if family is None or graph.backbone in (None, family):
+        return ""
+    return f"feature_extractor.type is {extractor!r}, but the graph's network is a {graph.backbone}"
 
 
 def graph_anchors(graph: SsdGraph) -> np.ndarray[Any, Any]:
@@ -85,14 +128,8 @@ def _require_plain_nms(config: PipelineConfig, graph: SsdGraph) -> None:
 
 def _pairs(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Iterable[Pair]:
     image, preparation = params.input, graph.preprocessing
-    resizer = f"image_resizer.{config.ssd.image_resizer.WhichOneof('image_resizer_oneof')}"
     yield "num_classes", "classes", params.nms.num_classes - 1, graph.num_classes - 1
-    yield resizer, "pixels (height, width)", (image.height, image.width), tuple(graph.input_size)
-    yield resizer, "as the way of resizing", image.resize.kind, preparation.kind
-    yield f"{resizer}.resize_method", "as the resize method", "bilinear", preparation.method
-    if image.resize.kind == "keep_aspect_ratio":
-        yield f"{resizer}.min_dimension", "as min_dimension", image.resize.min_dimension, preparation.min_dimension
-        yield f"{resizer}.per_channel_pad_value", "as the margin's value", image.resize.pad_value, preparation.pad_value
+    yield from _resizing(config, image, graph)
     extractor = "feature_extractor.type"
     yield extractor, "as the normalisation's factor", image.normalize.scale, preparation.scale
     yield extractor, "as the normalisation's offset", image.normalize.offset, preparation.offset
@@ -108,17 +145,50 @@ def _pairs(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Ite
         config.ssd.post_processing.logit_scale,
         graph.scores.logit_scale,
     )
+    yield from _suppression(config, params, graph)
+
+
+def _suppression(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> Iterable[Pair]:
     nms, own = config.ssd.post_processing.batch_non_max_suppression, graph.nms
-    prefix = f"{processing}.batch_non_max_suppression"
+    prefix = "post_processing.batch_non_max_suppression"
+    if own.written_out:
+        return
     yield f"{prefix}.iou_threshold", "as the IoU threshold", nms.iou_threshold, own.iou_threshold
     yield f"{prefix}.score_threshold", "as the score threshold", nms.score_threshold, max(own.score_threshold, 0.0)
+    # Where constants were folded, a limit stands as what it comes to: no more than there are boxes.
+    most = min(nms.max_detections_per_class, params.num_priors)
     limits = [
-        ("max_detections_per_class", nms.max_detections_per_class, own.max_per_class),
-        ("max_total_detections", nms.max_total_detections, own.max_total),
+        ("max_detections_per_class", nms.max_detections_per_class, own.max_per_class, params.num_priors),
+        ("max_total_detections", nms.max_total_detections, own.max_total, most * (params.nms.num_classes - 1)),
     ]
-    for field, said_limit, found in limits:
-        if found:  # 0: the graph's limit was not found
+    for field, said_limit, found, available in limits:
+        if found and found != min(said_limit, available):  # 0: the graph's limit was not found
             yield f"{prefix}.{field}", f"as {field}", said_limit, found
+
+
+def _resizing(config: PipelineConfig, image: InputSpec, graph: SsdGraph) -> Iterable[Pair]:
+    preparation = graph.preprocessing
+    resizer = f"image_resizer.{config.ssd.image_resizer.WhichOneof('image_resizer_oneof')}"
+    margin = (f"{resizer}.per_channel_pad_value", "as the margin's value", image.resize.pad_value)
+    yield resizer, "pixels (height, width)", (image.height, image.width), tuple(graph.input_size)
+    if preparation.kind != "none":
+        yield f"{resizer}.resize_method", "as the resize method", "bilinear", preparation.method
+    if preparation.image_size is None:
+        yield resizer, "as the way of resizing", image.resize.kind, preparation.kind
+        if image.resize.kind == "keep_aspect_ratio":
+            yield f"{resizer}.min_dimension", "as min_dimension", image.resize.min_dimension, preparation.min_dimension
+            yield (*margin, preparation.pad_value)
+        return
+    # Exported for images of one size: what is done to such an image is what there is to compare.
+    height, width = preparation.image_size
+    try:
+        said = resized_size(preparation.image_size, graph.input_size, asdict(image.resize))
+    except AgentError as error:
+        raise config.refuse(resizer, f"{error.what}: {error.why}", error.remedy) from None
+    found = preparation.resized or preparation.image_size
+    yield resizer, f"pixels for an image of {height}x{width}, before padding", said, tuple(found)
+    if said != graph.input_size:
+        yield (*margin, preparation.pad_value)
 
 
 def _same(said: Any, found: Any) -> bool:
@@ -150,11 +220,7 @@ def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> P
         for older in (False, True)
     ]
     if min(distances) > ANCHOR_TOLERANCE:
-        raise DerivationError(
-            f"{config.where('model.ssd.anchor_generator')}: pipeline.config and graph have different anchors",
-            f"{len(own)} anchors in the graph; they differ by up to {min(distances):.2g} of the image",
-            "use the pipeline.config that was exported with this graph",
-        )
+        raise _other_anchors(config, params, graph, min(distances))
     if params.grid_anchor is None:
         return params
     reason = distance_reason(params.grid_anchor, own)
@@ -166,6 +232,28 @@ def _anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph) -> P
         else reason
     )
     return replace(params, grid_anchor=None, notes=(*params.notes, CONSTANT_NOTE + why))
+
+
+def _other_anchors(config: PipelineConfig, params: PluginParams, graph: SsdGraph, distance: float) -> DerivationError:
+    """The error for anchors that are not the config's, with the field that explains it where one does."""
+    generators, size = config.ssd.anchor_generator, (params.input.height, params.input.width)
+    per_cell = [head.anchors_per_cell for head in graph.heads]
+    found = explain_difference(
+        generators, params.feature_map_shapes, per_cell, size, graph_anchors(graph), ANCHOR_TOLERANCE
+    )
+    generator = f"anchor_generator.{generators.WhichOneof('anchor_generator_oneof')}"
+    field = f"{generator}.{found.fields[0]}" if found else generator
+    if params.num_priors != graph.num_priors:
+        why = f"the config makes {params.num_priors} anchors, the graph has {graph.num_priors}"
+    else:
+        why = f"{graph.num_priors} anchors in each; they differ by up to {distance:.2g} of the image"
+    remedy = "use the pipeline.config that was exported with this graph"
+    if found:
+        why = f"{why}: the config says {found.said}; the graph's anchors are those of {found.found}"
+        remedy = f"{remedy}, or correct the field"
+    return DerivationError(
+        f"{config.where('model.ssd.' + field)}: pipeline.config and graph have different anchors", why, remedy
+    )
 
 
 def _clipping(params: PluginParams, graph: SsdGraph) -> PluginParams:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from jetlane.specs.catalogue import entry, match
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.converter.graph.load import SAVED_MODEL, read_graph_def
 from jetlane.tasks.converter.uff.files import read_uff
 from jetlane.tasks.converter.uff.model import Uff
 
@@ -107,7 +108,11 @@ def convert_there(python: str, frozen_graph: Path, config_py: str) -> Uff:
     with tempfile.TemporaryDirectory(prefix="jetlane-nvidia-") as folder:
         script, out = Path(folder) / "config.py", Path(folder) / "model.uff"
         script.write_text(config_py)
-        arguments = ["-c", _CONVERT, str(Path(frozen_graph).resolve()), str(script), str(out)]
+        frozen = Path(frozen_graph).resolve()
+        if frozen.name == SAVED_MODEL:  # NVIDIA's converter reads bare graphs alone
+            frozen = Path(folder) / "frozen_inference_graph.pb"
+            frozen.write_bytes(read_graph_def(frozen_graph).SerializeToString())
+        arguments = ["-c", _CONVERT, str(frozen), str(script), str(out)]
         done = _run(python, arguments, _CONVERT_SECONDS, folder)
         if done.returncode or not out.is_file():
             raise _failure(python, done)

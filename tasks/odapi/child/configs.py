@@ -68,7 +68,7 @@ def read_pipeline(path: str) -> Any:
     from google.protobuf import text_format
     from object_detection.protos import pipeline_pb2
 
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         try:
             return text_format.Parse(file.read(), pipeline_pb2.TrainEvalPipelineConfig())
         except text_format.ParseError as error:

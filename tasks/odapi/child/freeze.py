@@ -1,4 +1,4 @@
-"""A TF2-native SavedModel becomes frozen_inference_graph.pb: variables as constants, calls inlined, loops lowered."""
+"""A SavedModel becomes frozen_inference_graph.pb: variables as constants, calls inlined, loops lowered."""
 
 from __future__ import annotations
 
@@ -23,13 +23,45 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         arguments: ``saved_model``: its folder; ``out``: a folder that gets the frozen graph.
     """
     compat.require("tensorflow")
-    graph, inputs, outputs = _frozen(arguments["saved_model"])
+    folder = arguments["saved_model"]
+    graph, inputs, outputs = _frozen_by_version_1(folder) or _frozen(folder)
     image = _name_input(graph, inputs[0])
     _name_outputs(graph, outputs)
     path = os.path.join(arguments["out"], GRAPH)
     with open(path, "wb") as file:
         file.write(graph.SerializeToString(deterministic=True))
     return {"input": image, "outputs": list(_OUTPUTS), "nodes": len(graph.node), "bytes": os.path.getsize(path)}
+
+
+def _frozen_by_version_1(folder: str) -> Any:
+    """As ``_frozen``, of a SavedModel that TensorFlow 1 wrote; None for another."""
+    import tensorflow.compat.v1 as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    try:
+        with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+            saved.ParseFromString(file.read())
+    except Exception:  # missing or damaged: the other way says so
+        return None
+    metas = [meta for meta in saved.meta_graphs if tf.saved_model.SERVING in meta.meta_info_def.tags]
+    if not metas or metas[0].HasField("object_graph_def") or _SIGNATURE not in metas[0].signature_def:
+        return None
+    signature = metas[0].signature_def[_SIGNATURE]
+    outputs = {name: info.name for name, info in signature.outputs.items()}
+    _require_outputs(folder, outputs)
+    wanted = [outputs[name].split(":")[0] for name in _OUTPUTS]
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.saved_model.load(session, [tf.saved_model.SERVING], folder)
+        graph = tf.graph_util.convert_variables_to_constants(session, session.graph_def, wanted)
+    return graph, [(info.name, tf.as_dtype(info.dtype)) for info in signature.inputs.values()], outputs
+
+
+def _require_outputs(folder: str, given: Any) -> None:
+    missing = [name for name in _OUTPUTS if name not in given]
+    if missing:
+        why = "it lacks {}".format(", ".join(missing))
+        raise JobError(f"{folder} is no exported detector", why, "give a SavedModel of exporter_main_v2")
 
 
 def _frozen(folder: str) -> Any:
@@ -50,10 +82,7 @@ def _frozen(folder: str) -> Any:
             why = "its signatures are: {}".format(", ".join(sorted(signatures)) or "none")
             raise JobError(f"{folder} has no signature {_SIGNATURE}", why, "export it with exporter_main_v2")
         signature = signatures[_SIGNATURE]
-        missing = [name for name in _OUTPUTS if name not in signature.structured_outputs]
-        if missing:
-            why = "it lacks {}".format(", ".join(missing))
-            raise JobError(f"{folder} is no exported detector", why, "give a SavedModel of exporter_main_v2")
+        _require_outputs(folder, signature.structured_outputs)
         function = convert_variables_to_constants_v2(signature)
         inputs = [(tensor.name, tensor.dtype) for tensor in function.inputs if tensor.dtype != tf.resource]
         names = sorted(signature.structured_outputs)  # the order in which a signature returns them
@@ -61,7 +90,7 @@ def _frozen(folder: str) -> Any:
         return function.graph.as_graph_def(), inputs, outputs
 
 
-def _name_input(graph: Any, given: Any) -> str:
+def _name_input(graph: Any, given: tuple[str, Any]) -> str:
     """Call the image's placeholder as TF1-style exports do."""
     import tensorflow as tf
 
@@ -71,6 +100,8 @@ def _name_input(graph: Any, given: Any) -> str:
         why = f"its input is {dtype.name}"
         raise JobError("the SavedModel does not take images", why, "export it with --input_type image_tensor")
     old, new = tensor.split(":")[0], names[dtype]
+    if old in (*names.values(), "tf_example"):
+        return old
     for node in graph.node:
         if node.name == old:
             node.name = new
@@ -85,5 +116,7 @@ def _name_outputs(graph: Any, outputs: dict[str, str]) -> None:
     import tensorflow as tf
 
     for name in _OUTPUTS:
+        if outputs[name] == f"{name}:0":
+            continue
         node = graph.node.add(name=name, op="Identity", input=[outputs[name]])
         node.attr["T"].type = tf.float32.as_datatype_enum

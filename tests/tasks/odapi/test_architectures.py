@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 from tests.tasks.converter.lowering.golden import far, in_float64
+from tests.tasks.odapi import agreement, tensorflows
+from tests.tasks.odapi.agreement import LIMITS, TOLERANCE, hangs_on_rounding
 from tests.tasks.odapi.conftest import TINY, Data
-from tests.tasks.odapi.tensorflows import raw_outputs
 from tests.tasks.odapi.test_jobs import pycocotools_numbers
 
-from jetlane.remote.agent.detect.detections import Detections, iou_matrix
 from jetlane.remote.agent.detect.image import to_input
-from jetlane.remote.agent.detect.matching import match
 from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
@@ -31,12 +30,8 @@ from jetlane.tasks.proof.onnx_detector import OnnxDetector
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
-#: Of raw boxes (fractions of the image) and scores.
-TOLERANCE = 5e-5
-#: Or so many times what the same network's rounding is.
+#: A difference may also be so many times what the same network's rounding is.
 ROUNDINGS = 10
-#: Least overlap and largest score difference of a matched pair.
-LIMITS = (0.9999, 5e-4)
 
 
 @dataclass(frozen=True)
@@ -195,8 +190,8 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     assert max((one["status"] for one in facts["evidence"]), key=order.index) == architecture.evidence
 
     images = [sample.image for sample in read_samples(job.validation_records, 3)]
-    ours = _raw(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])
-    theirs = raw_outputs(frozen, images, tmp_path)
+    ours = agreement.raw_outputs(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])
+    theirs = tensorflows.raw_outputs(frozen, images, tmp_path)
     if architecture.shows_images:
         assert all(np.abs(left - right).max() > 10 * TOLERANCE for left, right in zip(theirs[0], theirs[1]))
     for image, found, expected in zip(images, ours, theirs):
@@ -213,52 +208,17 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     detector = OnnxDetector((tmp_path / "model" / "model.eval.onnx").read_bytes(), params.input)
     threshold = max(float(one.scores.min()) for one in expected)  # where the first list of 100 is cut off
     found = [detector.detect(image) for image in images]
-    agreement = compare(expected, found, threshold, *LIMITS)
-    assert agreement.matched >= 100, agreement.to_json()
-    for number in agreement.disagreeing:
+    report = compare(expected, found, threshold, *LIMITS)
+    assert report.matched >= 100, report.to_json()
+    for number in report.disagreeing:
         sides = expected[number].above(threshold), found[number].above(threshold)
-        assert hangs_on_rounding(*sides, theirs[number], threshold, params.nms.nms_threshold), agreement.to_json()
-
-
-def hangs_on_rounding(
-    left: Detections, right: Detections, raw: tuple[np.ndarray, np.ndarray], threshold: float, limit: float
-) -> bool:
-    """Whether two lists part at a decision that rounding takes: an overlap at the suppression's limit, or equal scores.
-
-    A network that was hardly trained finds the same in thousands of places, where such decisions come up. Everything
-    after the first one follows from it.
-
-    Args:
-        raw: Boxes and scores before suppression.
-        limit: Of the overlap.
-    """
-    boxes, scores = raw
-
-    def anchor(detections: Detections, index: int) -> int:
-        return int(np.abs(scores[:, detections.labels[index]] - detections.scores[index]).argmin())
-
-    report = match(left, right, *LIMITS, threshold)
-    alone = [(left, index, right) for index in report.missing] + [(right, index, left) for index in report.surplus]
-    one, index, other = max(alone, key=lambda case: float(case[0].scores[case[1]]))
-    lead = other.scores - one.scores[index]
-    before = np.flatnonzero((other.labels == one.labels[index]) & (lead > -1e-5))
-    overlaps = iou_matrix(boxes[[anchor(one, index)]], boxes[[anchor(other, rival) for rival in before]])[0]
-    return bool(np.any((np.abs(overlaps - limit) < 1e-4) | ((overlaps > limit) & (lead[before] < 1e-5))))
+        assert hangs_on_rounding(*sides, theirs[number], threshold, params.nms.nms_threshold), report.to_json()
 
 
 def _train_and_export(child: OdapiChild, job: TrainJob, out: Path) -> Path:
     facts = child.train(job)
     child.export(ExportJob(job.pipeline_config, job.model_dir / facts["checkpoint"], out))
     return out / "frozen_inference_graph.pb"
-
-
-def _raw(model: Path, images: list[np.ndarray], image_input: dict) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(boxes, scores) of each image, as the lowered network gives them."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    feeds = [{"Input": to_input(image, image_input)[0][None]} for image in images]
-    return [tuple(output[0] for output in session.run(["boxes", "scores"], feed)) for feed in feeds]
 
 
 @pytest.mark.parametrize("architecture", architectures())

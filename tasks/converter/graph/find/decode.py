@@ -2,17 +2,20 @@
 
 A Faster R-CNN box coder leaves two exponentials, of the encoded height and width, each divided by its scale and
 multiplied by the anchor's side. Both come out of one Unpack of the transposed encodings; the sides come from an Unpack
-of the anchors.
+of the anchors. Where constants were folded, the anchors may be left as their centres and sides alone
+(:mod:`folded_anchors`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Optional
 
 import numpy as np
 
 from jetlane.specs.errors import GraphError
 from jetlane.tasks.converter.graph.evaluate import Evaluator
+from jetlane.tasks.converter.graph.find.folded_anchors import find_folded_anchors
 from jetlane.tasks.converter.graph.find.walk import nearest, upstream
 from jetlane.tasks.converter.graph.graph import Graph, Node, node_of, port_of
 
@@ -26,13 +29,15 @@ class Decoder:
 
     Attributes:
         encodings: Tensor of box encodings [N, anchors, 4], before the decoder reshapes it.
-        anchors: Tensor [anchors, 4] of ymin, xmin, ymax, xmax.
+        anchors: Tensor [anchors, 4] or [1, anchors, 4] of ymin, xmin, ymax, xmax; None where constants were folded.
         scales: Box coder scales y, x, h, w.
+        folded: The anchors themselves in the place of ``anchors``, float32 [anchors of all images of a batch, 4].
     """
 
     encodings: str
-    anchors: str
+    anchors: Optional[str]
     scales: tuple[float, float, float, float]
+    folded: Optional[np.ndarray[Any, Any]] = None
 
 
 def find_decoder(graph: Graph, evaluator: Evaluator) -> Decoder:
@@ -41,7 +46,7 @@ def find_decoder(graph: Graph, evaluator: Evaluator) -> Decoder:
     Raises:
         GraphError: There is none of the expected form.
     """
-    found: dict[tuple[str, str], Decoder] = {}
+    found: dict[tuple[str, Optional[str]], Decoder] = {}
     for exponential in graph.of("Exp"):
         codes = _unpacked(graph, evaluator, exponential.inputs[0])
         if codes is None:
@@ -50,10 +55,13 @@ def find_decoder(graph: Graph, evaluator: Evaluator) -> Decoder:
             other = [ref for ref in product.inputs if node_of(ref) != exponential.name]
             if product.op != "Mul" or len(other) != 1:
                 continue
+            encodings = upstream(graph, codes.inputs[0], _TO_ENCODINGS[:2])
             sides = nearest(graph, other[0], lambda node: node.op == "Unpack")
             if sides is None:
+                folded = find_folded_anchors(graph, evaluator, codes)
+                if folded is not None:
+                    found[encodings, None] = Decoder(encodings, None, folded.scales, folded.anchors)
                 continue
-            encodings = upstream(graph, codes.inputs[0], _TO_ENCODINGS[:2])
             anchors = upstream(graph, sides.inputs[0], _TO_ANCHORS)
             found[encodings, anchors] = Decoder(encodings, anchors, _scales(graph, evaluator, codes))
     if len(found) != 1:

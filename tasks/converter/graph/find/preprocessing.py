@@ -50,6 +50,10 @@ class Preprocessing:
         half_pixel_centers: Whether the resize takes pixels at their centres.
         scale, offset: ``y = x * scale + offset`` per RGB channel, x in 0..255.
         order: ``resize_normalize`` or ``normalize_resize``.
+        batch: Images that the graph takes at once; None where any number.
+        image_size: Height and width of the images that it takes, pixels; None where they are free. Then ``kind`` says
+            what is done to such an image: nothing (``none``) or a resize to ``resized``.
+        resized: Height and width before padding, where these are fixed.
     """
 
     image: str
@@ -66,6 +70,9 @@ class Preprocessing:
     scale: Triple = (1.0, 1.0, 1.0)
     offset: Triple = (0.0, 0.0, 0.0)
     order: str = "resize_normalize"
+    batch: Optional[int] = None
+    image_size: Optional[tuple[int, int]] = None
+    resized: Optional[tuple[int, int]] = None
 
 
 def find_preprocessing(graph: Graph, evaluator: Evaluator, first: Node) -> Preprocessing:
@@ -98,7 +105,10 @@ def find_preprocessing(graph: Graph, evaluator: Evaluator, first: Node) -> Prepr
     scale, offset = _compose(evaluator, [node for _, node in reversed(arithmetic)])
     normalizes_first = bool(resizes and arithmetic and arithmetic[0][0] > resizes[0])
     facts = _resize_facts(graph, evaluator, path, resizes)
-    size = _frame(graph, evaluator, path) or facts.pop("size", None)
+    batch, image_size = _declared(last)
+    static = evaluator.fact(tensor).shape if image_size else None
+    size = (static[1], static[2]) if static and len(static) == 4 else _frame(graph, evaluator, path)
+    size = size or facts.get("size")
     facts.pop("size", None)
     return Preprocessing(
         image=last.name,
@@ -108,8 +118,17 @@ def find_preprocessing(graph: Graph, evaluator: Evaluator, first: Node) -> Prepr
         scale=scale,
         offset=offset,
         order="normalize_resize" if normalizes_first else "resize_normalize",
+        batch=batch,
+        image_size=image_size,
         **facts,
     )
+
+
+def _declared(placeholder: Node) -> tuple[Optional[int], Optional[tuple[int, int]]]:
+    """(images at once, height and width) as far as the placeholder fixes them."""
+    shape = list(placeholder.attr("shape") or ())
+    batch = shape[0] if shape and shape[0] > 0 else None
+    return batch, (shape[1], shape[2]) if len(shape) == 4 and min(shape[1:3]) > 0 else None
 
 
 def _path(graph: Graph, evaluator: Evaluator, tensor: str) -> list[Node]:
@@ -212,8 +231,10 @@ def _triple(numbers: np.ndarray[Any, Any]) -> Triple:
 
 def _resize_facts(graph: Graph, evaluator: Evaluator, path: list[Node], resizes: list[int]) -> dict[str, Any]:
     if not resizes:
-        return {}
+        pads = [node for node in path if node.op in ("Pad", "PadV2")]
+        return {"pad_value": _pad_value(graph, evaluator, pads)}
     node = path[resizes[0]]
+    pads = [n for n in path[: resizes[0]] if n.op in ("Pad", "PadV2")]
     methods = dict(zip(_RESIZES, ("bilinear", "nearest_neighbor", "bicubic", "area")))
     facts: dict[str, Any] = {
         "method": methods[node.op],
@@ -221,9 +242,10 @@ def _resize_facts(graph: Graph, evaluator: Evaluator, path: list[Node], resizes:
     }
     size = evaluator.value(node.inputs[1])
     if size is not None and size.size == 2:
-        return {**facts, "kind": "fixed_shape", "size": (int(size[0]), int(size[1]))}
+        resized = (int(size[0]), int(size[1]))
+        padding = _pad_value(graph, evaluator, pads)
+        return {**facts, "kind": "fixed_shape", "size": resized, "resized": resized, "pad_value": padding}
     dimensions = _dimensions(graph, evaluator, node)
-    pads = [n for n in path[: resizes[0]] if n.op in ("Pad", "PadV2")]
     low, high = (min(dimensions), max(dimensions)) if dimensions else (None, None)
     return {
         **facts,

@@ -25,7 +25,7 @@ def prepare_class_logits(
     """Rewrite the class convolutions.
 
     Args:
-        outputs: The class predictors' outputs, each a BiasAdd of a convolution.
+        outputs: The class predictors' outputs, each a convolution, with or without a BiasAdd.
 
     Raises:
         ConversionError: A predictor is not of that form.
@@ -34,6 +34,7 @@ def prepare_class_logits(
         return Applied("class logits", 0, "nothing to change")
     done: set[str] = set()
     for output in outputs:
+        _add_bias(graph, output)
         bias_add = graph[output]
         convolution = graph[bias_add.inputs[0]] if bias_add.inputs else bias_add
         if bias_add.op != "BiasAdd" or convolution.op != "Conv2D" or graph[convolution.inputs[1]].op != "Const":
@@ -48,6 +49,19 @@ def prepare_class_logits(
                 graph.add(const(name, _changed(graph[name], num_classes, logit_scale, mute_background)))
     what = "background left out of the softmax" if mute_background else "logit scale folded"
     return Applied("class logits", len(done), what)
+
+
+def _add_bias(graph: Graph, output: str) -> None:
+    """A bias for a convolution that has none: tools that simplify graphs take one away that is zero."""
+    convolution = graph[output]
+    if convolution.op != "Conv2D" or graph[convolution.inputs[1]].op != "Const":
+        return
+    channels = graph[convolution.inputs[1]].value.shape[3]
+    moved = convolution.copy()
+    moved.name = graph.unused_name(f"{output}/convolution")
+    graph.add(moved)
+    bias = graph.add(const(graph.unused_name(f"{output}/bias"), np.zeros(channels, np.float32)))
+    graph.add(Node(output, "BiasAdd", [moved.name, bias.name], {"data_format": convolution.attr("data_format")}))
 
 
 def _changed(node: Node, num_classes: int, logit_scale: float, mute_background: bool) -> np.ndarray[Any, Any]:

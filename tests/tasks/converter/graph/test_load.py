@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetlane.specs.errors import GraphError, JetlaneError
-from jetlane.tasks.converter.graph.load import load_frozen_graph
+from jetlane.tasks.converter.graph.load import holds_frozen_graph, load_frozen_graph
 from jetlane.tasks.converter.graph.protos import tensorflow_message
 from jetlane.tasks.converter.graph.ssd import read_ssd
 from jetlane.tasks.converter.graph.tensors import to_numpy
@@ -67,7 +67,7 @@ def test_missing_folder_checkpoint_and_variables(tmp_path):
     with pytest.raises(GraphError, match="does not exist"):
         load_frozen_graph(tmp_path / "none.pb")
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
-    with pytest.raises(GraphError, match="SavedModel folder"):
+    with pytest.raises(GraphError, match="SavedModel without a graph"):
         load_frozen_graph(tmp_path)
     checkpoint = tmp_path / "model.ckpt-600.index"
     checkpoint.write_bytes(b"\x00\x01")
@@ -156,3 +156,35 @@ def test_damaged_files_end_in_an_error_for_the_person(tmp_path_factory, shared_d
         extract_network(graph, read_ssd(graph))
     except JetlaneError:
         pass
+
+
+def test_the_frozen_graph_in_a_saved_model_is_read(tmp_path):
+    """Exports by TensorFlow 1 keep no variables in their SavedModel."""
+    saved = tensorflow_message("SavedModel")()
+    saved.meta_graphs.add().graph_def.CopyFrom(_message())
+    path = tmp_path / "saved_model.pb"
+    path.write_bytes(b"\x08\x01" + saved.SerializeToString())
+    assert holds_frozen_graph(tmp_path)
+    for given_path in (tmp_path, path):
+        assert [node.name for node in load_frozen_graph(given_path)] == ["weights", "out"]
+    renamed = path.rename(tmp_path / "model.pb")
+    assert len(load_frozen_graph(renamed)) == 2
+    saved.meta_graphs[0].graph_def.node.add(name="w", op="VarHandleOp")
+    path.write_bytes(b"\x08\x01" + saved.SerializeToString())
+    assert not holds_frozen_graph(tmp_path)
+    with pytest.raises(GraphError, match="SavedModel with variables") as raised:
+        load_frozen_graph(tmp_path)
+    assert "freezes it" in raised.value.remedy
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(GraphError, match="cannot be read as a SavedModel"):
+        load_frozen_graph(tmp_path)
+
+
+def test_what_tf_trt_made_is_told_by_its_name(tmp_path):
+    message = _message()
+    message.node.add(name="TRTEngineOp_0", op="TRTEngineOp", input=["weights"])
+    path = tmp_path / "trt.pb"
+    path.write_bytes(message.SerializeToString())
+    with pytest.raises(GraphError, match="TF-TRT") as raised:
+        load_frozen_graph(path)
+    assert "TRTEngineOp_0" in raised.value.why and "was given" in raised.value.remedy

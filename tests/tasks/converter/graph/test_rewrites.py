@@ -12,7 +12,9 @@ from tests.tasks.converter.uff.interpreter import run
 from jetlane.tasks.converter.graph.evaluate import Evaluator
 from jetlane.tasks.converter.graph.graph import Graph, Node
 from jetlane.tasks.converter.graph.rewrites.affine import fold_affine
+from jetlane.tasks.converter.graph.rewrites.batch import cut_batch_to_one
 from jetlane.tasks.converter.graph.rewrites.batch_norm import split_batch_norms
+from jetlane.tasks.converter.graph.rewrites.class_logits import MUTED, prepare_class_logits
 from jetlane.tasks.converter.graph.rewrites.conditionals import resolve_conditionals
 from jetlane.tasks.converter.graph.rewrites.constants import fold_constants
 from jetlane.tasks.converter.graph.rewrites.control_inputs import drop_control_inputs
@@ -20,6 +22,7 @@ from jetlane.tasks.converter.graph.rewrites.depthwise import widen_depthwise
 from jetlane.tasks.converter.graph.rewrites.fake_quant import remove_fake_quant
 from jetlane.tasks.converter.graph.rewrites.identities import forward_identities
 from jetlane.tasks.converter.graph.rewrites.paddings import absorb_paddings, zeros_to_pads
+from jetlane.tasks.converter.graph.rewrites.sums import split_sums
 from jetlane.tasks.converter.graph.rewrites.upsampling import upsample_by_convolution
 from jetlane.tasks.converter.uff import convert_graph
 
@@ -251,3 +254,67 @@ def test_evaluator_stops_at_loops_and_knows_deep_chains():
     nodes = [Node("x0", "Const", (), {"value": np.float32(0)}), Node("one", "Const", (), {"value": np.float32(1)})]
     nodes += [Node(f"x{i}", "Add", [f"x{i - 1}", "one"]) for i in range(1, 5000)]
     assert float(Evaluator(Graph(nodes)).value("x4999")) == 4999
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_sums_of_several_tensors(count):
+    g = Sketch()
+    g.input("x", (1, 3, 3, 2))
+    parts = [g.with_const(f"part{index}", "Mul", "x", random(2, seed=index)) for index in range(count)]
+    g.add("y", "AddN", *parts)
+    graph = g.graph()
+    assert split_sums(graph).count == 1 and not graph.of("AddN")
+    x = random(1, 3, 3, 2, seed=9)
+    expected = sum(x * random(2, seed=index) for index in range(count))
+    np.testing.assert_allclose(compute(forwarded(graph), x), expected, rtol=1e-6)
+
+
+def forwarded(graph: Graph) -> Graph:
+    forward_identities(graph)
+    if graph["y"].op == "Identity":  # the graph's output itself
+        graph.add(Node("y", "Mul", [graph["y"].inputs[0], "unit"]))
+        graph.add(Node("unit", "Const", (), {"value": np.ones(2, np.float32)}))
+    return graph
+
+
+def test_shapes_for_several_images_are_cut_to_one():
+    g = Sketch()
+    g.input("x", (4, 6, 6, 4))
+    g.with_const("flat", "Reshape", "x", np.array([4, -1, 2], np.int32))
+    g.with_const("free", "Reshape", "x", np.array([-1, 72, 2], np.int32))
+    g.with_const("mixed", "Reshape", "x", np.array([4, 4, 4, 9], np.int32))  # 4 again, which is no batch
+    g.const("begin", np.zeros(4, np.int32))
+    g.const("size", np.array([4, 3, 6, 4], np.int32))
+    g.add("part", "Slice", "x", "begin", "size")
+    g.const("constant", np.ones((4, 2), np.float32))
+    g.with_const("other", "Reshape", "constant", np.array([4, 2], np.int32))
+    graph = g.graph()
+    outputs = ("flat", "free", "mixed", "part", "other")
+    assert cut_batch_to_one(graph.copy(), "x", outputs, (1, 6, 6, 4), None).count == 0
+    assert cut_batch_to_one(graph, "x", outputs, (1, 6, 6, 4), 4).count == 3
+    shapes = Evaluator(graph, {"x": (1, 6, 6, 4)})
+    assert [shapes.shape(name) for name in outputs] == [(1, 72, 2), (1, 72, 2), (1, 4, 4, 9), (1, 3, 6, 4), (4, 2)]
+
+
+def test_a_choice_by_row():
+    g = Sketch()
+    g.const("choice", np.array([True, False]))
+    g.const("a", np.ones((2, 3), np.float32))
+    g.const("b", np.zeros((2, 3), np.float32))
+    g.add("y", "Select", "choice", "a", "b")
+    np.testing.assert_array_equal(Evaluator(g.graph()).value("y"), [[1, 1, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("mute", [False, True])
+def test_class_logits_of_a_convolution_without_bias(mute):
+    g = Sketch()
+    g.input("x", (1, 4, 4, 5))
+    kernel = random(1, 1, 5, 6, seed=2)
+    g.conv("y", "x", kernel)
+    graph = g.graph()
+    assert prepare_class_logits(graph, ["y"], 3, 2.0, mute).count == 2
+    x = random(1, 4, 4, 5, seed=3)
+    expected = (x @ kernel[0, 0] / 2).reshape(1, 4, 4, 2, 3)
+    if mute:
+        expected[..., 0] = MUTED
+    np.testing.assert_allclose(compute(graph, x).reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from tests.golden.unpack import golden
 from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, Reference, far
+from tests.tasks.odapi import export_matrix
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input
@@ -53,6 +54,22 @@ embedded_ssd_mobilenet_v1.
 
 Exports of 2017 and of early 2018 (here: G17, G18) clip boxes to the image before suppression, and so do both ONNX
 backends of such a graph. NMS_TRT clips after it: boards that take the UFF can find other boxes at the image's edge.
+"""
+EXPORTS = """
+## Exports
+
+Ways of exporting, by what `export_inference_graph` is given, and what other tools then make of the graph: each cell is
+exported by the Object Detection API of today, rewritten by TensorFlow's own tools, converted, and held against
+TensorFlow. *yes*: it converts, raw boxes and scores are within 5e-5, and detections the same one to one but for those
+that hang on rounding (an overlap at the suppression's limit, equal scores). Letters: there is nothing to convert, as
+the Object Detection API has no `--input_shape` for encoded images and tf.Examples that works; export without it. Run by
+`python -m tests.tasks.odapi.export_matrix EXTRACTOR...`; `make test` runs a sample, `make test-full` all of it.
+
+* `--input_shape`: not given; 1,-1,-1,3; one image of the resizer's own size; one image of another size; 4,-1,-1,3.
+* **static shapes**: `use_static_shapes: true`. **constants folded**: Grappler (pruning, constant folding, arithmetic,
+  dependencies), as TF-TRT prepares graphs. **import/ prefix**: imported without `name=""` and saved again.
+  **saved_model**: the `saved_model/` beside the frozen graph.
+
 """
 COLUMNS = (
     "graph",
@@ -183,7 +200,12 @@ def page(outcomes: Iterable[Outcome]) -> str:
             cells[0] += f" ({remarks.index(remark) + 1})"
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"{number}. {remark}" for number, remark in enumerate(remarks, 1))]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + exports()
+
+
+def exports() -> str:
+    """The part of the page about ways of exporting, from the record of the matrix's last runs."""
+    return EXPORTS + export_matrix.table() + "\n"
 
 
 def main() -> None:
