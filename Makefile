@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/jetlane demo
 
 test: setup bindings lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
 test-full: setup bindings lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
