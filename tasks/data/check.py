@@ -20,6 +20,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data.examples import EDGES, put_bytes
 from jetlane.tasks.data.labels import LabelMap
 from jetlane.tasks.data.messages import message_class
+from jetlane.tasks.data.orientation import upright
 from jetlane.tasks.data.records import read_records
 
 #: Rounding that float32 coordinates may carry.
@@ -52,6 +53,7 @@ class SplitStats:
         without_objects: Images without a box.
         repeated: Images that are in this split more than once.
         source_ids_made: Images that had no ``source_id`` and were given one.
+        turned: Images that were turned as their EXIF orientation asks, because their boxes are on the turned image.
     """
 
     images: int = 0
@@ -61,6 +63,7 @@ class SplitStats:
     without_objects: int = 0
     repeated: int = 0
     source_ids_made: int = 0
+    turned: int = 0
 
     def add(self, height: int, width: int, boxes: np.ndarray[Any, Any], names: Sequence[str]) -> None:
         """Count one image; ``boxes`` float [N, 4] in 0..1, ``names`` one per box."""
@@ -82,6 +85,7 @@ class SplitStats:
             "without_objects": self.without_objects,
             "repeated": self.repeated,
             "source_ids_made": self.source_ids_made,
+            "turned": self.turned,
         }
 
 
@@ -114,8 +118,9 @@ class _Record:
         self.features = self.example.features.feature
 
     def checked(self, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats, position: int) -> bytes:
-        encoded = self._one("image/encoded", required=True)
-        height, width = self._image_size(encoded)
+        height, width, turned = self._image_size(self._one("image/encoded", required=True))
+        encoded = self._one("image/encoded")
+        stats.turned += turned
         boxes = self._boxes()
         ids = self._classes(labels, len(boxes))
         stats.repeated += self._repeated(encoded, split, seen)
@@ -142,25 +147,36 @@ class _Record:
             raise self._fail(key, "is missing or empty", "every record needs one encoded PNG or JPEG image")
         return values[0] if values else b""
 
-    def _image_size(self, encoded: bytes) -> tuple[int, int]:
+    def _image_size(self, encoded: bytes) -> tuple[int, int, bool]:
+        """(height, width) of the image, and whether it was turned."""
         from PIL import Image
 
         remedy = "write the image again as an 8-bit RGB PNG or JPEG"
+        given_size = self._given_size()
         try:
             with Image.open(io.BytesIO(encoded)) as picture:
                 picture.load()
                 kind, mode, (width, height) = picture.format, picture.mode, picture.size
+                turned = upright(picture, *given_size)
         except Exception as error:  # Pillow raises many kinds for damaged data
             raise self._fail("image/encoded", f"cannot be decoded ({error})", remedy) from error
         if kind not in ("PNG", "JPEG"):
             raise self._fail("image/encoded", f"is {kind}, not PNG or JPEG", remedy)
         if mode not in _MODES:
             raise self._fail("image/encoded", f"has the colour mode {mode}, which tensorflow decodes otherwise", remedy)
+        if turned is not None:
+            put_bytes(self.features, "image/encoded", [turned.encoded])
+            return turned.height, turned.width, True
         for key, actual in (("image/height", height), ("image/width", width)):
             given = self._values(key, "int64_list")
             if given and given[0] != actual:
                 raise self._fail(key, f"says {given[0]}, the image has {actual}", "write the image's own size")
-        return height, width
+        return height, width, False
+
+    def _given_size(self) -> tuple[int, int]:
+        """(width, height) as the record says; 0 where it does not."""
+        width, height = (self._values(key, "int64_list") for key in ("image/width", "image/height"))
+        return (int(width[0]) if width else 0, int(height[0]) if height else 0)
 
     def _boxes(self) -> np.ndarray[Any, Any]:
         columns = {edge: self._values(f"image/object/bbox/{edge}", "float_list") for edge in EDGES}

@@ -215,3 +215,56 @@ def test_the_fingerprint_is_of_the_content(own_records: RecordFiles, tmp_path: P
     assert fingerprint(same) != before
     with pytest.raises(DatasetError, match=r"a\.record cannot be read"):
         fingerprint(own_records)
+
+
+def _photo(orientation: int) -> bytes:
+    """A JPEG of 64x32 pixels, red on the left, with an EXIF orientation."""
+    picture = Image.new("RGB", (64, 32))
+    picture.paste((255, 0, 0), (0, 0, 16, 32))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = io.BytesIO()
+    picture.save(content, "JPEG", exif=exif, quality=95)
+    return content.getvalue()
+
+
+def _as_photo(orientation: int, width: int, height: int) -> Change:
+    def change(features: Any) -> None:
+        for key in [key for key in features if key.startswith("image/object")]:
+            del features[key]
+        put_bytes(features, "image/encoded", [_photo(orientation)])
+        put_bytes(features, "image/format", [b"jpeg"])
+        for key, value in (("image/width", width), ("image/height", height)):
+            features[key].Clear()
+            features[key].int64_list.value.append(value)
+
+    return change
+
+
+@pytest.mark.parametrize(("orientation", "red"), [(6, "top"), (8, "bottom"), (5, "top"), (7, "bottom")])
+def test_a_photo_whose_labels_are_of_the_turned_image_is_turned(
+    own_records: RecordFiles, tmp_path: Path, orientation: int, red: str
+) -> None:
+    _change(own_records.train[0], 1, _as_photo(orientation, 32, 64))
+    facts = prepare(own_records, tmp_path)
+    assert facts["stats"]["train"]["turned"] == 1
+    image = read_samples([tmp_path / facts["train"][0]])[1].image
+    assert image.shape == (64, 32, 3)
+    row = image[8 if red == "top" else 56, 16]
+    assert row[0] > 200 and row[1] < 60, row
+    payload = list(read_records(tmp_path / facts["train"][0]))[1]
+    encoded = message_class("tensorflow.Example").FromString(payload).features.feature["image/encoded"]
+    with Image.open(io.BytesIO(encoded.bytes_list.value[0])) as picture:
+        assert picture.size == (32, 64) and picture.getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(6, (64, 32)), (3, (64, 32)), (1, (64, 32))])
+def test_a_photo_whose_labels_are_of_the_decoded_image_stays(
+    own_records: RecordFiles, tmp_path: Path, orientation: int, size: tuple[int, int]
+) -> None:
+    _change(own_records.train[0], 1, _as_photo(orientation, *size))
+    facts = prepare(own_records, tmp_path)
+    assert facts["stats"]["train"]["turned"] == 0
+    payload = list(read_records(tmp_path / facts["train"][0]))[1]
+    encoded = message_class("tensorflow.Example").FromString(payload).features.feature["image/encoded"]
+    assert encoded.bytes_list.value[0] == _photo(orientation)
