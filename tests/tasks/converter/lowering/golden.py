@@ -173,5 +173,32 @@ def in_float64(model: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return boxes[0], scores[0]
 
 
+def rounding_of(model: Path, pixels: np.ndarray, draws: int = 3) -> tuple[float, float]:
+    """How far rounding alone takes boxes and scores of ``model.trt.onnx``: its weights and input, each changed by
+    one unit in the last place, in either direction.
+    """
+    import onnx
+    import onnxruntime
+    from onnx import numpy_helper
+
+    def run(seed: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        network = onnx.load(str(model))
+        for tensor in network.graph.initializer if seed else ():
+            array = numpy_helper.to_array(tensor)
+            if array.dtype == np.float32:
+                tensor.CopyFrom(numpy_helper.from_array(moved(array, rng), tensor.name))
+        session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+        return list(session.run(["boxes", "scores"], {"Input": (moved(pixels, rng) if seed else pixels)[None]}))
+
+    def moved(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        towards = np.where(rng.random(array.shape) < 0.5, -np.inf, np.inf).astype(np.float32)
+        return np.nextafter(array, towards)
+
+    whole = run(0)
+    distances = [[far(*sides) for sides in zip(whole, run(seed))] for seed in range(1, draws + 1)]
+    return max(one[0] for one in distances), max(one[1] for one in distances)
+
+
 def far(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(np.asarray(left, np.float64) - right).max())
