@@ -55,13 +55,16 @@ def main(child: str, config: str, out: str, cells: str) -> None:
         name = "-".join([shape.replace(" ", "_"), kind, *(["static"] if treatment == STATIC else [])])
         if name not in exports:
             exports[name] = _export(pipeline, checkpoint, out, name, SHAPES[shape](*size), INPUTS[kind], size)
-        path, reason = "", exports[name]
+        path, reference, reason = "", f"{name}.npz", exports[name]
         if not reason:
             try:
-                path = _treated(f"{out}/{name}", INPUTS[kind], treatment)
+                path, graph = _treated(f"{out}/{name}", INPUTS[kind], treatment)
+                if graph:  # its weights were rewritten: TensorFlow itself finds something else by rounding
+                    reference = f"{path}.npz"
+                    _reference(graph, f"{out}/{reference}", SHAPES[shape](*size), INPUTS[kind], size)
             except Exception as error:
                 reason = _words(error)
-        facts.append({"cell": [shape, kind, treatment], "file": path, "reference": f"{name}.npz", "reason": reason})
+        facts.append({"cell": [shape, kind, treatment], "file": path, "reference": reference, "reason": reason})
     with open(f"{out}/facts.json", "w") as file:
         json.dump(facts, file)
 
@@ -182,15 +185,16 @@ def _example(image: Any) -> bytes:
     return bytes(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 
-def _treated(folder: str, kind: str, treatment: str) -> str:
-    """The path of the export after a treatment, relative to the folder of all."""
+def _treated(folder: str, kind: str, treatment: str) -> tuple[str, Any]:
+    """The path of the export after a treatment, relative to the folder of all; and the graph that TensorFlow is to be
+    asked where the treatment rewrites weights: the same, with its raw boxes and scores."""
     out = os.path.dirname(folder)
     frozen = f"{folder}/frozen_inference_graph.pb"
     name = os.path.basename(folder)
     if treatment in ("as it is", STATIC):
-        return f"{name}/frozen_inference_graph.pb"
+        return f"{name}/frozen_inference_graph.pb", None
     if treatment == "saved_model":
-        return f"{name}/saved_model"
+        return f"{name}/saved_model", None
     rewrite = {
         "constants folded": _grappler,
         "optimize_for_inference": _optimized,
@@ -198,12 +202,19 @@ def _treated(folder: str, kind: str, treatment: str) -> str:
         "import/ prefix": _imported,
     }[treatment]
     path = f"{name}-{treatment.replace(' ', '_').replace('/', '')}.pb"
-    with open(f"{out}/{path}", "wb") as file:
-        file.write(rewrite(_graph_def(frozen), kind).SerializeToString())
-    return path
+    _write(rewrite(_graph_def(frozen), kind, OUTPUTS), f"{out}/{path}")
+    if treatment not in ("constants folded", "optimize_for_inference"):
+        return path, None
+    _write(rewrite(_graph_def(frozen), kind, OUTPUTS + RAW), f"{out}/{path}.raw")
+    return path, f"{out}/{path}.raw"
 
 
-def _grappler(definition: Any, kind: str) -> Any:
+def _write(definition: Any, path: str) -> None:
+    with open(path, "wb") as file:
+        file.write(definition.SerializeToString())
+
+
+def _grappler(definition: Any, kind: str, outputs: tuple[str, ...]) -> Any:
     """Grappler as TF-TRT and many scripts run it: what is constant is folded, what is trivial goes."""
     import tensorflow.compat.v1 as tf
     from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
@@ -211,7 +222,7 @@ def _grappler(definition: Any, kind: str) -> Any:
 
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
-        for name in OUTPUTS:
+        for name in outputs:
             graph.add_to_collection("train_op", graph.get_tensor_by_name(f"{name}:0"))
         meta = tf.train.export_meta_graph(graph_def=graph.as_graph_def(), graph=graph)
     options = config_pb2.ConfigProto()
@@ -222,23 +233,23 @@ def _grappler(definition: Any, kind: str) -> Any:
     return tf_optimizer.OptimizeGraph(options, meta)
 
 
-def _optimized(definition: Any, kind: str) -> Any:
+def _optimized(definition: Any, kind: str, outputs: tuple[str, ...]) -> Any:
     import tensorflow.compat.v1 as tf
     from tensorflow.python.tools import optimize_for_inference_lib
 
     dtype = tf.uint8 if kind == "image_tensor" else tf.string
     return optimize_for_inference_lib.optimize_for_inference(
-        definition, [kind], list(OUTPUTS), dtype.as_datatype_enum, True
+        definition, [kind], list(outputs), dtype.as_datatype_enum, True
     )
 
 
-def _extracted(definition: Any, kind: str) -> Any:
+def _extracted(definition: Any, kind: str, outputs: tuple[str, ...]) -> Any:
     import tensorflow.compat.v1 as tf
 
-    return tf.graph_util.extract_sub_graph(definition, list(OUTPUTS))
+    return tf.graph_util.extract_sub_graph(definition, list(outputs))
 
 
-def _imported(definition: Any, kind: str) -> Any:
+def _imported(definition: Any, kind: str, outputs: tuple[str, ...]) -> Any:
     """What ``tf.import_graph_def`` without a name makes of every name."""
     import tensorflow.compat.v1 as tf
 

@@ -20,12 +20,11 @@ pytestmark = pytest.mark.tensorflow
 SAMPLE: list[Cell] = [
     ("1 free", "image_tensor", "as it is"),
     ("1 free", "image_tensor", "constants folded"),
+    ("1 free", "image_tensor", "extract_sub_graph"),
     ("1 free", "image_tensor", "import/ prefix"),
     ("1 own size", "image_tensor", "as it is"),
     ("1 own size", "image_tensor", "optimize_for_inference"),
     ("4", "image_tensor", "static shapes"),
-    ("none", "tf_example", "constants folded"),
-    ("none", "tf_example", "extract_sub_graph"),
     ("none", "tf_example", "saved_model"),
 ]
 
