@@ -212,7 +212,7 @@ def test_convert_takes_a_saved_model_and_all_choices(tmp_path: Path, golden_mode
     command = ["convert", "model", config, "-o", "out", "--python", str(fake_odapi), "--top-k", "300"]
     refused = jetlane(*command, cwd=tmp_path)
     assert refused.returncode == 1 and "it holds no saved_model.pb" in refused.stderr
-    (tmp_path / "model" / "saved_model.pb").write_text("graph")
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"\x08\x01")  # its schema's version, and no graph
     done = jetlane(*command, cwd=tmp_path, TMPDIR=str(tmp_path))
     assert done.returncode == 0 and "topK is raised from 100 to 300" in done.stdout, done.stderr
     assert "topK=300" in (tmp_path / "out" / "config.py").read_text()
