@@ -8,10 +8,6 @@ from typing import Any, Optional
 
 from jetlane.remote.fleet import rules
 from jetlane.specs.schema import Fleet
-from jetlane.specs.support.text import harmless
-
-#: Characters of what an event says in one line: a state or a kind, and a release's id.
-_WORD, _RELEASE = 40, 120
 
 PENDING, SHIPPING, BUILDING, VERIFYING, ROLLING_BACK = "pending", "shipping", "building", "verifying", "rolling_back"
 ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE, SKIPPED = "active", "failed", "rolled_back", "unreachable", "skipped"
@@ -248,14 +244,13 @@ class RolloutState:
 
     def _move(self, device: DeviceState, event: Event) -> None:
         data = event.data
-        device.state = harmless(data["state"], _WORD)
+        device.state = str(data["state"])
         device.final = bool(data.get("final", device.state in (ACTIVE, FAILED, ROLLED_BACK, SKIPPED)))
-        device.reason, device.kind = str(data.get("reason", "")), harmless(data.get("kind", ""), _WORD)
-        device.since = event.at
+        device.reason, device.kind, device.since = str(data.get("reason", "")), str(data.get("kind", "")), event.at
         device.touched = device.touched or device.state in (SHIPPING, BUILDING, VERIFYING)
         device.changed = bool(data.get("changed", device.changed))
         previous = data.get("previous", device.previous)
-        device.previous = None if previous is None else harmless(previous, _RELEASE)
+        device.previous = None if previous is None else str(previous)
         device.runs = event.runs or device.runs
         device.judged = bool(data.get("judged", True))
         device.soaked = bool(data.get("soaked", False))

@@ -51,4 +51,5 @@ def _cell(value: Any) -> str:
 def _flat(value: Any) -> str:
     if value is None:
         return ""
-    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+    # a tab, which texts of several lines may hold, would move what follows in its row
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value).replace("\t", " ")
