@@ -38,6 +38,7 @@ def refuse_untrainable(read: PipelineConfig, python: str) -> None:
     if python == sys.executable:
         _refuse_missing()
     _refuse_extractor(read)
+    _refuse_settings(read)
     if read.message.HasField("graph_rewriter"):
         _refuse_quantisation(read, python)
 
@@ -71,6 +72,50 @@ def _refuse_extractor(read: PipelineConfig) -> None:
         f"did you mean {near[0]}?" if near else "use one of these",
         where=where,
     )
+
+
+def _refuse_settings(read: PipelineConfig) -> None:
+    """What the API's own extractors refuse as they are built (object_detection/models/*_feature_extractor.py)."""
+    extractor = read.ssd.feature_extractor
+    kind = extractor.type
+    fixed = read.ssd.image_resizer.fixed_shape_resizer
+    demands = (
+        (
+            kind.startswith("ssd_mobiledet") and extractor.use_explicit_padding,
+            "feature_extractor.use_explicit_padding",
+            "it has no explicit padding",
+            "set it to false",
+        ),
+        (
+            kind.startswith("ssd_inception") and not extractor.override_base_feature_extractor_hyperparams,
+            "feature_extractor.override_base_feature_extractor_hyperparams",
+            "it always takes the config's conv_hyperparams",
+            "set it to true",
+        ),
+        (
+            kind.startswith("embedded") and extractor.pad_to_multiple != 1,
+            "feature_extractor.pad_to_multiple",
+            "it takes 1 alone",
+            "set it to 1",
+        ),
+        (
+            kind.startswith("embedded") and (fixed.height, fixed.width) != (256, 256),
+            "image_resizer",
+            "it takes 256 x 256 pixels alone",
+            "use fixed_shape_resizer { height: 256 width: 256 }",
+        ),
+        (
+            kind.endswith("mnasfpn") and (extractor.fpn.min_level, extractor.fpn.max_level) != (3, 6),
+            "feature_extractor.fpn",
+            "it takes the levels 3 to 6 alone",
+            "set min_level: 3 and max_level: 6",
+        ),
+    )
+    for wrong, field, why, remedy in demands:
+        if wrong:
+            raise SpecError(
+                f"{field}: {kind} cannot be trained so", why, remedy, where=read.place(f"model.ssd.{field}")
+            )
 
 
 def _refuse_quantisation(read: PipelineConfig, python: str) -> None:

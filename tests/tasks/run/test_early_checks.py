@@ -104,6 +104,14 @@ def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
         (TYPE, 'type: "ssd_mobilenet_v2_fpn_keras"', "is a Keras model", "use ssd_mobilenet_v2_fpn"),
         (TYPE, 'type: "ssd_mobilnet_v2"', "has no 'ssd_mobilnet_v2'", "did you mean ssd_mobilenet_v2?"),
         ("train_config {", "graph_rewriter { quantization {} } train_config {", "quantisation-aware", "TensorFlow 1"),
+        (
+            TYPE,
+            'type: "ssd_mobiledet_cpu" use_explicit_padding: true',
+            "ssd_mobiledet_cpu cannot be trained",
+            "to false",
+        ),
+        (TYPE, 'type: "embedded_ssd_mobilenet_v1"', "256 x 256 pixels alone", "height: 256"),
+        (TYPE, 'type: "ssd_mobilenet_v2_mnasfpn"', "levels 3 to 6 alone", "min_level: 3"),
         ("num_steps: 600", "", "the number of steps is not given", "set train.steps"),
     ],
 )
