@@ -75,10 +75,10 @@ def _refuse_extractor(read: PipelineConfig) -> None:
 
 
 def _refuse_settings(read: PipelineConfig) -> None:
-    """What the API's own extractors refuse as they are built (object_detection/models/*_feature_extractor.py)."""
+    """What the API's extractors and predictors refuse as they are built (object_detection/models, predictors/heads)."""
     extractor = read.ssd.feature_extractor
     kind = extractor.type
-    fixed = read.ssd.image_resizer.fixed_shape_resizer
+    fixed, predictor = read.ssd.image_resizer.fixed_shape_resizer, read.ssd.box_predictor.convolutional_box_predictor
     demands = (
         (
             kind.startswith("ssd_mobiledet") and extractor.use_explicit_padding,
@@ -109,6 +109,12 @@ def _refuse_settings(read: PipelineConfig) -> None:
             "feature_extractor.fpn",
             "it takes the levels 3 to 6 alone",
             "set min_level: 3 and max_level: 6",
+        ),
+        (
+            predictor.use_depthwise and predictor.kernel_size == 1,
+            "box_predictor.convolutional_box_predictor.kernel_size",
+            "a depthwise predictor has no kernel of 1 x 1",
+            "set it to 3, or use_depthwise to false",
         ),
     )
     for wrong, field, why, remedy in demands:

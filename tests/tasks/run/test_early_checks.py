@@ -110,6 +110,7 @@ def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
             "ssd_mobiledet_cpu cannot be trained",
             "to false",
         ),
+        ("kernel_size: 1", "kernel_size: 1 use_depthwise: true", "no kernel of 1 x 1", "set it to 3"),
         (TYPE, 'type: "embedded_ssd_mobilenet_v1"', "256 x 256 pixels alone", "height: 256"),
         (TYPE, 'type: "ssd_mobilenet_v2_mnasfpn"', "levels 3 to 6 alone", "min_level: 3"),
         ("num_steps: 600", "", "the number of steps is not given", "set train.steps"),

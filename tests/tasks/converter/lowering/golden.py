@@ -186,7 +186,7 @@ def rounding_of(model: Path, pixels: np.ndarray, draws: int = 3) -> tuple[float,
         network = onnx.load(str(model))
         for tensor in network.graph.initializer if seed else ():
             array = numpy_helper.to_array(tensor)
-            if array.dtype == np.float32:
+            if array.dtype == np.float32 and array.ndim > 1:  # no factors of a Resize: they have to stay whole
                 tensor.CopyFrom(numpy_helper.from_array(moved(array, rng), tensor.name))
         session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
         return list(session.run(["boxes", "scores"], {"Input": (moved(pixels, rng) if seed else pixels)[None]}))
