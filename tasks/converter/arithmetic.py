@@ -19,6 +19,11 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     return total // 2, total - total // 2
 
 
+def shortest(value: float) -> float:
+    """A float32 as a person wrote it: 0.6, not 0.6000000238418579."""
+    return float(str(np.float32(value)))
+
+
 def affine(function: str, constant: Any, channels: int, *, constant_first: bool) -> Optional[tuple[Array, Array]]:
     """An operation with a constant as ``x * scale + offset``.
 

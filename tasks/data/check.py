@@ -213,7 +213,7 @@ class _Record:
                 raise self._fail(key, f"has {len(given)} entries for {count} boxes", "give every box one class")
         if count and not texts and not ids:
             raise self._fail(text_key, "is missing", "give every box a class text, a class id, or both")
-        allowed = "the label map has: " + ", ".join(f"{number} {name}" for number, name in labels.shown.items())
+        allowed = f"the label map has: {labels.listed}"
         for index, text in enumerate(texts):
             if text not in labels.ids:
                 raise self._fail(text_key, f"box {index} is of the unknown class {text!r}", allowed)

@@ -41,10 +41,15 @@ class LabelMap:
         """Classes of a network that is trained with it."""
         return max(self.names)
 
-    @property
+    @cached_property
     def shown(self) -> dict[int, str]:
         """What people are shown of each class: its display name where it has one, else its name."""
         return {number: self.display_names.get(number, name) for number, name in self.names.items()}
+
+    @cached_property
+    def listed(self) -> str:
+        """Ids and classes in one line, for errors."""
+        return ", ".join(f"{number} {name}" for number, name in self.shown.items())
 
     @cached_property
     def ids(self) -> dict[str, int]:

@@ -8,8 +8,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from jetlane.tasks.converter.arithmetic import shortest
 from jetlane.tasks.converter.dropin.model_anchors import fields_of, furthest, why_not
-from jetlane.tasks.converter.dropin.plugin_fields import Difference, field, number, numbers, shortest, shown
+from jetlane.tasks.converter.dropin.plugin_fields import Difference, field, number, numbers, shown
 from jetlane.tasks.converter.graph.graph import Node
 from jetlane.tasks.converter.graph.ssd import SsdGraph
 from jetlane.tasks.converter.ssd.crosscheck import graph_anchors, graph_priors

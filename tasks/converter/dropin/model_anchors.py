@@ -8,6 +8,7 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.tasks.converter.graph.ssd import SsdGraph
+from jetlane.tasks.converter.ssd.anchors import by_level
 from jetlane.tasks.converter.ssd.crosscheck import graph_anchors
 from jetlane.tasks.converter.ssd.derive import ANCHOR_TOLERANCE
 from jetlane.tasks.converter.ssd.params import GridAnchor
@@ -96,12 +97,9 @@ def _fields(ssd: SsdGraph, own: Array) -> Optional[GridAnchor]:
 
 
 def _levels(ssd: SsdGraph, own: Array) -> list[_Level]:
-    found, begin = [], 0
-    for head in ssd.heads:
-        rows, columns = head.feature_map
-        end = begin + rows * columns * head.anchors_per_cell
-        boxes = own[begin:end].astype(np.float64).reshape(rows, columns, head.anchors_per_cell, 4)
-        begin = end
+    found = []
+    for boxes in _by_level(ssd, own.astype(np.float64)):
+        rows, columns = boxes.shape[:2]
         width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
         x, y = (boxes[..., 0] + boxes[..., 2]) / 2, (boxes[..., 1] + boxes[..., 3]) / 2
         middle_x, middle_y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
@@ -132,11 +130,13 @@ def _resized(own: Array, height: float, width: float) -> Array:
 
 def _extra_box_last(ssd: SsdGraph) -> Array:
     """The anchors with the second box of each cell above the lowest level put last."""
-    own, begin, parts = graph_anchors(ssd), 0, []
-    for level, head in enumerate(ssd.heads):
-        end = begin + head.feature_map[0] * head.feature_map[1] * head.anchors_per_cell
-        cells = own[begin:end].reshape(-1, head.anchors_per_cell, 4)
-        order = [0, *range(2, head.anchors_per_cell), 1] if level and head.anchors_per_cell > 1 else slice(None)
-        parts.append(cells[:, order].reshape(-1, 4))
-        begin = end
+    parts = []
+    for level, cells in enumerate(_by_level(ssd, graph_anchors(ssd))):
+        boxes = cells.shape[2]
+        order = [0, *range(2, boxes), 1] if level and boxes > 1 else slice(None)
+        parts.append(cells[:, :, order].reshape(-1, 4))
     return np.concatenate(parts)
+
+
+def _by_level(ssd: SsdGraph, own: Array) -> list[Array]:
+    return by_level(own, ssd.feature_map_shapes, [head.anchors_per_cell for head in ssd.heads])

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
-import numpy as np
-
+from jetlane.tasks.converter.arithmetic import shortest
 from jetlane.tasks.converter.graph.graph import Node
 
 GRID_ANCHORS = ("GridAnchor_TRT", "GridAnchorRect_TRT")
@@ -73,11 +72,6 @@ def numbers(node: Node, name: str) -> list[float]:
     value = field(node, name)
     given = value if isinstance(value, list) else []
     return [shortest(item) for item in given if isinstance(item, (int, float))]
-
-
-def shortest(value: float) -> float:
-    """A float32 as a person wrote it: 0.33, not 0.33000001311302185."""
-    return float(str(np.float32(value)))
 
 
 def shown(value: Any) -> str:

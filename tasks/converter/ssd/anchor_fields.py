@@ -90,10 +90,7 @@ def _cells(maps: Sequence[Shape], per_cell: Sequence[int], own: Array) -> Option
     if sum(counts) != len(own) or not all(counts):
         return None
     sizes, centres = [], []
-    start = 0
-    for (rows, columns), boxes, count in zip(maps, per_cell, counts):
-        level = own[start : start + count].astype(np.float64).reshape(rows, columns, boxes, 4)
-        start += count
+    for level in anchors.by_level(own.astype(np.float64), maps, per_cell):
         sizes.append(np.stack([level[0, 0, :, 3] - level[0, 0, :, 1], level[0, 0, :, 2] - level[0, 0, :, 0]], 1))
         y, x = (level[..., 1] + level[..., 3]) / 2, (level[..., 0] + level[..., 2]) / 2
         centres.append((y[:, 0].mean(1), x[0].mean(1)))

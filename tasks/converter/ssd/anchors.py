@@ -132,6 +132,20 @@ def multiscale_anchors(generator: Any, shapes: Sequence[Shape], size: Shape) -> 
     return np.concatenate(layers)
 
 
+def by_level(own: Array, maps: Sequence[Shape], per_cell: Sequence[int]) -> list[Array]:
+    """Anchors of all levels [N, 4], by row, column and box, as one [rows, columns, boxes, 4] per level.
+
+    Args:
+        maps, per_cell: Per level, (height, width) of the feature map and boxes per cell; together they make N.
+    """
+    found, begin = [], 0
+    for (rows, columns), boxes in zip(maps, per_cell):
+        end = begin + rows * columns * boxes
+        found.append(own[begin:end].reshape(rows, columns, boxes, 4))
+        begin = end
+    return found
+
+
 def _tile(shape: Shape, specs: Specs, base: Sequence[float], stride: Sequence[float], offset: Sequence[float]) -> Array:
     """One grid: boxes of ``specs`` x ``base`` (height, width) at offset + index * stride (y, x)."""
     rows, columns = shape

@@ -12,6 +12,7 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.specs.errors import DerivationError
+from jetlane.tasks.converter.arithmetic import shortest
 from jetlane.tasks.converter.ssd import anchors, plugins
 from jetlane.tasks.converter.ssd.config import PipelineConfig
 from jetlane.tasks.converter.ssd.feature_maps import feature_map_shapes
@@ -110,7 +111,7 @@ def _grid_anchor(config: PipelineConfig, maps: Sequence[Shape], size: Shape, not
         grid = GridAnchor(
             len(maps),
             *_scale_range(generator),
-            tuple(map(_shortest, generator.aspect_ratios)),
+            tuple(map(shortest, generator.aspect_ratios)),
             tuple(maps),
             variances(config),
         )
@@ -153,8 +154,8 @@ def _why_not_grid_anchor(config: PipelineConfig, maps: Sequence[Shape]) -> Optio
 def _scale_range(generator: Any) -> tuple[float, float]:
     """minSize and maxSize: from the explicit scales where there are any, since they may be the linear ones."""
     if generator.scales:
-        return _shortest(generator.scales[0]), _shortest(generator.scales[-1])
-    return _shortest(generator.min_scale), _shortest(generator.max_scale)
+        return shortest(generator.scales[0]), shortest(generator.scales[-1])
+    return shortest(generator.min_scale), shortest(generator.max_scale)
 
 
 def _suspect_field(config: PipelineConfig, size: Shape) -> Optional[str]:
@@ -208,16 +209,11 @@ def _nms(config: PipelineConfig, priors: int, notes: list[str]) -> Nms:
         num_classes=config.ssd.num_classes + 1,
         top_k=top_k,
         keep_top_k=keep_top_k,
-        nms_threshold=_shortest(suppression.iou_threshold),
-        confidence_threshold=max(DEPLOYMENT_THRESHOLD, _shortest(lowest)),
-        evaluation_threshold=max(EVALUATION_THRESHOLD, _shortest(lowest)),
+        nms_threshold=shortest(suppression.iou_threshold),
+        confidence_threshold=max(DEPLOYMENT_THRESHOLD, shortest(lowest)),
+        evaluation_threshold=max(EVALUATION_THRESHOLD, shortest(lowest)),
         conf_sigmoid=converter == "SIGMOID",
     )
-
-
-def _shortest(value: float) -> float:
-    """A float32 as a person wrote it: 0.6, not 0.6000000238418579."""
-    return float(str(np.float32(value)))
 
 
 def check_nms_arithmetic(params: PluginParams, loc_length: int, conf_length: int) -> None:

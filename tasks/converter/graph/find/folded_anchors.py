@@ -20,6 +20,7 @@ from jetlane.tasks.converter.graph.graph import Graph, Node, node_of, port_of
 Array = np.ndarray[Any, Any]
 Scales = tuple[float, float, float, float]
 
+_REMEDY = "convert the graph that export_inference_graph wrote, before other tools rewrote it"
 #: Steps from a code to the multiplication: a scale, an exponential.
 _NEAR = 4
 #: Relative spread of ``side / (side / scale)`` over all anchors that float32 explains.
@@ -68,7 +69,7 @@ def find_folded_anchors(graph: Graph, evaluator: Evaluator, codes: Node) -> Opti
         raise GraphError(
             "the anchors cannot be worked out from the graph",
             f"its box decoder has constants of {sorted({one.size for one in numbers})} numbers for the same anchors",
-            "convert the graph that export_inference_graph wrote, before other tools rewrote it",
+            _REMEDY,
         )
     tall, wide, along_y, along_x, middle_y, middle_x = (one.astype(np.float64) for one in numbers)
     heights, widths = 2 * _remaining(graph, evaluator, h) * tall, 2 * _remaining(graph, evaluator, w) * wide
@@ -119,7 +120,7 @@ def _remaining(graph: Graph, evaluator: Evaluator, product: _Product) -> float:
         raise GraphError(
             "the anchors cannot be worked out from the graph",
             f"its box decoder takes {factor:g} of a box's side to each side of its centre, not a half",
-            "convert the graph that export_inference_graph wrote, before other tools rewrote it",
+            _REMEDY,
         )
     return factor
 
@@ -146,6 +147,6 @@ def _scale(sides: Array, products: Array) -> float:
         raise GraphError(
             "the box coder's scales cannot be worked out from the graph",
             "its box decoder multiplies codes by numbers that are no multiple of the anchors' sides",
-            "convert the graph that export_inference_graph wrote, before other tools rewrote it",
+            _REMEDY,
         )
     return float(f"{middle:.7g}")
