@@ -171,6 +171,10 @@ class Build(Section):
     timing_cache: bool = Field(
         default=True, description="keep TensorRT's measurements on the board, to shorten the next build"
     )
+    nms: Literal["auto", "host"] = Field(
+        default="auto",
+        description="where ONNX boards suppress: auto: in the engine where TensorRT has NMSDynamic_TRT; host: in numpy",
+    )
     time_limit: Union[Annotated[int, Field(ge=1)], Duration] = Field(
         default="1h", description="how long a board may take; a build that is waited for counts: seconds, or 90m, 2h"
     )

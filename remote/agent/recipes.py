@@ -16,7 +16,10 @@ DEFAULTS: Dict[str, Any] = {
     "workspace_mb": 256,
     "dla_core": None,
     "timing_cache": True,
+    "nms": "auto",
 }
+#: Where the ONNX backend suppresses: in the engine if TensorRT has the plugin, or in numpy on the CPU.
+NMS_CHOICES = ("auto", "host")
 
 
 def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
@@ -33,6 +36,7 @@ def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
         and all(is_whole(options[name]) and options[name] > 0 for name in ("batch", "workspace_mb"))
         and (options["dla_core"] is None or (is_whole(options["dla_core"]) and options["dla_core"] >= 0))
         and isinstance(options["timing_cache"], bool)
+        and options["nms"] in NMS_CHOICES
     )
     if not sound:
         raise AgentError("%s are no build options" % json.dumps(given)[:200], "", "see `build` in the spec")
@@ -40,7 +44,8 @@ def options_of(request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def recipe(manifest: Dict[str, Any], backend: str, facts: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
-    """All that shapes an engine: model, backend, runtime, processor, precision, calibration, batch, workspace, DLA."""
+    """All that shapes an engine: model, backend, runtime, processor, precision, calibration, batch, workspace, DLA, and
+    the suppression's parameters where that may be a part of the engine."""
     cuda, tensorrt = facts.get("cuda") or {}, facts.get("tensorrt") or {}
     if backend == "cpu":
         runtime = {
@@ -60,6 +65,8 @@ def recipe(manifest: Dict[str, Any], backend: str, facts: Dict[str, Any], option
     wanted.update(backend=backend, model=files[manifest["backends"][backend]]["sha256"], runtime=runtime)
     if options.get("dla_core") is not None:
         wanted["dla_core"] = options["dla_core"]
+    if backend == "onnx" and options.get("nms", "auto") == "auto":
+        wanted["suppression"] = manifest["nms"]
     if options["precision"] == "int8":
         used = list(manifest.get("calibration") or []) + list(filter(None, [manifest.get("calibration_cache")]))
         wanted["calibration"] = [files[path]["sha256"] for path in used]

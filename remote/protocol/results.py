@@ -211,6 +211,7 @@ class Options(Said):
     workspace_mb: Optional[Annotated[int, Field(ge=1, le=1 << 20)]] = None
     dla_core: Optional[Annotated[int, Field(ge=0, le=64)]] = None
     timing_cache: Optional[bool] = None
+    nms: Optional[Literal["auto", "host"]] = None
 
 
 class Status(Said):

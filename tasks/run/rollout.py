@@ -86,6 +86,7 @@ def options_of(build: Build) -> dict[str, Any]:
         "workspace_mb": build.workspace_mb,
         "dla_core": build.dla_core,
         "timing_cache": build.timing_cache,
+        "nms": build.nms,
         "time_limit": rules.seconds(build.time_limit),
     }
 

@@ -8,7 +8,7 @@ from ..detect.arrays import Array
 from ..detect.image import decoded, to_input
 from ..errors import AgentError
 from . import calibration as trt_calibration
-from . import common
+from . import common, nms_plugin
 from .eras import era_of
 from .implicit_batch import BuilderAttributes
 
@@ -35,6 +35,9 @@ def build(backend: str, job: BuildJob) -> BuilderAttributes:
     adapter.parse(
         job.read(job.model), backend, job.manifest["input"]
     )  # on a small board the builder needs the bytes' memory
+    in_engine = backend != "uff" and job.options.get("nms", "auto") == "auto"
+    if in_engine and nms_plugin.append(trt, adapter.network, job.manifest["nms"]):
+        job.progress("the engine suppresses too, by %s" % nms_plugin.PLUGIN)
     calibrator = None
     if job.options["precision"] == "int8" and hasattr(trt, "IInt8EntropyCalibrator"):
         calibrator = _calibrator(trt, job)

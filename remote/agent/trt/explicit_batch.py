@@ -137,6 +137,8 @@ def _decode_exactly(trt: Any, network: Any, config: Any) -> None:
             outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
             if layer.type.name in _HEAVY or any(tensor.name in needed for tensor in outputs):
                 needed.update(tensor.name for tensor in inputs if tensor is not None)
+            elif layer.type.name == "PLUGIN_V2":  # its outputs are of the types that it says
+                layer.precision = trt.DataType.FLOAT
             elif layer.type.name != "CONSTANT" and all(tensor.dtype == trt.DataType.FLOAT for tensor in outputs):
                 layer.precision = trt.DataType.FLOAT
                 for index in range(layer.num_outputs):

@@ -5,9 +5,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..build_job import BuildJob
 from ..detect.arrays import Array
-from ..detect.detections import output_count
 from . import build as trt_build
-from . import common
+from . import common, nms_plugin
 
 PLUGINS = ("GridAnchor_TRT", "NMS_TRT")
 #: Named by files of earlier converters alone.
@@ -54,7 +53,5 @@ class UffEngine(trt_build.LoadedModel):
     """An engine whose outputs are those of NMS_TRT."""
 
     def run(self, pixels: Array) -> Tuple[Array, int]:
-        """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid. By name: the order is not fixed."""
-        outputs = self._engine.run(pixels)
-        rows = outputs["NMS"].reshape(-1, 7)
-        return rows, min(output_count(outputs["NMS_1"])[0], len(rows))
+        """float32 [3, H, W] -> NMS_TRT's rows [keepTopK, 7] and how many are valid."""
+        return nms_plugin.read(self._engine.run(pixels))

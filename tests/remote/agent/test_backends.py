@@ -91,7 +91,7 @@ def test_a_precision_whose_support_is_unknown_is_not_refused_here() -> None:
 
 def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     files = {file: {"sha256": file} for file in [*EVERY.values(), "calibration/000.npy"]}
-    whole = dict(manifest(EVERY), files=files, input={"height": 300, "width": 300})
+    whole = dict(manifest(EVERY), files=files, input={"height": 300, "width": 300}, nms={"top_k": 100})
 
     def key(facts: Any = ORIN, backend: str = "onnx", whole: Any = whole, **options: Any) -> str:
         return recipes.key_of(recipes.recipe(whole, backend, facts, recipes.options_of({"options": options})))
@@ -101,8 +101,13 @@ def test_an_engines_key_has_all_that_shapes_it_and_nothing_else() -> None:
     changed = [
         key(), key(other), key(upgraded), key(backend="onnx_fp16"), key(precision="fp16"), key(precision="int8"),
         key(batch=2), key(workspace_mb=512), key(precision="fp16", dla_core=0), key(precision="fp16", dla_core=1),
+        key(nms="host"), key(whole=dict(whole, nms={"top_k": 200})),
     ]  # fmt: skip
     assert len(set(changed)) == len(changed)
     assert key() == key(timing_cache=False) == key(dla_core=None)
+    stricter = dict(whole, nms={"top_k": 200})  # a part of the engine only where the model has none
+    assert key(whole=stricter, nms="host") == key(nms="host") and key(whole=stricter, backend="uff") == key(
+        backend="uff"
+    )
     prepared = dict(whole, input={"height": 320, "width": 300})  # calibration sees images as they are prepared
     assert key(whole=prepared) == key() and key(whole=prepared, precision="int8") != key(precision="int8")

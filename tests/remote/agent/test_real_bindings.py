@@ -25,6 +25,7 @@ from jetlane.remote.agent import backends
 from jetlane.remote.agent.builder_caches import Caches
 from jetlane.remote.agent.store import Store
 from jetlane.remote.agent.trt import common as trt
+from jetlane.remote.agent.trt import nms_plugin
 from jetlane.remote.agent.trt.gpu_features import gpu_features
 
 #: The bindings, and the doubles whose every part must be in them. 8.2's parts are all in 8.6 still, 10.3's in 10.16.
@@ -75,6 +76,7 @@ def exercised(put_double: Any, cudart: Any, tmp_path: Path) -> Any:
     def exercise(era: str) -> Any:
         board = put_double(era)
         board.dla_cores, board.fast_int8 = 1, True
+        board.plugins.append(nms_plugin.PLUGIN)
         cudart.stubCapability(7, 2)
         with trt.outdated_calls():
             gpu_features(Store(str(tmp_path / era)), sys.modules["tensorrt"], {"compute_capability": "7.2"})
@@ -88,7 +90,8 @@ def exercised(put_double: Any, cudart: Any, tmp_path: Path) -> Any:
                     continue
                 module, options = backends.module(backend), {**OPTIONS, "precision": precision}
                 options["dla_core"] = 0 if precision == "fp16" else None
-                manifest = {**MANIFEST, "calibration": models.save_images(tmp_path)}
+                nms = {**MANIFEST["nms"], "clip_before": precision == "fp16"}
+                manifest = {**MANIFEST, "nms": nms, "calibration": models.save_images(tmp_path)}
                 caches = Caches(str(tmp_path / f"caches-{era}"), {"backend": backend, "precision": precision})
                 plan = plan_of(module, model, manifest, options, lambda note: None, caches=caches)
                 engine = module.load(plan, MANIFEST, options)

@@ -17,12 +17,14 @@ from tests.remote import models
 from tests.remote.agent.doubles import WITH_ONNX, WITH_UFF, plan_of
 
 from jetlane.remote.agent.builder_caches import Caches
+from jetlane.remote.agent.detect.nms import suppress
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.trt import (
     common as trt,
 )
 from jetlane.remote.agent.trt import (
     cuda,
+    nms_plugin,
 )
 from jetlane.remote.agent.trt import (
     onnx_backend as trt_onnx,
@@ -45,6 +47,8 @@ NMS = {
     "is_normalized": True,
 }  # fmt: skip
 MANIFEST: dict[str, Any] = {"input": asdict(InputSpec(32, 32)), "nms": NMS}
+#: Those that can have NMSDynamic_TRT.
+WITH_PLUGIN = ("8.2", "8.6", "10.3")
 NAMES = {
     "5": "builder attributes", "7": "builder config", "8.2": "serialized network", "8.6": "serialized network",
     "10.3": "explicit batch", "11": "strongly typed",
@@ -98,11 +102,48 @@ def test_the_onnx_backend_builds_and_runs_with_nms_in_numpy(era: str, put_double
     assert any(note.startswith("building: ") for note in notes)
     engine = trt_onnx.load(plan, MANIFEST)
     rows, count = engine.run(PIXELS)
-    assert engine.times["execute"] == 0.5
+    assert engine.times["execute"] == 0.5 and engine.times["nms"] > 0
     engine.close()
     outputs = board.compute(models.heads_model(), PIXELS[None])
     best = outputs["scores"][0, :, 1:].max()
     assert 0 < count < 8 and rows[0, 2] == best and (rows[:count, 1] >= 1).all() and (rows[count:, 1] == -1).all()
+
+
+@pytest.mark.parametrize("clip_before", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("era", WITH_PLUGIN)
+def test_the_onnx_backend_suppresses_in_the_engine(
+    era: str, precision: str, clip_before: bool, put_double: Any, model: Any
+) -> None:
+    board = put_double(era)
+    board.plugins.append(nms_plugin.PLUGIN)
+    manifest = {**MANIFEST, "nms": {**NMS, "clip_before": clip_before}}
+    notes: list[str] = []
+    plan = plan_of(trt_onnx, model("onnx"), manifest, {**OPTIONS, "precision": precision}, notes.append)
+    assert board.built["outputs"] == ["NMS", "NMS_1"] and any(nms_plugin.PLUGIN in note for note in notes)
+    engine = trt_onnx.load(plan, manifest)
+    rows, count = engine.run(PIXELS)
+    assert engine.times == {"copy": 4.0, "execute": 0.5}, "nothing is left for the CPU"
+    engine.close()
+    outputs = board.compute(models.heads_model(), PIXELS[None])
+    wanted, number = suppress(outputs["boxes"][0], outputs["scores"][0], manifest["nms"])
+    np.testing.assert_array_equal(rows, wanted)
+    assert 0 < count == number < 8
+
+
+@pytest.mark.parametrize(
+    ("era", "plugins", "nms"), [("8.6", True, "host"), ("10.3", False, "auto"), ("11", True, "auto")]
+)
+def test_the_onnx_backend_suppresses_in_numpy_where_it_is_asked_to_or_the_plugin_is_missing(
+    era: str, plugins: bool, nms: str, put_double: Any, model: Any
+) -> None:
+    board = put_double(era)
+    board.plugins += [nms_plugin.PLUGIN] * plugins
+    options = {**OPTIONS, "precision": "fp32", "nms": nms}
+    engine = trt_onnx.load(plan_of(trt_onnx, model("onnx"), MANIFEST, options, lambda note: None), MANIFEST)
+    engine.run(PIXELS)
+    assert board.built["outputs"] == ["boxes", "scores"] and engine.times["nms"] > 0
+    engine.close()
 
 
 @pytest.mark.parametrize("era", sorted(NAMES))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from tests.remote.agent.doubles import plugins
 from tests.remote.agent.doubles.board import ERROR, Board, layers_of
 from tests.remote.agent.doubles.pybind import (
     Dims,
@@ -21,8 +22,9 @@ from tests.remote.agent.doubles.pybind import (
     outdated,
 )
 
-#: The enum's numbers, the same from 8.6 to 11.4.
-LAYER_TYPES = {"REDUCE": 14, "ELEMENTWISE": 9}
+#: The enum's numbers, the same from 8.6 to 11.4; and that of PLUGIN_V2, which is not.
+LAYER_TYPES = {"CONVOLUTION": 0, "ACTIVATION": 2, "ELEMENTWISE": 9, "SHUFFLE": 13, "REDUCE": 14, "CONSTANT": 19}
+PLUGIN_V2 = {8: 22, 10: 21}
 
 
 def basics(board: Board) -> dict[str, Any]:
@@ -43,12 +45,7 @@ def basics(board: Board) -> dict[str, Any]:
 
     ILogger.Severity_ = list(severity.__members__.values())
 
-    class Creator(Strict):
-        __slots__ = ("_name",)
-
-        @property
-        def name(self) -> str:
-            return self._name
+    plugin_parts = plugins.fields(board)
 
     def init_libnvinfer_plugins(logger: Any, namespace: str) -> bool:
         check_logger(logger)
@@ -56,7 +53,8 @@ def basics(board: Board) -> dict[str, Any]:
         return board.started
 
     def creators() -> list[Any]:
-        return [create(board, Creator, name) for name in board.plugins] if board.started else []
+        kind = plugin_parts["IPluginCreator"]
+        return [create(board, kind, name) for name in board.plugins] if board.started else []
 
     return {
         "ILogger": ILogger,
@@ -66,6 +64,7 @@ def basics(board: Board) -> dict[str, Any]:
         "Dims": Dims,
         "IHostMemory": IHostMemory,
         "_creators": creators,
+        **plugin_parts,
     }
 
 
@@ -98,7 +97,7 @@ def network(board: Board) -> Any:
 
         @property
         def num_layers(self) -> int:
-            return len(self._state["layers"])
+            return len(self._state["layers"]) + len(self._state["appended"])
 
         @property
         def num_outputs(self) -> int:
@@ -111,13 +110,14 @@ def network(board: Board) -> Any:
     return INetworkDefinition
 
 
-def layers(board: Board, network: Any, constrained: bool) -> dict[str, Any]:
+def layers(board: Board, network: Any, constrained: bool, plugin_v2: int | None) -> dict[str, Any]:
     """Layers and tensors of a network that was parsed from ONNX; ``network`` gets its ``get_layer``.
 
     Args:
         constrained: A layer's precision can be asked for (up to TensorRT 10).
+        plugin_v2: The number of that type of layer, where plugins of this kind can be appended.
     """
-    kinds = enum("LayerType", CONVOLUTION=0, REDUCE=LAYER_TYPES["REDUCE"], ELEMENTWISE=LAYER_TYPES["ELEMENTWISE"])
+    kinds = enum("LayerType", **LAYER_TYPES, **({"PLUGIN_V2": plugin_v2} if plugin_v2 else {}))
 
     class ITensor(Strict):
         __slots__ = ("_name",)
@@ -165,16 +165,27 @@ def layers(board: Board, network: Any, constrained: bool) -> dict[str, Any]:
                 self._state["exact"].append(self.name)
 
     def get_layer(self: Any, index: int) -> Any:
-        import onnx
-
-        return create(board, ILayer, onnx.ModelProto.FromString(self._state["model"]).graph.node[index], self._state)
+        nodes = onnx.ModelProto.FromString(self._state["model"]).graph.node
+        if index >= len(nodes):
+            return self._state["appended"][index - len(nodes)]
+        return create(board, ILayer, nodes[index], self._state)
 
     network.get_layer = get_layer
-    return {"ILayer": ILayer, "ITensor": ITensor, "LayerType": kinds}
+    appended = plugins.appending(board, network, kinds) if plugin_v2 else {}
+    return {"ILayer": ILayer, "ITensor": ITensor, "LayerType": kinds, **appended}
 
 
 def new_network(board: Board, kind: Any, implicit: bool) -> Any:
-    return create(board, kind, {"model": b"", "layers": [], "outputs": [], "implicit": implicit, "exact": []})
+    state = {
+        "model": b"",
+        "layers": [],
+        "outputs": [],
+        "implicit": implicit,
+        "exact": [],
+        "appended": [],
+        "plugin": None,
+    }
+    return create(board, kind, state)
 
 
 def uff_parser(board: Board) -> Any:
@@ -400,27 +411,38 @@ def binding_classes(board: Board, warns: bool, explicit: bool, speaks_of_batch: 
         """NMS_1 comes before NMS, as a UFF may have it, and its int32 count lies in a float tensor."""
         if engine._header["implicit"]:
             return [("Input", (1, 3, 32, 32)), ("NMS_1", (1, 1, 1, 1)), ("NMS", (1, 1, 8, 7))]
-        return [("scores", (1, 10, 4)), ("Input", (1, 3, 32, 32)), ("boxes", (1, 10, 4))]
+        return list(shapes_of(engine).items())
 
     def execute(engine: Any, batch_size: int, bindings: Sequence[int], stream: int) -> bool:
         if type(stream) is not int or batch_size > engine._header["batch"] or len(bindings) != 3:
             raise TypeError("incompatible function arguments")
-        return fill(board, engine._model, dict(zip([name for name, _ in rows(engine)], bindings)), dict(rows(engine)))
+        return fill(board, engine, dict(zip([name for name, _ in rows(engine)], bindings)), dict(rows(engine)))
 
     return {"ICudaEngine": ICudaEngine, "IExecutionContext": IExecutionContext}
 
 
-def fill(board: Board, model: bytes, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Run the model on the given addresses."""
-    outputs = board.compute(model, board.memory(addresses["Input"], shapes["Input"], np.float32))
+def fill(board: Board, engine: Any, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Run the engine on the given addresses."""
+    outputs = board.compute(engine._model, board.memory(addresses["Input"], shapes["Input"], np.float32))
+    if engine._header.get("plugin"):
+        outputs = plugins.run(engine._header["plugin"], outputs)
     for name, shape in shapes.items():
         if name != "Input":
             board.memory(addresses[name], shape, outputs[name].dtype)[:] = outputs[name].reshape(shape)
     return board.refuse != "run"
 
 
+def shapes_of(engine: Any) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an engine's tensors with explicit batch; outputs and inputs in no order."""
+    plugin, found = engine._header.get("plugin"), model_shapes(engine._model)
+    if plugin is None:
+        return found
+    rows, count = plugins.output_shapes(plugin["settings"])
+    return {"NMS_1": count, "Input": found["Input"], "NMS": rows}
+
+
 @lru_cache(maxsize=8)
-def shapes_of(model: bytes) -> dict[str, tuple[int, ...]]:
+def model_shapes(model: bytes) -> dict[str, tuple[int, ...]]:
     """Names and shapes of an ONNX model's tensors, not in the order of the file."""
     graph = onnx.ModelProto.FromString(model).graph
     found = {
@@ -452,16 +474,16 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
 
         @property
         def num_io_tensors(self) -> int:
-            return len(shapes_of(self._model))
+            return len(shapes_of(self))
 
         def get_tensor_name(self, index: int) -> str:
-            return list(shapes_of(self._model))[index]
+            return list(shapes_of(self))[index]
 
         def get_tensor_mode(self, name: str) -> Kind:
             return modes.INPUT if name == "Input" else modes.OUTPUT
 
         def get_tensor_shape(self, name: str) -> Dims:
-            return Dims(shapes_of(self._model)[name])
+            return Dims(shapes_of(self)[name])
 
         def get_tensor_dtype(self, name: str) -> Kind:
             return board.names["DataType"].BF16 if board.refuse == "type" else board.names["DataType"].FLOAT
@@ -479,7 +501,7 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
         __slots__ = ("_addresses",) if bases else ("_addresses", "_engine")
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
-            if name not in shapes_of(self._engine._model) or board.refuse == "address":
+            if name not in shapes_of(self._engine) or board.refuse == "address":
                 board.say(board.logger, (ERROR, f"Given invalid tensor name: {name}"))
                 return False
             board.memory(memory, (1,), np.uint8)
@@ -489,10 +511,10 @@ def tensor_classes(board: Board, bases: dict[str, Any], asks_for_strategy: bool)
         def execute_async_v3(self, stream_handle: int) -> bool:
             if type(stream_handle) is not int:
                 raise TypeError("incompatible function arguments")
-            if set(self._addresses) != set(shapes_of(self._engine._model)):
+            if set(self._addresses) != set(shapes_of(self._engine)):
                 board.say(board.logger, (ERROR, "Address is not set for a tensor"))
                 return False
-            return fill(board, self._engine._model, self._addresses, shapes_of(self._engine._model))
+            return fill(board, self._engine, self._addresses, shapes_of(self._engine))
 
     return {"ICudaEngine": ICudaEngine, "IExecutionContext": IExecutionContext, "TensorIOMode": modes}
 

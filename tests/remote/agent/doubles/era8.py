@@ -121,7 +121,7 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
         **common.old_registry(board, shared["_creators"]),
         **engine,
         **common.onnx_parser(board, path=True),
-        **common.layers(board, INetworkDefinition, constrained=True),
+        **common.layers(board, INetworkDefinition, constrained=True, plugin_v2=common.PLUGIN_V2[8]),
         **({"MemoryPoolType": enum("MemoryPoolType", WORKSPACE=0, DLA_MANAGED_SRAM=1)} if late else {}),
         "Builder": Builder,
         "IBuilderConfig": IBuilderConfig,
@@ -162,7 +162,7 @@ def settings_of(state: dict[str, Any], config: Any, batch: int) -> dict[str, Any
         "outputs": state["outputs"], "implicit": state["implicit"], "batch": batch, "flags": config._flags,
         "exact": state["exact"], "workspace": config._workspace, "call": "build_serialized_network",
         "dla": config.DLA_core if config.default_device_type else None,
-        "cache": None if cache is None else cache._content.decode(),
+        "cache": None if cache is None else cache._content.decode(), "plugin": state["plugin"],
     }  # fmt: skip
 
 
