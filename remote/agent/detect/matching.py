@@ -6,6 +6,7 @@ import numpy as np
 
 from .arrays import Array
 from .detections import Detections, iou_matrix
+from .near_ties import NearTies
 
 
 class MatchReport(object):
@@ -58,7 +59,7 @@ def match(
     min_iou: float,
     max_score_difference: float,
     threshold: Optional[float] = None,
-    near_ties: Optional[Detections] = None,
+    near_ties: Optional[NearTies] = None,
 ) -> MatchReport:
     """Pair detections of the same class whose boxes and scores agree; each is used once.
 
@@ -71,7 +72,7 @@ def match(
         threshold: The score at which both sets were cut. A detection within ``max_score_difference`` above it may have
             its partner below it; without one it is counted as borderline, not as missing or surplus.
         near_ties: Detections that are found or not as roundings have it. One without a partner that is among them, by
-            the limits of a pair, is counted as borderline too.
+            the limits of a pair, is counted as borderline too; an expected one, if another box is in its place.
     """
     iou, difference, fits = _compared(expected, got, min_iou, max_score_difference)
     candidates = [_ranked(*row) for row in zip(fits, iou, np.abs(difference))]
@@ -84,8 +85,9 @@ def match(
     lone = [i for i in range(len(expected)) if i not in matched]
     lone_got = [j for j in range(len(got)) if j not in partner_of_got]
     if near_ties is not None:
-        limits = near_ties, min_iou, max_score_difference
+        limits = near_ties.detections, min_iou, max_score_difference
         expected_ties, got_ties = (_compared(side, *limits)[2].any(axis=1) for side in (expected, got))
+        expected_ties &= near_ties.excused(expected, got)
     else:
         expected_ties, got_ties = np.zeros(len(expected), bool), np.zeros(len(got), bool)
     missing = [i for i in lone if expected.scores[i] >= limit and not expected_ties[i]]

@@ -13,7 +13,7 @@ from jetlane.remote.agent.detect.near_ties import NearTies
 from jetlane.remote.agent.detect.nms import suppress
 from jetlane.tasks.converter.ssd import plugins
 from jetlane.tasks.converter.ssd.params import Nms
-from jetlane.tasks.proof.near_ties import near_ties
+from jetlane.tasks.proof.near_ties import _margins, near_ties
 
 NMS = Nms(num_classes=3, top_k=100, keep_top_k=100, nms_threshold=0.6, confidence_threshold=0.3)
 WHOLE = (1.0, 1.0)
@@ -62,7 +62,7 @@ def test_what_is_no_near_tie_is_missed_and_nothing_new_is_excused() -> None:
         codes, priors, scores = crowd(seed)
         boxes = plugins.decode(codes, priors, NMS)[:, 0]
         expected, ties = found(boxes, scores), near_ties(boxes, scores, NMS, 0.3, WHOLE)
-        near = match(expected, ties.within(1 - IOU), IOU, SCORE).pairs
+        near = match(expected, ties.within(1 - IOU).detections, IOU, SCORE).pairs
         for index in sorted(set(range(len(expected))) - {pair[0] for pair in near}):
             if expected.scores[index] < 0.3 + SCORE:
                 continue
@@ -91,9 +91,53 @@ def test_what_is_no_near_tie_is_missed_and_nothing_new_is_excused() -> None:
     ],
 )
 def test_margins(overlaps: list[list[float]], margins: list[float]) -> None:
-    from jetlane.tasks.proof.near_ties import _margins
+    scores = 1000.0 - 10 * np.arange(len(overlaps))  # far apart
+    found = _margins(np.array(overlaps, float), scores, 0.6)
+    np.testing.assert_allclose(np.where(found < 10, found, np.inf), margins, atol=1e-9)
 
-    np.testing.assert_allclose(_margins(np.array(overlaps, float), 0.6), margins, atol=1e-9)
+
+@pytest.mark.parametrize(
+    ("overlaps", "scores", "margins"),
+    [
+        # whichever of two is the better one suppresses the other
+        ([[1, 0.8], [0.8, 1]], [0.9, 0.899], [0.002, 0.002]),
+        ([[1, 0.3], [0.3, 1]], [0.9, 0.899], [0.3, 0.3]),
+        # the third is there once the second is, which does not overlap it, in place of the first, which does
+        ([[1, 0.8, 0.8], [0.8, 1, 0.1], [0.8, 0.1, 1]], [0.9, 0.899, 0.5], [0.002, 0.002, 0.002]),
+        # the second would suppress the third
+        ([[1, 0.8, 0.1], [0.8, 1, 0.8], [0.1, 0.8, 1]], [0.9, 0.899, 0.5], [0.002, 0.002, 0.002]),
+        # the second would have to outrank both
+        ([[1, 0.1, 0.8], [0.1, 1, 0.8], [0.8, 0.8, 1]], [0.9, 0.85, 0.849], [0.102, 0.102, 0.102]),
+    ],
+)
+def test_margins_of_scores(overlaps: list[list[float]], scores: list[float], margins: list[float]) -> None:
+    np.testing.assert_allclose(_margins(np.array(overlaps, float), np.array(scores), 0.6), margins, atol=1e-9)
+
+
+def test_scores_that_round_otherwise_change_which_box_of_an_object_is_found_and_no_more() -> None:
+    """As fp16 does: for a trained model of the shapes set, 1 and 3 of 379 detections were other boxes of the object."""
+    refused = 0
+    for seed in range(120):
+        codes, priors, scores = crowd(seed)
+        boxes = plugins.decode(codes, priors, NMS)[:, 0]
+        moved = np.where(scores > 0, scores + np.random.default_rng(seed).uniform(-2e-3, 2e-3, scores.shape), 0)
+        expected, got = found(boxes, scores), found(boxes, moved.astype(np.float32))
+        refused += not compared(expected, got, None).agreed
+        assert compared(expected, got, near_ties(boxes, scores, NMS, 0.3, WHOLE)).agreed, seed
+    assert refused >= 3
+
+
+def test_an_object_that_is_lost_with_all_its_boxes_is_missed() -> None:
+    boxes = np.array([[0.1, 0.1, 0.5, 0.5], [0.11, 0.1, 0.51, 0.5], [0.6, 0.6, 0.9, 0.9]], np.float32)
+    scores = np.array([[0, 0.9, 0], [0, 0.8995, 0], [0, 0.7, 0]], np.float32)
+    ties = near_ties(boxes, scores, NMS, 0.3, WHOLE)
+    expected = found(boxes, scores)
+    assert len(expected) == 2 and len(ties.within(1 - IOU).detections) == 2
+    assert compared(expected, found(boxes[[1, 2]], scores[[1, 2]]), ties).agreed
+    lost = compared(expected, found(boxes[2:], scores[2:]), ties)
+    assert len(lost.missing) == 1 and not lost.surplus
+    elsewhere = Detections(boxes[2:], [2], [0.9])
+    assert len(compared(expected, elsewhere, ties).missing) == 2, "a box of another class does not take its place"
 
 
 def test_near_ties_survive_json() -> None:
@@ -102,5 +146,8 @@ def test_near_ties_survive_json() -> None:
     again = NearTies.from_json(ties.to_json())
     assert len(again.detections) > 5 and again.detections == ties.detections
     np.testing.assert_allclose(again.margins, ties.margins, atol=1e-6)
+    assert again.limit == NMS.nms_threshold
+    older = {key: value for key, value in ties.to_json().items() if key != "limit"}
+    assert NearTies.from_json(older).limit is None
     with pytest.raises(ValueError, match="margins of"):
         NearTies.from_json({**ties.to_json(), "margins": [0.1]})
