@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from jetlane.specs import contradictions
-from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, THRESHOLD, WORKSPACE
+from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, QUANTIZED, THRESHOLD, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.section import Address, Section
 
@@ -213,11 +213,14 @@ class Verify(Section):
         default=THRESHOLD, description="least score of a detection that counts"
     )
     iou: Optional[Annotated[float, Field(gt=0, le=1)]] = Field(
-        default=None, description=f"least overlap of a matched pair; default: {EXACT.iou} in fp32, else {COARSE.iou}"
+        default=None,
+        description=f"least overlap of a matched pair; default: {EXACT.iou} in fp32, {COARSE.iou} in fp16, "
+        f"{QUANTIZED.iou} in int8",
     )
     score: Optional[Annotated[float, Field(ge=0, le=1)]] = Field(
         default=None,
-        description=f"largest score difference of a matched pair; default: {EXACT.score} in fp32, else {COARSE.score}",
+        description=f"largest score difference of a matched pair; default: {EXACT.score} in fp32, {COARSE.score} in "
+        f"fp16, {QUANTIZED.score} in int8",
     )
 
 

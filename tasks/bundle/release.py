@@ -18,7 +18,7 @@ from jetlane.remote.release.folder import Release, read_release
 from jetlane.remote.release.runtime_file import runtime_files
 from jetlane.remote.release.samples import ExpectedSample
 from jetlane.remote.release.writer import CALIBRATION, SAMPLES, canonical_json, content_digest, draft, explained
-from jetlane.specs.defaults import COARSE, EXACT, THRESHOLD
+from jetlane.specs.defaults import COARSE, EXACT, QUANTIZED, THRESHOLD
 from jetlane.specs.errors import ReleaseError
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.deepstream.folder import deepstream_files
@@ -63,7 +63,7 @@ class Tolerance:
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(*EXACT),
     "fp16": Tolerance(*COARSE),
-    "int8": Tolerance(*COARSE, matched=0.95, map_drop=0.02),
+    "int8": Tolerance(*QUANTIZED, matched=0.95, map_drop=0.02),
 }
 
 
