@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -11,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
-from jetlane.remote.agent.detect.detections import Detections
-from jetlane.remote.agent.detect.near_ties import NearTies
 from jetlane.specs.defaults import EXACT
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
@@ -20,6 +17,7 @@ from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.proof import sample_images as images
 from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.proof.kept_samples import KeptSamples, keep_samples
 from jetlane.tasks.proof.sample_images import Images, image_source, load_images
 from jetlane.tasks.run import workstation_tensorrt
 from jetlane.tasks.run.context import Run
@@ -31,8 +29,6 @@ from jetlane.tasks.run.workstation_tensorrt import Interpreter, interpreter
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
     from jetlane.tasks.bundle.release import Tolerance
-    from jetlane.tasks.proof.coco_map import GroundTruth
-    from jetlane.tasks.proof.onnx_detector import Heads
 
 CODE = (
     "jetlane.tasks.preflight",
@@ -52,7 +48,6 @@ _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
 #: What drives TensorRT-RTX.
 _ADAPTERS = ("jetlane.remote.agent.trt",)
 _WHOLE, HALF = "model.trt.onnx", "model.trt.fp16.onnx"
-EXPECTED = "expected.json"
 
 
 @step("preflight")
@@ -145,7 +140,7 @@ def _prove(
     if run.spec.build.precision == "fp16":
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
     heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
-    _keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
+    keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
     if own is not None:
         facts["tensorrt"] = _run_here(run, own, data, converted, params, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
@@ -156,10 +151,9 @@ def _run_here(
     run: Run, own: Interpreter, data: Optional[StepResult], converted: StepResult, params: PluginParams, out: Path
 ) -> Mapping[str, Any]:
     """What this workstation's own TensorRT makes of the model, with the samples that boards will get."""
-    from jetlane.tasks.proof.coco_map import GroundTruth
     from jetlane.tasks.proof.sample_images import calibration_source, load_calibration
 
-    rows = json.loads((out / EXPECTED).read_text())
+    kept = KeptSamples(lambda name: (out / name).read_bytes())
     calibration = []
     if run.spec.build.precision == "int8":
         calibration = load_calibration(calibration_source(run.spec, data), run.spec.build.calibration)
@@ -167,10 +161,10 @@ def _run_here(
         files={name: converted.file(name) for name in ("model.uff", _WHOLE, HALF) if name in converted.outputs},
         params=params,
         labels=[f"class-{number}" for number in range(1, params.nms.num_classes)],
-        samples=[np.load(out / row["file"], allow_pickle=False) for row in rows],
-        expected=[Detections.from_json(row) for row in rows],
-        near_ties=[NearTies.from_json(row["near_ties"]) for row in rows],
-        truth=[GroundTruth.from_json(row["truth"]) for row in rows if "truth" in row],
+        samples=kept.images,
+        expected=kept.expected,
+        near_ties=kept.near_ties,
+        truth=[truth for truth in kept.truth if truth is not None],
         calibration=calibration,
     )
     return workstation_tensorrt.prove(run, own.python, model)
@@ -238,24 +232,6 @@ def needed_top_k(result: StepResult) -> Optional[int]:
     return top_k["needed"] if top_k else None
 
 
-def _keep_samples(
-    seen: Images, reference: Sequence[Detections], heads: Heads, params: PluginParams, threshold: float, out: Path
-) -> None:
-    from jetlane.tasks.proof.near_ties import near_ties
-
-    (out / "samples").mkdir()
-    rows = []
-    for number, index in enumerate(seen.samples):
-        file = f"samples/{number:03d}.npy"
-        np.save(out / file, np.ascontiguousarray(seen.arrays[index]), allow_pickle=False)
-        boxes, scores, content = heads(seen.arrays[index])
-        ties = near_ties(boxes, scores, params.nms, threshold, content)
-        rows.append({"file": file, **reference[index].above(threshold).to_json(), "near_ties": ties.to_json()})
-        if seen.truth:
-            rows[-1]["truth"] = seen.truth[index].to_json()
-    write_atomic(out / EXPECTED, json.dumps(rows))
-
-
 def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenModel) -> Measured:
     """A frozen graph that was given, and TensorFlow's mAP of it, for the gate."""
     if not proof.facts["mAP"] or data is None:
@@ -268,16 +244,6 @@ def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenM
     )
 
 
-def samples_of(result: StepResult) -> list[np.ndarray[Any, Any]]:
-    """The images that travel with the release."""
-    return [np.load(io.BytesIO(result.read(row["file"])), allow_pickle=False) for row in _rows(result)]
-
-
-def expected_of(result: StepResult) -> list[Detections]:
-    """What TensorFlow found in each of them, above the threshold."""
-    return [Detections.from_json(row) for row in _rows(result)]
-
-
 def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
     """The usual tolerances by precision; what the spec says goes for the precision it builds in."""
     from jetlane.tasks.bundle.release import TOLERANCES
@@ -285,23 +251,6 @@ def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
     given = {name: value for name in ("iou", "score") if (value := getattr(spec.verify, name)) is not None}
     own = replace(TOLERANCES[spec.build.precision], **given)
     return {**TOLERANCES, spec.build.precision: own}
-
-
-def truth_of(result: StepResult) -> list[Optional[GroundTruth]]:
-    """What each of them really shows; None where it is not known."""
-    from jetlane.tasks.proof.coco_map import GroundTruth
-
-    return [GroundTruth.from_json(row["truth"]) if "truth" in row else None for row in _rows(result)]
-
-
-def near_ties_of(result: StepResult) -> list[NearTies]:
-    """The near ties of each of them."""
-    return [NearTies.from_json(row["near_ties"]) for row in _rows(result)]
-
-
-def _rows(result: StepResult) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(result.read(EXPECTED))
-    return rows
 
 
 def _describe(result: StepResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -16,16 +16,14 @@ from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.data.prepared import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
-from jetlane.tasks.preflight import HALF, expected_of, half_of, near_ties_of, samples_of, tolerances_of, truth_of
+from jetlane.tasks.preflight import HALF, half_of, tolerances_of
+from jetlane.tasks.proof.kept_samples import KeptSamples
 from jetlane.tasks.proof.sample_images import ImageSource, calibration_source, load_calibration
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import CONVERSION, INFERENCE, TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, sha256_file, sync_folder
-
-if TYPE_CHECKING:
-    pass
 
 CODE = (
     "jetlane.tasks.release",
@@ -69,7 +67,7 @@ def release(
     backends = backends_of(run, converted, proof)
     calibration = calibration_of(run)
     signing_key, serials, agent = signing_key_of(run), Serials(run.workspace, run.spec.name), agent_file().digest
-    found = len(expected_of(proof))
+    found = len(KeptSamples(proof.read))
     if found < verify.samples:
         run.note(f"the boards verify with {found} sample images, not {verify.samples}: there are no more")
     result = run.step(
@@ -154,6 +152,7 @@ def _write(
 ) -> Mapping[str, Any]:
     from jetlane.tasks.bundle.release import write_release
 
+    kept = KeptSamples(proof.read)
     half = [HALF] if "onnx_fp16" in backends else []
     files: dict[str, Path] = {name: converted.file(name) for name in (*_MODELS, *half)}
     identifier = write_release(
@@ -161,9 +160,9 @@ def _write(
         run.spec.name,
         files={**files, **_calibration_cache(run), "pipeline.config": model.config},
         known={**{name: converted.outputs[name] for name in files}, "pipeline.config": model.config_digest},
-        samples=samples_of(proof),
-        expected=expected_of(proof),
-        near_ties=near_ties_of(proof),
+        samples=kept.images,
+        expected=kept.expected,
+        near_ties=kept.near_ties,
         params=params_of(parameters),
         labels=origin.labels,
         metrics=origin.metrics,
@@ -174,7 +173,7 @@ def _write(
         tolerances=tolerances_of(run.spec),
         backends=backends,
         calibration=_calibration(run, calibration),
-        truth=truth_of(proof),
+        truth=kept.truth,
         activate=run.spec.activate.model_dump(),
         around_build=_around_build(run),
         project=run.spec.name,

@@ -8,7 +8,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import click
 
@@ -16,40 +16,34 @@ from jetlane.specs.errors import JetlaneError
 from jetlane.specs.support.local_files import NO_ROOM, unwritable
 from jetlane.specs.support.text import TEXT, harmless
 
-#: Command -> module and attribute that hold it. Groups are listed like commands.
+
+class Command(NamedTuple):
+    """Where a command is, below ``jetlane.flows.cli.commands``, and its line in the list of commands."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+#: By name. Groups are listed like commands.
 COMMANDS = {
-    "run": ("run", "run"),
-    "deploy": ("run", "deploy"),
-    "rollback": ("fleet.rollback", "rollback"),
-    "demo": ("run", "demo"),
-    "convert": ("convert", "convert"),
-    "plugins": ("convert", "plugins"),
-    "spec": ("spec", "spec"),
-    "fleet": ("fleet", "fleet"),
-    "inventory": ("inventory", "inventory"),
-    "device": ("device", "device"),
-    "key": ("key", "key"),
-    "renew": ("key", "renew"),
-    "virtual-device": ("device", "virtual_device"),
-    "up": ("up", "up"),
-    "down": ("up", "down"),
-}
-HELP = {
-    "run": "Take a spec from its data set to a verified fleet.",
-    "deploy": "Convert a frozen graph, prove it and bring it to a fleet.",
-    "rollback": "Roll devices back to their previous release, or to one that they kept.",
-    "demo": "The whole road on this machine, with a virtual Jetson.",
-    "convert": "Convert a frozen graph to UFF and ONNX.",
-    "plugins": "Show the TensorRT plugin parameters of a model.",
-    "spec": "Look at specs.",
-    "fleet": "Roll a release out to many devices, and see what became of it.",
-    "inventory": "List devices, or take them over from Ansible.",
-    "device": "Look at one device, or enroll it.",
-    "key": "The key that signs this project's releases.",
-    "renew": "Let a project's next release count as a new one.",
-    "virtual-device": "Start and stop virtual Jetsons.",
-    "up": "Start a Prefect server, a worker and the deployments.",
-    "down": "Stop what `up` started.",
+    "run": Command("run", "run", "Take a spec from its data set to a verified fleet."),
+    "deploy": Command("run", "deploy", "Convert a frozen graph, prove it and bring it to a fleet."),
+    "rollback": Command(
+        "fleet.rollback", "rollback", "Roll devices back to their previous release, or to one that they kept."
+    ),
+    "demo": Command("run", "demo", "The whole road on this machine, with a virtual Jetson."),
+    "convert": Command("convert", "convert", "Convert a frozen graph to UFF and ONNX."),
+    "plugins": Command("convert", "plugins", "Show the TensorRT plugin parameters of a model."),
+    "spec": Command("spec", "spec", "Look at specs."),
+    "fleet": Command("fleet", "fleet", "Roll a release out to many devices, and see what became of it."),
+    "inventory": Command("inventory", "inventory", "List devices, or take them over from Ansible."),
+    "device": Command("device", "device", "Look at one device, or enroll it."),
+    "key": Command("key", "key", "The key that signs this project's releases."),
+    "renew": Command("key", "renew", "Let a project's next release count as a new one."),
+    "virtual-device": Command("device", "virtual_device", "Start and stop virtual Jetsons."),
+    "up": Command("up", "up", "Start a Prefect server, a worker and the deployments."),
+    "down": Command("up", "down", "Stop what `up` started."),
 }
 _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
@@ -71,13 +65,14 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
         if name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[name]
-        found: click.Command = getattr(importlib.import_module(f"jetlane.flows.cli.commands.{module}"), attribute)
+        command = COMMANDS[name]
+        module = importlib.import_module(f"jetlane.flows.cli.commands.{command.module}")
+        found: click.Command = getattr(module, command.attribute)
         return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(HELP.items()))
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
     def resolve_command(
         self, context: click.Context, args: list[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from typing import Any
 
@@ -12,12 +11,13 @@ from prefect.events import emit_event
 from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import Event, RolloutState
 from jetlane.remote.fleet.views import devices
+from jetlane.specs.support.background import BackgroundThread
 
 #: Seconds between two versions of the table: each is a row in Prefect's database.
 INTERVAL = 3.0
 
 
-class FleetArtifacts:
+class FleetArtifacts(BackgroundThread):
     """An ``Observer`` that keeps a table artifact of the fleet, a progress artifact a wave, and emits events.
 
     Publishing happens in a thread of its own, at most every few seconds, so that no device waits for Prefect's server.
@@ -28,18 +28,8 @@ class FleetArtifacts:
         self._waves: dict[int, float] = {}
         self._bars: dict[int, tuple[Any, float]] = {}
         self._dirty = False
-        self._ended = threading.Event()
-        context = contextvars.copy_context()  # artifacts belong to the flow run whose context this is
-        self._thread = threading.Thread(target=context.run, args=(self._publish_until_ended,), daemon=True)
         self._lock = threading.Lock()
-
-    def __enter__(self) -> FleetArtifacts:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        super().__init__("jetlane-artifacts")  # which belong to the flow run whose context this is
 
     def recorded(self, event: Event, state: RolloutState) -> None:
         with self._lock:
@@ -56,8 +46,8 @@ class FleetArtifacts:
 
     def progress(self, progress: StageProgress) -> None: ...
 
-    def _publish_until_ended(self) -> None:
-        while not self._ended.wait(INTERVAL):
+    def run_until_ended(self) -> None:
+        while not self.ended.wait(INTERVAL):
             self._publish()
         self._publish()
 

@@ -21,15 +21,14 @@ what is over they learn from a lock that is free.
 """
 
 import os
-import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
 from . import device_config, old_names
 from . import manifest as manifests
 from .disk_usage import free_bytes, new_log, used_bytes
 from .errors import AgentError
-from .locks import open_lock, try_lock
+from .locks import taken
 from .safe_files import (
     discard,
     is_folder,
@@ -264,22 +263,16 @@ class Store(object):
         Raises:
             AgentError: Another command has been changing it for ``wait`` seconds; kind ``busy``.
         """
-        descriptor = open_lock(self.path("lock"))
-        try:
-            deadline = time.monotonic() + wait
-            while not try_lock(descriptor):
-                if time.monotonic() > deadline:
-                    raise AgentError(
-                        "another delivery is at work on this board",
-                        "only one at a time may change it",
-                        "wait for it to end, then run again",
-                        "busy",
-                    )
-                time.sleep(0.1)
+        with taken(self.path("lock"), wait) as lock:
+            if lock is None:
+                raise AgentError(
+                    "another delivery is at work on this board",
+                    "only one at a time may change it",
+                    "wait for it to end, then run again",
+                    "busy",
+                )
             self._repair()
             yield
-        finally:
-            os.close(descriptor)
 
     def repair(self) -> None:
         """Repair what a power cut has damaged, unless another command is running, or the disk is full."""
@@ -289,14 +282,9 @@ class Store(object):
         except (AgentError, OSError):
             pass
 
-    @contextmanager
-    def build_lock(self) -> Iterator[Optional[int]]:
+    def build_lock(self) -> ContextManager[Optional[int]]:
         """The build lock's descriptor, or None while a build holds it."""
-        descriptor = open_lock(self.path("build.lock"))
-        try:
-            yield descriptor if try_lock(descriptor) else None
-        finally:
-            os.close(descriptor)
+        return taken(self.path("build.lock"))
 
     def building(self) -> Optional[Dict[str, Any]]:
         """The build that runs: ``id``, ``release``, ``engine``, ``seconds``, ``note``; None when none does."""

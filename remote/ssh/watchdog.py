@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Optional
 
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.support.background import BackgroundThread
 
 #: Returns why the work on a device is given up; None while it is not.
 GivenUp = Callable[[], Optional[Exception]]
@@ -23,7 +24,7 @@ GivenUp = Callable[[], Optional[Exception]]
 _TICK = 0.25
 
 
-class Watchdog:
+class Watchdog(BackgroundThread):
     """Watches over one connection, in a thread of its own for the time of a ``with`` block.
 
     Args:
@@ -40,16 +41,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._link: Optional[Any] = None
         self._stage, self._end, self._silence, self._heard = "", float("inf"), float("inf"), 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name=f"jetlane-watchdog-{device}", daemon=True)
-
-    def __enter__(self) -> Watchdog:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        super().__init__(f"jetlane-watchdog-{device}")
 
     def guard(self, link: socket.socket) -> None:
         """Watch the socket of this connection."""
@@ -123,8 +115,8 @@ class Watchdog:
         if self.reason is not None and error is not self.reason:
             raise self.reason from error
 
-    def _watch(self) -> None:
-        while not self._ended.wait(min(_TICK, max(0.01, self._end - time.monotonic()))):
+    def run_until_ended(self) -> None:
+        while not self.ended.wait(min(_TICK, max(0.01, self._end - time.monotonic()))):
             reason = self.reason or self._given_up() or self._late()
             if reason is not None:
                 with self._lock:

@@ -45,3 +45,16 @@ def stored_files(path: Path) -> list[Any]:
     from google.protobuf import descriptor_pb2
 
     return list(descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file)
+
+
+def set_field(message: Any, name: str, value: Any) -> None:
+    """Set a field of a message; a list takes the place of what a repeated one holds.
+
+    Raises:
+        TypeError, ValueError: The field has no such values.
+    """
+    if isinstance(value, list):
+        del getattr(message, name)[:]
+        getattr(message, name).extend(value)
+    else:
+        setattr(message, name, value)

@@ -6,7 +6,7 @@ spec and code give the same bytes, and the file can travel with the release.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 from typing import Any, Optional
@@ -18,7 +18,7 @@ _LABEL_MAP = "label_map.pbtxt"
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What a template is filled in with. The defaults train the shapes set to mAP@0.5 > 0.9 in about a minute.
+    """What a template's placeholders stand for. The defaults train the shapes set to mAP@0.5 > 0.9 in about a minute.
 
     Attributes:
         architecture: A template of specs/templates.
@@ -70,17 +70,8 @@ def render(settings: ModelSettings, num_classes: int) -> str:
             "lower the one or raise the other",
         )
     text = (templates_folder() / f"{settings.architecture}.config").read_text(encoding="utf-8")
-    return Template(text).substitute(
-        num_classes=num_classes,
-        width=settings.width,
-        height=settings.height,
-        depth_multiplier=settings.depth_multiplier,
-        batch_size=settings.batch_size,
-        steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        warmup_learning_rate=settings.learning_rate / 4,
-        warmup_steps=warmup,
-    )
+    derived = {"warmup_learning_rate": settings.learning_rate / 4, "warmup_steps": warmup}
+    return Template(text).substitute({**asdict(settings), **derived, "num_classes": num_classes})
 
 
 def overlay(path: Path, num_classes: int, *, steps: Optional[int] = None, batch_size: Optional[int] = None) -> str:

@@ -51,10 +51,7 @@ def render(page: FleetPage) -> str:
         page_environment()
         .get_template("fleet.html.j2")
         .render(
-            fleet=page.fleet,
-            history=page.history,
-            rollout=page.rollout,
-            rollout_devices=page.devices,
+            page=page,
             waves=_waves(page.devices),
             reasons=_reasons(page.devices),
             releases=Counter(row["runs"] or "nothing known" for row in page.fleet).most_common(),
@@ -62,7 +59,6 @@ def render(page: FleetPage) -> str:
             verdict=_verdict(page.fleet, troubled),
             good_states=_GOOD,
             bad_states=_BAD,
-            at=page.at,
         )
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.files import write_marked
 
 from jetlane.specs.errors import SpecError
 from jetlane.specs.load import load_spec, resolve, spec_from_data
@@ -44,74 +45,63 @@ def test_the_examples_are_good_specs(repository: Path, example: str) -> None:
         load_spec(repository / "specs/examples" / example)
 
 
-# Each row: the spec, the line and column that must be named, and words that must be in the message.
+# Each row: the spec, with the mark ^ where the error is, and words that must be in the message.
 WRONG = [
-    (
-        "name: a\ndataset: {shapes: {}}\ntrain:\n  stepz: 3\n",
-        "4:3",
-        ["train.stepz", "did you mean steps", "batch_size"],
-    ),
-    ("name: a\ndataset: {shapes: {}}\ntrain:\n  steps: many\n", "4:10", ["'many'", "a whole number, at least 1"]),
-    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 1.5}\n", "3:16", ["1.5", "whole number"]),
-    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: yes}\n", "3:16", ["given true", "whole number"]),
-    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 0}\n", "3:16", ["given 0", "at least 1"]),
-    ("name: a\ndataset: {shapes: {}}\nbuild: {precision: int4}\n", "3:20", ["'int4'", "'fp32' or 'fp16'"]),
-    ("name: a\ndataset: {shapes: {}}\nbuild: {dla_core: 0}\n", "3:9", ["needs build.precision fp16 or int8"]),
-    ("name: a\ndataset: {shapes: {}}\nbuild: {calibration_cache: spec.yaml}\n", "3:9", ["build.precision: int8"]),
-    ("name: a\ndataset: {shapes: {}}\npreflight: {compute_capabilities: [sm_86]}\n", "3:36", ["'sm_86'", "[0-9]"]),
-    ("name: a\ndataset: {shapes: {}}\nfleet: 3\n", "3:8", ["a mapping with inventory, virtual"]),
-    ("name: A b\ndataset: {shapes: {}}\n", "1:7", ["'A b'", "^[a-z0-9]"]),
-    ("dataset: {shapes: {}}\n", "1:1", ["the key name is missing"]),
-    ("name: a\n", "1:1", ["needs a dataset"]),
-    ("name: a\ndataset: {train: [x]}\n", "2:1", ["validation, label_map"]),
-    ("name: a\ndataset: {shapes: {}, label_map: x}\n", "2:11", ["excludes"]),
-    ("name: a\ndataset: {shapes: {}}\nmodel: {saved_model: .}\n", "3:9", ["saved_model", "needs"]),
-    ("name: a\nmodel: {saved_model: ., frozen_graph: a, pipeline_config: b}\n", "2:9", ["excludes frozen_graph"]),
-    ("name: a\ndataset: {shapes: {}}\nconvert: {converter: nvidia}\n", "3:11", ["needs convert.nvidia_python"]),
-    ("name: a\ndataset: {shapes: {}}\nconvert: {nvidia_python: python3}\n", "3:11", ["give both or neither"]),
-    ("name: a\ndataset: {shapes: {}}\nconvert: {converter: tf2onnx}\n", "3:22", ["'jetlane' or 'nvidia'"]),
-    ("name: a\nmodel: {frozen_graph: spec.yaml}\n", "2:9", ["needs model.pipeline_config"]),
-    ("name: a\ndataset: {shapes: {}}\nmodel: {pipeline_config: spec.yaml, width: 300}\n", "3:37", ["pipeline_config"]),
-    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 5, warmup_steps: 5}\n", "3:19", ["below train.steps"]),
-    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: spec.yaml, virtual: 1}\n", "3:31", ["excludes inventory"]),
-    ("name: a\ndataset: {shapes: {}}\nname: b\n", "3:1", ["given twice", "line 1"]),
-    ("name: no\ndataset: {shapes: {}}\n", "1:7", ["given false", "put no in quotes to make it text"]),
-    ("name: 2020-01-01\ndataset: {shapes: {}}\ntrain: {steps: 0100}\n", "3:16", ["'0100'", "a whole number"]),
-    ("name: 7\ndataset: {shapes: {}}\n", "1:7", ["given 7", "put 7 in quotes"]),
-    ("name: a\ndataset: {shapes: {}}\nworkspace: 1.10\n", "3:12", ["given 1.1", "put 1.10 in quotes"]),
-    ("name: a\ndataset: {shapes: {}}\ngate: {min_map: .nan}\n", "3:17", [".nan is no finite number"]),
-    ('name: a\ndataset: {shapes: {}}\nworkspace: "\\e[2J"\n', "3:12", ["workspace: '\\x1b[2J' holds a control"]),
-    ('name: a\ndataset: {shapes: {}}\nfleet: {store: "s3://\\u202e"}\n', "3:16", ["'s3://\\u202e' holds"]),
-    ('name: a\ndataset: {shapes: {}}\nbuild: {before: [["\\a"]]}\n', "3:17", ["'\\x07' holds a control"]),
-    ("name: a\ndataset: {shapes: {}}\nworkspace: " + "x" * 5000, "3:12", ["5,000 characters; at most 4,096"]),
-    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: .}\n", "3:20", ["is a folder, not a file"]),
-    ("name: a\ndataset: {shapes: {}}\nsigning_key: /dev/zero\n", "3:14", ["/dev/zero is a device, not a file"]),
-    ("name: a\nbase_dir: ~nobody-here\ndataset: {shapes: {}}\nsigning_key: x\n", "4:14", ["no such file"]),
-    ("name: [a\ndataset: 3\n", "2:8", ["not valid YAML"]),
-    ("- a\n", "1:1", ["a spec is a mapping"]),
-    ("", "1:1", ["a spec is a mapping", "nothing"]),
-    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: spec.yml}\n", "3:20", ["no such file", "there is spec.yaml"]),
-    (
-        "name: a\ndataset: {train: [no-*.rec], validation: [spec.yaml], label_map: spec.yaml}\n",
-        "2:19",
-        ["no file matches"],
-    ),
-    (
-        "name: a\ndataset: {shapes: {}}\ntrain: {fine_tune_checkpoint: spec}\n",
-        "3:31",
-        ["no such checkpoint", "spec.index"],
-    ),
-    ("name: a\ndataset: {shapes: {}}\ntrain: {python: no-such-python}\n", "3:17", ["no such program"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain:\n  ^stepz: 3\n", ["train.stepz", "did you mean steps", "batch_size"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain:\n  steps: ^many\n", ["'many'", "a whole number, at least 1"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: ^1.5}\n", ["1.5", "whole number"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: ^yes}\n", ["given true", "whole number"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: ^0}\n", ["given 0", "at least 1"]),
+    ("name: a\ndataset: {shapes: {}}\nbuild: {precision: ^int4}\n", ["'int4'", "'fp32' or 'fp16'"]),
+    ("name: a\ndataset: {shapes: {}}\nbuild: {^dla_core: 0}\n", ["needs build.precision fp16 or int8"]),
+    ("name: a\ndataset: {shapes: {}}\nbuild: {^calibration_cache: spec.yaml}\n", ["build.precision: int8"]),
+    ("name: a\ndataset: {shapes: {}}\npreflight: {compute_capabilities: [^sm_86]}\n", ["'sm_86'", "[0-9]"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: ^3\n", ["a mapping with inventory, virtual"]),
+    ("name: ^A b\ndataset: {shapes: {}}\n", ["'A b'", "^[a-z0-9]"]),
+    ("^dataset: {shapes: {}}\n", ["the key name is missing"]),
+    ("^name: a\n", ["needs a dataset"]),
+    ("name: a\n^dataset: {train: [x]}\n", ["validation, label_map"]),
+    ("name: a\ndataset: {^shapes: {}, label_map: x}\n", ["excludes"]),
+    ("name: a\ndataset: {shapes: {}}\nmodel: {^saved_model: .}\n", ["saved_model", "needs"]),
+    ("name: a\nmodel: {^saved_model: ., frozen_graph: a, pipeline_config: b}\n", ["excludes frozen_graph"]),
+    ("name: a\ndataset: {shapes: {}}\nconvert: {^converter: nvidia}\n", ["needs convert.nvidia_python"]),
+    ("name: a\ndataset: {shapes: {}}\nconvert: {^nvidia_python: python3}\n", ["give both or neither"]),
+    ("name: a\ndataset: {shapes: {}}\nconvert: {converter: ^tf2onnx}\n", ["'jetlane' or 'nvidia'"]),
+    ("name: a\nmodel: {^frozen_graph: spec.yaml}\n", ["needs model.pipeline_config"]),
+    ("name: a\ndataset: {shapes: {}}\nmodel: {pipeline_config: spec.yaml, ^width: 300}\n", ["pipeline_config"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {steps: 5, ^warmup_steps: 5}\n", ["below train.steps"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: spec.yaml, ^virtual: 1}\n", ["excludes inventory"]),
+    ("name: a\ndataset: {shapes: {}}\n^name: b\n", ["given twice", "line 1"]),
+    ("name: ^no\ndataset: {shapes: {}}\n", ["given false", "put no in quotes to make it text"]),
+    ("name: 2020-01-01\ndataset: {shapes: {}}\ntrain: {steps: ^0100}\n", ["'0100'", "a whole number"]),
+    ("name: ^7\ndataset: {shapes: {}}\n", ["given 7", "put 7 in quotes"]),
+    ("name: a\ndataset: {shapes: {}}\nworkspace: ^1.10\n", ["given 1.1", "put 1.10 in quotes"]),
+    ("name: a\ndataset: {shapes: {}}\ngate: {min_map: ^.nan}\n", [".nan is no finite number"]),
+    ('name: a\ndataset: {shapes: {}}\nworkspace: ^"\\e[2J"\n', ["workspace: '\\x1b[2J' holds a control"]),
+    ('name: a\ndataset: {shapes: {}}\nfleet: {store: ^"s3://\\u202e"}\n', ["'s3://\\u202e' holds"]),
+    ('name: a\ndataset: {shapes: {}}\nbuild: {before: ^[["\\a"]]}\n', ["'\\x07' holds a control"]),
+    ("name: a\ndataset: {shapes: {}}\nworkspace: ^" + "x" * 5000, ["5,000 characters; at most 4,096"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: ^.}\n", ["is a folder, not a file"]),
+    ("name: a\ndataset: {shapes: {}}\nsigning_key: ^/dev/zero\n", ["/dev/zero is a device, not a file"]),
+    ("name: a\nbase_dir: ~nobody-here\ndataset: {shapes: {}}\nsigning_key: ^x\n", ["no such file"]),
+    ("name: [a\ndataset^: 3\n", ["not valid YAML"]),
+    ("^- a\n", ["a spec is a mapping"]),
+    ("^", ["a spec is a mapping", "nothing"]),
+    ("name: a\ndataset: {shapes: {}}\nfleet: {inventory: ^spec.yml}\n", ["no such file", "there is spec.yaml"]),
+    ("name: a\ndataset: {train: [^no-*.rec], validation: [spec.yaml], label_map: spec.yaml}\n", ["no file matches"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {fine_tune_checkpoint: ^spec}\n", ["no such checkpoint", "spec.index"]),
+    ("name: a\ndataset: {shapes: {}}\ntrain: {python: ^no-such-python}\n", ["no such program"]),
 ]
 
 
-@pytest.mark.parametrize(("text", "position", "words"), WRONG)
-def test_an_error_names_line_and_column_what_was_given_and_what_is_allowed(write, text, position, words) -> None:
-    path = write(text)
+@pytest.mark.parametrize(("marked", "words"), WRONG)
+def test_an_error_names_line_and_column_what_was_given_and_what_is_allowed(tmp_path: Path, marked, words) -> None:
+    path = tmp_path / "spec.yaml"
+    place = write_marked(path, marked)
     with pytest.raises(SpecError) as caught:
         load_spec(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}:{position}: "), message
+    assert message.startswith(f"{place}: "), message
     for word in words:
         assert word in message
     assert caught.value.exit_code == 2

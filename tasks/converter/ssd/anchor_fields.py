@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from jetlane.tasks.converter.protobuf import set_field
 from jetlane.tasks.converter.ssd import anchors
 
 Array = np.ndarray[Any, Any]
@@ -194,11 +195,7 @@ def _changed(generators: Any, kind: str, change: Change) -> Any:
     generator = getattr(copy, kind)
     try:
         for field, value in change.items():
-            if isinstance(value, list):
-                del getattr(generator, field)[:]
-                getattr(generator, field).extend(value)
-            else:
-                setattr(generator, field, value)
+            set_field(generator, field, value)
     except (ValueError, TypeError):
         return None
     return copy

@@ -6,10 +6,10 @@ import os
 import random
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,20 @@ from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.release.signing import project_key
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import DeviceError
+from jetlane.specs.support.background import BackgroundThread
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.workspace import Workspace
 
 CONFIG = '{"quota": 1000000000}'
 
 
-def root_of(board: virtual.VirtualFleet) -> Path:
-    return board.devices[0].home / "jetlane"
+@dataclass(frozen=True)
+class Jetson:
+    """A virtual Jetson, and its agent's folder."""
+
+    board: virtual.VirtualFleet
+    device: Device
+    root: Path
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +65,11 @@ def third(releases: tuple[Path, ...]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lived_in(
-    tmp_path_factory: pytest.TempPathFactory, release: Path, other: Path
-) -> Iterator[tuple[virtual.VirtualFleet, Device, Path]]:
+def lived_in(tmp_path_factory: pytest.TempPathFactory, release: Path, other: Path) -> Iterator[tuple[Jetson, Path]]:
     """A virtual Jetson with a key enrolled that had two releases; and a copy of its folder as it was then."""
     board = virtual.start(tmp_path_factory.mktemp("lived-in") / "board")
     device = load_inventory(board.inventory).devices[0]
-    root = root_of(board)
+    root = board.devices[0].home / "jetlane"
     root.mkdir(parents=True)
     (root / "config.json").write_text(CONFIG)
     public = project_key(release.parent / "workspace").public.hex()
@@ -75,15 +79,14 @@ def lived_in(
     deliver(release, device)
     copy = tmp_path_factory.mktemp("copy") / "root"
     shutil.copytree(root, copy, symlinks=True)
-    yield board, device, copy
+    yield Jetson(board, device, root), copy
     virtual.stop(board.folder)
 
 
 @pytest.fixture
-def again(lived_in: tuple[virtual.VirtualFleet, Device, Path]) -> tuple[virtual.VirtualFleet, Device, Path]:
-    """That virtual Jetson with all as it was, and its agent's folder."""
-    board, device, copy = lived_in
-    return board, device, restored(board, copy)
+def jetson(lived_in: tuple[Jetson, Path]) -> Jetson:
+    """That virtual Jetson, with all as it was."""
+    return restored(*lived_in)
 
 
 def slow(*values: str) -> list[Any]:
@@ -115,67 +118,57 @@ FILES = [
 
 
 @pytest.mark.parametrize("pattern", FILES)
-def test_a_file_cut_to_nothing_is_noticed_and_healed(
-    again: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, pattern: str
-) -> None:
-    _, device, root = again
-    damaged = sorted(root.glob(pattern.format(live=release.name, kept=other.name)))
+def test_a_file_cut_to_nothing_is_noticed_and_healed(jetson: Jetson, release: Path, other: Path, pattern: str) -> None:
+    damaged = sorted(jetson.root.glob(pattern.format(live=release.name, kept=other.name)))
     assert damaged, "the board has such a file"
     for path in damaged:
         path.chmod(0o600)
         path.write_bytes(b"")
-    assert status(device)["current"] == release.name, "what runs goes on running, and it can be asked"
-    check_healed(root, device, release, other)
+    assert status(jetson.device)["current"] == release.name, "what runs goes on running, and it can be asked"
+    check_healed(jetson, release, other)
     if "{kept}" in pattern or "engines" in pattern:
-        assert deliver(other, device).state == "active", "the kept release too is brought back to what it was"
-        assert status(device)["releases"][other.name] is None
-        assert rollback(device)["release"] == release.name
+        assert deliver(other, jetson.device).state == "active", "the kept release too is brought back to what it was"
+        assert status(jetson.device)["releases"][other.name] is None
+        assert rollback(jetson.device)["release"] == release.name
 
 
 @pytest.mark.parametrize("damage", ["removed", "dangling"])
 @pytest.mark.parametrize("link", ["current", "previous"])
-def test_a_lost_link_is_made_again(
-    again: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, link: str, damage: str
-) -> None:
-    _, device, root = again
-    (root / link).unlink()
+def test_a_lost_link_is_made_again(jetson: Jetson, release: Path, other: Path, link: str, damage: str) -> None:
+    (jetson.root / link).unlink()
     if damage == "dangling":
-        (root / link).symlink_to("releases/small-000000000000")
-    status(device)
-    check_healed(root, device, release, other)
+        (jetson.root / link).symlink_to("releases/small-000000000000")
+    status(jetson.device)
+    check_healed(jetson, release, other)
 
 
 GONE = ["releases", "releases/{live}/samples", *slow("engines", "build", "reports", "logs")]
 
 
 @pytest.mark.parametrize("half", GONE)
-def test_a_folder_that_is_gone_is_brought_again(
-    again: tuple[virtual.VirtualFleet, Device, Path], release: Path, other: Path, half: str
-) -> None:
-    _, device, root = again
-    shutil.rmtree(root / half.format(live=release.name))
-    status(device)
-    assert deliver(release, device).agreement["agreed"]
-    found = status(device)
+def test_a_folder_that_is_gone_is_brought_again(jetson: Jetson, release: Path, other: Path, half: str) -> None:
+    shutil.rmtree(jetson.root / half.format(live=release.name))
+    status(jetson.device)
+    assert deliver(release, jetson.device).agreement["agreed"]
+    found = status(jetson.device)
     assert found["current"] == release.name and found["releases"][release.name] is None
-    assert deliver(release, device).state == "unchanged"
+    assert deliver(release, jetson.device).state == "unchanged"
 
 
-def restored(board: virtual.VirtualFleet, copy: Path) -> Path:
-    root = root_of(board)
-    shutil.rmtree(root)
-    shutil.copytree(copy, root, symlinks=True)
-    return root
+def restored(jetson: Jetson, copy: Path) -> Jetson:
+    shutil.rmtree(jetson.root)
+    shutil.copytree(copy, jetson.root, symlinks=True)
+    return jetson
 
 
-def check_healed(root: Path, device: Device, release: Path, other: Path) -> None:
+def check_healed(jetson: Jetson, release: Path, other: Path) -> None:
     """The next delivery goes through, the board's owner is not forgotten, and the way back is there."""
-    assert deliver(release, device).agreement["agreed"]
-    found = status(device)
+    assert deliver(release, jetson.device).agreement["agreed"]
+    found = status(jetson.device)
     assert (found["current"], found["previous"]) == (release.name, other.name)
     assert found["releases"][release.name] is None and found["unconfirmed"] is None
     assert found["signed"][release.name], "the board's key is not forgotten"
-    assert (root / "config.json").read_text() == CONFIG
+    assert (jetson.root / "config.json").read_text() == CONFIG
 
 
 # Kills
@@ -193,25 +186,17 @@ def agents(board: virtual.VirtualFleet, but: tuple[str, ...] = ()) -> list[int]:
     return found
 
 
-class Killer:
+class Killer(BackgroundThread):
     """Kills a board's agents at some moment, once there are any."""
 
-    def __init__(self, board: virtual.VirtualFleet, moment: float, but: tuple[str, ...] = ()) -> None:
+    def __init__(self, board: virtual.VirtualFleet, moment: float, but: tuple[str, ...]) -> None:
         self._arguments = (board, moment, but)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        super().__init__("killer")
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: Any) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run_until_ended(self) -> None:
         board, moment, but = self._arguments
-        killed = self._over.wait(moment)
-        while not killed and not self._over.is_set():
+        killed = self.ended.wait(moment)
+        while not killed and not self.ended.is_set():
             for pid in agents(board, but):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -233,16 +218,26 @@ def settled(probe: Callable[[], Any]) -> Any:
         time.sleep(0.1)
 
 
-SEEDS = [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 21))]
+#: Moments to kill at; each test has its own.
+at_any_moment = pytest.mark.parametrize(
+    "seed", [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 21))]
+)
+ITS_BUILD = ("build-job", "build-work")
+
+
+@pytest.fixture
+def killer(seed: int, jetson: Jetson, duration: float, request: pytest.FixtureRequest) -> Callable[..., Killer]:
+    """Makes what kills the board's agents within the time that a delivery takes, but those of some commands."""
+    moment = random.Random(f"{request.function.__name__} {seed}").uniform(0.0, duration)
+    return lambda *but: Killer(jetson.board, moment, but)
 
 
 @pytest.fixture(scope="module")
-def duration(lived_in: tuple[virtual.VirtualFleet, Device, Path], third: Path) -> float:
+def duration(lived_in: tuple[Jetson, Path], third: Path) -> float:
     """Seconds that its delivery takes here, with a build and all."""
-    board, device, copy = lived_in
-    restored(board, copy)
+    jetson = restored(*lived_in)
     begin = time.monotonic()
-    deliver(third, device)
+    deliver(third, jetson.device)
     return time.monotonic() - begin
 
 
@@ -259,37 +254,33 @@ def assert_third_is_live(device: Device, release: Path, third: Path) -> None:
     assert (found["current"], found["previous"], found["unconfirmed"]) == (third.name, release.name, None)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@at_any_moment
 def test_an_agent_killed_at_any_moment_costs_no_second_build(
-    seed: int, again: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
+    jetson: Jetson, release: Path, third: Path, killer: Callable[..., Killer]
 ) -> None:
     """The agent that a delivery talks to is killed; the build, which is the board's own, is left alone."""
-    board, device, root = again
-    moment = random.Random(seed).uniform(0.0, duration)
-    before = builds(root)
-    with Killer(board, moment, but=("build-job", "build-work")):
+    before = builds(jetson.root)
+    with killer(*ITS_BUILD):
         try:
-            ended = deliver(third, device).state
+            ended = deliver(third, jetson.device).state
         except DeviceError:
             ended = ""
-    assert_whole_and_live(status(device), {third} if ended else {release, third})
-    assert_third_is_live(device, release, third)
-    assert builds(root) - before == 1
+    assert_whole_and_live(status(jetson.device), {third} if ended else {release, third})
+    assert_third_is_live(jetson.device, release, third)
+    assert builds(jetson.root) - before == 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@at_any_moment
 def test_everything_killed_at_any_moment_leaves_a_board_that_recovers(
-    seed: int, again: tuple[virtual.VirtualFleet, Device, Path], release: Path, third: Path, duration: float
+    jetson: Jetson, release: Path, third: Path, killer: Callable[..., Killer]
 ) -> None:
     """All of the agent is killed at once, its build too, as when the power goes."""
-    board, device, root = again
-    moment = random.Random(100 + seed).uniform(0.0, duration)
-    before = builds(root)
-    with Killer(board, moment), suppress(DeviceError):
-        deliver(third, device)
-    assert_whole_and_live(settled(lambda: status(device)), {release, third})
-    assert_third_is_live(device, release, third)
-    assert builds(root) - before <= 2, "one, and one that was begun again"
+    before = builds(jetson.root)
+    with killer(), suppress(DeviceError):
+        deliver(third, jetson.device)
+    assert_whole_and_live(settled(lambda: status(jetson.device)), {release, third})
+    assert_third_is_live(jetson.device, release, third)
+    assert builds(jetson.root) - before <= 2, "one, and one that was begun again"
 
 
 @pytest.fixture(scope="module")
@@ -301,20 +292,18 @@ def wrong(tmp_path_factory: pytest.TempPathFactory, make_release: Any, releases:
     return Path(make_release(folder, seed=7, wrong=0.2, signing_key=key, serials=serials))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@at_any_moment
 def test_an_agent_killed_while_it_sets_an_engine_aside_never_makes_it_live(
-    seed: int, again: tuple[virtual.VirtualFleet, Device, Path], release: Path, wrong: Path, duration: float
+    jetson: Jetson, release: Path, wrong: Path, killer: Callable[..., Killer]
 ) -> None:
-    board, device, root = again
-    moment = random.Random(200 + seed).uniform(0.0, duration)
-    with Killer(board, moment, but=("build-job", "build-work")), pytest.raises(DeviceError):
-        deliver(wrong, device)
-    before = builds(root)
+    with killer(*ITS_BUILD), pytest.raises(DeviceError):
+        deliver(wrong, jetson.device)
+    before = builds(jetson.root)
     for _ in range(2):  # the second at the latest knows what became of the engine
         with pytest.raises(DeviceError) as failure:
-            deliver(wrong, device)
+            deliver(wrong, jetson.device)
         assert getattr(failure.value, "kind", "") == "disagreement"
-    found = status(device)
+    found = status(jetson.device)
     assert found["current"] == release.name and found["releases"][release.name] is None
     assert wrong.name not in found["verified"] and len(found["engines"]) == 2, "those of the two good releases"
-    assert builds(root) > before and len(list((root / "aside").iterdir())) == 1
+    assert builds(jetson.root) > before and len(list((jetson.root / "aside").iterdir())) == 1

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -262,26 +263,33 @@ def test_whatever_a_delivery_leaves_is_the_users_own(lived_in: tuple[Path, Path,
             assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-@pytest.mark.parametrize(
-    ("file", "behind", "kind"),
-    [
-        ("releases/*/manifest.json", '"', "signature"),
-        ("releases/*/manifest.sig", '"signature": "', "signature"),
-        ("releases/*/manifest.sig", '"key": "', "signature"),
-        ("releases/*/model.uff", "u", "tampered"),
-        ("releases/*/model.onnx", "Input", "tampered"),
-        ("releases/*/model.trt.onnx", "o", "tampered"),
-        ("releases/*/samples/000.npy", "NUMPY", "tampered"),
-        ("releases/*/expected.json", '"', "tampered"),
-        ("releases/*/labels.txt", "c", "tampered"),
-        ("engines/*/engine", "Input", "unverified"),
-        ("engines/*/engine.json", '"sha256": "', "unverified"),
-        ("state.json", '"verified": {', "unverified"),
-        ("keys*.json", '"keys": [\n  "', "signature"),
+#: By the error that it ends in: files of a board, and the text in each behind which a byte is changed.
+BYTES = {
+    "signature": [
+        ("releases/*/manifest.json", '"'),
+        ("releases/*/manifest.sig", '"signature": "'),
+        ("releases/*/manifest.sig", '"key": "'),
+        ("keys*.json", '"keys": [\n  "'),
     ],
-)
+    "tampered": [
+        ("releases/*/model.uff", "u"),
+        ("releases/*/model.onnx", "Input"),
+        ("releases/*/model.trt.onnx", "o"),
+        ("releases/*/samples/000.npy", "NUMPY"),
+        ("releases/*/expected.json", '"'),
+        ("releases/*/labels.txt", "c"),
+    ],
+    "unverified": [
+        ("engines/*/engine", "Input"),
+        ("engines/*/engine.json", '"sha256": "'),
+        ("state.json", '"verified": {'),
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "file", "behind"), [(kind, *row) for kind, rows in BYTES.items() for row in rows])
 def test_a_tampered_byte_is_found_before_a_release_goes_live(
-    talk: Talk, board: Path, file: str, behind: str, kind: str
+    talk: Talk, board: Path, kind: str, file: str, behind: str
 ) -> None:
     release = os.path.basename(os.readlink(board / "current"))
     found = list(board.glob(file))
@@ -470,30 +478,37 @@ LINKS = [
 ]
 
 
-def before_upload(release: Path, key: SigningKey, folder: Path, place: str) -> tuple[Path, Path, Path]:
-    """An enrolled board's folder, a release for it, and a path on the board whose folder exists."""
-    root = folder / "root"
+@dataclass(frozen=True)
+class Upload:
+    """An enrolled board's folder, a release for it, a path on the board whose folder exists, and one elsewhere."""
+
+    root: Path
+    given: Path
+    there: Path
+    outside: Path
+
+
+@pytest.fixture
+def upload(release: Path, key: SigningKey, tmp_path: Path, place: str) -> Upload:
+    root = tmp_path / "root"
     install(root, key)
-    given = changed(release, folder / "out", key, project="small", serial=3)
+    given = changed(release, tmp_path / "out", key, project="small", serial=3)
     there = root / place.format(id=given.name)
     there.parent.mkdir(parents=True, exist_ok=True)
-    return root, given, there
+    return Upload(root, given, there, tmp_path / "outside")
 
 
 @pytest.mark.parametrize("kind_of_target", ["file", "folder", "nothing"])
 @pytest.mark.parametrize(("place", "ends"), LINKS)
-def test_no_link_is_followed(
-    talk: Talk, release: Path, key: SigningKey, tmp_path: Path, place: str, ends: Optional[str], kind_of_target: str
-) -> None:
-    root, given, link = before_upload(release, key, tmp_path, place)
-    outside = tmp_path / "outside"
-    (root / "lock").unlink()
+def test_no_link_is_followed(talk: Talk, upload: Upload, ends: Optional[str], kind_of_target: str) -> None:
+    link, outside = upload.there, upload.outside
+    (upload.root / "lock").unlink()
     if kind_of_target == "file":
         outside.write_text("mine")
     elif kind_of_target == "folder":
         outside.mkdir()
     link.symlink_to(outside)
-    last = ship(talk, root, given)
+    last = ship(talk, upload.root, upload.given)
     if ends is None:
         assert last["event"] == "result" and not link.is_symlink()
     else:
@@ -521,21 +536,20 @@ PLACES = [
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize(("place", "ends"), PLACES)
 def test_an_upload_writes_into_nothing_that_was_there_under_another_name(
-    talk: Talk, release: Path, key: SigningKey, tmp_path: Path, place: str, ends: Optional[str], other: str
+    talk: Talk, upload: Upload, ends: Optional[str], other: str
 ) -> None:
-    root, given, there = before_upload(release, key, tmp_path, place)
-    outside = tmp_path / "outside"
-    outside.write_text("mine")
-    put_other(there, other, outside)
-    last = ship(talk, root, given)
-    assert outside.read_text() == "mine"
+    there = upload.there
+    upload.outside.write_text("mine")
+    put_other(there, other, upload.outside)
+    last = ship(talk, upload.root, upload.given)
+    assert upload.outside.read_text() == "mine"
     if ends is None:
         assert last["event"] == "result", last
         assert not there.exists() or (there.is_file() and there.stat().st_nlink == 1)
     else:
         assert last["event"] == "error" and last["kind"] == ends and str(there) in last["what"], last
         (shutil.rmtree if there.is_dir() else os.unlink)(there)
-        assert ship(talk, root, given)["event"] == "result"
+        assert ship(talk, upload.root, upload.given)["event"] == "result"
 
 
 def put_other(there: Path, other: str, outside: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.files import write_marked
 
 from jetlane.remote.inventory import Inventory, load_inventory
 from jetlane.remote.inventory.facts import BoardFacts, board_facts, jetpack_of
@@ -44,66 +45,55 @@ def test_reads_defaults_and_paths_from_its_own_folder(tmp_path: Path, monkeypatc
     assert "nano-1, orin-1" in caught.value.why
 
 
+# The mark ^ is where the error is.
 @pytest.mark.parametrize(
-    ("text", "place", "message"),
+    ("marked", "message"),
     [
-        ("devices:\n  a: {host: x, prot: 3}\n", "2:16", "unknown key devices.a.prot"),
-        (
-            "devices:\n  a: {host: x, port: many}\n",
-            "2:22",
-            "port: given 'many', allowed: a whole number, at least 1",
-        ),
-        ("devices:\n  a:\n    host: x\n    port: 99999\n", "4:11", "port: given 99999"),
-        ("devices:\n  a:\n    user: me\n", "2:3", "the device a has no host"),
-        ("devices:\n  a b: {host: x}\n", "2:3", "the name 'a b'"),
-        ("devices: {}\n", "1:10", "lists no devices"),
-        ("defaults: {}\n", "1:1", "lists no devices"),
-        ("device: {}\n", "1:1", "unknown key device; did you mean devices?"),
-        ("- a\n", "1:1", "an inventory is a mapping, this is a list"),
-        ("devices:\n  a: {host: x, tags: nano}\n", "2:22", "tags: given 'nano', allowed: a list"),
-        ("devices:\n  a: {host: [x]}\n", "2:13", "host: given a list"),
-        ("devices:\n  a: {host: x}\n  a: {host: y}\n", "3:3", "given twice"),
-        ("devices: {a\n", "2:1", "not valid YAML"),
-        ('devices:\n  "\\e[2J": {host: x}\n', "2:3", "the name '\\x1b[2J'"),
-        ('devices:\n  a: {host: "\\u202ex"}\n', "2:13", "host: given '\\u202ex'"),
-        ("devices:\n  a: {host: -oProxyCommand=x}\n", "2:13", "host: given '-oProxyCommand=x'"),
-        ("devices:\n  a: {host: a b}\n", "2:13", "host: given 'a b'"),
-        ("devices:\n  a: {host: x, jump: -oX@y}\n", "2:22", "jump: given '-oX@y'"),
-        ('devices:\n  a: {host: x, tags: [a, "\\e"]}\n', "2:26", "tags.1: given '\\x1b'"),
-        ("devices:\n  a: {host: x, tags: [~]}\n", "2:23", "tags.0: given nothing"),
-        ("devices:\n  a: {host: x, user: " + "y" * 2000 + "}\n", "2:22", "user: given 'yyy"),
-        ("devices:\n  a: {host: x, port: 1e400}\n", "2:22", "1e400 is too large"),
-        (
-            "devices:\n  a: {host: x, key: /dev/zero}\n",
-            "2:21",
-            "key: given '/dev/zero', allowed: a file",
-        ),
-        (
-            "devices:\n  a: {host: x, known_hosts: .}\n",
-            "2:29",
-            "known_hosts: given '.', allowed: a file;",
-        ),
-        ("devices:\n  a: {host: x, ssh_config: /dev/null}\n", "2:28", "ssh_config: given '/dev/null'"),
-        ("devices:\n  7: {user: x}\n", "2:3", "the device 7 has no host"),
-        ("devices:\n  7: {host: x}\n  '7': {host: x}\n", "3:3", "given twice"),
-        ("groups:\n  g: {pol: x, devices: {a: {host: x}}}\n", "2:7", "unknown key groups.g.pol; did you mean pool?"),
-        ("groups:\n  g: {pool: [x], devices: {a: {host: x}}}\n", "2:13", "pool: given a list"),
-        ("groups:\n  g g: {devices: {a: {host: x}}}\n", "2:3", "the name 'g g'"),
-        ("groups:\n  g: {devices: [a]}\n", "2:16", "groups.g.devices: given a list, allowed: a mapping"),
-        ("devices:\n  a: {host: x}\ngroups:\n  g: {devices: {a: {host: y}}}\n", "4:17", "a is given twice"),
-        ("devices:\n  a: {host: x, jump: 'a b'}\n", "2:22", "jump: given 'a b'"),
-        ("devices:\n  a: {host: x, jump: gate:99999}\n", "2:22", "jump: given 'gate:99999'"),
-        ("devices:\n  a: {host: x, jump: {b: c}}\n", "2:22", "jump: given a mapping"),
-        ("devices:\n  a: {host: x}\njumps:\n  g: {user: y}\n", "4:3", "the jump host g has no host"),
-        ("devices:\n  a: {host: x}\njumps:\n  g: {host: y, tags: [z]}\n", "4:16", "unknown key jumps.g.tags"),
+        ("devices:\n  a: {host: x, ^prot: 3}\n", "unknown key devices.a.prot"),
+        ("devices:\n  a: {host: x, port: ^many}\n", "port: given 'many', allowed: a whole number, at least 1"),
+        ("devices:\n  a:\n    host: x\n    port: ^99999\n", "port: given 99999"),
+        ("devices:\n  ^a:\n    user: me\n", "the device a has no host"),
+        ("devices:\n  ^a b: {host: x}\n", "the name 'a b'"),
+        ("devices: ^{}\n", "lists no devices"),
+        ("^defaults: {}\n", "lists no devices"),
+        ("^device: {}\n", "unknown key device; did you mean devices?"),
+        ("^- a\n", "an inventory is a mapping, this is a list"),
+        ("devices:\n  a: {host: x, tags: ^nano}\n", "tags: given 'nano', allowed: a list"),
+        ("devices:\n  a: {host: ^[x]}\n", "host: given a list"),
+        ("devices:\n  a: {host: x}\n  ^a: {host: y}\n", "given twice"),
+        ("devices: {a\n^", "not valid YAML"),
+        ('devices:\n  ^"\\e[2J": {host: x}\n', "the name '\\x1b[2J'"),
+        ('devices:\n  a: {host: ^"\\u202ex"}\n', "host: given '\\u202ex'"),
+        ("devices:\n  a: {host: ^-oProxyCommand=x}\n", "host: given '-oProxyCommand=x'"),
+        ("devices:\n  a: {host: ^a b}\n", "host: given 'a b'"),
+        ("devices:\n  a: {host: x, jump: ^-oX@y}\n", "jump: given '-oX@y'"),
+        ('devices:\n  a: {host: x, tags: [a, ^"\\e"]}\n', "tags.1: given '\\x1b'"),
+        ("devices:\n  a: {host: x, tags: [^~]}\n", "tags.0: given nothing"),
+        ("devices:\n  a: {host: x, user: ^" + "y" * 2000 + "}\n", "user: given 'yyy"),
+        ("devices:\n  a: {host: x, port: ^1e400}\n", "1e400 is too large"),
+        ("devices:\n  a: {host: x, key: ^/dev/zero}\n", "key: given '/dev/zero', allowed: a file"),
+        ("devices:\n  a: {host: x, known_hosts: ^.}\n", "known_hosts: given '.', allowed: a file;"),
+        ("devices:\n  a: {host: x, ssh_config: ^/dev/null}\n", "ssh_config: given '/dev/null'"),
+        ("devices:\n  ^7: {user: x}\n", "the device 7 has no host"),
+        ("devices:\n  7: {host: x}\n  ^'7': {host: x}\n", "given twice"),
+        ("groups:\n  g: {^pol: x, devices: {a: {host: x}}}\n", "unknown key groups.g.pol; did you mean pool?"),
+        ("groups:\n  g: {pool: ^[x], devices: {a: {host: x}}}\n", "pool: given a list"),
+        ("groups:\n  ^g g: {devices: {a: {host: x}}}\n", "the name 'g g'"),
+        ("groups:\n  g: {devices: ^[a]}\n", "groups.g.devices: given a list, allowed: a mapping"),
+        ("devices:\n  a: {host: x}\ngroups:\n  g: {devices: {^a: {host: y}}}\n", "a is given twice"),
+        ("devices:\n  a: {host: x, jump: ^'a b'}\n", "jump: given 'a b'"),
+        ("devices:\n  a: {host: x, jump: ^gate:99999}\n", "jump: given 'gate:99999'"),
+        ("devices:\n  a: {host: x, jump: ^{b: c}}\n", "jump: given a mapping"),
+        ("devices:\n  a: {host: x}\njumps:\n  ^g: {user: y}\n", "the jump host g has no host"),
+        ("devices:\n  a: {host: x}\njumps:\n  g: {host: y, ^tags: [z]}\n", "unknown key jumps.g.tags"),
     ],
 )
-def test_errors_name_file_line_and_column(tmp_path: Path, text: str, place: str, message: str) -> None:
+def test_errors_name_file_line_and_column(tmp_path: Path, marked: str, message: str) -> None:
     path = tmp_path / "inventory.yaml"
-    path.write_text(text)
+    place = write_marked(path, marked)
     with pytest.raises(SpecError) as caught:
         load_inventory(path)
-    assert caught.value.what.startswith(f"{path}:{place}: ") and message in caught.value.what
+    assert caught.value.what.startswith(f"{place}: ") and message in caught.value.what
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:

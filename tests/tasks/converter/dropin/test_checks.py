@@ -126,6 +126,18 @@ def test_a_reference_left_on_the_input_node_does_no_harm(convert: Any) -> None:
     assert left.message == plain.message
 
 
+@pytest.fixture
+def policy(third_party: Path) -> Path:
+    """A frozen graph that needs no script."""
+    return third_party / "uff" / "swc17_ppo_model.pb"
+
+
+def convert_policy(policy: Path, script: Path, text: str) -> bytes:
+    """The graph as UFF, with a script of that text."""
+    script.write_text(text)
+    return uff.from_tensorflow_frozen_model(policy, ["policy/output"], script, quiet=True)
+
+
 @pytest.mark.parametrize(
     ("text", "words", "remedy"),
     [
@@ -144,15 +156,13 @@ def test_a_reference_left_on_the_input_node_does_no_harm(convert: Any) -> None:
         ("import graphsurgeon as gs\ngs.create_node('x', kind={})", "cannot have the attribute kind", "give one"),
     ],
 )
-def test_a_script_that_fails(third_party: Path, tmp_path: Path, text: str, words: str, remedy: str) -> None:
-    (tmp_path / "config.py").write_text(text)
-    frozen = third_party / "uff" / "swc17_ppo_model.pb"
+def test_a_script_that_fails(policy: Path, tmp_path: Path, text: str, words: str, remedy: str) -> None:
     with pytest.raises(JetlaneError) as error:
-        uff.from_tensorflow_frozen_model(frozen, ["policy/output"], tmp_path / "config.py", quiet=True)
+        convert_policy(policy, tmp_path / "config.py", text)
     assert words in error.value.what and remedy in error.value.remedy
 
 
-def test_a_plugin_may_have_an_operations_name(third_party: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_plugin_may_have_an_operations_name(policy: Path, tmp_path: Path, capsys: Any) -> None:
     """Scripts name plugins as they like; an operation of the graph's own that no parser knows is warned of."""
     body = (
         "import graphsurgeon as gs\n"
@@ -160,14 +170,11 @@ def test_a_plugin_may_have_an_operations_name(third_party: Path, tmp_path: Path,
         "    graph['policy/output'].op = 'Fill'\n"
         "    graph['policy/output'].ClearField('attr')\n"
     )
-    (tmp_path / "config.py").write_text(body)
-    frozen = third_party / "uff" / "swc17_ppo_model.pb"
-    data = uff.from_tensorflow_frozen_model(frozen, ["policy/output"], tmp_path / "config.py", quiet=True)
-    made = uff_from_bytes(data)
+    made = uff_from_bytes(convert_policy(policy, tmp_path / "config.py", body))
     assert made.node("policy/output").operation == "_Fill"
     assert capsys.readouterr().err == ""
     (tmp_path / "config.py").write_text("def preprocess(graph):\n    pass\n")
-    graph = gs.DynamicGraph(frozen)
+    graph = gs.DynamicGraph(policy)
     graph["policy/output"].op = "Fancy"
     graph["policy/output"].ClearField("attr")
     forget()  # so that this is the graph's own operation, not one that a script chose
@@ -181,10 +188,10 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
         uff.from_tensorflow_frozen_model(tmp_path / "frozen.pb", ["NMS"])
 
 
-def test_damaged_graphs_end_in_an_error_for_the_person(third_party: Path) -> None:
+def test_damaged_graphs_end_in_an_error_for_the_person(policy: Path) -> None:
     import random
 
-    whole, pick = gs.StaticGraph(third_party / "uff" / "swc17_ppo_model.pb"), random.Random(11)
+    whole, pick = gs.StaticGraph(policy), random.Random(11)
     refused = 0
     for _ in range(200):
         graph = gs.DynamicGraph(whole)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jetlane.specs.errors import DerivationError
 from jetlane.tasks.converter.graph.load import load_frozen_graph
 from jetlane.tasks.converter.graph.ssd import read_ssd
+from jetlane.tasks.converter.protobuf import set_field
 from jetlane.tasks.converter.ssd import anchors, config
 from jetlane.tasks.converter.ssd.anchor_fields import Explanation, explain_difference
 from jetlane.tasks.converter.ssd.crosscheck import crosscheck
@@ -29,11 +30,7 @@ def generators(text: str, **changes: Any) -> Any:
     message = made.model.ssd.anchor_generator
     generator = getattr(message, message.WhichOneof("anchor_generator_oneof"))
     for name, value in changes.items():
-        if isinstance(value, list):
-            del getattr(generator, name)[:]
-            getattr(generator, name).extend(value)
-        else:
-            setattr(generator, name, value)
+        set_field(generator, name, value)
     return message
 
 
