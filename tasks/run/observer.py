@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import time
 from collections.abc import Iterable
@@ -69,23 +70,32 @@ class RunObserverGroup:
 
 
 class PrefectRunObserver:
-    """The steps as log lines of the flow run, and a progress artifact for each step that reports fractions."""
+    """The steps as log lines of the flow run, and a progress artifact for each step that reports fractions.
+
+    Updates may come from threads of a step's own, such as those that work on devices; the artifacts belong to the run
+    that started the step all the same.
+    """
 
     def __init__(self, every_seconds: float = 2.0) -> None:
         self._every = every_seconds
         self._artifacts: dict[str, object] = {}
         self._last = 0.0
+        self._context = contextvars.copy_context()
 
     def started(self, step: str) -> None:
+        self._context = contextvars.copy_context()
         self._log(f"{step}: started")
 
     def update(self, step: str, fraction: Optional[float], text: str) -> None:
         if fraction is None or (fraction < 1 and time.monotonic() - self._last < self._every):
             return
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-
         self._last = time.monotonic()
         percent = round(100 * min(max(fraction, 0.0), 1.0), 1)
+        self._context.copy().run(self._publish, step, percent, text)
+
+    def _publish(self, step: str, percent: float, text: str) -> None:
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
         if step not in self._artifacts:
             self._artifacts[step] = create_progress_artifact(percent, key=f"{step}-progress", description=text)
         else:
