@@ -47,6 +47,12 @@ UFFPARSER := 5.1,6.0,7.0,7.1,7.2
 uffparser: setup
 	JETLANE_UFFPARSER=$(UFFPARSER) $(BIN)/python -m pytest -n 2 tests/uffparser
 
+# What each of them makes of every pattern and golden graph that is written otherwise than when they were run, and what is
+# shipped of that (tasks/converter/uff/evidence.json, docs/uff-evidence.md).
+.PHONY: evidence
+evidence: setup
+	$(BIN)/python -m tests.uffparser.make_evidence --versions $(UFFPARSER)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .

@@ -126,7 +126,7 @@ class Convert(Section):
         default="host", description="who normalises pixels; `engine` is fed 0 to 255"
     )
     allow_unproven: bool = Field(
-        default=False, description="allow UFF boards although an operation was never seen in UFF"
+        default=False, description="allow UFF boards although no TensorRT was run on an operation"
     )
     converter: Literal["jetlane", "nvidia"] = Field(
         default="jetlane", description="who writes the UFF: jetlane, or NVIDIA's own `uff` where there still is one"

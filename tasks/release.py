@@ -86,6 +86,7 @@ def release(
             "precision": run.spec.build.precision,
             "tolerances": {precision: asdict(tolerance) for precision, tolerance in tolerances.items()},
             "backends": backends,
+            "uff_not_on": converted.facts["uff_not_on"],
             "calibration": run.spec.build.calibration if calibration is not None else 0,
             "origin": origin,
             "tools": tools_of(run),
@@ -172,6 +173,7 @@ def _write(
         precision=run.spec.build.precision,
         tolerances=tolerances_of(run.spec),
         backends=backends,
+        uff_not_on=converted.facts["uff_not_on"],
         calibration=_calibration(run, calibration),
         truth=kept.truth,
         activate=run.spec.activate.model_dump(),
@@ -243,10 +245,15 @@ def backends_of(run: Run, converted: StepResult, proof: StepResult) -> list[str]
     unproven = converted.facts["unproven"]
     if unproven and not run.spec.convert.allow_unproven:
         run.note(
-            f"UFF boards are left out: {', '.join(unproven)} was never seen in a UFF file that TensorRT reads "
+            f"UFF boards are left out: no TensorRT was run on {', '.join(unproven)} "
             "(convert.allow_unproven: true ships it all the same)"
         )
         return [*onnx, "cpu"]
+    for rule in converted.facts["uff_not_on"]:
+        run.note(
+            f"boards with TensorRT from {rule['from']} on, below {rule['below']}, are left out: their UFF parser "
+            f"misreads {', '.join(rule['patterns'])}"
+        )
     return ["uff", *onnx, "cpu"]
 
 

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
-from jetlane.remote.agent import backends, hooks, recipes
+from jetlane.remote.agent import hooks, recipes
 from jetlane.remote.agent import manifest as manifests
 from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.client import LIMITS, Agent, open_agent
 from jetlane.remote.device.comparison import compare, sample_names
 from jetlane.remote.device.report import DeviceReport
+from jetlane.remote.device.uff_versions import choose_backend
 from jetlane.remote.inventory import Device
 from jetlane.remote.protocol.dialogue import board_error
 from jetlane.remote.release.folder import Release, as_release
@@ -67,7 +68,7 @@ def deliver(
     with open_agent(device, on_event, given_up) as agent:
         report = DeviceReport(device.name, device.address, whole.id, board=agent.facts)
         with _naming(device):
-            report.backend = backends.choose_backend(agent.facts, whole.manifest, chosen)
+            report.backend = choose_backend(agent.facts, whole.manifest, chosen)
         report.engine = recipes.key_of(recipes.recipe(whole.manifest, report.backend, agent.facts, chosen))
         if _is_done(agent, whole, chosen["precision"], report):
             return report

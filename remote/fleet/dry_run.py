@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetlane.remote.agent import backends, recipes
+from jetlane.remote.agent import recipes
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.fan_out import on_each
+from jetlane.remote.device.uff_versions import choose_backend
 from jetlane.remote.fleet.rules import split
 from jetlane.remote.ssh.watchdog import GivenUp
 from jetlane.specs.errors import DeviceError, JetlaneError
@@ -55,7 +56,7 @@ def _device(device: Device, release: Release, options: dict[str, Any], given_up:
         )
     current = status["current"]
     try:
-        backend = backends.choose_backend(facts, release.manifest, options)
+        backend = choose_backend(facts, release.manifest, options)
     except AgentError as error:
         return _row(current, "no", "no", "no", error.what)
     key = recipes.key_of(recipes.recipe(release.manifest, backend, facts, options))

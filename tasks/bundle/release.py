@@ -83,6 +83,7 @@ def write_release(
     precision: str = "fp32",
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
     backends: Optional[Sequence[str]] = None,
+    uff_not_on: Sequence[Mapping[str, Any]] = (),
     calibration: Sequence[np.ndarray[Any, Any]] = (),
     truth: Sequence[Optional[GroundTruth]] = (),
     near_ties: Sequence[Optional[NearTies]] = (),
@@ -118,6 +119,7 @@ def write_release(
         near_ties: Of each sample, where that is known; none given: unknown.
         backends: Those a board may take (keys of ``BACKEND_FILES``); all whose file is there, unless named. A UFF with
             unproven operations travels with the release, but is no backend.
+        uff_not_on: Versions of TensorRT that misread the UFF, as ``converter.uff.evidence.not_on`` gives them.
         activate: What a board does around the switch to it: ``before``, ``after``, ``health``, as in the spec.
         around_build: Commands that a board runs around the build of its engine: ``before``, ``after``.
         project: Whose serials it counts in; ``name`` unless given.
@@ -163,6 +165,7 @@ def write_release(
         }
         manifest.update({"activate": dict(activate)} if activate else {})
         manifest.update({"build": dict(around_build)} if around_build else {})
+        manifest.update({"uff_not_on": [dict(one) for one in uff_not_on]} if uff_not_on else {})
         if len(calibration):
             manifest["calibration"] = [path for path in manifest["files"] if path.startswith(f"{CALIBRATION}/")]
         named = {"project": project, "model": model, "agent": agent}

@@ -57,8 +57,9 @@ def convert_model(
 
     Returns:
         Facts about the conversion, for the manifest: the files, parameters, notes, the evidence of each UFF pattern
-        (``unproven`` names those that bar the UFF backend), what was done to the graph, why there is no fp16 form
-        (``no_half``), and the versions of NVIDIA's tools (``nvidia``, None where they had no hand in it).
+        (``unproven`` names those that bar the UFF backend, ``uff_not_on`` the versions of TensorRT that misread some),
+        what was done to the graph, why there is no fp16 form (``no_half``), and the versions of NVIDIA's tools
+        (``nvidia``, None where they had no hand in it).
 
     Raises:
         SpecError, DerivationError, GraphError: As ``derive_plugins``.
@@ -94,6 +95,7 @@ def _convert(
     from jetlane.tasks.converter.lowering.lower import lower
     from jetlane.tasks.converter.ssd.config_py import config_py
     from jetlane.tasks.converter.uff import dump_text, uff_from_bytes, uff_to_bytes
+    from jetlane.tasks.converter.uff.evidence import not_on
     from jetlane.tasks.converter.uff.from_graph import convert
 
     script = config_py(params, ssd)
@@ -125,6 +127,7 @@ def _convert(
         "notes": list(params.notes),
         "evidence": [{"pattern": e.pattern, "status": e.status, "reason": e.reason} for e in uff.evidence],
         "unproven": sorted({e.pattern for e in uff.unproven}),
+        "uff_not_on": not_on(uff.evidence),
         "no_half": obstacle,
         "rewrites": [str(rewrite) for rewrite in ssd.rewrites],
         "nvidia": nvidia_tools(nvidia_python) if nvidia_python else None,

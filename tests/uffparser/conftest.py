@@ -10,7 +10,7 @@ import pytest
 from tests.uffparser.parsing import prepare
 
 ASKED = [version for version in os.environ.get("JETLANE_UFFPARSER", "").split(",") if version]
-NEEDED = ("java", "javac", "mvn", "gcc", "g++", "unzip", "nm", "readelf", "flock")
+NEEDED = ("java", "javac", "mvn", "gcc", "unzip", "nm", "readelf", "flock")
 
 collect_ignore_glob = [] if ASKED else ["test_*.py"]
 

@@ -6,15 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 from tests.tasks.converter.graph.sketches import Sketch
+from tests.uffparser.canvas import NHWC, Canvas, Shape, out
 
-Shape = tuple[int, int, int, int]
 #: Adds operations to a map and returns the result: (name, shape).
 Block = Callable[["Drawing", str, Shape], tuple[str, Shape]]
 
-_NHWC = {"data_format": "NHWC"}
 
-
-class Drawing:
+class Drawing(Canvas):
     """One graph while it is drawn; several share a Sketch, whose input they all read.
 
     Attributes:
@@ -22,32 +20,16 @@ class Drawing:
     """
 
     def __init__(self, sketch: Sketch, prefix: str, seed: int, size: tuple[int, int]) -> None:
-        self.sketch, self.prefix, self.dice = sketch, prefix, np.random.default_rng(seed)
-        self._count = 0
+        super().__init__(sketch, prefix)
+        self.dice = np.random.default_rng(seed)
         channels = int(self.dice.choice([size[0], 3, 5]))
         first = self.conv("Input", (1, *size, 3), channels, 1, 1, "SAME")
         self.maps = [first]
         for _ in range(self.dice.integers(2, 6)):
             self.grow()
 
-    def name(self, word: str) -> str:
-        self._count += 1
-        return f"{self.prefix}/{word}{self._count}"
-
-    def add(self, op: str, *inputs: str, **attributes: object) -> str:
-        return self.sketch.add(self.name(op), op, *inputs, **attributes)
-
-    def const(self, value: object) -> str:
-        return self.sketch.const(self.name("const"), np.asarray(value))
-
     def numbers(self, *shape: int) -> np.ndarray:
         return self.dice.normal(0, 0.5, shape).astype(np.float32)
-
-    def conv(self, x: str, shape: Shape, channels: int, size: int, stride: int, padding: str) -> tuple[str, Shape]:
-        kernel = self.const(self.numbers(size, size, shape[3], channels))
-        name = self.add("Conv2D", x, kernel, strides=[1, stride, stride, 1], padding=padding, **_NHWC)
-        biased = self.add("BiasAdd", name, self.const(self.numbers(channels)), **_NHWC)
-        return biased, (1, *(_out(n, size, stride, padding) for n in shape[1:3]), channels)
 
     def grow(self) -> None:
         x, shape = self.maps[self.dice.integers(len(self.maps))]
@@ -57,18 +39,7 @@ class Drawing:
     def outputs(self) -> list[str]:
         """The last map, and a random one, each reshaped to [batch, numbers, 1, 1] as a head is."""
         chosen = {self.maps[-1], self.maps[self.dice.integers(len(self.maps))]}
-        return [self._flat(name, shape) for name, shape in sorted(chosen)]
-
-    def _flat(self, x: str, shape: Shape) -> str:
-        size = self.add("Shape", x)
-        batch = self.add("StridedSlice", size, *(self.const(np.array([n], np.int32)) for n in (0, 1, 1)),
-                         shrink_axis_mask=1)  # fmt: skip
-        numbers = [self.const(np.array(n, np.int32)) for n in (int(np.prod(shape)), 1, 1)]
-        return self.add("Reshape", x, self.add("Pack", batch, *numbers, axis=0))
-
-
-def _out(size: int, kernel: int, stride: int, padding: str) -> int:
-    return -(-size // stride) if padding == "SAME" else (size - kernel) // stride + 1
+        return [self.flat(name, shape) for name, shape in sorted(chosen)]
 
 
 def _convolved(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
@@ -80,8 +51,8 @@ def _convolved(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
 def _depthwise(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
     stride = int(d.dice.integers(1, 3))
     kernel = d.const(d.numbers(3, 3, shape[3], 1))
-    name = d.add("DepthwiseConv2dNative", x, kernel, strides=[1, stride, stride, 1], padding="SAME", **_NHWC)
-    return name, (1, *(_out(n, 3, stride, "SAME") for n in shape[1:3]), shape[3])
+    name = d.add("DepthwiseConv2dNative", x, kernel, strides=[1, stride, stride, 1], padding="SAME", **NHWC)
+    return name, (1, *(out(n, 3, stride, "SAME") for n in shape[1:3]), shape[3])
 
 
 def _activated(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
@@ -110,9 +81,9 @@ def _joined(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
 def _pooled(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
     size, stride = int(d.dice.integers(1, 4)), int(d.dice.integers(1, 3))
     padding = "SAME" if min(shape[1:3]) < size else str(d.dice.choice(["SAME", "VALID"]))
-    window = {"ksize": [1, size, size, 1], "strides": [1, stride, stride, 1], "padding": padding, **_NHWC}
+    window = {"ksize": [1, size, size, 1], "strides": [1, stride, stride, 1], "padding": padding, **NHWC}
     name = d.add(str(d.dice.choice(["MaxPool", "AvgPool"])), x, **window)
-    return name, (1, *(_out(n, size, stride, padding) for n in shape[1:3]), shape[3])
+    return name, (1, *(out(n, size, stride, padding) for n in shape[1:3]), shape[3])
 
 
 def _padded(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
@@ -126,9 +97,9 @@ def _padded(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
         return padded, wide
     if d.dice.random() < 0.3:
         return d.conv(padded, wide, 4, 2, 1, "VALID")
-    window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID", **_NHWC}
+    window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID", **NHWC}
     name = d.add(str(d.dice.choice(["MaxPool", "AvgPool"])), padded, **window)
-    return name, (1, *(_out(n, 2, 2, "VALID") for n in wide[1:3]), shape[3])
+    return name, (1, *(out(n, 2, 2, "VALID") for n in wide[1:3]), shape[3])
 
 
 def _excited(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
@@ -174,7 +145,7 @@ def _grown(d: Drawing, x: str, shape: Shape) -> tuple[str, Shape]:
     taps = np.broadcast_to(np.eye(channels, dtype=np.float32), (2, 2, channels, channels))
     kernel = d.const(np.ascontiguousarray(taps))
     size = d.const(np.array([1, 2 * height, 2 * width, channels], np.int32))
-    name = d.add("Conv2DBackpropInput", size, kernel, x, strides=[1, 2, 2, 1], padding="VALID", **_NHWC)
+    name = d.add("Conv2DBackpropInput", size, kernel, x, strides=[1, 2, 2, 1], padding="VALID", **NHWC)
     return name, (1, 2 * height, 2 * width, channels)
 
 

@@ -43,7 +43,7 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool) -> None
 @click.option("--label-map", type=click.Path(path_type=Path), help="label_map.pbtxt with the names of the classes.")
 @click.option("--images", multiple=True, help="Sample images (files or patterns); default: synthetic ones.")
 @options.together(options.anchors, options.normalize, options.nvidia_python)
-@click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although an operation was never seen in UFF.")
+@click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although no TensorRT was run on an operation.")
 @click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
 @options.python
 @options.workspace

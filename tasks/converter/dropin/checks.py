@@ -15,6 +15,7 @@ from jetlane.tasks.converter.dropin.plugin_inputs import input_order, refuse_mix
 from jetlane.tasks.converter.dropin.rewrites import unknown_sizes
 from jetlane.tasks.converter.graph.graph import Graph, Node, node_of
 from jetlane.tasks.converter.graph.ssd import SsdGraph
+from jetlane.tasks.converter.uff.rules import is_flatten
 
 #: No plugin of TensorRT's has the name of these operations, so they cannot be meant to become one.
 _NEVER_PLUGINS = {
@@ -103,13 +104,8 @@ def _reachable(graph: Graph, outputs: Sequence[str]) -> list[Node]:
             gone = f"{reader!r} reads {name!r}, which is no longer in the graph"
             raise ConversionError(gone if reader else f"{name!r} was not found in the graph", known.cause, known.remedy)
         node = found[name] = graph[name]
-        todo += [(name, ref) for ref in (node.inputs[:1] if _flattens(node) else node.inputs)]
+        todo += [(name, ref) for ref in (node.inputs[:1] if is_flatten(graph, node) else node.inputs)]
     return list(found.values())
-
-
-def _flattens(node: Node) -> bool:
-    """Such a Reshape is written as Flatten, without its shape."""
-    return node.op == "Reshape" and "flatten" in node.name.rpartition("/")[0].rpartition("/")[2].lower()
 
 
 def _check_inputs(graph: Graph, node: Node) -> None:
@@ -122,7 +118,7 @@ def _check_inputs(graph: Graph, node: Node) -> None:
         named = ", ".join(node.inputs) or "none"
         raise ConversionError(f"NMS_TRT {node.name!r} has {count} inputs, not 3: {named}", found.cause, found.remedy)
     needed = _NEEDED_INPUTS.get(node.op, 0)
-    if count < needed and not (_flattens(node) and count):
+    if count < needed and not (is_flatten(graph, node) and count):
         found = entry("list-index")
         raise ConversionError(
             f"{node.op} {node.name!r} has {count} inputs, it needs {needed}", found.cause, found.remedy
@@ -150,7 +146,7 @@ def _check_operation(node: Node, original: Mapping[str, str]) -> None:
 
 
 def _check_reshape(graph: Graph, node: Node) -> None:
-    if node.op != "Reshape" or _flattens(node) or graph[node.inputs[1]].op != "Pack":
+    if node.op != "Reshape" or is_flatten(graph, node) or graph[node.inputs[1]].op != "Pack":
         return
     pack = graph[node.inputs[1]]
     unknown = [graph[pack.inputs[index]].op for index in unknown_sizes(graph, pack.name)]

@@ -1,38 +1,59 @@
-"""What speaks for each operation we write: boards alone run the UFF parser, so the evidence goes with the graph."""
+"""What speaks for each operation we write: which versions of NVIDIA's TensorRT were run, and what they made of it.
+
+``evidence.json`` is made of those runs by ``make evidence``. ``make test`` holds it to what the converter writes now.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
+from jetlane.tasks.converter.uff.model import PARSED, PARTLY, RAN, UNPROVEN, Evidence, UffNode
+from jetlane.tasks.converter.uff.patterns import patterns
 
-from jetlane.tasks.converter.uff.model import DOCUMENTED, PARSED, SEEN, UNPROVEN, Evidence, UffNode
-from jetlane.tasks.converter.uff.parser_faults import from_image
+#: What a version made of a pattern.
+RIGHT, WRONG, REFUSED = "right", "wrong", "refused"
 
-_GOLDEN = "in real UFF files"
-_READ = "NVIDIA's parsers of TensorRT 5.1 to 7.2 read it as it is meant"
 
-#: Operations whose every use is judged alike: (status, reason).
-_OPERATIONS = {
-    **dict.fromkeys(
-        ("Input", "Const", "MarkOutput", "BatchNorm", "FullyConnected", "Reshape", "Flatten"), (SEEN, _GOLDEN)
-    ),
-    **dict.fromkeys(("Squeeze", "ExpandDims", "Transpose", "Shape", "StridedSlice", "Stack"), (SEEN, _GOLDEN)),
-    **dict.fromkeys(("_GridAnchor_TRT", "_NMS_TRT", "_FlattenConcat_TRT"), (SEEN, _GOLDEN)),
-    **dict.fromkeys(("ConvTranspose", "Pad", "Reduce", "Identity"), (PARSED, _READ)),
-    "LeakyRelu": (SEEN, "in real UFF files; TensorRT 5.1 refuses it"),
-    **dict.fromkeys(("ArgMax", "ArgMin"), (DOCUMENTED, "TensorRT 6.0 to 7.2 read it as it is meant, 5.1 does not")),
-    "_GridAnchorRect_TRT": (
-        DOCUMENTED,
-        "the plugin is in TensorRT from 8.0 on; its fields are those of _GridAnchor_TRT",
-    ),
-}
-_SEEN_FUNCS = {
-    "Binary": ("add", "sub", "mul", "div"),
-    "Activation": ("relu", "relu6", "tanh"),
-    "Unary": ("rsqrt", "sqrt"),
-}
+@dataclass(frozen=True)
+class Version:
+    """A version of TensorRT that was run.
+
+    Attributes:
+        name: As the record has it.
+        first, below: The versions of boards that it stands for; ``below`` is the first that it does not stand for.
+        jetpack: Who has those; empty where no Jetson does.
+        on_gpu: It built and ran engines; of the others the parser alone was run.
+    """
+
+    name: str
+    first: str
+    below: str
+    jetpack: str
+    on_gpu: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.jetpack})" if self.jetpack else self.name
+
+
+VERSIONS = (
+    Version("5.1", "5.0", "6.0", "JetPack 4.2"),
+    Version("6.0", "6.0", "7.0", "JetPack 4.3"),
+    Version("7.0", "7.0", "7.1", ""),
+    Version("7.1", "7.1", "7.2", "JetPack 4.4 and 4.5"),
+    Version("7.2", "7.2", "8.0", ""),
+    Version("8.6", "8.0", "9.0", "JetPack 4.6 to 6.0", on_gpu=True),
+)
+
+
+@functools.cache
+def record() -> Mapping[str, Mapping[str, str]]:
+    """{pattern: {version: ``right``, ``wrong`` or ``refused``}} of all that was run."""
+    return dict(json.loads(Path(__file__).with_name("evidence.json").read_text(encoding="utf-8")))
 
 
 def judge(nodes: Iterable[UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]) -> tuple[Evidence, ...]:
@@ -41,79 +62,44 @@ def judge(nodes: Iterable[UffNode], shapes: Mapping[str, Optional[tuple[int, ...
     Args:
         shapes: Static shapes of nodes, where known.
     """
-    by_id = {node.id: node for node in nodes}
-    image = from_image(by_id)
-    shapes = {name: shape for name, shape in shapes.items() if name in image}
-    collected: dict[tuple[str, str, str], list[str]] = {}
-    for node in by_id.values():
-        collected.setdefault(_pattern(node, by_id, shapes), []).append(node.id)
-    rank = {UNPROVEN: 0, DOCUMENTED: 1, PARSED: 2, SEEN: 3}
-    items = [Evidence(pattern, status, tuple(ids), reason) for (pattern, status, reason), ids in collected.items()]
+    rank = {UNPROVEN: 0, PARTLY: 1, PARSED: 2, RAN: 3}
+    items = [_evidence(pattern, ids) for pattern, ids in patterns(nodes, shapes).items()]
     return tuple(sorted(items, key=lambda item: (rank[item.status], item.pattern)))
 
 
-def _pattern(
-    node: UffNode, by_id: dict[str, UffNode], shapes: Mapping[str, Optional[tuple[int, ...]]]
-) -> tuple[str, str, str]:
-    """(pattern, status, reason) of one node."""
-    fields, name = node.fields, node.operation
-    if name == "Conv":
-        return _conv(fields, by_id.get(node.inputs[1]))
-    if name == "Pool":
-        padding = "explicit" if "padding" in fields else fields.get("implicit_padding", "valid")
-        return _known(
-            f"Pool {fields.get('func')}, {padding} padding", fields.get("func") == "max" and padding == "valid"
-        )
-    if name == "Binary" and len({shapes.get(source) for source in node.inputs} - {None}) > 1:
-        return _known(f"Binary {fields.get('func')} that stretches a feature map", False)
-    if name in _SEEN_FUNCS:
-        func = fields.get("func", "")
-        return _known(f"{name} {func}", func in _SEEN_FUNCS[name])
-    if name == "Concat":
-        return _known(f"Concat axis {fields.get('axis')}", fields.get("axis") in (2, -1))
-    if name == "Reshape" and _fixed_rank(by_id.get(node.inputs[1])) > 4:
-        return _known("Reshape to more than 4 dimensions", False)
-    if name == "Softmax":
-        return _softmax(node, by_id)
-    if name == "_NMS_TRT" and any(by_id[i].operation == "Const" for i in node.inputs if i in by_id):
-        return _known("_NMS_TRT with constant priors", False)
-    status, reason = _OPERATIONS.get(name, (UNPROVEN, "no parser is known to read it"))
-    return name, status, reason
+def not_on(items: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """The versions that are known to refuse or misread something of a graph.
+
+    Returns:
+        For each: ``from``, ``below`` (the versions of boards), ``patterns``.
+    """
+    found: list[dict[str, Any]] = []
+    for version in VERSIONS:
+        concerned = [item.pattern for item in items if version.name in item.not_on]
+        if concerned:
+            found.append({"from": version.first, "below": version.below, "patterns": concerned})
+    return found
 
 
-def _known(pattern: str, seen: bool) -> tuple[str, str, str]:
-    """A pattern that real files have, or that NVIDIA's parsers were seen to read."""
-    return (pattern, SEEN, _GOLDEN) if seen else (pattern, PARSED, _READ)
+def _evidence(pattern: str, ids: Iterable[str]) -> Evidence:
+    results = record().get(pattern, {})
+    said: dict[str, list[Version]] = {RIGHT: [], WRONG: [], REFUSED: []}
+    for version in VERSIONS:
+        if version.name in results:
+            said[results[version.name]].append(version)
+    right, bad = said[RIGHT], (*said[WRONG], *said[REFUSED])
+    if not right:
+        reason = f"{_names(bad)} cannot take it" if bad else "no parser is known to read it"
+        return Evidence(pattern, UNPROVEN, tuple(ids), reason, tuple(one.name for one in bad))
+    reason = f"TensorRT {_names(right)} read it as it is meant"
+    for verb, versions in (("misread", said[WRONG]), ("refuse", said[REFUSED])):
+        reason += f"; {_names(versions)} {verb} it" if versions else ""
+    if bad:
+        return Evidence(pattern, PARTLY, tuple(ids), reason, tuple(one.name for one in bad))
+    ran = any(one.on_gpu for one in right)
+    return Evidence(pattern, RAN if ran else PARSED, tuple(ids), reason)
 
 
-def _softmax(node: UffNode, by_id: dict[str, UffNode]) -> tuple[str, str, str]:
-    if tuple(node.fields.get("inputs_orders", ())) == ("NC+",):
-        return _known("Softmax, channels first", False)
-    if any(by_id[i].operation == "Reshape" for i in node.inputs if i in by_id):
-        return "Softmax, channels last", UNPROVEN, "of more than 2 dimensions, TensorRT 7.0 and later misread it"
-    return _known("Softmax", True)
-
-
-def _conv(fields: dict[str, Any], kernel: Optional[UffNode]) -> tuple[str, str, str]:
-    layout = fields.get("inputs_orders", ("",))[0]
-    if any(int(d) != 1 for d in fields.get("dilation", [])):
-        return _known("Conv with dilation above 1", False)
-    if "number_groups" in fields:
-        weights = kernel.fields.get("values") if kernel is not None else None
-        if isinstance(weights, np.ndarray) and weights.shape[3] != 1:
-            return _known("Conv with a depth multiplier", False)
-        name = "Conv, depthwise"
-    else:
-        name = "Conv"
-    if layout != "N+C":
-        return _known(f"{name}, {layout}", False)
-    return _known(f"{name}, explicit padding" if "padding" in fields else name, "padding" not in fields)
-
-
-def _fixed_rank(shape: Optional[UffNode]) -> int:
-    if shape is None:
-        return 0
-    if shape.operation == "Stack":
-        return len(shape.inputs)
-    values = shape.fields.get("values")
-    return int(values.size) if isinstance(values, np.ndarray) else 0
+def _names(versions: Iterable[Version]) -> str:
+    names = [str(version) for version in versions]
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -13,7 +13,9 @@ from jetlane.tasks.converter.graph.graph import TfType
 from jetlane.tasks.converter.graph.rewrites import Applied
 from jetlane.tasks.converter.uff.schema import DATA_TYPES, NUMPY_DTYPES, OTHER_DATA_TYPE, message_class
 
-SEEN, PARSED, DOCUMENTED, UNPROVEN = "seen", "parsed", "documented", "unproven"
+#: What was run of a pattern: TensorRT's engine was right on a GPU, and every parser before read it rightly; the parsers
+#: alone; read rightly by some versions, not by others; nothing.
+RAN, PARSED, PARTLY, UNPROVEN = "ran", "parsed", "partly", "unproven"
 
 #: Prefix of the keys under which weights and dimension orders are stored.
 WEIGHTS, ORDERS = "weights_", "orders_"
@@ -25,16 +27,17 @@ class Evidence:
 
     Attributes:
         pattern: The operation, with what is particular about its use.
-        status: ``seen`` in a real file; ``parsed`` by NVIDIA's own parsers, as it is meant; ``documented``; or
-            ``unproven``.
+        status: ``ran``, ``parsed``, ``partly`` or ``unproven``.
         nodes: Ids of the nodes concerned.
-        reason: Where it was seen or described, or what is unproven about it.
+        reason: Which versions read it as it is meant, and which do not.
+        not_on: The versions, as ``evidence.VERSIONS`` has them, that are known to refuse or misread it.
     """
 
     pattern: str
     status: str
     nodes: tuple[str, ...]
     reason: str
+    not_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

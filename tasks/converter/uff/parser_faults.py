@@ -70,6 +70,10 @@ def misreadings(nodes: Sequence[UffNode], shapes: Shapes) -> list[Misreading]:
         said = rule(_Seen(node, by_id, image, shapes)) if rule is not None and node.id in image else None
         if said is not None:
             found.append(Misreading(node.id, *said))
+    for node in nodes:
+        for name in node.inputs if node.operation not in ("FullyConnected", "Shape") else ():
+            if by_id[name].operation == "Flatten":
+                found.append(Misreading(node.id, f"{node.operation} of a Flatten", "it takes its order for a map's"))
     for node, tensor in reordered_and_shared(nodes):
         why = f"it re-orders {tensor!r}, and what else reads that takes its height for its channels"
         found.append(Misreading(node.id, f"{node.operation} of a shared tensor", why))
@@ -225,6 +229,18 @@ def _transpose(seen: _Seen) -> _Said:
     return "Transpose of a Binary with its constant first", "it does not know the order of its dimensions there"
 
 
+def _pad(seen: _Seen) -> _Said:
+    amounts = seen.by_id[seen.node.inputs[1]].fields.get("values") if len(seen.node.inputs) > 1 else None
+    if (
+        not isinstance(amounts, np.ndarray)
+        or amounts.shape != (4, 2)
+        or not np.any(amounts[3])
+        or not np.any(amounts[1])
+    ):
+        return None
+    return "Pad of rows and channels", "it pads other dimensions, or refuses three at once"
+
+
 _RULES: dict[str, Callable[[_Seen], Any]] = {
     "Transpose": _transpose,
     "Binary": _binary,
@@ -232,6 +248,7 @@ _RULES: dict[str, Callable[[_Seen], Any]] = {
     "Stack": _stack,
     "StridedSlice": _slice,
     "Softmax": _softmax,
+    "Pad": _pad,
     "Pool": _pool,
     "ConvTranspose": _conv_transpose,
 }

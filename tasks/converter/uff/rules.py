@@ -194,10 +194,19 @@ def _concat(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
 
 
 def _reshape(graph: Graph, node: Node, inputs: list[str]) -> Emitted:
-    parts = node.name.split("/")
-    if len(parts) > 1 and "flatten" in parts[-2].lower():
-        return Emitted("Flatten", inputs[:1])
-    return Emitted("Reshape", inputs)
+    return Emitted("Flatten", inputs[:1]) if is_flatten(graph, node) else Emitted("Reshape", inputs)
+
+
+def is_flatten(graph: Graph, node: Node) -> bool:
+    """Whether a node is written as Flatten, without its shape: a Reshape of that name, as the original converter does.
+
+    Only where a matrix product reads it: the parser leaves it in an order that others misread.
+    """
+    scope = node.name.rpartition("/")[0].rpartition("/")[2]
+    if node.op != "Reshape" or "flatten" not in scope.lower():
+        return False
+    readers = graph.consumers(node.name)
+    return bool(readers) and all(reader.op == "MatMul" for reader in readers)
 
 
 def _squeeze(graph: Graph, node: Node, inputs: list[str]) -> Emitted:

@@ -19,11 +19,11 @@ from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
 from jetlane.tasks.converter.ssd.params import PluginParams
-from jetlane.tasks.converter.uff.model import DOCUMENTED, PARSED, SEEN, UNPROVEN
+from jetlane.tasks.converter.uff.model import PARSED, RAN
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import SyntheticSource
-from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild, TrainJob
+from jetlane.tasks.odapi.client import EvaluateJob, ExportJob, OdapiChild
 from jetlane.tasks.odapi.pipeline import ModelSettings, architectures, overlay, render
 from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
@@ -43,7 +43,6 @@ class Architecture:
         template: The bundled one it is made from.
         changes: Text proto merged over its ``model.ssd``.
         plugin: Its anchors are made by GridAnchor_TRT; otherwise they travel as a constant.
-        evidence: The weakest among the patterns of its UFF file.
         shows_images: What is in an image comes through to the outputs of so young a network.
     """
 
@@ -52,7 +51,6 @@ class Architecture:
     depth_multiplier: float = 0.25
     changes: str = ""
     plugin: bool = True
-    evidence: str = "parsed"
     shows_images: bool = True
 
     def pipeline_config(self, path: Path) -> None:
@@ -114,7 +112,8 @@ feature_extractor { conv_hyperparams {
 } }
 box_predictor { weight_shared_convolutional_box_predictor { conv_hyperparams { batch_norm { decay: 0.3 } } } }
 """
-#: Four levels and 320 pixels, as published.
+#: Four levels and 320 pixels, as published. Its own batch norms hardly follow in three steps, whatever the config says,
+#: and large numbers come out: with a usual predictor all scores are 0.97 and more, and rounding chooses among them.
 _MNASFPN = (
     """
 image_resizer { fixed_shape_resizer { height: 320 width: 320 } }
@@ -125,10 +124,26 @@ anchor_generator { multiscale_anchor_generator {
 } }
 """
     + _SHARED_PREDICTOR
+    + """
+box_predictor { weight_shared_convolutional_box_predictor { conv_hyperparams {
+    initializer { truncated_normal_initializer { stddev: 0.01 } }
+} } }
+"""
 )
 #: With a max pooling behind a padding, of maps that can be negative.
 _MNASFPN_PADDED = f"{_MNASFPN} feature_extractor {{ use_explicit_padding: true }}"
 _PPN = f"{_SHARED_PREDICTOR} anchor_generator {{ ssd_anchor_generator {{ reduce_boxes_in_lowest_layer: false }} }}"
+#: There is the large network alone; its batch norms take the config's settings only if told to.
+_PNASNET = """
+image_resizer { fixed_shape_resizer { height: 160 width: 160 } }
+feature_extractor {
+    override_base_feature_extractor_hyperparams: true
+    conv_hyperparams {
+        batch_norm { decay: 0.3 }
+        initializer { truncated_normal_initializer { stddev: 0.03 } }
+    }
+}
+"""
 #: It takes this size alone, has five layers, and starts its backbone with weights of its own, whatever the config says.
 _EMBEDDED = """
 image_resizer { fixed_shape_resizer { height: 256 width: 256 } }
@@ -158,38 +173,35 @@ ARCHITECTURES = [
     Architecture("ssd_mobilenet_v2_fpn", changes=_FPN, plugin=False),
     Architecture("ssd_resnet50_v1_ppn", changes=_PPN + _SMALL_WEIGHTS, depth_multiplier=1, plugin=False),
     Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", changes="feature_extractor { use_explicit_padding: true }"),
+    Architecture("ssd_pnasnet", changes=_PNASNET, depth_multiplier=1),
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN, plugin=False, shows_images=False),
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False, shows_images=False),
 ]
+
+
+def named(one: Architecture) -> str:
+    padded = "-padded" * ("explicit" in one.changes)
+    return f"{one.extractor}-{one.template}-{one.depth_multiplier:g}{padded}"
 
 
 def test_every_template_is_among_them() -> None:
     assert {one.template for one in ARCHITECTURES} == set(architectures())
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    ARCHITECTURES,
-    ids=lambda one: f"{one.extractor}-{one.template}-{one.depth_multiplier:g}{'-padded' * ('explicit' in one.changes)}",
-)
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=named)
 def test_a_converted_model_finds_what_tensorflow_finds(
     child: OdapiChild,
     data: Data,
     tmp_path: Path,
     architecture: Architecture,
 ) -> None:
-    architecture.pipeline_config(tmp_path / "own.config")
-    job = data.job(tmp_path, checkpoint_every=3)
-    job.pipeline_config.write_text(overlay(tmp_path / "own.config", 3, batch_size=2))
-    frozen = _train_and_export(child, job, tmp_path / "export")
+    frozen, config = train_and_export(child, data, architecture, tmp_path)
     everything = ConvertOptions(top_k=MOST_TOP_K)  # as TensorFlow suppresses: without a choice of candidates before
-    facts = convert_model(frozen, job.pipeline_config, tmp_path / "model", everything)
+    facts = convert_model(frozen, config, tmp_path / "model", everything)
     params = PluginParams.from_json(facts["plugins"])
     assert (params.grid_anchor is not None) == architecture.plugin
-    order = (SEEN, PARSED, DOCUMENTED, UNPROVEN)
-    assert max((one["status"] for one in facts["evidence"]), key=order.index) == architecture.evidence
 
-    images = [sample.image for sample in read_samples(job.validation_records, 3)]
+    images = [sample.image for sample in read_samples([data.folder / name for name in data.facts["validation"]], 3)]
     ours = agreement.raw_outputs(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])
     theirs = tensorflows.raw_outputs(frozen, images, tmp_path)
     if architecture.shows_images:
@@ -210,12 +222,17 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     for number in report.disagreeing:
         sides = expected[number].above(threshold), found[number].above(threshold)
         assert hangs_on_rounding(*sides, theirs[number], threshold, params.nms.nms_threshold), report.to_json()
+    assert {one["status"] for one in facts["evidence"]} <= {RAN, PARSED}
 
 
-def _train_and_export(child: OdapiChild, job: TrainJob, out: Path) -> Path:
+def train_and_export(child: OdapiChild, data: Data, architecture: Architecture, folder: Path) -> tuple[Path, Path]:
+    """(frozen graph, its pipeline.config) of an architecture after three steps."""
+    architecture.pipeline_config(folder / "own.config")
+    job = data.job(folder, checkpoint_every=3)
+    job.pipeline_config.write_text(overlay(folder / "own.config", 3, batch_size=2))
     facts = child.train(job)
-    child.export(ExportJob(job.pipeline_config, job.model_dir / facts["checkpoint"], out))
-    return out / "frozen_inference_graph.pb"
+    child.export(ExportJob(job.pipeline_config, job.model_dir / facts["checkpoint"], folder / "export"))
+    return folder / "export" / "frozen_inference_graph.pb", job.pipeline_config
 
 
 @pytest.mark.parametrize("architecture", architectures())

@@ -101,6 +101,8 @@ def _write(context: Context, kind: str, left: Tensor, right: Tensor) -> Tensor:
 
 def _batch_norm(context: Context, node: UffNode, inputs: list[Tensor]) -> Tensor:
     data = inputs[0]
+    if tuple(node.fields.get("inputs_orders", ("N+C",))) != ("N+C",):
+        raise ConversionError(f"BatchNorm {node.id!r} has the layout {node.fields['inputs_orders']}", "NHWC is lowered")
     roles = ("gamma", "beta", "mean", "variance")
     gamma, beta, mean, variance = (
         constant_of(node, value, role).astype(np.float64) for value, role in zip(inputs[1:], roles)

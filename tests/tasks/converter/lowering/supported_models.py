@@ -17,6 +17,8 @@ import numpy as np
 from tests.golden.unpack import golden
 from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, Reference, far
 from tests.tasks.odapi import export_matrix
+from tests.uffparser.evidence_page import COLUMN, of_graph
+from tests.uffparser.records import GPU, PARSERS, read_runs, read_written
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input
@@ -34,10 +36,10 @@ The graphs are those of [tests/golden](../tests/golden/README.md): structure and
 random weights of untrained networks are rounded, and TensorFlow's side was computed for the rounded graph.
 
 * **anchors**: GridAnchor_TRT where its formula is exact, else a constant in the UFF file ([why](plugins.md)).
-* **UFF**: the weakest evidence among the patterns of the file, and which they are. `seen`: every pattern is in real
-  files that TensorRT reads. `parsed`: NVIDIA's own parsers of TensorRT 5.1, 6.0, 7.0, 7.1 and 7.2 read the others as
-  they are meant ([how that is known](uff.md#evidence)). `documented`: some are in NVIDIA's public sources alone.
-  `unproven`: in none of them; boards with a UFF parser are left out unless `convert.allow_unproven` is set.
+* **UFF in TensorRT**: the versions that take the file and make of it what is meant: NVIDIA's parsers of 5.1 to 7.2,
+  evaluated without a GPU, and 8.6 where an engine of it was built and run on one
+  ([pattern by pattern](uff-evidence.md), [how that is known](uff.md#evidence)). *In an earlier form*: of the file that
+  an earlier converter wrote.
 * **boxes**, **scores**: the largest difference of any raw box coordinate (fractions of the image) and any class
   score from TensorFlow's: from the image, through our own resize; and from TensorFlow's stored network input.
 * **ONNX for TensorRT 10**: `model.trt.onnx` (run by onnxruntime here) and the agent's suppression. **CPU**:
@@ -77,7 +79,7 @@ COLUMNS = (
     "made with",
     "input",
     "anchors",
-    "UFF",
+    COLUMN,
     "boxes",
     "scores",
     "ONNX for TensorRT 10",
@@ -120,21 +122,12 @@ def measure(name: str, case: Case) -> Outcome:
         f"TF {meta['tf']}",
         f"{image.width}x{image.height}",
         "constant" if grid is None else "GridAnchor_TRT",
-        _evidence(case.facts["evidence"]),
+        of_graph(name, [*read_runs(PARSERS), *read_runs(GPU)], read_written()),
         boxes,
         scores,
         *backends,
     )
     return Outcome(cells)
-
-
-def _evidence(evidence: list[dict[str, str]]) -> str:
-    for status in ("unproven", "documented", "parsed"):
-        patterns = [item["pattern"].lstrip("_") for item in evidence if item["status"] == status]
-        if patterns:
-            shown = f"**{status}**" if status == "unproven" else status
-            return f"{shown}: {'; '.join(patterns)}"
-    return "seen"
 
 
 def _distances(case: Case, reference: Reference) -> tuple[tuple[float, float | None], ...] | None:

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from tests.tasks.converter.lowering.golden import CASES, MAGNIFYING, Case, far
 from tests.tasks.converter.lowering.supported_models import COLUMNS, measure
+from tests.uffparser.records import read_written
+from tests.uffparser.written import changed, graph_of
 
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.agent.detect.matching import match
@@ -157,6 +159,13 @@ def test_anchors_as_a_constant_find_the_same(converted, shared_data, tmp_path):
         pixels, _ = to_input(reference.image, case.facts["plugins"]["input"])
         for ours, plugin in zip(case.heads(pixels), converted(name).heads(pixels)):
             assert far(ours, plugin) <= 1e-6
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_uff_is_the_one_that_tensorrt_was_run_on(converted, name):
+    case = converted(name)
+    again = changed([graph_of(name, case.out, case.facts)], read_written())
+    assert not again, f"TensorRT was not run on what is written now: {'; '.join(again)}. Run `make evidence`"
 
 
 @pytest.fixture(scope="module")

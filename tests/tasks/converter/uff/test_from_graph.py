@@ -281,7 +281,9 @@ def test_symmetric_padding_becomes_a_field_and_flatten_is_told_by_its_scope():
     g.conv("c", "pad", np.ones((3, 3, 3, 2)), padding="VALID")
     g.const("flatten/shape", np.array([-1, 48], np.int32))
     g.add("flatten/Reshape", "Reshape", "c", "flatten/shape")
-    uff = convert_graph(g.graph(), ["flatten/Reshape"])
+    g.with_const("y", "MatMul", "flatten/Reshape", np.ones((48, 2), np.float32))
+    uff = convert_graph(g.graph(), ["y"])
     assert uff.node("c").fields["padding"] == [2, 1] and uff.node("c").inputs[0] == "x"
     assert uff.node("flatten/Reshape").operation == "Flatten"
-    assert [node.operation for node in uff.nodes] == ["Flatten", "Conv", "Const", "Input", "MarkOutput"]
+    operations = ["FullyConnected", "Const", "Flatten", "Conv", "Const", "Input", "MarkOutput"]
+    assert [node.operation for node in uff.nodes] == operations

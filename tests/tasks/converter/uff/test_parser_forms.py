@@ -136,6 +136,37 @@ def test_a_maximum_keeps_the_zeros_of_the_pad_before_it():
     assert (found[:, 0] == 0).all() and (found[:, -1, 1:] < 0).all()
 
 
+def test_channels_are_padded_apart_from_pixels():
+    """In one Pad the parsers mix rows and channels up, and refuse three axes."""
+    g, amounts = sketch(), np.array([(0, 0), (1, 0), (0, 2), (1, 1)], np.int32)
+    g.with_const("y", "Pad", "x", amounts)
+    uff, found = written(g)
+    assert operations(uff).count("Pad") == 2 and not misreadings(uff.nodes, {"x": SIZE})
+    np.testing.assert_array_equal(found, np.pad(X, amounts))
+
+
+def test_an_added_dimension_is_a_reshape():
+    g = sketch()
+    g.const("axis", np.array(3, np.int32))
+    g.add("y", "ExpandDims", "x", "axis")
+    uff, found = written(g)
+    assert uff.node("y").operation == "Reshape"
+    np.testing.assert_array_equal(found, X[:, :, :, None])
+
+
+def test_a_flatten_is_read_by_a_matrix_product_alone():
+    """Another reader takes its order for that of a map; NVIDIA's converter writes it all the same."""
+    g = sketch()
+    g.with_const("flatten/Reshape", "Reshape", "x", np.array([1, 120], np.int32))
+    g.with_const("y", "Reshape", "flatten/Reshape", np.array([1, 4, 6, 5], np.int32))
+    uff, found = written(g)
+    assert "Flatten" not in operations(uff)
+    np.testing.assert_array_equal(found, X.reshape(1, 4, 6, 5))
+    uff.message.graphs[0].nodes[operations(uff).index("Reshape") + 2].operation = "Flatten"
+    uff._nodes = None
+    assert [one.pattern for one in misreadings(uff.nodes, {"x": SIZE})] == ["Reshape of a Flatten"]
+
+
 def test_axes_are_counted_from_the_first():
     g = sketch()
     g.add("relu", "Relu", "x")
