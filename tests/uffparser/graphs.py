@@ -72,6 +72,6 @@ def heads(values: dict[str, Any], params: PluginParams) -> tuple[np.ndarray, np.
     """(boxes [priors, 4], scores [priors, classes]) of what NMS_TRT is given."""
     settings = Nms(**{**asdict(params.nms), "input_order": (0, 2, 1)})
     loc = values["loc"].reshape(-1, 1, 4)
-    boxes = plugins.decode(loc, values["priors"].astype(loc.dtype), settings)[:, 0]
+    boxes = plugins.decode(loc, values["priors"].reshape(2, -1, 1).astype(loc.dtype), settings)[:, 0]
     scores = values["conf"].reshape(params.num_priors, params.nms.num_classes)
     return boxes, 1 / (1 + np.exp(-scores)) if params.nms.conf_sigmoid else scores
