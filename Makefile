@@ -53,6 +53,25 @@ uffparser: setup
 evidence: setup
 	$(BIN)/python -m tests.uffparser.make_evidence --versions $(UFFPARSER)
 
+# NVIDIA's TensorRT 8.6.1 on this machine's GPU (tests/tensorrt/README.md): UFF and ONNX files, then precisions and
+# whole deliveries of a release, RELEASE=.jetlane/releases/... No part of `make test`.
+KIT := build/tensorrt/kit
+RUNS := build/tensorrt/runs
+.PHONY: tensorrt tensorrt-release
+tensorrt: setup
+	tests/tensorrt/fetch $(KIT) $(BIN)
+	$(BIN)/python -m tests.tensorrt.cases $(RUNS)/cases
+	PYTHONPATH=. $(KIT)/python tests/tensorrt/engines.py $(RUNS)/cases/jobs.jsonl $(RUNS)/engines 3
+	$(BIN)/python -m tests.tensorrt.judge $(RUNS)/cases
+
+tensorrt-release: setup
+	tests/tensorrt/fetch $(KIT) $(BIN)
+	$(BIN)/python -m tests.tensorrt.precision prepare $(RELEASE) $(RUNS)/precision
+	PYTHONPATH=. $(KIT)/python tests/tensorrt/engines.py $(RUNS)/precision/jobs.jsonl $(RUNS)/precision 3
+	$(BIN)/python -m tests.tensorrt.precision table $(RUNS)/precision
+	$(BIN)/python -m tests.tensorrt.deliveries $(RUNS)/precision/releases $(RUNS)/deliveries --python $(abspath $(KIT)/python) --at-once 1
+	$(BIN)/python -m tests.tensorrt.deliveries $(RUNS)/precision/releases $(RUNS)/killed --python $(abspath $(KIT)/python) --at-once 1 --kill
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .

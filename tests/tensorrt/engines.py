@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, Optional
@@ -29,9 +29,9 @@ class Job:
 
     Attributes:
         case: The model's name.
-        folder: Holds ``model.uff``, ``model.trt.onnx`` and ``parameters.json`` ({"input", "nms"} of a manifest).
+        folder: Holds ``model.uff``, ``model.trt.onnx``, ``plugins.json``; of a file that is no detector, a UFF alone.
         backend: ``uff`` or ``onnx``.
-        images: ``.npy``, float32 [n, 3, H, W], as the network is fed.
+        images: ``.npy``, float32 [n, 3, H, W] or [3, H, W], as the network is fed.
         precision: ``fp32``, ``fp16`` or ``int8``.
         tf32: Whether fp32 may be computed in TF32, as is TensorRT's default from Ampere on.
         nms: ``auto`` or ``host``, as a build's option.
@@ -39,7 +39,8 @@ class Job:
         level: TensorRT's optimization level; at 0 a build takes seconds, and its engine is slow.
         calibration: ``.npy`` as ``images``, for int8; ``calibrator`` is ``entropy`` or ``minmax``.
         exact_heads: Whether the convolutions that give codes and scores are asked to stay in fp16 in an int8 engine.
-        outputs: Names of nodes that are marked as outputs, of a UFF file that is no detector.
+        outputs: Of a UFF file that is no detector: its MarkOutputs, and the nodes that they read.
+        beside: Whether what came out is also written into the folder, as README.md describes it.
         rounds: How often an image is run to be timed.
         name: Of the results; made of the other fields where not given.
     """
@@ -56,7 +57,8 @@ class Job:
     calibration: Optional[str] = None
     calibrator: str = "entropy"
     exact_heads: bool = False
-    outputs: Sequence[str] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    beside: bool = False
     rounds: int = 50
     name: str = ""
 
@@ -86,29 +88,41 @@ def run(job: Job, out: Path) -> dict[str, Any]:
         if type(error).__name__ != "AgentError":
             row["traceback"] = traceback.format_exc()[-2000:]
     row["log"] = [text for severity, text in list(log.rows) if severity <= 2][-10:] if log else []
+    if job.beside:
+        _write_beside(job, row, out / f"{job.title}.npz")
     return row
+
+
+def _write_beside(job: Job, row: dict[str, Any], outputs: Path) -> None:
+    """``tensorrt.json`` and ``tensorrt.npz``: see README.md."""
+    said = {name: row.get(name) for name in ("tensorrt", "gpu")}
+    said.update(parsed="layers" in row, ran=row["ok"], said="" if row["ok"] else row["error"])
+    Path(job.folder, "tensorrt.json").write_text(json.dumps(said, indent=1) + "\n")
+    if row["ok"]:
+        with np.load(outputs) as file:
+            nodes = list(job.outputs.values()) or file.files
+            names = {name: str(nodes.index(name)) if job.outputs else name for name in nodes}
+            np.savez_compressed(Path(job.folder, "tensorrt.npz"), **{names[name]: file[name] for name in file.files})
 
 
 def _build(trt: Any, log: Any, job: Job, row: dict[str, Any]) -> bytes:
     from jetlane.remote.agent.trt import nms_plugin
     from jetlane.remote.agent.trt.eras import era_of
 
-    folder = Path(job.folder)
-    parameters = json.loads((folder / "parameters.json").read_text())
+    folder, parameters = Path(job.folder), _parameters(job)
     adapter = era_of(trt)(trt, log)
     started = time.monotonic()
     model = (folder / {"uff": "model.uff", "onnx": "model.trt.onnx"}[job.backend]).read_bytes()
     if job.outputs:
-        _parse_plain(trt, adapter, model, job.outputs, parameters["input"])
+        _parse_plain(trt, adapter, model, job)
     else:
         adapter.parse(model, job.backend, parameters["input"])
-    row.update(
-        tensorrt=trt.__version__, layers=adapter.network.num_layers, parse_s=round(time.monotonic() - started, 2)
-    )
+    row.update(tensorrt=trt.__version__, gpu=_gpu(), layers=adapter.network.num_layers)
+    row["parse_s"] = round(time.monotonic() - started, 2)
     if job.backend == "onnx" and job.nms == "auto":
         row["plugin"] = nms_plugin.append(trt, adapter.network, parameters["nms"])
     if job.heads:
-        _mark_heads(trt, adapter.network)
+        _mark_heads(trt, adapter.network, parameters["nms"]["input_order"])
     options = {"precision": job.precision, "batch": 1, "workspace_mb": 256, "dla_core": None}
     adapter.configure(options, _calibrator(trt, job), None)
     if job.exact_heads:
@@ -123,26 +137,42 @@ def _build(trt: Any, log: Any, job: Job, row: dict[str, Any]) -> bytes:
     return plan
 
 
-def _parse_plain(trt: Any, adapter: Any, model: bytes, outputs: Sequence[str], image: dict[str, Any]) -> None:
+def _gpu() -> str:
+    """As nvidia-smi names it."""
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ""
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    """``input`` and ``nms``, as a manifest has them; nothing for a file that is no detector."""
+    file = Path(job.folder, "plugins.json")
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _parse_plain(trt: Any, adapter: Any, model: bytes, job: Job) -> None:
     """A UFF file with other outputs than a detector's."""
     adapter._objects["builder"] = adapter._make_builder()
     network = adapter._make("network", adapter.builder.create_network())
     parser = adapter._make("parser", trt.UffParser())
-    parser.register_input("Input", (3, int(image["height"]), int(image["width"])))
-    for name in outputs:
+    parser.register_input("Input", np.load(job.images).shape[-3:])
+    for name in job.outputs:
         parser.register_output(name)
     if not parser.parse_buffer(model, network):
         raise ValueError("TensorRT's UFF parser does not accept the model")
 
 
-def _mark_heads(trt: Any, network: Any) -> None:
-    """NMS_TRT's inputs as outputs of the network; TensorRT wants outputs with names of their own."""
+def _mark_heads(trt: Any, network: Any, order: Sequence[int]) -> None:
+    """NMS_TRT's inputs as outputs of the network, ``loc``, ``conf`` and ``priors``."""
+    names = dict(zip(order, ("loc", "conf", "priors")))
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.type == trt.LayerType.PLUGIN_V2 and layer.name == "NMS":
             for number in range(layer.num_inputs):
                 tensor = layer.get_input(number)
-                tensor.name = f"mark{number}"
+                tensor.name = names[number]
                 network.mark_output(tensor)
 
 
@@ -185,10 +215,11 @@ def _run(trt: Any, log: Any, job: Job, plan: bytes, file: Path) -> dict[str, Any
     from jetlane.remote.agent.detect.nms import suppress
     from jetlane.remote.agent.trt.eras import era_of
 
-    nms = json.loads((Path(job.folder) / "parameters.json").read_text())["nms"]
+    nms = _parameters(job).get("nms")
     engine = era_of(trt)(trt, log).load(plan)
     try:
         images = np.load(job.images, mmap_mode="r")
+        images = images[None] if images.ndim == 3 else images
         found: dict[str, list[Any]] = {}
         for image in images:
             for name, value in engine.run(np.array(image, np.float32)).items():

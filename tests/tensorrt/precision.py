@@ -69,10 +69,9 @@ def prepare(release: Path, out: Path, name: str) -> None:
     manifest = json.loads((release / "manifest.json").read_text())
     folder = out / name
     folder.mkdir(parents=True)
-    for file in ("model.uff", "model.trt.onnx", "model.onnx"):
+    for file in ("model.uff", "model.trt.onnx", "plugins.json"):
         shutil.copy(release / file, folder / file)
     spec = asdict(params.input)
-    (folder / "parameters.json").write_text(json.dumps({"input": spec, "nms": asdict(params.nms)}))
     images = drawn(SEEN, _UNSEEN_SEED)
     fed = [to_input(image.pixels, spec) for image in images]
     np.save(folder / _IMAGES, np.stack([pixels for pixels, _ in fed]))
@@ -169,7 +168,7 @@ def table(folder: Path) -> list[dict[str, Any]]:
         if not result.get("ok") or not (folder / case / _FACTS).is_file():
             continue
         facts = json.loads((folder / case / _FACTS).read_text())
-        parameters = json.loads((folder / case / "parameters.json").read_text())
+        parameters = json.loads((folder / case / "plugins.json").read_text())
         with np.load(folder / f"{name}.npz") as file:
             found = _detections({**file}, parameters["nms"], facts["content"])
         expected = _expected(folder / case, parameters["nms"], facts["content"])

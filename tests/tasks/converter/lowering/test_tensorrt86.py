@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.tasks.converter.lowering.golden import far
-from tests.tensorrt.golden import pixels_of
+from tests.tensorrt.cases import pixels_of
 
 from jetlane.tasks.converter.ssd import plugins
 
