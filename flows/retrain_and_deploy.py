@@ -13,7 +13,6 @@ from prefect import flow
 from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.serving.run_names import run_name
-from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
@@ -29,6 +28,7 @@ from jetlane.specs.schema import (
     RunSpec,
     Train,
     Verify,
+    WorkspaceFolder,
 )
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
@@ -40,6 +40,7 @@ from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
+from jetlane.tasks.run.cleaning import tidy
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.early_checks import check_run
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
@@ -111,7 +112,7 @@ def retrain_and_deploy(
     verify: Verify = Verify(),
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
-    workspace: str = WORKSPACE,
+    workspace: WorkspaceFolder = WorkspaceFolder(),
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
     force: bool = False,
@@ -148,7 +149,10 @@ def retrain_and_deploy(
     observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
     with Run(spec, observer, force, PrefectSites, verify_all) as run:
         try:
-            return _whole_story(run)
+            outcome = _whole_story(run)
         except JetlaneError as error:
             report_stopped(run, error)
+            tidy(run)
             raise
+        tidy(run)
+        return outcome

@@ -31,6 +31,7 @@ COMMANDS = {
     "key": ("key", "key"),
     "renew": ("key", "renew"),
     "virtual-device": ("device", "virtual_device"),
+    "workspace": ("workspace", "workspace"),
     "up": ("up", "up"),
     "down": ("up", "down"),
 }
@@ -48,6 +49,7 @@ HELP = {
     "key": "The key that signs this project's releases.",
     "renew": "Let a project's next release count as a new one.",
     "virtual-device": "Start and stop virtual Jetsons.",
+    "workspace": "What a workspace holds, and what of it may go.",
     "up": "Start a Prefect server, a worker and the deployments.",
     "down": "Stop what `up` started.",
 }
