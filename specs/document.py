@@ -55,15 +55,14 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
 def _nested(annotation: Any) -> Optional[type[BaseModel]]:
     """The section that a key holds; None where it may also hold something else."""
     kinds = _members(annotation)
-    alone = kinds[0] if len(kinds) == 1 else None
-    return alone if _is_section(alone) else None
+    return kinds[0] if len(kinds) == 1 and _is_section(kinds[0]) else None
 
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
-def _fields_of(kind: type[BaseModel]) -> str:
+def _fields_of(kind: Any) -> str:
     return f"{{{', '.join(kind.model_fields)}}}"
 
 

@@ -90,8 +90,10 @@ Notice = Literal["strict", "warn"]
 
 
 class Policy(Section):
-    """What is done with what is wrong: ``strict`` stops the run after one report of everything, ``drop`` leaves the
-    image or the box out, ``warn`` keeps it, mended where it must be. All of it is listed either way.
+    """What is done with what is wrong, image by image and box by box.
+
+    ``strict`` stops the run after one report of everything, ``drop`` leaves the image or the box out, ``warn`` keeps it,
+    mended where it must be. All of it is listed either way.
     """
 
     unreadable_image: Strictness = Field(default="drop", description="no image that TensorFlow decodes can be made")
@@ -129,8 +131,9 @@ class Policy(Section):
 
 
 class Objects(Section):
-    """Which objects count: ``keep`` trains on them, ``ignore`` neither trains on nor punishes them, ``drop`` takes them
-    for background.
+    """Which objects count.
+
+    ``keep`` trains on them, ``ignore`` neither trains on nor punishes them, ``drop`` takes them for background.
     """
 
     difficult: Literal["keep", "ignore", "drop"] = Field(default="keep", description="objects marked as difficult")
@@ -142,9 +145,7 @@ class Objects(Section):
 
 
 class Dataset(Section):
-    """Where the images and boxes come from: one format, several sources, TFRecords in the Object Detection API's form,
-    or ``shapes``.
-    """
+    """Where the images and boxes come from: one format, several sources, TFRecords, or ``shapes``."""
 
     voc: Optional[Labels] = _format("Pascal VOC, XML files")
     coco: Optional[Labels] = _format("COCO, JSON files")

@@ -46,8 +46,7 @@ class ImageOrigin(Protocol):
         """The bytes.
 
         Raises:
-            OSError: The file cannot be read.
-            ValueError: It does not hold what it held; or it is too large.
+            ValueError: They cannot be read; in words.
         """
 
 
@@ -63,7 +62,8 @@ class LabelledImage:
         source: The source as people know it: ``voc: data``.
         size: Of the image, as its labels say; None where they do not.
         fractions: The boxes are in 0..1 of the image.
-        split: ``train`` or ``validation`` where the source tells.
+        split: ``train``, ``validation`` or ``test`` where the source tells.
+        unlabelled: It has no label file where its format has one for each image; a finding says so.
     """
 
     name: str
@@ -74,6 +74,7 @@ class LabelledImage:
     size: Optional[Size] = None
     fractions: bool = False
     split: Optional[str] = None
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
