@@ -62,7 +62,7 @@ def _image(folder: Folder, path: Path, root: Element, own: set[str], split: Opti
                 "image_found", str(path), f"<filename> says {written!r}; taken is {folder.images.name(image or path)}"
             )
         else:
-            if found.problem and found.path != image:
+            if found.problem:
                 yield Finding(found.problem, str(path), found.message)
             image = found.path
     elif image is not None and written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ class Drawn:
     boxes: tuple[Box, ...]
 
 
+@functools.lru_cache
 def shapes(count: int) -> list[Drawn]:
     """Images of the synthetic set."""
     made = []
@@ -37,6 +39,7 @@ def shapes(count: int) -> list[Drawn]:
     return made
 
 
+@functools.lru_cache
 def irregular(count: int) -> list[Drawn]:
     """What the synthetic set is not: odd sizes, JPEG and PNG, grey and palette, odd names, boxes to the edge and tiny
     ones, none at all, many."""

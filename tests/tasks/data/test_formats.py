@@ -21,9 +21,11 @@ from jetlane.tasks.data.splits import SplitOptions
 SETS = {"shapes": shapes, "irregular": irregular}
 
 
-def read(name: str, root: Path) -> Plan:
-    """A data set as the dataset step reads it, all of it for training."""
-    policy = {**default_policy(), "duplicate_box": "warn", "duplicate_image": "warn"}
+def read(name: str, root: Path, strict: bool = False) -> Plan:
+    """A data set as the dataset step reads it, all of it for training; copies are kept, unless ``strict``."""
+    policy = default_policy()
+    if not strict:
+        policy |= {"duplicate_box": "warn", "duplicate_image": "warn"}
     place = Place(root, shown=f"{name}: {root.name}", split="train")
     return plan(LabelledSource([(name, place)], policy=policy, splits=SplitOptions(validation=0.0)))
 
