@@ -14,6 +14,9 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from jetlane.specs import contradictions
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, THRESHOLD, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
+from jetlane.specs.schema_data import Dataset as Dataset
+from jetlane.specs.schema_data import Percent
+from jetlane.specs.schema_data import Shapes as Shapes
 from jetlane.specs.section import Address, Section
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -33,30 +36,6 @@ Seconds = Annotated[int, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
-
-
-class Shapes(Section):
-    """The built-in synthetic data set: coloured shapes of three classes on noise."""
-
-    train_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=800, description="images to train on")
-    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=60, description="images to evaluate on"
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(default=7, description="another seed, other images")
-    shards: Annotated[int, Field(ge=1, le=1000)] = Field(default=4, description="TFRecord files per split")
-
-
-class Dataset(Section):
-    """Where the images and boxes come from: ``shapes``, or TFRecords in the Object Detection API's form."""
-
-    shapes: Optional[Shapes] = Field(default=None, description="the synthetic data set; excludes the other keys")
-    train: Optional[FileGlobs] = Field(default=None, description="TFRecord files or patterns to train on")
-    validation: Optional[FileGlobs] = Field(default=None, description="TFRecord files or patterns to evaluate on")
-    label_map: Optional[FilePath] = Field(default=None, description="label_map.pbtxt")
-
-    @property
-    def has_validation(self) -> bool:
-        return self.shapes is not None or bool(self.validation)
 
 
 class Model(Section):
@@ -235,9 +214,6 @@ class Activate(Section):
     before: list[Argv] = Field(default=[], description="commands before the switch, such as stopping a service")
     after: list[Argv] = Field(default=[], description="commands after it, such as starting the service")
     health: Health = Health()
-
-
-Percent = Annotated[str, StringConstraints(pattern=r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$")]
 
 
 class Fleet(Section):

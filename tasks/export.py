@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import SpecError
+from jetlane.tasks.odapi.training_config import pipeline_config
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
-from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of, pipeline_config
+from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 
 CODE = (
     "jetlane.tasks.export",

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from jetlane.specs.defaults import DEFAULT_STEPS
-from jetlane.specs.schema import RunSpec
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
@@ -45,6 +43,7 @@ def train(run: Run, data: StepResult) -> StepResult:
         TrainingError: With the last lines of the child's log.
     """
     from jetlane.tasks.odapi.pipeline import read_by_training
+    from jetlane.tasks.odapi.training_config import pipeline_config
 
     spec = run.spec.train
     config = pipeline_config(run.spec, data.facts["num_classes"])
@@ -66,30 +65,6 @@ def train(run: Run, data: StepResult) -> StepResult:
         describe=_describe,
         resumable=True,
     )
-
-
-def pipeline_config(spec: RunSpec, num_classes: int) -> str:
-    """The text of the pipeline.config to train by: a filled-in template, or the user's own with what must change.
-
-    Raises:
-        SpecError: Spec and config do not go together.
-    """
-    from jetlane.tasks.odapi.pipeline import ModelSettings, overlay, render
-
-    model, train = spec.model, spec.train
-    if model.pipeline_config is not None:
-        return overlay(Path(model.pipeline_config), num_classes, steps=train.steps, batch_size=train.batch_size)
-    settings = ModelSettings(
-        architecture=model.architecture or "ssd_mobilenet_v2",
-        width=model.width or 300,
-        height=model.height or 300,
-        depth_multiplier=model.depth_multiplier or 1.0,
-        batch_size=train.batch_size or 16,
-        steps=train.steps or DEFAULT_STEPS,
-        learning_rate=train.learning_rate or 0.004,
-        warmup_steps=train.warmup_steps,
-    )
-    return render(settings, num_classes)
 
 
 def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, Any]:

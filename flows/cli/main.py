@@ -25,6 +25,7 @@ COMMANDS = {
     "convert": ("convert", "convert"),
     "plugins": ("convert", "plugins"),
     "spec": ("spec", "spec"),
+    "data": ("data", "data"),
     "fleet": ("fleet", "fleet"),
     "inventory": ("inventory", "inventory"),
     "device": ("device", "device"),
@@ -43,6 +44,7 @@ HELP = {
     "convert": "Convert a frozen graph to UFF and ONNX.",
     "plugins": "Show the TensorRT plugin parameters of a model.",
     "spec": "Look at specs.",
+    "data": "Look at data sets, and convert them.",
     "fleet": "Roll a release out to many devices, and see what became of it.",
     "inventory": "List devices, or take them over from Ansible.",
     "device": "Look at one device, or enroll it.",
@@ -57,6 +59,7 @@ _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
     **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
+    **dict.fromkeys(("defusedxml", "imagehash", "simplejpeg"), "data"),
 }
 
 
