@@ -21,6 +21,7 @@ _STEPS = {
 _OTHER_STEPS, _UNFINISHED = "other steps", "cut or damaged steps"
 #: Kind -> entries of the workspace; whatever is in none is ``notes and keys``.
 _PLACES = {
+    "records": ("data",),
     "logs": ("logs",),
     "virtual Jetsons": ("virtual",),
     "TensorRT here": ("tensorrt",),
