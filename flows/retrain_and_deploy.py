@@ -30,6 +30,7 @@ from jetlane.specs.schema import (
     Verify,
     WorkspaceFolder,
 )
+from jetlane.tasks.anchors import tell_fit
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy
@@ -57,6 +58,7 @@ def story(run: Run) -> dict[str, Any]:
     nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
+        tell_fit(run, data)
         trained = train(run, data)
         measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
         gate(run, measured, data)

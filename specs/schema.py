@@ -60,6 +60,11 @@ class Model(Section):
     saved_model: Optional[FolderPath] = Field(
         default=None, description="SavedModel folder of an export: it is frozen, and nothing is trained"
     )
+    anchors: Literal["given", "fit"] = Field(
+        default="given",
+        description="those of the template or the config, or `fit`: scales and aspect ratios that match the data set's "
+        "objects",
+    )
 
 
 class Train(Section):

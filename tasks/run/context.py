@@ -40,6 +40,7 @@ class Run:
         results: Finished content-addressed steps by name.
         notes: Sentences for the report.
         mended: Those about what was found damaged, and made again.
+        anchors: Sentences about how the network's anchors suit the data set.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Run:
         self.results: dict[str, StepResult] = {}
         self.notes: list[str] = []
         self.mended: list[str] = []
+        self.anchors: tuple[str, ...] = ()
         self._clock = time.monotonic()
         self._stack = ExitStack()
         self._stack.enter_context(self._record)

@@ -14,7 +14,7 @@ _STEPS = {
     "records": ("dataset",),
     "checkpoints": ("train",),
     "models": ("export", "freeze", "plugins", "convert"),
-    "checks": ("evaluate", "baseline", "preflight"),
+    "checks": ("anchors", "evaluate", "baseline", "preflight"),
     "releases": ("release",),
     "reports": ("report",),
 }
