@@ -108,7 +108,7 @@ def both(*edits: Edit) -> Edit:
 
 def _middle(data: bytes) -> bytes:
     at = len(data) // 2
-    return data[:at] + bytes(range(100, 160)) + data[at + 60 :]
+    return data[:at] + bytes(256) + data[at + 256 :]
 
 
 def _voc(old: str, new: str) -> Edit:
