@@ -92,7 +92,7 @@ Notice = Literal["strict", "warn"]
 class Policy(Section):
     """What is done with what is wrong, image by image and box by box.
 
-    ``strict`` stops the run after one report of everything, ``drop`` leaves the image or the box out, ``warn`` keeps it,
+    ``strict`` stops the run after one report of everything, ``drop`` leaves the image or box out, ``warn`` keeps it,
     mended where it must be. All of it is listed either way.
     """
 

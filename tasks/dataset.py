@@ -40,7 +40,7 @@ def dataset(run: Run) -> StepResult:
 
 
 def _labelled(run: Run, origin: LabelledSource) -> StepResult:
-    """Labelled images; what is remembered of them between runs (looks, class numbers, files) goes by the spec's name."""
+    """Labelled images; what is remembered of them between runs goes by the name of the spec."""
     from jetlane.tasks.data.findings_report import counts, refuse, write
     from jetlane.tasks.data.ingest import LABEL_MAP, plan, previous_labels
     from jetlane.tasks.data.prepare import plan_fingerprint, prepare_plan

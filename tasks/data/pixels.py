@@ -10,29 +10,28 @@ import hashlib
 import io
 import re
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jetlane.tasks.data.dataset_model import Size
+from jetlane.tasks.data.jpeg_damage import small_grey
 from jetlane.tasks.data.orientation import exif_orientation, is_quarter_turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Pixels of an image; a bomb is a small file of many.
-MOST_PIXELS = 150_000_000
+MOST_PIXELS = 110_000_000
 #: Side of the thumbnail that two images are compared by.
 THUMBNAIL = 16
 #: What Pillow may open; more formats are more code that a hostile file reaches.
 _OPENED = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 #: Modes of PNG files that TensorFlow's decoder and Pillow turn into the same RGB.
 _PNG_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
-#: Bytes that some cameras leave before the end of a JPEG; more mean that the decoder lost its way.
-_STRAY = 4
-_STRAY_BYTES = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _STARTS = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the image: run git lfs pull"),
     (b"<!DOCTYPE", "is a web page, not an image"), (b"<html", "is a web page, not an image"),
@@ -99,7 +98,11 @@ def examine(encoded: bytes) -> ImageFacts:
     _refuse_other_files(encoded)
     try:
         Image.init()  # what is not loaded yet cannot be named
-        with Image.open(io.BytesIO(encoded), formats=[name for name in _OPENED if name in Image.OPEN]) as picture:
+        with (
+            warnings.catch_warnings(),
+            Image.open(io.BytesIO(encoded), formats=[name for name in _OPENED if name in Image.OPEN]) as picture,
+        ):
+            warnings.simplefilter("ignore")  # of Pillow, about what is checked here
             _refuse_bombs(picture.size)
             orientation, taken = exif_orientation(picture), _taken(picture)
             rewrite, kind = _rewrite(picture, encoded)
@@ -107,6 +110,8 @@ def examine(encoded: bytes) -> ImageFacts:
             size = (int(picture.size[0]), int(picture.size[1]))
     except UnusableImage:
         raise
+    except Image.DecompressionBombError as error:
+        raise UnusableImage("unreadable_image", f"has too many pixels: {error}") from error
     except UnidentifiedImageError as error:
         raise UnusableImage("unreadable_image", "is no image of a format that can be read") from error
     except Exception as error:  # Pillow raises many kinds for damaged data
@@ -131,29 +136,13 @@ def _grey(picture: Image, encoded: bytes) -> tuple[Image, str]:
 
     damage = ""
     if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
-        found, damage = _strict_jpeg(encoded)
+        found, damage = small_grey(encoded)
         if found is not None:
             return images.fromarray(found), damage
     if picture.format == "PNG":
         _check_chunks(encoded)
     picture.load()
     return eight_bits(picture).convert("L"), damage
-
-
-def _strict_jpeg(encoded: bytes) -> tuple[Optional[np.ndarray[Any, Any]], str]:
-    """An eighth of a JPEG in grey, and the warning of the decoder; None where another decoder has to try."""
-    import simplejpeg
-
-    try:
-        return simplejpeg.decode_jpeg(encoded, "GRAY", min_factor=8, strict=True)[..., 0], ""
-    except ValueError as error:
-        warning = _first_words(error)
-    stray = _STRAY_BYTES.search(warning)
-    try:
-        found = simplejpeg.decode_jpeg(encoded, "GRAY", min_factor=8, strict=False)[..., 0]
-    except ValueError:
-        return None, ""
-    return found, "" if stray and int(stray[1]) <= _STRAY else warning
 
 
 def _rewrite(picture: Image, encoded: bytes) -> tuple[str, str]:

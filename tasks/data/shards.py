@@ -41,7 +41,7 @@ CODE = (
 
 
 @dataclass(frozen=True)
-class _Item:
+class ShardItem:
     """An image of a shard, with all that its record is made of."""
 
     name: str
@@ -54,7 +54,7 @@ class _Item:
 @dataclass(frozen=True)
 class _Job:
     path: Path
-    items: tuple[_Item, ...]
+    items: tuple[ShardItem, ...]
     max_side: Optional[int]
 
 
@@ -105,24 +105,29 @@ def shard_count(images: int) -> int:
     return count
 
 
-def _shards(images: Sequence[PlannedImage], labels: LabelMap, count: int) -> Iterator[list[_Item]]:
+def _shards(images: Sequence[PlannedImage], labels: LabelMap, count: int) -> Iterator[list[ShardItem]]:
     """The images of each file: by the digest of their names, which is as good as shuffled and stays the same."""
     groups: list[list[tuple[bytes, PlannedImage]]] = [[] for _ in range(count)]
     for image in images:
         digest = hashlib.sha256(image.name.encode("utf-8", "surrogateescape")).digest()
         groups[int.from_bytes(digest[:8], "big") % count].append((digest, image))
-    ids = {name: number for number, name in labels.names.items()}
     for group in groups:
         group.sort(key=lambda entry: entry[0])
-        yield [
-            _Item(
-                each.name, each.image.origin, each.facts, each.objects, tuple(ids[item.label] for item in each.objects)
-            )
-            for _, each in group
-        ]
+        yield items_of([each for _, each in group], labels)
 
 
-def _key(items: Sequence[_Item], max_side: Optional[int], code: str) -> str:
+def items_of(images: Sequence[PlannedImage], labels: LabelMap) -> list[ShardItem]:
+    """Images with the numbers of their classes."""
+    ids = {name: number for number, name in labels.names.items()}
+    return [
+        ShardItem(
+            each.name, each.image.origin, each.facts, each.objects, tuple(ids[item.label] for item in each.objects)
+        )
+        for each in images
+    ]
+
+
+def _key(items: Sequence[ShardItem], max_side: Optional[int], code: str) -> str:
     content: list[Any] = [max_side, code]
     content += [(item.name, item.facts.sha256, item.labels, item.objects) for item in items]
     return digest_of(content)[:32]
@@ -173,7 +178,7 @@ def _write(job: _Job) -> int:
     return write_records(job.path, (to_example(annotation(item, job.max_side)) for item in job.items))
 
 
-def annotation(item: _Item, max_side: Optional[int]) -> Annotation:
+def annotation(item: ShardItem, max_side: Optional[int]) -> Annotation:
     """An image as its record has it.
 
     Raises:

@@ -59,6 +59,10 @@ def read(place: Place) -> Iterator[Item]:
 
 
 def _images(place: Place, path: Path, data: _File, images: ImageIndex, used: dict[Path, str]) -> Iterator[Item]:
+    named = {_identity(item.get("category_id")) for items in data.annotations.values() for item in items}
+    for identity, name in data.categories.items():
+        if identity not in named:
+            yield Finding("class_without_objects", str(path), f"no annotation is of the category {name}")
     split = place.split or split_of([path.stem, path.parent.name])
     folders = _folders(path, images.root)
     for identity, image in data.images.items():

@@ -60,12 +60,19 @@ def read(place: Place) -> Iterator[Item]:
     for path in sorted(labels):
         by_stem.setdefault(path.stem, []).append(path)
     used: set[Path] = set()
+    named: set[str] = set()
     for name, image in images.paths.items():
         label = _label_of(image, by_stem, labels_root)
         split = place.split or _split(config, root, image) or split_of(Path(name).parts[:-1])
         if label is not None:
             used.add(label)
-        yield from _image(place, name, image, label, config.names, split)
+        for item in _image(place, name, image, label, config.names, split):
+            if isinstance(item, LabelledImage):
+                named.update(box.label for box in item.boxes)
+            yield item
+    for name in config.names.values():
+        if name not in named:
+            yield Finding("class_without_objects", config.where, f"no label is of the class {name}")
     for path in sorted(labels - used):
         yield Finding("missing_image", str(path), f"there is no image {path.stem}.* for it")
 

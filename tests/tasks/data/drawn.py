@@ -72,9 +72,11 @@ def irregular(count: int) -> list[Drawn]:
 def picture(
     rng: np.random.Generator, width: int, height: int, mode: str = "RGB", kind: str = "PNG", **options: Any
 ) -> bytes:
-    """An encoded image of coloured patches, unlike any other."""
+    """An encoded image of coloured patches with some grain, unlike any other."""
     patches = rng.integers(0, 255, (5, 7, 3), dtype=np.uint8)
     content = io.BytesIO()
-    image = Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC)
+    smooth = np.asarray(Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+    grain = rng.integers(-12, 13, (height, width, 1))
+    image = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
     image.convert(mode).save(content, kind, **options)
     return content.getvalue()

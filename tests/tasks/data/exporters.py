@@ -35,7 +35,7 @@ def _classes(items: Sequence[Drawn]) -> list[str]:
 def voc(items: Sequence[Drawn], out: Path) -> None:
     """As LabelImg writes it, in VOCdevkit's folders."""
     _images(items, out / "JPEGImages")
-    (out / "Annotations").mkdir()
+    (out / "Annotations").mkdir(parents=True)
     for item in items:
         objects = "".join(
             f"<object><name>{escape(label)}</name><pose>Unspecified</pose><truncated>0</truncated>"
@@ -171,7 +171,8 @@ def label_studio(items: Sequence[Drawn], out: Path) -> None:
         name = f"{hashlib.sha256(item.encoded).hexdigest()[:8]}-{item.name}"
         (out / "upload" / name).write_bytes(item.encoded)
         results = [
-            {"original_width": item.width, "original_height": item.height, "image_rotation": 0, "type": "rectanglelabels",
+            {"original_width": item.width, "original_height": item.height, "image_rotation": 0,
+             "type": "rectanglelabels",
              "value": {"x": x0 / item.width * 100, "y": y0 / item.height * 100, "width": (x1 - x0) / item.width * 100,
                        "height": (y1 - y0) / item.height * 100, "rotation": 0, "rectanglelabels": [label]}}
             for label, x0, y0, x1, y1 in item.boxes

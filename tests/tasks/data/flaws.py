@@ -108,7 +108,7 @@ def both(*edits: Edit) -> Edit:
 
 def _middle(data: bytes) -> bytes:
     at = len(data) // 2
-    return data[:at] + bytes(range(100, 160)) + data[at + 60 :]
+    return data[:at] + bytes(256) + data[at + 256 :]
 
 
 def _voc(old: str, new: str) -> Edit:
@@ -212,6 +212,7 @@ FLAWS = [
     Flaw("coco", "no categories", _coco(r'"categories"', '"kinds"'), "refused", "lacks categories"),
     Flaw("coco", "a list of texts", _coco(r'"images": \[', '"images": ["a.jpg", '), "refused", "not an object"),
     Flaw("coco", "a category without name", _coco(r'"name": "car"', '"title": "car"'), "refused", "has no class"),
+    Flaw("coco", "a category without annotations", _coco(r'"categories": \[', '"categories": [{"id": 50, "name": "cat"}, '), "class_without_objects", "category cat"),
     # KITTI
     Flaw("kitti", "too few fields", _kitti(r"car 0.00 0", "car 0.00"), "bad_box", "15 fields, this one has 14", boxes=3),
     Flaw("kitti", "a word for a number", _kitti(r"10\.00 20\.00", "ten 20.00"), "bad_box", "field 5 of car", boxes=3),
@@ -231,6 +232,7 @@ FLAWS = [
     Flaw("yolo", "data.yaml without names", put("data.yaml", "nc: 2\n"), "refused", "names no classes"),
     Flaw("yolo", "data.yaml is no YAML", put("data.yaml", "names: [a\n"), "refused", "cannot be read"),
     Flaw("yolo", "names of another type", put("data.yaml", "names: 3\n"), "refused", "names is neither"),
+    Flaw("yolo", "a class without labels", put("data.yaml", "names: [car, dog, cat]\n"), "class_without_objects", "class cat"),
     # CSV
     Flaw("csv", "a row too short", _table(r"a.jpg,100,80,car,10.0,20.0,50.0,60.0", "a.jpg,100,80,car,10.0"), "bad_box", "the row has 5 fields", boxes=3),
     Flaw("csv", "a word for a number", _table(r"car,10.0", "car,ten"), "bad_box", "xmin of car is 'ten'", boxes=3),
