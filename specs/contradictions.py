@@ -9,6 +9,7 @@ from jetlane.specs.support.validation import contradiction
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import Build, Fleet, RunSpec
+    from jetlane.specs.schema_data import Dataset
 
 #: Keys of ``model`` that fill in a bundled template.
 TEMPLATE_KEYS = ("architecture", "width", "height", "depth_multiplier")
@@ -20,20 +21,23 @@ def in_run(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
     data, model = spec.dataset, spec.model
     if model.saved_model is not None and model.frozen_graph is not None:
         found.append((("model", "saved_model"), "excludes frozen_graph; give one or the other"))
-    if data is not None and data.shapes is not None and (data.train or data.validation or data.label_map):
-        found.append((("dataset", "shapes"), "excludes train, validation and label_map; give one or the other"))
+    if data is not None:
+        found += _in_data(data)
     if not spec.trains:
+        if model.anchors == "fit":
+            found.append((("model", "anchors"), "fit is for a training; nothing is trained here"))
         if model.pipeline_config is None:
             given = "frozen_graph" if model.frozen_graph is not None else "saved_model"
             found.append((("model", given), "needs model.pipeline_config, the config it was exported with"))
-        if data is not None and data.validation and data.label_map is None:
-            found.append((("dataset", "validation"), "needs dataset.label_map"))
+        if data is not None and data.label_map is None and (data.validation or data.is_read):
+            at = "validation" if data.validation else _first_key(data)
+            found.append((("dataset", at), "needs dataset.label_map, that of the model"))
     elif data is None:
-        found.append(((), "needs a dataset: {shapes: {}} or {train: ..., validation: ..., label_map: ...}"))
-    elif data.shapes is None:
+        found.append(((), "needs a dataset: {voc: folder}, {coco: folder}, ..., {train: ...}, or {shapes: {}}"))
+    elif data.shapes is None and not data.is_read:
         missing = [key for key in ("train", "validation", "label_map") if not getattr(data, key)]
         if missing:
-            found.append((("dataset",), f"needs {', '.join(missing)} (or shapes, the synthetic data set)"))
+            found.append((("dataset",), f"needs {', '.join(missing)} (or a format such as voc or coco)"))
     if model.pipeline_config is not None:
         for section, keys in (("model", TEMPLATE_KEYS), ("train", ("learning_rate", "warmup_steps"))):
             for key in keys:
@@ -48,6 +52,31 @@ def in_run(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
     if spec.verify.images and data is not None and data.has_validation:
         found.append((("verify", "images"), "is for specs without validation data; the samples are taken from that"))
     return found
+
+
+def _in_data(data: Dataset) -> list[tuple[tuple[str, ...], str]]:
+    from jetlane.specs.schema_data import named_formats
+
+    found: list[tuple[tuple[str, ...], str]] = []
+    kinds = [name for name in ("shapes", "sources", "train", "validation") if getattr(data, name)]
+    kinds += named_formats(data)
+    if len(kinds) > 1 and kinds != ["train", "validation"]:
+        found.append((("dataset", kinds[0]), f"excludes {', '.join(kinds[1:])}; list several sources as sources"))
+    if data.shapes is not None and data.label_map is not None:
+        found.append((("dataset", "shapes"), "excludes label_map: it has three classes of its own"))
+    if data.classes is not None and data.target_class_mapping is not None:
+        found.append((("dataset", "classes"), "excludes target_class_mapping; give one or the other"))
+    if not data.is_read:
+        for key in ("classes", "target_class_mapping", "ignore"):
+            if getattr(data, key):
+                found.append((("dataset", key), "is for formats that are read; name the records as tfrecord"))
+    return found
+
+
+def _first_key(data: Dataset) -> str:
+    from jetlane.specs.schema_data import named_formats
+
+    return next(iter(named_formats(data)), "sources")
 
 
 def in_fleet(build: Build, fleet: Fleet) -> list[tuple[tuple[str, ...], str]]:

@@ -53,10 +53,17 @@ def _section(title: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _nested(annotation: Any) -> Optional[type[BaseModel]]:
-    for kind in _members(annotation):
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-    return None
+    """The section that a key holds; None where it may also hold something else."""
+    kinds = _members(annotation)
+    return kinds[0] if len(kinds) == 1 and _is_section(kinds[0]) else None
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _fields_of(kind: Any) -> str:
+    return f"{{{', '.join(kind.model_fields)}}}"
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -79,10 +86,19 @@ def _values(field: FieldInfo) -> str:
         elif origin in (list, tuple):
             inner = _members(get_args(kind)[0]) if get_args(kind) else [str]
             nested = get_origin(inner[0]) in (list, tuple)
-            shown.append("list of " + ("lists of text" if nested else " or ".join(words[one] for one in inner)))
+            named = [_fields_of(one) if _is_section(one) else words[one] for one in inner if not nested]
+            shown.append("list of " + ("lists of text" if nested else " or ".join(named)))
+        elif origin is dict:
+            shown.append(f"{{text: {' or '.join(_values_of(one) for one in _members(get_args(kind)[1]))}}}")
+        elif _is_section(kind):
+            shown.append(_fields_of(kind))
         else:
             shown.append(words.get(kind, getattr(kind, "__name__", str(kind)).lower()))
     return " or ".join(dict.fromkeys(shown)) + _bounds(field.annotation, field.metadata)
+
+
+def _values_of(kind: Any) -> str:
+    return "list of text" if get_origin(kind) is list else "text"
 
 
 def _bounds(annotation: Any, metadata: list[Any]) -> str:

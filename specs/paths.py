@@ -28,8 +28,8 @@ class PathKind:
     """Mark on a field's type.
 
     Attributes:
-        kind: ``file`` and ``folder`` must exist, ``glob`` must match a file, ``checkpoint`` is the prefix of
-            a checkpoint's files, ``program`` may also be a name on the PATH, ``new`` need not exist.
+        kind: ``file``, ``folder`` and ``any`` (one or the other) must exist, ``glob`` must match a file, ``checkpoint``
+            is the prefix of a checkpoint's files, ``program`` may also be a name on the PATH, ``new`` need not exist.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class PathKind:
 
 FilePath = Annotated[str, Field(min_length=1), PathKind("file")]
 FolderPath = Annotated[str, Field(min_length=1), PathKind("folder")]
+AnyPath = Annotated[str, Field(min_length=1), PathKind("any")]
 CheckpointPath = Annotated[str, Field(min_length=1), PathKind("checkpoint")]
 NewPath = Annotated[str, Field(min_length=1), PathKind("new")]
 Program = Annotated[str, Field(min_length=1), PathKind("program")]
@@ -63,8 +64,11 @@ def paths(model: BaseModel, at: tuple[Union[str, int], ...] = ()) -> Iterator[Sp
             kind = _kind(field.annotation, field.metadata)
             if kind and isinstance(value, str):
                 yield SpecPath((*at, name), kind, value)
-            elif kind and isinstance(value, list):
-                yield from (SpecPath((*at, name, index), kind, text) for index, text in enumerate(value))
+            for index, item in enumerate(value if isinstance(value, list) else ()):
+                if isinstance(item, BaseModel):
+                    yield from paths(item, (*at, name, index))
+                elif kind:
+                    yield SpecPath((*at, name, index), kind, item)
 
 
 def _kind(annotation: Any, metadata: Any = ()) -> Optional[str]:
@@ -94,10 +98,17 @@ def absolute(model: Model, base_dir: Optional[Path], at: tuple[Union[str, int], 
         kind = _kind(field.annotation, field.metadata)
         if kind and isinstance(value, str):
             changed[name] = _absolute(SpecPath((*at, name), kind, value), base_dir)
-        elif kind and isinstance(value, list):
-            found = (SpecPath((*at, name, index), kind, text) for index, text in enumerate(value))
-            changed[name] = [_absolute(one, base_dir) for one in found]
+        elif isinstance(value, list):
+            changed[name] = [
+                _item_absolute(item, kind, base_dir, (*at, name, index)) for index, item in enumerate(value)
+            ]
     return model.model_copy(update=changed)
+
+
+def _item_absolute(item: Any, kind: Optional[str], base_dir: Optional[Path], at: tuple[Union[str, int], ...]) -> Any:
+    if isinstance(item, BaseModel):
+        return absolute(item, base_dir, at)
+    return _absolute(SpecPath(at, kind, item), base_dir) if kind else item
 
 
 def _absolute(found: SpecPath, base_dir: Optional[Path]) -> str:
@@ -144,6 +155,8 @@ def missing(found: SpecPath) -> Optional[str]:
             return f"{path} is {other}, not a file of at most {LARGEST:,} bytes"
         if not os.path.isfile(path):
             return f"no such file: {path}{_nearby(Path(path))}"
+    if found.kind == "any" and not os.path.exists(path):
+        return f"no such file or folder: {path}{_nearby(Path(path))}"
     if found.kind == "folder" and not os.path.isdir(path):
         return f"no such folder: {path}"
     if found.kind == "checkpoint" and not os.path.isfile(f"{path}.index"):

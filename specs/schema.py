@@ -14,6 +14,9 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from jetlane.specs import contradictions
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, QUANTIZED, THRESHOLD, WORKSPACE
 from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
+from jetlane.specs.schema_data import Dataset as Dataset
+from jetlane.specs.schema_data import Percent
+from jetlane.specs.schema_data import Shapes as Shapes
 from jetlane.specs.section import Address, Section
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -33,30 +36,6 @@ Seconds = Annotated[int, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
-
-
-class Shapes(Section):
-    """The built-in synthetic data set: coloured shapes of three classes on noise."""
-
-    train_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=800, description="images to train on")
-    validation_images: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=60, description="images to evaluate on"
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(default=7, description="another seed, other images")
-    shards: Annotated[int, Field(ge=1, le=1000)] = Field(default=4, description="TFRecord files per split")
-
-
-class Dataset(Section):
-    """Where the images and boxes come from: ``shapes``, or TFRecords in the Object Detection API's form."""
-
-    shapes: Optional[Shapes] = Field(default=None, description="the synthetic data set; excludes the other keys")
-    train: Optional[FileGlobs] = Field(default=None, description="TFRecord files or patterns to train on")
-    validation: Optional[FileGlobs] = Field(default=None, description="TFRecord files or patterns to evaluate on")
-    label_map: Optional[FilePath] = Field(default=None, description="label_map.pbtxt")
-
-    @property
-    def has_validation(self) -> bool:
-        return self.shapes is not None or bool(self.validation)
 
 
 class Model(Section):
@@ -80,6 +59,11 @@ class Model(Section):
     frozen_graph: Optional[FilePath] = Field(default=None, description="frozen_inference_graph.pb: nothing is trained")
     saved_model: Optional[FolderPath] = Field(
         default=None, description="SavedModel folder of an export: it is frozen, and nothing is trained"
+    )
+    anchors: Literal["given", "fit"] = Field(
+        default="given",
+        description="those of the template or the config, or `fit`: scales and aspect ratios that match the data set's "
+        "objects",
     )
 
 
@@ -244,9 +228,6 @@ class Activate(Section):
     health: Health = Health()
 
 
-Percent = Annotated[str, StringConstraints(pattern=r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$")]
-
-
 class Fleet(Section):
     """Where the release goes, and how it is rolled out. Nothing given: it is built and proven here, and stays here."""
 
@@ -292,13 +273,34 @@ class Fleet(Section):
     )
 
 
+class WorkspaceFolder(Section):
+    """Where everything that is made is kept, and for how long. A text is its path."""
+
+    path: NewPath = Field(default=WORKSPACE, description="folder of everything that is made")
+    keep: Optional[Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        default=None,
+        description="newest runs of each name whose records, checkpoints, releases and logs stay; what is live, and "
+        "what a rollout or the gate needs, is in any case; default: all of them",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_path(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """A path alone is accepted, by Prefect's server too, which goes by this schema."""
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+
+
 class FleetSpec(Section):
     """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
 
     build: Build = Build()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
-    workspace: NewPath = WORKSPACE
+    workspace: WorkspaceFolder = WorkspaceFolder()
     base_dir: Optional[NewPath] = None
 
     @model_validator(mode="after")
@@ -321,7 +323,7 @@ class RunSpec(Section):
     verify: Verify = Verify()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
-    workspace: NewPath = Field(default=WORKSPACE, description="folder of everything that is made")
+    workspace: WorkspaceFolder = WorkspaceFolder()
     signing_key: Optional[FilePath] = Field(
         default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"
     )

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jetlane.tasks.anchors import config_of
 from jetlane.tasks.data.prepared import class_names, split_files
 from jetlane.tasks.proof.baseline import Measured
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, write_atomic
-from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of, pipeline_config
+from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 
 CODE = (
     "jetlane.tasks.evaluate",
@@ -30,7 +31,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
-    config = pipeline_config(run.spec, data.facts["num_classes"])  # not the one trained by: post-processing may differ
+    config = config_of(run, data)  # not the one trained by: post-processing may differ
     return run.step(
         "evaluate",
         inputs={

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import SpecError
+from jetlane.tasks.anchors import config_of
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
-from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of, pipeline_config
+from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 
 CODE = (
     "jetlane.tasks.export",
@@ -43,7 +44,7 @@ def export(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     """
     from jetlane.tasks.odapi.pipeline import for_export
 
-    config = for_export(pipeline_config(run.spec, data.facts["num_classes"]))
+    config = for_export(config_of(run, data))
     return run.step(
         "export",
         inputs={"checkpoint": checkpoint_digest(trained), "pipeline_config": digest_of(config)},

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from jetlane.specs.defaults import DEFAULT_STEPS
-from jetlane.specs.schema import RunSpec
+from jetlane.tasks.anchors import config_of
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
@@ -27,6 +26,7 @@ CODE = (
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
+    "jetlane.tasks.odapi.child.slots",
 )
 #: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
 #: everything one server starts.
@@ -46,7 +46,7 @@ def train(run: Run, data: StepResult) -> StepResult:
     from jetlane.tasks.odapi.pipeline import read_by_training
 
     spec = run.spec.train
-    config = pipeline_config(run.spec, data.facts["num_classes"])
+    config = config_of(run, data)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),
@@ -65,30 +65,6 @@ def train(run: Run, data: StepResult) -> StepResult:
         describe=_describe,
         resumable=True,
     )
-
-
-def pipeline_config(spec: RunSpec, num_classes: int) -> str:
-    """The text of the pipeline.config to train by: a filled-in template, or the user's own with what must change.
-
-    Raises:
-        SpecError: Spec and config do not go together.
-    """
-    from jetlane.tasks.odapi.pipeline import ModelSettings, overlay, render
-
-    model, train = spec.model, spec.train
-    if model.pipeline_config is not None:
-        return overlay(Path(model.pipeline_config), num_classes, steps=train.steps, batch_size=train.batch_size)
-    settings = ModelSettings(
-        architecture=model.architecture or "ssd_mobilenet_v2",
-        width=model.width or 300,
-        height=model.height or 300,
-        depth_multiplier=model.depth_multiplier or 1.0,
-        batch_size=train.batch_size or 16,
-        steps=train.steps or DEFAULT_STEPS,
-        learning_rate=train.learning_rate or 0.004,
-        warmup_steps=train.warmup_steps,
-    )
-    return render(settings, num_classes)
 
 
 def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, Any]:

@@ -36,12 +36,14 @@ COMMANDS = {
     "convert": Command("convert", "convert", "Convert a frozen graph to UFF and ONNX."),
     "plugins": Command("convert", "plugins", "Show the TensorRT plugin parameters of a model."),
     "spec": Command("spec", "spec", "Look at specs."),
+    "data": Command("data", "data", "Look at data sets, and convert them."),
     "fleet": Command("fleet", "fleet", "Roll a release out to many devices, and see what became of it."),
     "inventory": Command("inventory", "inventory", "List devices, or take them over from Ansible."),
     "device": Command("device", "device", "Look at one device, or enroll it."),
     "key": Command("key", "key", "The key that signs this project's releases."),
     "renew": Command("key", "renew", "Let a project's next release count as a new one."),
     "virtual-device": Command("device", "virtual_device", "Start and stop virtual Jetsons."),
+    "workspace": Command("workspace", "workspace", "What a workspace holds, and what of it may go."),
     "up": Command("up", "up", "Start a Prefect server, a worker and the deployments."),
     "down": Command("up", "down", "Stop what `up` started."),
 }
@@ -49,6 +51,7 @@ _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
     **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
+    **dict.fromkeys(("defusedxml", "imagehash", "simplejpeg"), "data"),
 }
 
 

@@ -1,1 +1,1 @@
-"""Data sets: the synthetic shapes and a user's own TFRecords, checked, as the OD API reads them. No tensorflow."""
+"""Data sets: labelled images, TFRecords and synthetic shapes, checked, as the OD API reads them. No tensorflow."""

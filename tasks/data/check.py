@@ -10,7 +10,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -27,6 +27,15 @@ from jetlane.tasks.data.records import read_records
 _SLACK = 1e-6
 #: Pillow modes that tensorflow's decoders and Pillow turn into the same RGB.
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
+
+
+#: Boxes of a split that are kept for looking at anchors.
+MOST_PLACED = 20_000
+
+
+def _scattered(number: int) -> int:
+    """A number that looks random, and is the same for the same number."""
+    return int.from_bytes(hashlib.blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big")
 
 
 @dataclass
@@ -54,6 +63,7 @@ class SplitStats:
         repeated: Images that are in this split more than once.
         source_ids_made: Images that had no ``source_id`` and were given one.
         turned: Images that were turned as their EXIF orientation asks, because their boxes are on the turned image.
+        placed: Boxes as (xmin, ymin, xmax, ymax in 0..1, width, height of the image in pixels); of many, a sample.
     """
 
     images: int = 0
@@ -64,6 +74,8 @@ class SplitStats:
     repeated: int = 0
     source_ids_made: int = 0
     turned: int = 0
+    placed: list[tuple[float, ...]] = field(default_factory=list)
+    _seen: int = 0
 
     def add(self, height: int, width: int, boxes: np.ndarray[Any, Any], names: Sequence[str]) -> None:
         """Count one image; ``boxes`` float [N, 4] in 0..1, ``names`` one per box."""
@@ -73,6 +85,16 @@ class SplitStats:
         self.without_objects += not len(boxes)
         sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
         self.box_sides.extend(np.sqrt(sides[:, 0] * sides[:, 1]).tolist())
+        for box in boxes.tolist():
+            self._place((*box, float(width), float(height)))
+
+    def _place(self, box: tuple[float, ...]) -> None:
+        """Keep every box up to a number; from then on each has the same chance, the same in every run."""
+        if len(self.placed) < MOST_PLACED:
+            self.placed.append(box)
+        elif (at := _scattered(self._seen) % (self._seen + 1)) < MOST_PLACED:
+            self.placed[at] = box
+        self._seen += 1
 
     def to_json(self) -> dict[str, Any]:
         points = np.quantile(self.box_sides, (0, 0.25, 0.5, 0.75, 1)).round(4).tolist() if self.box_sides else []
@@ -90,18 +112,26 @@ class SplitStats:
 
 
 def checked_file(
-    path: Path, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats, position: int = 0
+    path: Path,
+    split: str,
+    labels: LabelMap,
+    seen: SeenRecords,
+    stats: SplitStats,
+    position: int = 0,
+    max_side: Optional[int] = None,
 ) -> Iterator[bytes]:
     """The records of one file, each checked and completed: class id and class text both set, ``source_id`` unique.
 
     Args:
         position: The file's place in its split; part of the source ids that are made.
+        max_side: Longest side, pixels, to which larger images are reduced; None leaves them.
 
     Raises:
         DatasetError: Names the file, the record's number from 0, the field, and what is wrong.
     """
     for number, payload in enumerate(read_records(path)):
-        yield _Record(path, number, payload).checked(split, labels, seen, stats, position)
+        record = _Record(path, number, payload)
+        yield record.checked(split, labels, seen, stats, position, max_side)
 
 
 class _Record:
@@ -117,7 +147,15 @@ class _Record:
             raise DatasetError(f"{self.where} is not a tf.train.Example", str(error), remedy) from error
         self.features = self.example.features.feature
 
-    def checked(self, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats, position: int) -> bytes:
+    def checked(
+        self,
+        split: str,
+        labels: LabelMap,
+        seen: SeenRecords,
+        stats: SplitStats,
+        position: int,
+        max_side: Optional[int] = None,
+    ) -> bytes:
         height, width, turned = self._image_size(self._one("image/encoded", required=True))
         encoded = self._one("image/encoded")
         stats.turned += turned
@@ -125,6 +163,7 @@ class _Record:
         ids = self._classes(labels, len(boxes))
         stats.repeated += self._repeated(encoded, split, seen)
         stats.source_ids_made += self._identify(split, seen, position)
+        height, width = self._reduce(height, width, max_side)
         stats.add(height, width, boxes, [labels.shown[number] for number in ids])
         return bytes(self.example.SerializeToString(deterministic=True))
 
@@ -172,6 +211,28 @@ class _Record:
             if given and given[0] != actual:
                 raise self._fail(key, f"says {given[0]}, the image has {actual}", "write the image's own size")
         return height, width, False
+
+    def _reduce(self, height: int, width: int, max_side: Optional[int]) -> tuple[int, int]:
+        """(height, width) after the image was reduced to ``max_side``; its boxes are in 0..1, and stay."""
+        if max_side is None or max(height, width) <= max_side:
+            return height, width
+        from jetlane.tasks.data.pixels import examine
+        from jetlane.tasks.data.uniform import uniform, uniform_size
+
+        encoded = self._one("image/encoded")
+        try:
+            # a half turn changes no size, and is left as it is: the Object Detection API means the decoded image
+            facts = replace(examine(encoded), orientation=1)
+            reduced = uniform(encoded, facts, max_side)
+        except ValueError as error:
+            raise self._fail("image/encoded", str(error), "write the image again") from error
+        width, height = uniform_size(facts, max_side)
+        put_bytes(self.features, "image/encoded", [reduced])
+        put_bytes(self.features, "image/format", [facts.format.encode()])
+        for key, value in (("image/height", height), ("image/width", width)):
+            self.features[key].Clear()
+            self.features[key].int64_list.value.append(value)
+        return height, width
 
     def _given_size(self) -> tuple[int, int]:
         """(width, height) as the record says; 0 where it does not."""

@@ -29,6 +29,8 @@ class Annotation:
         boxes: float32 [N, 4]: xmin, ymin, xmax, ymax in 0..1 of the image.
         labels: int32 [N]: the label map's ids.
         texts: The classes' names, one per box.
+        difficult, truncated, ignored: Marks, one per box; None where they are not known. Ignored boxes are crowds to
+            COCO's metrics, and have no weight in the loss.
     """
 
     source_id: str
@@ -39,6 +41,9 @@ class Annotation:
     boxes: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
     texts: Sequence[str]
+    difficult: Optional[Sequence[bool]] = None
+    truncated: Optional[Sequence[bool]] = None
+    ignored: Optional[Sequence[bool]] = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,12 @@ def to_example(item: Annotation) -> bytes:
         features[f"image/object/bbox/{edge}"].float_list.value.extend(item.boxes[:, column].tolist())
     put_bytes(features, "image/object/class/text", [text.encode() for text in item.texts])
     features["image/object/class/label"].int64_list.value.extend(int(label) for label in item.labels)
+    marks = (("difficult", item.difficult), ("truncated", item.truncated), ("is_crowd", item.ignored))
+    for key, values in marks:
+        if values is not None:
+            features[f"image/object/{key}"].int64_list.value.extend(map(int, values))
+    if item.ignored is not None and any(item.ignored):
+        features["image/object/weight"].float_list.value.extend(float(not ignored) for ignored in item.ignored)
     return bytes(example.SerializeToString(deterministic=True))
 
 

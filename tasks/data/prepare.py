@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
+
+import numpy as np
 
 from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data import shapes
 from jetlane.tasks.data.check import SeenRecords, SplitStats, checked_file
 from jetlane.tasks.data.examples import to_example
+from jetlane.tasks.data.ingest import LABEL_MAP, SPLITS, Plan
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.records import write_records
-from jetlane.tasks.data.source import DataSource, SyntheticSource
+from jetlane.tasks.data.shards import write_split
+from jetlane.tasks.data.source import LabelledSource, RecordFiles, SyntheticSource
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
-LABEL_MAP = "label_map.pbtxt"
 STATS = "stats.json"
-SPLITS = ("train", "validation")
+#: Boxes that are trained on, for looking at anchors: float32 [N, 6], see ``SplitStats.placed``.
+BOXES = "boxes.npy"
 
 
-def fingerprint(dataset: DataSource) -> str:
+def fingerprint(dataset: Union[SyntheticSource, RecordFiles]) -> str:
     """Digest of what a data set holds: the parameters of a synthetic one, the bytes of every file of a user's own.
 
     Where the files lie and what they are called does not count; their order does.
@@ -33,14 +38,23 @@ def fingerprint(dataset: DataSource) -> str:
         return digest_of({"shapes": dataset, "version": shapes.VERSION})
     try:
         content = {split: [sha256_file(Path(path)) for path in getattr(dataset, split)] for split in SPLITS}
-        return digest_of({"records": content, "label_map": sha256_file(Path(dataset.label_map))})
+        label_map = sha256_file(Path(dataset.label_map))
+        return digest_of({"records": content, "label_map": label_map, "max_side": dataset.max_side})
     except OSError as error:
         raise DatasetError(
             f"{error.filename} cannot be read", error.strerror or "", "check the path in the data set's spec"
         ) from error
 
 
-def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
+def plan_fingerprint(made: Plan, max_side: Optional[int]) -> str:
+    """Digest of a plan: the bytes of every image, its name, split and objects, and the classes. Where the files lie and
+    which format labels are in does not count.
+    """
+    content = [(each.name, each.split, each.facts.sha256, each.objects) for each in made.images]
+    return digest_of({"images": content, "labels": made.labels.text(), "max_side": max_side})
+
+
+def prepare(dataset: Union[SyntheticSource, RecordFiles], out: Path) -> dict[str, Any]:
     """Write ``train.record-*`` and ``validation.record-*``, ``label_map.pbtxt`` and ``stats.json`` into a folder.
 
     A user's records are copied, checked and completed on the way (see ``check``), one file for one, so that the
@@ -49,7 +63,7 @@ def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
     Returns:
         ``labels`` ({"1": name, ...}, as people are shown them), ``num_classes`` (of a network trained with it),
         ``train`` and ``validation`` (file names in ``out``; empty where the split was not asked for), ``stats`` (of
-        each split), ``dropped`` (always 0: what is wrong is refused).
+        each split), ``dropped`` (always 0: what is wrong is refused), ``boxes`` (a file: see ``BOXES``).
 
     Raises:
         DatasetError: Something is wrong with the user's records, or a split holds no image.
@@ -66,27 +80,73 @@ def prepare(dataset: DataSource, out: Path) -> dict[str, Any]:
         for name, payloads in zip(files[split], shards):
             write_records(out / name, payloads)
     _refuse_empty(files, stats)
+    return _finished(out, labels, files, stats)
+
+
+def prepare_plan(made: Plan, source: LabelledSource, out: Path, state: Optional[Path] = None) -> dict[str, Any]:
+    """The same of labelled images that were read and checked.
+
+    Args:
+        state: A folder that keeps record files for the next data set that holds the same images.
+
+    Returns:
+        As ``prepare``; ``dropped`` is how many images were left out as wrong, ``findings`` how many of each kind.
+
+    Raises:
+        DatasetError: A split holds no image; an image changed since it was looked at.
+    """
+    stats = {split: SplitStats() for split in SPLITS}
+    for each in made.images:
+        boxes = np.array([item.box for item in each.objects], np.float64).reshape(-1, 4)
+        stats[each.split].add(each.size[1], each.size[0], boxes, [item.label for item in each.objects])
+        stats[each.split].turned += each.facts.orientation != 1
+    _refuse_empty({split: [split] for split in SPLITS}, stats)
+    files = {
+        split: write_split(
+            [each for each in made.images if each.split == split], made.labels, source.max_side, out, split, state
+        )
+        for split in SPLITS
+    }
+    found = Counter(finding.kind for finding in made.findings)
+    return _finished(out, made.labels, files, stats, made.dropped["image"], found)
+
+
+def _finished(
+    out: Path,
+    labels: LabelMap,
+    files: Mapping[str, list[str]],
+    stats: Mapping[str, SplitStats],
+    dropped: int = 0,
+    findings: Optional[Mapping[str, int]] = None,
+) -> dict[str, Any]:
     write_atomic(out / LABEL_MAP, labels.text())
     facts: dict[str, Any] = {
         "labels": {str(number): name for number, name in labels.shown.items()},
         "num_classes": labels.num_classes,
         **files,
         "stats": {split: stats[split].to_json() for split in SPLITS if files[split]},
-        "dropped": 0,
+        "dropped": dropped,
+        "boxes": BOXES,
     }
+    placed = np.array(stats["train"].placed or stats["validation"].placed, np.float32).reshape(-1, 6)
+    np.save(out / BOXES, placed)
+    if findings is not None:
+        facts["findings"] = dict(sorted(findings.items()))
     write_atomic(out / STATS, json.dumps(facts, indent=1, sort_keys=True))
     return facts
 
 
 def _shards(
-    dataset: DataSource, split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats
+    dataset: Union[SyntheticSource, RecordFiles], split: str, labels: LabelMap, seen: SeenRecords, stats: SplitStats
 ) -> list[Iterator[bytes]]:
     """What goes into each record file of a split; drawn or read only when it is written."""
     if isinstance(dataset, SyntheticSource):
         count = dataset.shards if split == "train" else 1
         return [_drawn(dataset, split, shard, count, stats) for shard in range(count)]
     files = enumerate(getattr(dataset, split))
-    return [checked_file(Path(path), split, labels, seen, stats, position) for position, path in files]
+    return [
+        checked_file(Path(path), split, labels, seen, stats, position, dataset.max_side) for position, path in files
+    ]
 
 
 def _drawn(dataset: SyntheticSource, split: str, shard: int, shards: int, stats: SplitStats) -> Iterator[bytes]:
@@ -98,7 +158,7 @@ def _drawn(dataset: SyntheticSource, split: str, shard: int, shards: int, stats:
 def _refuse_empty(files: Mapping[str, list[str]], stats: Mapping[str, SplitStats]) -> None:
     for split in SPLITS:
         if files[split] and not stats[split].images:
-            why = f"{len(files[split])} record file(s), no record in them"
+            why = "there is no image in it"
             raise DatasetError(f"the {split} split is empty", why, "add images")
     if not any(files.values()):
         raise DatasetError("the data set is empty", "it names no record file", "name train and validation files")

@@ -33,6 +33,15 @@ def read_records(path: Path) -> Iterator[bytes]:
     """The payloads of a record file, every checksum verified.
 
     Raises:
+        DatasetError: As ``read_frames``.
+    """
+    return (payload for _, payload in read_frames(path))
+
+
+def read_frames(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(where it starts in the file, payload) of each record, every checksum verified.
+
+    Raises:
         DatasetError: The file is missing, no TFRecord file, cut short or altered; says at which record and byte.
     """
     try:
@@ -61,7 +70,7 @@ def read_records(path: Path) -> Iterator[bytes]:
                 raise _broken(path, number, start, "the file ends inside a record")
             if masked_crc(payload) != check:
                 raise _broken(path, number, start, "the checksum of the record's data does not match")
-            yield payload
+            yield start + 12, payload
             number += 1
 
 

@@ -14,6 +14,7 @@ from typing import Any, Optional
 from jetlane.specs.errors import SpecError
 
 _LABEL_MAP = "label_map.pbtxt"
+_PARALLEL_BATCHES = 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def render(settings: ModelSettings, num_classes: int) -> str:
 def overlay(path: Path, num_classes: int, *, steps: Optional[int] = None, batch_size: Optional[int] = None) -> str:
     """A user's pipeline.config with what must change: classes, data, COCO metrics; steps and batch size where given.
 
+    No more than a batch of images is decoded at once.
     A cosine schedule is stretched to the steps. The rest stays as it is; comments are lost.
 
     Raises:
@@ -158,6 +160,8 @@ def _point_to_data(message: Any) -> None:
     for reader, name in ((message.train_input_reader, "train.record"), (evaluation, "validation.record")):
         reader.label_map_path = _LABEL_MAP
         reader.tf_record_input_reader.input_path[:] = [name]
+        # so many batches of images are decoded at once, at their full size: 16 photographs of 12 megapixels are 2 GB
+        reader.num_parallel_batches = _PARALLEL_BATCHES
     evaluation.shuffle = False
     evaluation.num_epochs = 1
     message.eval_config.metrics_set[:] = ["coco_detection_metrics"]

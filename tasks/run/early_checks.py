@@ -29,6 +29,8 @@ def check_spec(spec: RunSpec) -> list[str]:
     from jetlane.remote.release.signing import read_key
 
     notes = _check_model(spec, _labels(spec.dataset))
+    if spec.dataset is not None:
+        _check_data(spec.dataset)
     if spec.fleet.inventory is not None:
         load_inventory(Path(spec.fleet.inventory))
     if spec.signing_key is not None:
@@ -64,7 +66,22 @@ def _labels(dataset: Optional[Dataset]) -> Optional[LabelMap]:
         return None
     if dataset.shapes is not None:
         return LabelMap(LABELS)
-    return read_label_map(Path(dataset.label_map)) if dataset.label_map is not None else None
+    if dataset.label_map is not None:
+        return read_label_map(Path(dataset.label_map))
+    return LabelMap({1: "class"}) if dataset.is_read else None  # how many classes there are is not known yet
+
+
+def _check_data(dataset: Dataset) -> None:
+    """Refuse files that are no TFRecords where TFRecords are named, and folders of another format."""
+    from jetlane.specs.paths import expand
+    from jetlane.tasks.data.detect import refuse_other_format, refuse_other_records
+    from jetlane.tasks.data.from_spec import places
+
+    for path in (*expand(dataset.train), *expand(dataset.validation)):
+        refuse_other_records(path)
+    for origin in dataset.origins:
+        for name, place in places(origin):
+            refuse_other_format(name, place)
 
 
 def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
@@ -73,7 +90,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     from jetlane.tasks.data.labels import refuse_other_count
     from jetlane.tasks.odapi.pipeline import for_export
     from jetlane.tasks.odapi.trainable import refuse_untrainable
-    from jetlane.tasks.train import pipeline_config
+    from jetlane.tasks.odapi.training_config import pipeline_config
 
     own = Path(spec.model.pipeline_config) if spec.model.pipeline_config is not None else None
     if not spec.trains:

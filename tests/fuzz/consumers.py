@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz import damage_bytes, damage_config, damage_graph, damage_text, damage_uff, seeds
+from tests.fuzz.datasets import dataset
 from tests.tasks.converter.uff.plugin_parameters import parameters
 
 Case = dict[str, Any]
@@ -226,5 +227,6 @@ CONSUMERS: dict[str, Callable[[Case, str], None]] = {
     "uff": uff,
     "config": config,
     "text": text,
+    "dataset": dataset,
     "harness": harness,
 }

@@ -19,6 +19,7 @@ from tests.fuzz.numbers import NUMBERS
 from tests.fuzz.seeds import CONFIGS, SKETCHES, TEXTS
 from tests.fuzz.worker_harness import WorkerHarness
 from tests.tasks.converter.graph.sketches import case_folder, case_names
+from tests.tasks.data.exporters import EXPORTERS
 
 SEED = 3
 _KINDS = {"graph": damage_graph.KINDS, "uff": damage_uff.KINDS, "config": damage_config.KINDS}
@@ -85,6 +86,22 @@ def texts() -> st.SearchStrategy[dict[str, Any]]:
         )  # fmt: skip
 
     return st.sampled_from([False, False, False, True]).flatmap(whole)
+
+
+def datasets() -> st.SearchStrategy[dict[str, Any]]:
+    """Cases of data sets: a label file, as text or as bytes, or the beginning of an image."""
+    place = st.integers(0, 1_000_000)
+
+    def whole(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+        kinds = damage_text.KINDS if kind == "text" else damage_bytes.KINDS
+        step = st.tuples(st.sampled_from(kinds), place, place, st.sampled_from(NUMBERS))
+        return st.fixed_dictionaries(
+            {"consumer": st.just("dataset"), "folder": st.just(""), "bytes": st.just(kind != "text"),
+             "image": st.just(kind == "image"), "file": st.integers(0, 20), "seed": st.sampled_from(list(EXPORTERS)),
+             "steps": st.lists(step, min_size=1, max_size=3)}
+        )  # fmt: skip
+
+    return st.sampled_from(["text", "text", "bytes", "image"]).flatmap(whole)
 
 
 def fuzz(harness: WorkerHarness, strategy: st.SearchStrategy[dict[str, Any]], count: int) -> dict[str, Any]:
@@ -162,6 +179,21 @@ def test_damaged_texts_are_read_or_refused(harness):
 def test_many_damaged_texts(harness):
     worst = fuzz(harness, texts(), 10_000)
     assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
+
+
+#: Limits of a data set of three images.
+_DATA_SECONDS, _DATA_PEAK = 5.0, 400 << 20
+
+
+def test_damaged_data_sets_are_read_or_refused(harness):
+    worst = fuzz(harness, datasets(), 500)
+    assert worst["seconds"] < _DATA_SECONDS and worst["grown"] < _DATA_PEAK, worst
+
+
+@pytest.mark.slow
+def test_many_damaged_data_sets(harness):
+    worst = fuzz(harness, datasets(), 10_000)
+    assert worst["seconds"] < _DATA_SECONDS and worst["grown"] < _DATA_PEAK, worst
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ class WorkerHarness:
         return {"outcome": "wrong", "text": self._cause_of_death(), "seconds": 0.0, "peak": 0, "grown": 0}
 
     def _start(self) -> subprocess.Popen[str]:
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(self._repository)}
+        places = [str(self._repository), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(places)}
         with open(self._errors, "w") as errors:
             return subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.worker"],

@@ -31,7 +31,7 @@ class NearTies(object):
         near = self.margins <= most
         every = self.detections
         chosen = Detections(every.boxes[near], every.labels[near], every.scores[near])
-        return NearTies(chosen, self.margins[near], self.limit)
+        return NearTies(chosen, self.margins[near].tolist(), self.limit)
 
     def excused(self, missing: Detections, found: Detections) -> Array:
         """bool [missing]: whether another box is there in its place, one that may have suppressed it.

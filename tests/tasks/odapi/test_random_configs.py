@@ -17,8 +17,8 @@ from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.odapi.client import ExportJob, OdapiChild
 from jetlane.tasks.odapi.pipeline import for_export
+from jetlane.tasks.odapi.training_config import pipeline_config
 from jetlane.tasks.run.early_checks import check_spec
-from jetlane.tasks.train import pipeline_config
 
 COUNT = 200
 #: Of raw boxes (fractions of the image) and scores, after two steps of training.

@@ -1,0 +1,60 @@
+"""``jetlane data``: data sets looked at, and written in another format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Optional
+
+import click
+
+_FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
+_TARGETS = ("voc", "coco", "kitti", "yolo", "tfrecord")
+
+
+@click.group()
+def data() -> None:
+    """Look at data sets, and convert them."""
+
+
+@data.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def check(spec: Path, everything: bool, as_json: bool) -> None:
+    """Read the whole data set of SPEC, and report everything that is wrong with it. Nothing is written.
+
+
+    Exits with 1 where a run would be refused.
+    """
+    from jetlane.specs.load import load_spec
+    from jetlane.tasks.data.checked import check_spec_data
+
+    result = check_spec_data(load_spec(spec))
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1))
+    else:
+        for line in result.lines(everything):
+            click.echo(line)
+    result.refuse()
+
+
+@data.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Choice(_TARGETS), help="The format to write.")
+@click.option("--from", "given", type=click.Choice(_FORMATS), help="The format of IN; default: found out.")
+@click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
+def convert(source: Path, out: Path, to: str, given: Optional[str], everything: bool) -> None:
+    """Write the data set IN, in any format, into the new folder OUT.
+
+    Images become upright JPEG or PNG files; bytes that need no change are copied. Splits of IN are kept.
+    """
+    from jetlane.tasks.data.convert import convert as converted
+    from jetlane.tasks.data.findings_report import SHOWN, lines
+
+    made, policy = converted(source, out, to, given)
+    for line in lines(made.findings, policy, None if everything else SHOWN):
+        click.echo(line)
+    boxes = sum(len(each.objects) for each in made.images)
+    click.echo(f"{out}: {len(made.images)} images, {boxes} boxes, {len(made.labels.names)} classes")

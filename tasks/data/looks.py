@@ -1,0 +1,126 @@
+"""What is known of every image of a data set: looked at once, in parallel, and again where its file has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Optional, Union
+
+from jetlane.specs.support.text import harmless
+from jetlane.tasks.data.dataset_model import ImageOrigin
+from jetlane.tasks.data.parallel import in_parallel, workers
+from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, examine
+from jetlane.tasks.run.digests import stamp_of
+
+#: Raised when ``examine`` finds something else in the same bytes.
+_VERSION = 1
+#: Images that a process looks at in one go; fewer than a few such are looked at here.
+_BATCH = 32
+#: A stamp taken so soon after a change proves nothing (see ``run.digests``), nanoseconds.
+_SETTLED = 2_000_000_000
+
+
+class Problem(tuple[str, str]):
+    """(kind of finding, message) of an image that cannot be used."""
+
+
+Look = Union[ImageFacts, Problem]
+
+
+class LookCache:
+    """Looks by file and stamp, in a database; without a folder nothing is kept.
+
+    A database that is damaged, or of another version, is begun anew.
+    """
+
+    def __init__(self, folder: Optional[Path]) -> None:
+        self._path = folder / "images.db" if folder is not None else None
+
+    def load(self) -> dict[str, str]:
+        """What is known: a look as text by key."""
+        if self._path is None or not self._path.is_file():
+            return {}
+        try:
+            with closing(sqlite3.connect(self._path)) as database:
+                return dict(database.execute("SELECT key, look FROM looks").fetchall())
+        except sqlite3.Error:
+            self._path.unlink(missing_ok=True)
+            return {}
+
+    def save(self, looks: dict[str, str]) -> None:
+        """Replace what is known."""
+        if self._path is None:
+            return
+        with closing(sqlite3.connect(self._path)) as database, database:
+            database.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, look TEXT NOT NULL)")
+            known = {key for (key,) in database.execute("SELECT key FROM looks")}
+            database.executemany("DELETE FROM looks WHERE key = ?", [(key,) for key in known - looks.keys()])
+            database.executemany("INSERT INTO looks VALUES (?, ?)", [(key, looks[key]) for key in looks.keys() - known])
+
+
+def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path]) -> list[Look]:
+    """A look at each image, in order.
+
+    Args:
+        state: A folder that remembers between runs.
+    """
+    cache = LookCache(state)
+    known = cache.load()
+    began = time.time_ns()
+    keys = [_key(origin, began) for origin in origins]
+    new = [place for place, key in enumerate(keys) if key is None or key not in known]
+    batches = [[origins[place] for place in new[start : start + _BATCH]] for start in range(0, len(new), _BATCH)]
+    processes = min(workers(), len(batches)) if len(batches) > 2 else 1
+    fresh = (look for looks in in_parallel(_look_at_batch, batches, processes) for look in looks)
+    texts = dict(zip(new, fresh))
+    looks = [texts[place] if place in texts else known[key or ""] for place, key in enumerate(keys)]
+    cache.save({key: text for key, text in zip(keys, looks) if key is not None})
+    return [_parsed(text) for text in looks]
+
+
+def _key(origin: ImageOrigin, now: int) -> Optional[str]:
+    """What stands for an image in a file as it is; None where the file was changed just now."""
+    stamp = stamp_of(origin.file)
+    if stamp is None or stamp[2] + _SETTLED > now:
+        return None
+    return hashlib.sha256(f"{_VERSION}|{origin!r}|{stamp}".encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _look_at_batch(origins: Sequence[ImageOrigin]) -> list[str]:
+    return [_written(look) for look in map(look_at, origins)]
+
+
+def look_at(origin: ImageOrigin) -> Look:
+    """Read one image, and look at it."""
+    try:
+        encoded = origin.read()
+    except ValueError as error:
+        return Problem(("unreadable_image", f"cannot be read: {harmless(error)}"))
+    try:
+        return examine(encoded)
+    except UnusableImage as error:
+        return Problem((error.kind, harmless(error)))
+    except MemoryError:
+        return Problem(("unreadable_image", "does not fit into memory"))
+
+
+def _written(look: Look) -> str:
+    if isinstance(look, Problem):
+        return json.dumps(list(look))
+    return json.dumps({**asdict(look), "thumbnail": look.thumbnail.hex()})
+
+
+def _parsed(text: str) -> Look:
+    value = json.loads(text)
+    if isinstance(value, list):
+        return Problem((value[0], value[1]))
+    return ImageFacts(**{**value, "size": tuple(value["size"]), "thumbnail": bytes.fromhex(value["thumbnail"])})
+
+
+__all__ = ["Look", "Problem", "look_at", "look_at_all"]

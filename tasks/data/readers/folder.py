@@ -1,0 +1,105 @@
+"""What readers of one label file for each image have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Callable, Optional, Union
+
+from jetlane.specs.errors import DatasetError
+from jetlane.tasks.data.dataset_model import Box, Finding, ImageOrigin, LabelledImage, Place, Size
+from jetlane.tasks.data.origins import ImageFile
+from jetlane.tasks.data.readers.images import ImageIndex
+from jetlane.tasks.data.readers.parsing import BadBox, relative, split_of, walk
+
+Item = Union[LabelledImage, Finding]
+
+
+class Folder:
+    """The label files and the images of a source.
+
+    Args:
+        suffixes: Of label files, lower case.
+
+    Raises:
+        DatasetError: It is no folder, or holds no label file.
+    """
+
+    def __init__(self, place: Place, suffixes: tuple[str, ...], title: str) -> None:
+        self.place = place
+        labels = place.annotations or place.root
+        files = list(walk(labels)) if labels.is_dir() else [labels]
+        self.labels = [path for path in files if path.suffix.lower() in suffixes]
+        images = place.images or (place.root if place.root.is_dir() else place.root.parent)
+        self.root = images
+        self.images = ImageIndex(images, files if images == labels else None)
+        self.used: dict[Path, str] = {}
+        if not self.labels:
+            raise DatasetError(
+                f"{labels} holds no {title} labels", f"no file ends with {' or '.join(suffixes)}", "check the path"
+            )
+
+    def image(
+        self,
+        path: Path,
+        labels: str,
+        boxes: Iterable[Box],
+        size: Optional[Size] = None,
+        fractions: bool = False,
+        split: Optional[str] = None,
+        origin: Optional[ImageOrigin] = None,
+    ) -> Iterator[Item]:
+        """An image with its labels; a finding where another label file has it already."""
+        if path in self.used:
+            yield Finding("duplicate_image", labels, f"{self.images.name(path)} has labels in {self.used[path]}, too")
+            return
+        self.used[path] = labels
+        name = self.images.name(path)
+        yield LabelledImage(
+            name=name,
+            origin=origin or ImageFile(path),
+            boxes=tuple(boxes),
+            labels=labels,
+            source=self.place.shown,
+            size=size,
+            fractions=fractions,
+            split=self.place.split or split or split_of(Path(name).parts[:-1]),
+        )
+
+    def unlabelled(self, skipped: Iterable[Path] = ()) -> Iterator[Item]:
+        """The images that no label file is for; what becomes of them is a matter of policy."""
+        left = set(skipped)
+        for name, path in self.images.paths.items():
+            if path not in self.used and path not in left:
+                yield Finding("unlabelled_image", str(path), "there is no label file for it")
+                yield LabelledImage(
+                    name, ImageFile(path), (), str(path), self.place.shown, split=self.place.split, unlabelled=True
+                )
+
+
+def boxes_or_findings(
+    records: Iterable[tuple[str, Callable[[], Optional[Box]]]], labels: str
+) -> tuple[list[Box], list[Finding]]:
+    """The boxes of records that can be read, and a finding for each that cannot.
+
+    Args:
+        records: Where each stands in its file, and what reads it; None where it is meant to be no object.
+    """
+    boxes, findings = [], []
+    for at, make in records:
+        try:
+            box = make()
+        except BadBox as error:
+            findings.append(Finding("bad_box", labels + at, str(error)))
+            continue
+        if box is not None:
+            boxes.append(box._replace(at=at))
+    return boxes, findings
+
+
+def size_of(width: Optional[int], height: Optional[int]) -> Optional[Size]:
+    """A size, where both sides are known."""
+    return (width, height) if width and height else None
+
+
+__all__ = ["Folder", "Item", "boxes_or_findings", "relative", "size_of"]
