@@ -19,6 +19,7 @@ from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
 from jetlane.tasks.converter.ssd.params import PluginParams
+from jetlane.tasks.converter.uff.foreseen import foresee
 from jetlane.tasks.converter.uff.model import DOCUMENTED, PARSED, SEEN, UNPROVEN
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
@@ -188,6 +189,9 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     assert (params.grid_anchor is not None) == architecture.plugin
     order = (SEEN, PARSED, DOCUMENTED, UNPROVEN)
     assert max((one["status"] for one in facts["evidence"]), key=order.index) == architecture.evidence
+    given = {one["pattern"]: (one["status"], one["reason"]) for one in facts["evidence"]}
+    expected = foresee(config.read(job.pipeline_config), params)
+    assert expected and {one.pattern: (one.status, one.reason) for one in expected}.items() <= given.items()
 
     images = [sample.image for sample in read_samples(job.validation_records, 3)]
     ours = agreement.raw_outputs(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])

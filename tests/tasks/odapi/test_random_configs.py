@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
 from tests.tasks.converter.lowering.golden import far
 from tests.tasks.odapi.agreement import raw_outputs
+from tests.tasks.odapi.builders import Builders
 from tests.tasks.odapi.conftest import Data
 from tests.tasks.odapi.random_configs import draw
 
@@ -21,6 +19,8 @@ from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.load import spec_from_data
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd import config
+from jetlane.tasks.converter.ssd.params import PluginParams
+from jetlane.tasks.converter.uff.foreseen import foresee
 from jetlane.tasks.odapi.client import ExportJob, OdapiChild
 from jetlane.tasks.odapi.pipeline import ModelSettings, for_export, render
 from jetlane.tasks.odapi.trainable import refuse_untrainable
@@ -70,28 +70,6 @@ REFUSED = [
         ("no model.ssd.loss.localization_loss", "loss.localization_loss"),
     )),
 ]  # fmt: skip
-
-
-class Builders:
-    """The Object Detection API's side: ``training_server``."""
-
-    def __init__(self, folder: Path) -> None:
-        program = [sys.executable, str(Path(__file__).with_name("training_server.py"))]
-        with open(folder / "api.log", "w") as log:
-            self._process = subprocess.Popen(
-                program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-
-    def ask(self, **request: Path) -> str:
-        """Why the API cannot do it; '' where it did."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(request, default=str) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return str(answer.get("error", ""))
-
-    def close(self) -> None:
-        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +151,8 @@ def test_what_is_not_refused_trains_exports_and_converts(builders: Builders, tmp
     assert not builders.ask(config=tmp_path / "train.config", export_config=tmp_path / "export.config", out=out)
     made = convert_model(out / "frozen_inference_graph.pb", tmp_path / "export.config", tmp_path / "model")
     assert made["unproven"] == []
+    expected = foresee(config.parse(text), PluginParams.from_json(made["plugins"]))
+    assert expected and {one.pattern for one in expected} <= {one["pattern"] for one in made["evidence"]}
     with np.load(out / "reference.npz") as reference:
         images, boxes, scores = (reference[name] for name in ("images", "boxes", "scores"))
     found = raw_outputs(tmp_path / "model" / "model.trt.onnx", list(images), made["plugins"]["input"])

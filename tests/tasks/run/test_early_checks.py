@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from jetlane.flows.cli.commands.spec import spec as command
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
+from jetlane.tasks.converter.uff import foreseen
 from jetlane.tasks.odapi.trainable import EXTRACTORS
 from jetlane.tasks.run.early_checks import check_spec
 
@@ -160,3 +161,19 @@ def test_a_bad_key_and_a_bad_inventory(tmp_path: Path, own: str) -> None:
     (tmp_path / "boards.yaml").write_text("devices: {a: {user: x}}\n")
     with pytest.raises(JetlaneError, match="the device a has no host"):
         check_spec(load_spec(write(tmp_path, own, True, fleet={"inventory": "boards.yaml"})))
+
+
+def test_a_pattern_that_no_parser_is_known_to_read_is_noted_where_there_are_boards(
+    tmp_path: Path, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = {"patterns": {"Pool": ["unproven", "no parser is known to read it"], "Conv": ["parsed", "by all"]}}
+    monkeypatch.setattr(foreseen, "_table", lambda: {**judged, "traits": {"ssd_mobilenet_v2": ["Conv", "Pool"]}})
+    (tmp_path / "boards.yaml").write_text("devices: {a: {host: a.example}}\n")
+    fleet = {"inventory": "boards.yaml"}
+    path = write(tmp_path, own, True, fleet=fleet)
+    (note,) = check_spec(load_spec(path))
+    assert "UFF" in note and "Pool, which ssd_mobilenet_v2 is converted to" in note and "allow_unproven" in note
+    assert note in CliRunner().invoke(command, ["check", str(path)], catch_exceptions=False).stderr
+    for more in ({"convert": {"allow_unproven": True}, "fleet": fleet}, {}):
+        assert check_spec(load_spec(write(tmp_path, own, True, **more))) == []
+    assert check_spec(load_spec(write(tmp_path, own, False, fleet=fleet))) == []  # it is converted at once
