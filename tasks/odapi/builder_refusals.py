@@ -17,6 +17,8 @@ _LAYERED = (
     *("ssd_inception_v2", "ssd_inception_v3", "ssd_mobilenet_v1", "ssd_mobilenet_v1_ppn", "ssd_mobilenet_v2"),
     "ssd_pnasnet",
 )
+#: Height and width, in pixels.
+_LEAST_RESNET = 129
 _CONVOLUTIONAL, _SHARED = "convolutional_box_predictor", "weight_shared_convolutional_box_predictor"
 
 
@@ -44,7 +46,8 @@ def _extractor(ssd: Any) -> Iterator[Refusal]:
     ):
         yield own.HasField(name) and not takes, _EXTRACTOR + name, why, "remove it"
     yield (
-        own.use_explicit_padding and (kind.startswith("ssd_mobiledet") or ("resnet" in kind and pyramid)),
+        own.use_explicit_padding
+        and (kind.startswith(("ssd_mobiledet", "ssd_mobilenet_edgetpu")) or ("resnet" in kind and pyramid)),
         f"{_EXTRACTOR}use_explicit_padding",
         "it has no explicit padding",
         "set it to false",
@@ -72,6 +75,14 @@ def _sizes(ssd: Any) -> Iterator[Refusal]:
         f"{_SSD}image_resizer",
         "it takes 256 x 256 pixels alone",
         "use fixed_shape_resizer { height: 256 width: 256 }",
+    )
+    keep = ssd.image_resizer.keep_aspect_ratio_resizer
+    sides = [fixed.height, fixed.width] if ssd.image_resizer.HasField("fixed_shape_resizer") else [keep.max_dimension]
+    yield (
+        "resnet" in kind and min(sides) < _LEAST_RESNET,
+        f"{_SSD}image_resizer",
+        f"it takes {_LEAST_RESNET} pixels or more",
+        "make the image larger",
     )
     yield (
         kind.endswith("mnasfpn") and (own.fpn.min_level, own.fpn.max_level) != (3, 6),

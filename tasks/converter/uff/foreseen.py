@@ -18,9 +18,10 @@ from jetlane.tasks.converter.uff.model import Evidence
 
 TABLE = Path(__file__).with_name("foreseen.json")
 #: What adds patterns whatever the extractor is.
-SOFTMAX, EXPLICIT, DEPTHWISE = "softmax", "explicit padding", "depthwise predictor"
-CONSTANT, PLUGIN = "constant anchors", "anchors of the plugin"
+SOFTMAX, CONSTANT, PLUGIN = "softmax", "constant anchors", "anchors of the plugin"
 EVERY = "every model"
+#: Behind an extractor's name.
+_EXPLICIT = ", explicit padding"
 
 
 def foresee(config: PipelineConfig, params: Optional[PluginParams] = None) -> tuple[Evidence, ...]:
@@ -41,15 +42,13 @@ def foresee(config: PipelineConfig, params: Optional[PluginParams] = None) -> tu
 def traits(config: PipelineConfig, params: Optional[PluginParams]) -> set[str]:
     """Keys of the table that a config has: its extractor (ResNets of all depths have the same layers), and settings."""
     ssd = config.ssd
-    found = {EVERY, re.sub(r"resnet\d+", "resnet50", ssd.feature_extractor.type)}
-    predictor = ssd.box_predictor.convolutional_box_predictor
+    extractor = re.sub(r"resnet\d+", "resnet50", ssd.feature_extractor.type)
+    found = {EVERY, extractor}
     softmax = ssd.post_processing.DESCRIPTOR.fields_by_name["score_converter"].enum_type.values_by_name["SOFTMAX"]
     if ssd.post_processing.score_converter == softmax.number:
         found.add(SOFTMAX)
     if ssd.feature_extractor.use_explicit_padding:
-        found.add(EXPLICIT)
-    if predictor.use_depthwise:
-        found.add(DEPTHWISE)
+        found.add(extractor + _EXPLICIT)
     if params is not None:
         found.add(CONSTANT if params.grid_anchor is None else PLUGIN)
     return found

@@ -22,7 +22,7 @@ from tests.tasks.odapi.test_architectures import ARCHITECTURES
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.params import PluginParams
-from jetlane.tasks.converter.uff.foreseen import CONSTANT, DEPTHWISE, EVERY, EXPLICIT, PLUGIN, SOFTMAX, TABLE, traits
+from jetlane.tasks.converter.uff.foreseen import CONSTANT, EVERY, PLUGIN, SOFTMAX, TABLE, traits
 
 #: Golden graphs of the Object Detection API's present form.
 GRAPHS = (
@@ -30,7 +30,7 @@ GRAPHS = (
     *("F_t215_mdetcpu_160_c3", "F_t215_v1fpn_160_c3", "F_t215_v1ppn_160_c3", "F_t215_v2_softmax_160_c3"),
     *("trained_F_t215_v1_160_c3", "trained_F_t215_v2_160_c3"),
 )
-SETTINGS = (SOFTMAX, EXPLICIT, DEPTHWISE, CONSTANT, PLUGIN)
+SETTINGS = (SOFTMAX, CONSTANT, PLUGIN)
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,6 @@ class Example:
 
     traits: frozenset[str]
     patterns: Mapping[str, tuple[str, str]]
-
-    @property
-    def extractor(self) -> str:
-        (name,) = self.traits - {EVERY, *SETTINGS}
-        return name
 
 
 def example(frozen: Path, pipeline_config: Path) -> Example:
@@ -69,9 +64,9 @@ def table(examples: Iterable[Example]) -> dict[str, Any]:
         others = [set(one.patterns) for one in examples if setting not in one.traits]
         rows[setting] = set.intersection(*having).difference(*others) if having else set()
     others_have = set().union(*rows.values())
-    for name in sorted({one.extractor for one in examples}):
-        having = [set(one.patterns) for one in examples if one.extractor == name]
-        rows[name] = set.intersection(*having) - others_have
+    for name in sorted(set().union(*(one.traits for one in examples)) - rows.keys()):
+        having = [set(one.patterns) for one in examples if name in one.traits]
+        rows[name] = set.intersection(*having) - others_have - rows.get(name.partition(",")[0], set())
     judged = {name: one.patterns[name] for one in examples for name in one.patterns}
     used = sorted(set().union(*rows.values()))
     return {

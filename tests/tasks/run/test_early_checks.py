@@ -112,8 +112,21 @@ def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
             "to false",
         ),
         ("kernel_size: 1", "kernel_size: 1 use_depthwise: true", "no kernel of 1 x 1", "set it to 3"),
+        (
+            TYPE,
+            'type: "ssd_mobilenet_edgetpu" use_explicit_padding: true',
+            "ssd_mobilenet_edgetpu cannot be trained",
+            "to false",
+        ),
+        (TYPE, 'type: "ssd_mobilenet_v3_small" num_layers: 6', "its number of layers is fixed", "remove it"),
         (TYPE, 'type: "embedded_ssd_mobilenet_v1"', "256 x 256 pixels alone", "height: 256"),
         (TYPE, 'type: "ssd_mobilenet_v2_mnasfpn"', "levels 3 to 6 alone", "min_level: 3"),
+        (
+            "max_detections_per_class: 100",
+            "max_detections_per_class: 101",
+            "max_detections_per_class: ssd_mobilenet_v2 cannot be trained so",
+            "100 or less",
+        ),
         ("num_steps: 600", "", "the number of steps is not given", "set train.steps"),
     ],
 )
@@ -125,6 +138,12 @@ def test_what_cannot_be_trained_here_is_refused_where_it_would_be(
     with pytest.raises(JetlaneError) as caught:
         check_spec(load_spec(path))
     assert says in str(caught.value) and remedy in caught.value.remedy and "own.config:" in str(caught.value)
+
+
+def test_a_resnet_needs_its_least_size(tmp_path: Path, own: str) -> None:
+    small = own.replace("160", "128").replace(TYPE, 'type: "ssd_resnet50_v1_fpn"')
+    with pytest.raises(JetlaneError, match="it takes 129 pixels or more"):
+        check_spec(load_spec(write(tmp_path, small, True)))
 
 
 def test_the_extractors_are_the_apis() -> None:
