@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jetlane.specs.errors import SpecError
+from jetlane.tasks.odapi.builder_refusals import refusals
 from jetlane.tasks.run.tool_versions import versions
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def refuse_untrainable(read: PipelineConfig, python: str) -> None:
         python: ``train.python``, or jetlane's own interpreter; what others have is seen by their versions alone.
 
     Raises:
-        SpecError: TensorFlow or the API is missing; the extractor is unknown or a Keras one; or the config asks for
-            quantisation-aware training, which TensorFlow 2 does not have.
+        SpecError: TensorFlow or the API is missing; the extractor is unknown or a Keras one; the API's builders refuse
+            a setting; or the config asks for quantisation-aware training, which TensorFlow 2 does not have.
     """
     if python == sys.executable:
         _refuse_missing()
@@ -75,53 +76,10 @@ def _refuse_extractor(read: PipelineConfig) -> None:
 
 
 def _refuse_settings(read: PipelineConfig) -> None:
-    """What the API's extractors and predictors refuse as they are built (object_detection/models, predictors/heads)."""
-    extractor = read.ssd.feature_extractor
-    kind = extractor.type
-    fixed, predictor = read.ssd.image_resizer.fixed_shape_resizer, read.ssd.box_predictor.convolutional_box_predictor
-    demands = (
-        (
-            kind.startswith("ssd_mobiledet") and extractor.use_explicit_padding,
-            "feature_extractor.use_explicit_padding",
-            "it has no explicit padding",
-            "set it to false",
-        ),
-        (
-            kind.startswith("ssd_inception") and not extractor.override_base_feature_extractor_hyperparams,
-            "feature_extractor.override_base_feature_extractor_hyperparams",
-            "it always takes the config's conv_hyperparams",
-            "set it to true",
-        ),
-        (
-            kind.startswith("embedded") and extractor.pad_to_multiple != 1,
-            "feature_extractor.pad_to_multiple",
-            "it takes 1 alone",
-            "set it to 1",
-        ),
-        (
-            kind.startswith("embedded") and (fixed.height, fixed.width) != (256, 256),
-            "image_resizer",
-            "it takes 256 x 256 pixels alone",
-            "use fixed_shape_resizer { height: 256 width: 256 }",
-        ),
-        (
-            kind.endswith("mnasfpn") and (extractor.fpn.min_level, extractor.fpn.max_level) != (3, 6),
-            "feature_extractor.fpn",
-            "it takes the levels 3 to 6 alone",
-            "set min_level: 3 and max_level: 6",
-        ),
-        (
-            predictor.use_depthwise and predictor.kernel_size == 1,
-            "box_predictor.convolutional_box_predictor.kernel_size",
-            "a depthwise predictor has no kernel of 1 x 1",
-            "set it to 3, or use_depthwise to false",
-        ),
-    )
-    for wrong, field, why, remedy in demands:
+    for wrong, field, why, remedy in refusals(read.message):
         if wrong:
-            raise SpecError(
-                f"{field}: {kind} cannot be trained so", why, remedy, where=read.place(f"model.ssd.{field}")
-            )
+            kind, named = read.ssd.feature_extractor.type, field.partition("model.ssd.")[2] or field
+            raise SpecError(f"{named}: {kind} cannot be trained so", why, remedy, where=read.place(field))
 
 
 def _refuse_quantisation(read: PipelineConfig, python: str) -> None:

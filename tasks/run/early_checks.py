@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 if TYPE_CHECKING:
     from jetlane.specs.schema import Dataset, RunSpec
     from jetlane.tasks.converter.ssd.config import PipelineConfig
+    from jetlane.tasks.converter.ssd.params import PluginParams
     from jetlane.tasks.data.labels import LabelMap
     from jetlane.tasks.run.context import Run
 
@@ -105,14 +106,35 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     read = config.read(own) if own is not None else config.parse(text, Path(f"{spec.model.architecture}.config"))
     read.ssd.num_classes = labels.num_classes  # as it will be trained
     refuse_untrainable(read, spec.train.python or sys.executable)
-    _check_derivation(read, spec)
-    if for_export(text) == text:
+    notes = _unproven(read, _check_derivation(read, spec), spec)
+    if for_export(text) != text:
+        said = "use_static_shapes is switched off for the export; TensorRT's suppression replaces what it makes"
+        notes.append(f"{own}: {said}")
+    return notes
+
+
+def _unproven(read: PipelineConfig, derived: Optional[PluginParams], spec: RunSpec) -> list[str]:
+    """What the UFF of the model to be trained will hold that bars it from boards with a UFF parser."""
+    from jetlane.tasks.converter.uff.foreseen import foresee
+    from jetlane.tasks.converter.uff.model import UNPROVEN
+
+    if spec.fleet.inventory is None or spec.convert.allow_unproven or spec.convert.converter != "jetlane":
         return []
-    return [f"{own}: use_static_shapes is switched off for the export; TensorRT's suppression replaces what it makes"]
+    return [
+        f"boards of the inventory that read UFF (JetPack 4.2 to 6.0) will be left out: {one.pattern}, which "
+        f"{read.ssd.feature_extractor.type} is converted to, is unproven: {one.reason} "
+        "(convert.allow_unproven: true ships it all the same)"
+        for one in foresee(read, derived)
+        if one.status == UNPROVEN
+    ]
 
 
-def _check_derivation(read: PipelineConfig, spec: RunSpec) -> None:
-    """Raise what the derivation refuses; an extractor whose feature maps are not known is left to the graph."""
+def _check_derivation(read: PipelineConfig, spec: RunSpec) -> Optional[PluginParams]:
+    """Raise what the derivation refuses; an extractor whose feature maps are not known is left to the graph.
+
+    Returns:
+        What it gives; None where it is left to the graph.
+    """
     from jetlane.tasks.converter.ssd.derive import derive
     from jetlane.tasks.converter.ssd.feature_maps import feature_map_shapes
     from jetlane.tasks.converter.ssd.image_input import input_spec
@@ -122,8 +144,9 @@ def _check_derivation(read: PipelineConfig, spec: RunSpec) -> None:
     refuse_inexpressible(read)
     image = input_spec(read)
     if feature_map_shapes(read, (image.height, image.width)) is None:
-        return
+        return None
     chosen = spec.convert
     derived = derive(read)
     if spec.trains:  # what is exported by others can have anchors of its own
-        apply_options(ConvertOptions(anchors=chosen.anchors, normalize=chosen.normalize), derived)
+        return apply_options(ConvertOptions(anchors=chosen.anchors, normalize=chosen.normalize), derived)
+    return derived

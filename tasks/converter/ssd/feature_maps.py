@@ -1,7 +1,8 @@
 """Sizes of the maps an SSD predicts from, by family of feature extractor.
 
 Every stride-2 layer of these extractors halves and rounds up (SAME padding, or explicit padding with the same result),
-and halving k times with rounding up equals one division by 2**k rounded up; Inception V3's VALID stem is the exception.
+and halving k times with rounding up equals one division by 2**k rounded up. Exceptions are Inception V3's VALID stem,
+and MobileNet V3 with explicit padding, which pads in front of SAME convolutions: its maps hang on every kernel.
 Source: the extractors of the TF Object Detection API (``object_detection/models``).
 """
 
@@ -24,6 +25,7 @@ _HALVING = [
     (r"ssd_inception_v2", 6),
     (r"embedded_ssd_mobilenet_v1", 5),
 ]
+_PADS_TWICE = r"ssd_mobilenet_v3_(large|small)"
 #: Extractors with one map per level of a pyramid, from ``fpn`` or ``bifpn``.
 _PYRAMID = r"ssd_(mobilenet_v[12]|resnet(50|101|152)_v1)_fpn(_keras)?|ssd_efficientnet-b\d_bifpn_keras"
 
@@ -70,6 +72,8 @@ def _sides(extractor: Any, side: int) -> Optional[list[int]]:
     if re.fullmatch(_PYRAMID, kind):
         levels = extractor.bifpn if "bifpn" in kind else extractor.fpn
         return [halved(side, level) for level in range(levels.min_level, levels.max_level + 1)]
+    if extractor.use_explicit_padding and re.fullmatch(_PADS_TWICE, kind):
+        return None
     layers = extractor.num_layers if extractor.HasField("num_layers") else None
     if kind == "ssd_inception_v3":
         return _inception_v3(side, layers or 6)

@@ -63,7 +63,7 @@ def judge(nodes: Iterable[UffNode], shapes: Mapping[str, Optional[tuple[int, ...
         shapes: Static shapes of nodes, where known.
     """
     rank = {UNPROVEN: 0, PARTLY: 1, PARSED: 2, RAN: 3}
-    items = [_evidence(pattern, ids) for pattern, ids in patterns(nodes, shapes).items()]
+    items = [evidence_of(pattern, ids) for pattern, ids in patterns(nodes, shapes).items()]
     return tuple(sorted(items, key=lambda item: (rank[item.status], item.pattern)))
 
 
@@ -81,7 +81,12 @@ def not_on(items: Sequence[Evidence]) -> list[dict[str, Any]]:
     return found
 
 
-def _evidence(pattern: str, ids: Iterable[str]) -> Evidence:
+def evidence_of(pattern: str, ids: Iterable[str] = ()) -> Evidence:
+    """The evidence for one pattern.
+
+    Args:
+        ids: Of the nodes that show it.
+    """
     results = record().get(pattern, {})
     said: dict[str, list[Version]] = {RIGHT: [], WRONG: [], REFUSED: []}
     for version in VERSIONS:

@@ -69,7 +69,7 @@ def _extractor(ssd: Any, rng: random.Random) -> None:
         extractor.use_depthwise = not extractor.use_depthwise
     if _sometimes(rng):
         extractor.pad_to_multiple = rng.choice((1, 32))
-    if _sometimes(rng):
+    if _sometimes(rng) and extractor.type not in ("ssd_mobilenet_v3_small", "ssd_mobiledet_cpu"):
         extractor.num_layers = 5
         ssd.anchor_generator.ssd_anchor_generator.num_layers = 5
 
@@ -125,7 +125,7 @@ def _post_processing(ssd: Any, rng: random.Random) -> None:
     nms.score_threshold = rng.choice((1e-8, 1e-8, 0.0, 0.2, 0.35))
     nms.iou_threshold = rng.choice((0.6, 0.5, 0.45, 0.99))
     nms.max_detections_per_class = rng.choice((100, 100, 20, 200))
-    nms.max_total_detections = rng.choice((100, 100, 10, 300))
+    nms.max_total_detections = max(rng.choice((100, 100, 10, 300)), nms.max_detections_per_class)
     if _sometimes(rng, 0.08):
         nms.use_class_agnostic_nms = True
     if _sometimes(rng, 0.08):

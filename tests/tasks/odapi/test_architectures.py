@@ -17,8 +17,10 @@ from tests.tasks.odapi.test_jobs import pycocotools_numbers
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.tasks.converter.convert import ConvertOptions, convert_model
 from jetlane.tasks.converter.ssd import config
+from jetlane.tasks.converter.ssd.config import read as read_config
 from jetlane.tasks.converter.ssd.derive import MOST_TOP_K
 from jetlane.tasks.converter.ssd.params import PluginParams
+from jetlane.tasks.converter.uff.foreseen import foresee
 from jetlane.tasks.converter.uff.model import PARSED, RAN
 from jetlane.tasks.data.examples import read_samples
 from jetlane.tasks.data.prepare import prepare
@@ -200,6 +202,9 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     facts = convert_model(frozen, config, tmp_path / "model", everything)
     params = PluginParams.from_json(facts["plugins"])
     assert (params.grid_anchor is not None) == architecture.plugin
+    given = {one["pattern"] for one in facts["evidence"]}
+    expected = {one.pattern for one in foresee(read_config(config), params)}
+    assert expected and expected <= given
 
     images = [sample.image for sample in read_samples([data.folder / name for name in data.facts["validation"]], 3)]
     ours = agreement.raw_outputs(tmp_path / "model" / "model.trt.onnx", images, facts["plugins"]["input"])

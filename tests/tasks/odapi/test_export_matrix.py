@@ -84,11 +84,12 @@ def test_the_whole_matrix(extractor: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_matrix_by_tensorflow_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extractor", ["ssd_mobilenet_v1", "ssd_mobilenet_v2"])
+def test_the_whole_matrix_by_tensorflow_1(extractor: str, tmp_path: Path) -> None:
     python = os.environ.get("JETLANE_TF1_PYTHON")
     if not python:
         pytest.skip("JETLANE_TF1_PYTHON names no interpreter with TensorFlow 1.15")
-    outcomes = export_matrix.run("ssd_mobilenet_v2", CELLS, tmp_path, python)
+    outcomes = export_matrix.run(extractor, CELLS, tmp_path, python)
     assert not [one for one in outcomes if one.faults]
     refused = [one for one in outcomes if one.verdict != CONVERTS]
     assert all(one.verdict.startswith(("the Object Detection API", "TensorFlow does")) for one in refused)

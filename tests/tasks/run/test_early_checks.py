@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from jetlane.flows.cli.commands.spec import spec as command
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
+from jetlane.tasks.converter.uff import foreseen
 from jetlane.tasks.odapi.trainable import EXTRACTORS
 from jetlane.tasks.run.early_checks import check_spec
 
@@ -111,8 +112,21 @@ def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
             "to false",
         ),
         ("kernel_size: 1", "kernel_size: 1 use_depthwise: true", "no kernel of 1 x 1", "set it to 3"),
+        (
+            TYPE,
+            'type: "ssd_mobilenet_edgetpu" use_explicit_padding: true',
+            "ssd_mobilenet_edgetpu cannot be trained",
+            "to false",
+        ),
+        (TYPE, 'type: "ssd_mobilenet_v3_small" num_layers: 6', "its number of layers is fixed", "remove it"),
         (TYPE, 'type: "embedded_ssd_mobilenet_v1"', "256 x 256 pixels alone", "height: 256"),
         (TYPE, 'type: "ssd_mobilenet_v2_mnasfpn"', "levels 3 to 6 alone", "min_level: 3"),
+        (
+            "max_detections_per_class: 100",
+            "max_detections_per_class: 101",
+            "max_detections_per_class: ssd_mobilenet_v2 cannot be trained so",
+            "100 or less",
+        ),
         ("num_steps: 600", "", "the number of steps is not given", "set train.steps"),
     ],
 )
@@ -124,6 +138,12 @@ def test_what_cannot_be_trained_here_is_refused_where_it_would_be(
     with pytest.raises(JetlaneError) as caught:
         check_spec(load_spec(path))
     assert says in str(caught.value) and remedy in caught.value.remedy and "own.config:" in str(caught.value)
+
+
+def test_a_resnet_needs_its_least_size(tmp_path: Path, own: str) -> None:
+    small = own.replace("160", "128").replace(TYPE, 'type: "ssd_resnet50_v1_fpn"')
+    with pytest.raises(JetlaneError, match="it takes 129 pixels or more"):
+        check_spec(load_spec(write(tmp_path, small, True)))
 
 
 def test_the_extractors_are_the_apis() -> None:
@@ -160,3 +180,20 @@ def test_a_bad_key_and_a_bad_inventory(tmp_path: Path, own: str) -> None:
     (tmp_path / "boards.yaml").write_text("devices: {a: {user: x}}\n")
     with pytest.raises(JetlaneError, match="the device a has no host"):
         check_spec(load_spec(write(tmp_path, own, True, fleet={"inventory": "boards.yaml"})))
+
+
+def test_a_pattern_that_no_parser_is_known_to_read_is_noted_where_there_are_boards(
+    tmp_path: Path, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreseen, "_table", lambda: {"ssd_mobilenet_v2": ["Conv, same padding", "Pool of a kind"]})
+    (tmp_path / "boards.yaml").write_text("devices: {a: {host: a.example}}\n")
+    fleet = {"inventory": "boards.yaml"}
+    path = write(tmp_path, own, True, fleet=fleet)
+    (note,) = check_spec(load_spec(path))
+    assert (
+        "UFF" in note and "Pool of a kind, which ssd_mobilenet_v2 is converted to" in note and "allow_unproven" in note
+    )
+    assert note in CliRunner().invoke(command, ["check", str(path)], catch_exceptions=False).stderr
+    for more in ({"convert": {"allow_unproven": True}, "fleet": fleet}, {}):
+        assert check_spec(load_spec(write(tmp_path, own, True, **more))) == []
+    assert check_spec(load_spec(write(tmp_path, own, False, fleet=fleet))) == []  # it is converted at once

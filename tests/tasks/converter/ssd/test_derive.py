@@ -10,6 +10,7 @@ import pytest
 from jetlane.specs.errors import DerivationError, SpecError
 from jetlane.tasks.converter.ssd import config, plugins
 from jetlane.tasks.converter.ssd.derive import derive, reference_anchors
+from jetlane.tasks.converter.ssd.feature_maps import feature_map_shapes
 from jetlane.tasks.converter.ssd.params import PluginParams
 
 
@@ -137,6 +138,15 @@ def test_keep_aspect_ratio_with_padding(config_text):
         320,
         "keep_aspect_ratio",
         True,
+    )
+
+
+def test_the_maps_of_mobilenet_v3_with_explicit_padding_are_left_to_the_graph(config_text):
+    kind = 'type: "ssd_mobilenet_v3_small"'
+    text = config_text.replace('type: "ssd_mobilenet_v2"', kind)
+    assert len(feature_map_shapes(config.parse(text), (300, 300))) == 6
+    assert (
+        feature_map_shapes(config.parse(text.replace(kind, f"{kind} use_explicit_padding: true")), (300, 300)) is None
     )
 
 
