@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class _Seen:
     image: set[str]
     shapes: Shapes
 
-    def values(self, position: int) -> Optional[np.ndarray]:
+    def values(self, position: int) -> Optional[np.ndarray[Any, Any]]:
         """The constant that is an input of it; None where it is none."""
         names = self.node.inputs[position : position + 1]
         values = self.by_id[names[0]].fields.get("values") if names and names[0] in self.by_id else None
