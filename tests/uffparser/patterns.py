@@ -238,6 +238,13 @@ def _batch_norm(channels_first: bool) -> Form:
     return form
 
 
+def _batch_norm_in_parts(p: Picture, x: str, shape: tuple[int, ...]) -> str:
+    """As TensorFlow 1 wrote it where it was not fused; NVIDIA's converter leaves it so."""
+    gamma, beta, mean, variance = (p.const(np.abs(p.numbers(shape[3])) + np.float32(0.5)) for _ in range(4))
+    scale = p.add("Mul", p.add("Rsqrt", p.add("Add", variance, p.const(np.float32(1e-3)))), gamma)
+    return p.add("Add", p.add("Mul", x, scale), p.add("Sub", beta, p.add("Mul", mean, scale)))
+
+
 def _pool(op: str, size: int, stride: int, padding: str) -> Form:
     return lambda p, x, shape: p.window(op, x, (size, size), stride, padding)
 
@@ -396,6 +403,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "Conv, depthwise, same padding, dilated": (_conv((3, 3), multiplier=1, dilation=2),),
     "Conv, depthwise, same padding, NC+": (_conv((3, 3), multiplier=1, channels_first=True),),
     "Conv, depthwise, depth multiplier, same padding": (_conv((3, 3), multiplier=2), _conv((3, 3), 2, multiplier=3)),
+    **{f"Binary {func} of constants": (_batch_norm_in_parts,) for func in ("add", "sub", "mul")},
     "BatchNorm": (_batch_norm(False),),
     "BatchNorm, NC+": (_batch_norm(True),),
     **{

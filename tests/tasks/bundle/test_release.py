@@ -44,6 +44,7 @@ def test_holds_what_the_architecture_says(tmp_path: Path) -> None:
         "model.onnx", "model.trt.onnx", "model.uff", "plugins.json", "samples/000.npy", "samples/001.npy",
     ]  # fmt: skip
     assert release.manifest["backends"] == {"uff": "model.uff", "onnx": "model.trt.onnx", "cpu": "model.onnx"}
+    assert "uff_not_on" not in release.manifest
     assert release.manifest["tolerances"]["fp32"] == {"iou": 0.99, "score": 0.005}
     assert release.manifest["input"]["height"] == 160 and release.manifest["nms"]["keep_top_k"] == 100
     assert PluginParams.from_json(json.loads(release.file("plugins.json").read_text())) == PARAMS
@@ -54,6 +55,11 @@ def test_holds_what_the_architecture_says(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.boxes, FOUND.boxes[:1])
     assert not any(path.stat().st_mode & 0o222 for path in (tmp_path / identity).rglob("*") if path.is_file())
     assert [path.name for path in tmp_path.iterdir()] == [identity]
+
+
+def test_says_which_versions_of_tensorrt_misread_its_uff(tmp_path: Path) -> None:
+    rules = [{"from": "5.0", "below": "6.0", "patterns": ["LeakyRelu"]}]
+    assert read_release(tmp_path / write(tmp_path, uff_not_on=rules)).manifest["uff_not_on"] == rules
 
 
 def test_the_same_content_has_the_same_id_and_other_content_another(tmp_path: Path) -> None:
