@@ -180,7 +180,9 @@ class Dataset(Section):
         description="longest side, in pixels, to which larger images are reduced; `keep` leaves them; "
         "default: three times the network's longer side",
     )
-    max_dropped: Percent = Field(default="10%", description="more dropped images or boxes than this stop the run")
+    max_dropped: Percent = Field(
+        default="10%", description="share of wrong images, or boxes, from which on the run stops; twenty never do"
+    )
 
     @model_validator(mode="before")
     @classmethod

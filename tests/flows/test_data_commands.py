@@ -55,7 +55,7 @@ def test_check_lists_everything_and_says_whether_a_run_would_go_on(folder: Path,
     [
         ("{coco: voc}", "write dataset: {voc: "),
         ("{voc: coco}", "write dataset: {coco: "),
-        ("{train: coco/annotations/instances_all.json, validation: coco/annotations/instances_all.json, label_map: l}", "{coco: "),
+        ("{train: coco/annotations/*.json, validation: coco/annotations/*.json, label_map: l}", "{coco: "),
         ("coco/annotations/instances_all.json", "{coco: "),
     ],
 )  # fmt: skip
