@@ -65,9 +65,14 @@ def test_another_format_is_told_by_spec_check(folder: Path, capsys: Any, dataset
     assert code == 1 and remedy in err, err
 
 
-def test_convert_finds_the_format_and_keeps_what_it_converts(folder: Path, capsys: Any) -> None:
-    code, out, _ = run(capsys, "data", "convert", folder / "voc", folder / "made", "--to", "yolo")
-    assert code == 0 and "3 images, 4 boxes, 2 classes" in out
+def test_convert_finds_the_format_and_keeps_what_it_converts(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    label = folder / "voc" / "Annotations" / "c.xml"
+    label.write_text(label.read_text().replace("<filename>c.jpg", "<filename>/home/x/c.jpg"))
+    code, out, _ = run(capsys, "data", "convert", "voc", "made", "--to", "yolo")
+    assert code == 0 and "3 images, 4 boxes, 2 classes" in out and "path of another place" in out
     image = folder / "voc" / "JPEGImages" / "a.jpg"
     assert (folder / "made" / "images" / "a.jpg").read_bytes() == image.read_bytes()
     code, _, err = run(capsys, "data", "convert", folder / "voc", folder / "made", "--to", "coco")
