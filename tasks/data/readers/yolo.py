@@ -177,17 +177,17 @@ def _from_yaml(path: Path) -> Optional[_Config]:
     base = data.get("path")
     start = os.path.normpath(path.parent / base) if isinstance(base, str) else str(path.parent)
     splits: list[tuple[str, str]] = []
-    listed: dict[str, str] = {}
+    by_list: dict[str, str] = {}
     for key, split in _SPLIT_KEYS.items():
         values = data.get(key)
         for text in values if isinstance(values, list) else [values]:
             if isinstance(text, str) and text.endswith(".txt"):
                 for place in (Path(start, text), Path(path.parent, Path(text).name)):
-                    listed.update(dict.fromkeys(_listed(place), split))
+                    by_list.update(dict.fromkeys(_listed(place), split))
             elif isinstance(text, str) and text:
                 splits.append((text, split))
                 splits.append((os.path.normpath(os.path.join(start, text)), split))
-    return _Config(named, splits, listed, str(path))
+    return _Config(named, splits, by_list, str(path))
 
 
 def _listed(path: Path) -> list[str]:
