@@ -30,7 +30,6 @@ from jetlane.specs.schema import (
     Verify,
     WorkspaceFolder,
 )
-from jetlane.tasks.anchors import tell_fit
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy
@@ -44,6 +43,7 @@ from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.cleaning import tidy
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.early_checks import check_run
+from jetlane.tasks.run.fitted_anchors import tell_fit
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult

@@ -194,7 +194,9 @@ class Dataset(Section):
         "default: three times the network's longer side",
     )
     splits: Splits = Splits()
-    max_dropped: Percent = Field(default="10%", description="more dropped images or boxes than this stop the run")
+    max_dropped: Percent = Field(
+        default="10%", description="share of wrong images, or boxes, from which on the run stops; twenty never do"
+    )
 
     @model_validator(mode="before")
     @classmethod

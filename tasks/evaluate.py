@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jetlane.tasks.anchors import config_of
 from jetlane.tasks.data.prepared import class_names, split_files
 from jetlane.tasks.proof.baseline import Measured
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, write_atomic

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import SpecError
-from jetlane.tasks.anchors import config_of
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from jetlane.tasks.anchors import config_of
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
+from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic

@@ -51,7 +51,7 @@ _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
     **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
-    **dict.fromkeys(("defusedxml", "imagehash", "simplejpeg"), "data"),
+    **dict.fromkeys(("defusedxml", "google_crc32c", "imagehash", "simplejpeg"), "data"),
 }
 
 

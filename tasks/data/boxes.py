@@ -14,6 +14,8 @@ from jetlane.tasks.data.pixels import ImageFacts
 
 #: Steps to a pixel that edges are rounded to: more than any tool means, and the same whatever a format can express.
 _STEPS = 100
+#: Closer to a whole pixel, it is meant: five decimals of a fraction are a hundredth of a pixel in 2000.
+_WHOLE = 0.0101
 #: Pixels that a box may be over the edge by the way its tool counts.
 _ROUNDING = 1.0
 #: Pixels of the network's input that an object has at least.
@@ -139,8 +141,7 @@ class BoxChecker:
         width, height = frame.size
         across, down = (width, height) if image.fractions else (1, 1)
         xmin, ymin, xmax, ymax = (
-            round(value * _STEPS) / _STEPS
-            for value in (box.xmin * across, box.ymin * down, box.xmax * across, box.ymax * down)
+            rounded(value) for value in (box.xmin * across, box.ymin * down, box.xmax * across, box.ymax * down)
         )
         shown = f"{box.label} from {xmin:g}, {ymin:g} to {xmax:g}, {ymax:g}"
         if xmin > xmax or ymin > ymax:
@@ -193,6 +194,12 @@ class BoxChecker:
         same = "is there twice" if other.label == item.label else f"has the very box of {other.label}"
         found.append(Finding(kind, image.labels + box.at, f"{box.label} {same}"))
         return self._policy[kind] != WARN
+
+
+def rounded(edge: float) -> float:
+    """An edge in hundredths of a pixel, or whole pixels where it is next to one."""
+    nearest = round(edge)
+    return float(nearest) if abs(round(edge * _STEPS) / _STEPS - nearest) < _WHOLE else round(edge * _STEPS) / _STEPS
 
 
 @dataclass(frozen=True)

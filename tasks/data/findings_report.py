@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.local_files import write_atomic
+from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Finding
 from jetlane.tasks.data.findings import DROP, KINDS, STRICT, WARN
 from jetlane.tasks.data.ingest import Plan
@@ -16,6 +17,8 @@ from jetlane.tasks.data.ingest import Plan
 #: Findings of a kind that a terminal shows.
 SHOWN = 20
 REPORT = "findings.json"
+#: Characters of a finding.
+_LINE = 1000
 #: Left out or not: fewer than these stop no run, whatever share of the data set they are.
 _FEW = 20
 _DONE = {STRICT: "must be corrected", DROP: "left out", WARN: "kept", "": "done"}
@@ -44,7 +47,7 @@ def lines(findings: Sequence[Finding], policy: Mapping[str, str], shown: Optiona
         about = KINDS[kind]
         yield f"{about.title}: {len(found)} ({_DONE[what_is_done(kind, policy)]})"
         for finding in found[:shown]:
-            yield f"  {finding.where}: {finding.message}"
+            yield harmless(f"  {finding.where}: {finding.message}", _LINE)
         if shown is not None and len(found) > shown:
             yield f"  ... and {len(found) - shown} more"
         if about.remedy:

@@ -20,7 +20,7 @@ from jetlane.tasks.data.pixels import ImageFacts
 from jetlane.tasks.data.readers.formats import FORMATS
 from jetlane.tasks.data.scenes import same_scenes
 from jetlane.tasks.data.source import LabelledSource
-from jetlane.tasks.data.split_memory import remembered
+from jetlane.tasks.data.split_memory import remember, remembered
 from jetlane.tasks.data.splits import SplitCandidate, assign
 from jetlane.tasks.data.uniform import changes, uniform_size
 
@@ -92,8 +92,8 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
     """Read all labels, look at all images, check all boxes, divide what is left.
 
     Args:
-        state: A folder that remembers what images are, so that a second run looks at those alone that changed; and the
-            label map of the data set before, whose numbers are kept.
+        state: A folder that remembers what images are, so that a second run looks at those alone that changed; on which
+            side they stand; and the label map of the data set before, whose numbers are kept.
 
     Raises:
         DatasetError: A source cannot be read at all. What is wrong with images and boxes is in the findings, whatever
@@ -130,6 +130,8 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
     made.given = frozenset(each.facts.sha256 for each in kept if each.split)
     before = remembered(state, source.splits) if state is not None else None
     made.images = _without_scenes(_divided(kept, source, before), source, made)
+    if state is not None:
+        remember(state, source.splits, made.divided)
     names = {item.label for each in made.images for item in each.objects}
     where = str(state / LABEL_MAP) if state is not None else "the classes"
     made.labels, said = numbered(names, source.classes, previous_labels(state), where) if names else (made.labels, [])

@@ -97,11 +97,7 @@ def examine(encoded: bytes) -> ImageFacts:
 
     _refuse_other_files(encoded)
     try:
-        Image.init()  # what is not loaded yet cannot be named
-        with (
-            warnings.catch_warnings(),
-            Image.open(io.BytesIO(encoded), formats=[name for name in _OPENED if name in Image.OPEN]) as picture,
-        ):
+        with warnings.catch_warnings(), opened(encoded) as picture:
             warnings.simplefilter("ignore")  # of Pillow, about what is checked here
             _refuse_bombs(picture.size)
             orientation, taken = exif_orientation(picture), _taken(picture)
@@ -116,18 +112,35 @@ def examine(encoded: bytes) -> ImageFacts:
         raise UnusableImage("unreadable_image", "is no image of a format that can be read") from error
     except Exception as error:  # Pillow raises many kinds for damaged data
         raise UnusableImage("damaged_image", f"cannot be decoded: {_first_words(error)}") from error
-    small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    small = grey.resize((THUMBNAIL * 2, THUMBNAIL * 2), Image.Resampling.BOX)
+    thumbnail = small.reduce(2)
     return ImageFacts(
         hashlib.sha256(encoded).hexdigest(),
         size,
         orientation,
         rewrite,
         kind,
-        _hash(grey),
-        small.tobytes(),
+        _hash(small),
+        thumbnail.tobytes(),
         taken,
         damage,
     )
+
+
+def opened(encoded: bytes) -> Image:
+    """An image whose header was read; of the formats that are meant alone.
+
+    Raises:
+        UnidentifiedImageError: It is of none of them. Pillow raises many others.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    Image.preinit()  # a format whose plugin is not loaded yet cannot be named; the rest take half a second
+    try:
+        return Image.open(io.BytesIO(encoded), formats=[name for name in _OPENED if name in Image.OPEN])
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(io.BytesIO(encoded), formats=[name for name in _OPENED if name in Image.OPEN])
 
 
 def _grey(picture: Image, encoded: bytes) -> tuple[Image, str]:

@@ -22,7 +22,7 @@ from jetlane.tasks.data.source import LabelledSource, RecordFiles, SyntheticSour
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 STATS = "stats.json"
-#: Boxes that are trained on, for looking at anchors: float32 [N, 6], see ``SplitStats.placed``.
+#: Boxes that are trained on, for looking at anchors: float32 [N, 6], see ``PlacedBoxes``.
 BOXES = "boxes.npy"
 
 
@@ -128,8 +128,7 @@ def _finished(
         "dropped": dropped,
         "boxes": BOXES,
     }
-    placed = np.array(stats["train"].placed or stats["validation"].placed, np.float32).reshape(-1, 6)
-    np.save(out / BOXES, placed)
+    np.save(out / BOXES, stats["train" if files["train"] else "validation"].placed.array())
     if findings is not None:
         facts["findings"] = dict(sorted(findings.items()))
     write_atomic(out / STATS, json.dumps(facts, indent=1, sort_keys=True))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jetlane.specs.support.local_files import PRIVATE, read_json, write_atomic
+from jetlane.specs.support.local_files import PRIVATE, in_words, private_folder, read_json, write_atomic
 from jetlane.tasks.data.splits import TRAIN, VALIDATION, SplitOptions
 
 _FILE = "sides.json"
@@ -55,6 +55,8 @@ def remember(state: Path, options: SplitOptions, sides: Mapping[str, str]) -> No
     if now == dict(before.sides) and (state / _FILE).exists():
         return
     listed = {side: sorted(one for one, stands in now.items() if stands == side) for side in (TRAIN, VALIDATION)}
+    with in_words(state):
+        private_folder(state)
     write_atomic(state / _FILE, json.dumps({"divided": _way(options), **listed}), PRIVATE)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.tasks.data.dataset_model import Size
 from jetlane.tasks.data.orientation import QUALITY
-from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, eight_bits
+from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, eight_bits, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +44,7 @@ def uniform(encoded: bytes, facts: ImageFacts, max_side: Optional[int]) -> bytes
 
     size = uniform_size(facts, max_side)
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
+        with opened(encoded) as picture:
             stored = size if facts.upright == facts.size else size[::-1]
             if size != facts.upright and picture.format == "JPEG":
                 # the decoder halves: at least twice the wanted size, so that the rest is still a mean of areas

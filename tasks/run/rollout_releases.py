@@ -14,15 +14,21 @@ _MOST = 100
 _NOTE = "ledgers.json"
 
 
-def note_ledger(root: Path, url: str) -> None:
-    """Remember that rollouts of this workspace are recorded in a ledger elsewhere; its password is left out."""
+def noted_ledger(root: Path, given: Optional[str]) -> str:
+    """URL of the ledger that rollouts of this workspace are recorded in; one elsewhere is noted, without its password.
+
+    Args:
+        given: The spec's ``fleet.ledger``.
+    """
+    from jetlane.remote.fleet import database
     from jetlane.specs.support import secrets
 
+    url = database.location(root, given)
     shown = secrets.shown(url)
-    if url == _own(root) or shown in _noted(root):
-        return
-    with locked(root / _NOTE) as path:
-        write_atomic(path, json.dumps([*_noted(root), shown][-_MOST:], indent=1), PRIVATE)
+    if url != _own(root) and shown not in _noted(root):
+        with locked(root / _NOTE) as path:
+            write_atomic(path, json.dumps([*_noted(root), shown][-_MOST:], indent=1), PRIVATE)
+    return url
 
 
 def releases_of_rollouts(root: Path, given: Optional[str] = None) -> set[str]:

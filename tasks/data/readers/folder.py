@@ -69,8 +69,9 @@ class Folder:
     def unlabelled(self, skipped: Iterable[Path] = ()) -> Iterator[Item]:
         """The images that no label file is for; what becomes of them is a matter of policy."""
         left = set(skipped)
-        for name, path in self.images.paths.items():
+        for path in self.images.paths.values():
             if path not in self.used and path not in left:
+                name = self.images.name(path)
                 yield Finding("unlabelled_image", str(path), "there is no label file for it")
                 yield LabelledImage(
                     name, ImageFile(path), (), str(path), self.place.shown, split=self.place.split, unlabelled=True

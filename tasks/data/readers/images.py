@@ -85,7 +85,7 @@ class ImageIndex:
         elif self._leads_out(text):
             return self._by_name(text, shown, "it is a path of another place", beside)
         else:
-            inside = os.path.relpath(text, self.root)
+            inside = Path(os.path.relpath(text, self.root)).as_posix()
             if inside in self.paths:
                 return Found(self.paths[inside])
         return self._by_name(text, shown, "it is not where the labels say", beside)
@@ -100,8 +100,8 @@ class ImageIndex:
     def _leads_out(self, text: str) -> bool:
         if _ADDRESS.match(text) or _DRIVE.match(text):
             return True
-        place = os.path.normpath(os.path.join(self.root, text))
-        return os.path.commonpath([place, os.path.abspath(self.root)]) != os.path.abspath(self.root)
+        root = os.path.abspath(self.root)
+        return os.path.commonpath([os.path.abspath(os.path.join(root, text)), root]) != root
 
     def _by_name(self, text: str, shown: str, why: str, beside: Optional[Path]) -> Found:
         """By the end of its path, its name, or its name without suffix: the first that names one image alone."""

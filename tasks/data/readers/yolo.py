@@ -22,10 +22,11 @@ _SPLIT_KEYS = {"train": "train", "val": "validation", "valid": "validation", "va
 
 @dataclass
 class _Config:
-    """What data.yaml says: class names by number, and the split of folders and of listed images."""
+    """What data.yaml says: class names by number, the split of folders, and of images that a text file lists."""
 
     names: dict[int, str] = field(default_factory=dict)
     splits: list[tuple[str, str]] = field(default_factory=list)
+    listed: dict[str, str] = field(default_factory=dict)
     where: str = ""
 
 
@@ -61,7 +62,8 @@ def read(place: Place) -> Iterator[Item]:
         by_stem.setdefault(path.stem, []).append(path)
     used: set[Path] = set()
     named: set[str] = set()
-    for name, image in images.paths.items():
+    for image in images.paths.values():
+        name = images.name(image)
         label = _label_of(image, by_stem, labels_root)
         split = place.split or _split(config, root, image) or split_of(Path(name).parts[:-1])
         if label is not None:
@@ -150,7 +152,7 @@ def _config(place: Place, root: Path, files: list[Path]) -> _Config:
                 lines = [line.strip() for line in text_of(path).splitlines()]
             except Unreadable:
                 continue
-            return _Config({count: line for count, line in enumerate(lines) if line}, [], str(path))
+            return _Config({count: line for count, line in enumerate(lines) if line}, where=str(path))
     raise DatasetError(
         f"{root} names no classes",
         "YOLO's labels hold class numbers; data.yaml (names: [...]) or classes.txt says what they mean",
@@ -174,18 +176,33 @@ def _from_yaml(path: Path) -> Optional[_Config]:
         raise DatasetError(f"{path}: names is neither a list nor {{number: name}}", "", "write names: [first, second]")
     base = data.get("path")
     start = os.path.normpath(path.parent / base) if isinstance(base, str) else str(path.parent)
-    splits = []
+    splits: list[tuple[str, str]] = []
+    by_list: dict[str, str] = {}
     for key, split in _SPLIT_KEYS.items():
         values = data.get(key)
         for text in values if isinstance(values, list) else [values]:
-            if isinstance(text, str) and text:
+            if isinstance(text, str) and text.endswith(".txt"):
+                for place in (Path(start, text), Path(path.parent, Path(text).name)):
+                    by_list.update(dict.fromkeys(_listed(place), split))
+            elif isinstance(text, str) and text:
                 splits.append((text, split))
                 splits.append((os.path.normpath(os.path.join(start, text)), split))
-    return _Config(named, splits, str(path))
+    return _Config(named, splits, by_list, str(path))
+
+
+def _listed(path: Path) -> list[str]:
+    """The names of the images that a text file lists; none where it is not there."""
+    try:
+        lines = text_of(path).splitlines() if path.is_file() else []
+    except Unreadable:
+        return []
+    return [line.strip().replace("\\", "/").rsplit("/", 1)[-1] for line in lines if line.strip()]
 
 
 def _split(config: _Config, root: Path, image: Path) -> Optional[str]:
     """By data.yaml, whose paths are often those of another machine: the longest end of one that fits."""
+    if image.name in config.listed:
+        return config.listed[image.name]
     inside = os.path.relpath(image.parent, root)
     for text, split in config.splits:
         place = text.replace("\\", "/").rstrip("/")

@@ -34,7 +34,7 @@ def shapes(count: int) -> list[Drawn]:
     made = []
     for item in draw_split(SyntheticSource(train_images=count, seed=11), "train"):
         edges = np.round(item.boxes.astype(float) * [item.width, item.height, item.width, item.height], 2)
-        boxes = tuple((text, *map(float, box)) for text, box in zip(item.texts, edges))
+        boxes = tuple((text, *map(plain, box)) for text, box in zip(item.texts, edges))
         made.append(Drawn(item.source_id, item.encoded, item.width, item.height, boxes))
     return made
 
@@ -50,14 +50,10 @@ def irregular(count: int) -> list[Drawn]:
         width, height = int(rng.integers(17, 400)), int(rng.integers(17, 300))
         boxes: list[Box] = []
         for _ in range((0, 1, 2, 3, 25)[index % 5]):
-            x, y = (
-                np.sort(rng.integers(0, width * 100 + 1, 2)) / 100,
-                np.sort(rng.integers(0, height * 100 + 1, 2)) / 100,
-            )
+            x, y = (np.sort(rng.integers(0, side * 100 + 1, 2)) / 100 for side in (width, height))
             if x[1] - x[0] >= 0.5 and y[1] - y[0] >= 0.5:
-                boxes.append(
-                    (classes[int(rng.integers(len(classes)))], float(x[0]), float(y[0]), float(x[1]), float(y[1]))
-                )
+                label = classes[int(rng.integers(len(classes)))]
+                boxes.append((label, plain(x[0]), plain(y[0]), plain(x[1]), plain(y[1])))
         if index % 5 == 1:
             boxes = [("car", 0.0, 0.0, float(width), float(height))]
         mode = ("RGB", "L", "P", "RGB")[index % 4]
@@ -67,6 +63,11 @@ def irregular(count: int) -> list[Drawn]:
             Drawn(name.replace("plain ", "plain"), picture(rng, width, height, mode, kind), width, height, tuple(boxes))
         )
     return made
+
+
+def plain(edge: float) -> float:
+    """An edge that every format keeps: in hundredths of a pixel, and none of them next to a whole one."""
+    return float(round(edge)) if abs(edge - round(edge)) < 0.0101 else round(float(edge), 2)
 
 
 def picture(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.tasks.data.drawn import Drawn, irregular, shapes
+from tests.tasks.data.drawn import Drawn, irregular, picture, shapes
 from tests.tasks.data.exporters import EXPORTERS, expected, without_names
 
 from jetlane.tasks.data.convert import TARGETS, convert
@@ -70,3 +71,22 @@ def test_what_is_converted_reads_the_same(to: str, tmp_path: Path) -> None:
     convert(tmp_path / "coco", tmp_path / "converted", to)
     again = read(to, tmp_path / "converted")
     assert examples(again, tmp_path / "a") == examples(read("coco", tmp_path / "coco"), tmp_path / "b")
+
+
+def test_five_decimals_of_a_fraction_come_back_as_whole_pixels(tmp_path: Path) -> None:
+    """As supervision and others write YOLO's labels, of an image of full HD."""
+    rng = np.random.default_rng(6)
+    encoded = picture(rng, 1920, 1080, kind="JPEG")
+    edges = [(*sorted(rng.integers(0, 1920, 2)), *sorted(rng.integers(0, 1080, 2))) for _ in range(60)]
+    edges = [(x0, x1 + 1, y0, y1 + 1) for x0, x1, y0, y1 in edges]
+    boxes = tuple(("car", float(x0), float(y0), float(x1), float(y1)) for x0, x1, y0, y1 in edges)
+    EXPORTERS["yolo"]([Drawn("a.jpg", encoded, 1920, 1080, boxes)], tmp_path)
+    (tmp_path / "labels" / "a.txt").write_text(
+        "".join(
+            f"0 {(x0 + x1) / 2 / 1920:.5f} {(y0 + y1) / 2 / 1080:.5f} {(x1 - x0) / 1920:.5f} {(y1 - y0) / 1080:.5f}\n"
+            for x0, x1, y0, y1 in edges
+        )
+    )
+    (image,) = read("yolo", tmp_path).images
+    found = np.array([item.box for item in image.objects]) * [1920, 1080, 1920, 1080]
+    np.testing.assert_allclose(found, [box[1:] for box in boxes], rtol=0, atol=1e-9)

@@ -269,3 +269,27 @@ def test_another_key_is_told_what_the_data_looks_like(root: Path, tmp_path: Path
         refuse_other_records(file)
     assert "is no TFRecord file" in caught.value.what and f"{{coco: {file}}}" in caught.value.remedy
     assert json.loads(file.read_text())
+
+
+def test_yolos_lists_of_images_are_splits(tmp_path: Path) -> None:
+    from tests.tasks.data.exporters import yolo
+
+    yolo(whole(picture), tmp_path)
+    (tmp_path / "train.txt").write_text("/content/data/images/a.jpg\n./images/c.jpg\n")
+    (tmp_path / "val.txt").write_text("images\\b.png\r\n")
+    (tmp_path / "data.yaml").write_text("path: /content/data\ntrain: train.txt\nval: val.txt\nnames: [car, dog]\n")
+    made = plan(replace(source(tmp_path), places=[("yolo", Place(tmp_path, shown="yolo: data"))]))
+    assert [(Path(each.name).name, each.split) for each in made.images] == [
+        ("a.jpg", "train"), ("b.png", "validation"), ("c.jpg", "train"),
+    ]  # fmt: skip
+
+
+def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    voc(whole(picture), tmp_path / "data")
+    odd = os.fsencode(tmp_path / "data" / "JPEGImages") + b"/a\xff.png"
+    Path(os.fsdecode(odd)).write_bytes(picture(np.random.default_rng(7), 50, 50))
+    made = plan(source(tmp_path / "data", policy={"unlabelled_image": "warn"}))
+    made.images.append(replace(made.images[1], name="v", split="validation"))
+    (tmp_path / "out").mkdir()
+    facts = prepare_plan(made, source(tmp_path / "data"), tmp_path / "out")
+    assert facts["stats"]["train"]["images"] == 4

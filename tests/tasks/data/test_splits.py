@@ -141,6 +141,7 @@ def test_sides_are_remembered_for_one_way_of_dividing(tmp_path: Path) -> None:
     images = [candidate(number, number, 0, 0) for number in range(30)]
     options = SplitOptions()
     sides = assign(images, options, remembered(tmp_path, options))
+    tmp_path = tmp_path / "new"
     remember(tmp_path, options, dict(zip([image.sha256 for image in images], sides)))
     known = remembered(tmp_path, options)
     assert [known[image.sha256] for image in images] == sides and len(known) == 30
@@ -171,6 +172,28 @@ def test_a_frame_at_two_jpeg_qualities_is_one_scene_and_other_frames_are_not() -
     crossing = [number for number in range(60) if sides[number] != sides[number + 60]]
     assert crossing == []
     assert 10 < sides[:60].count("validation") < 50
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    greys=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200), st.integers(0, 2)), max_size=30),
+    other=st.integers(0, 2**64 - 1),
+)
+def test_looks_are_found_as_a_comparison_of_all_pairs_finds_them(greys, other: int) -> None:
+    """Of pictures that differ in pattern, brightness and a little noise."""
+    hashes = [other if pattern else 0 for pattern, _, _ in greys]
+    thumbnails = []
+    for pattern, bright, noise in greys:
+        picture = np.random.default_rng(pattern).integers(0, 50, 256) + bright
+        thumbnails.append((picture + np.arange(256) % 2 * noise).astype(np.uint8).tobytes())
+    alike = set()
+    for one in range(len(greys)):
+        for two in range(one + 1, len(greys)):
+            first, second = (np.frombuffer(thumbnails[place], np.uint8).astype(float) for place in (one, two))
+            bits = bin(hashes[one] ^ hashes[two]).count("1")
+            if bits <= 16 and abs(first - second).mean() <= 3 and abs(first.mean() - second.mean()) <= 1.5:
+                alike.add((one, two))
+    assert set(scenes(hashes, thumbnails)) == alike
 
 
 def test_images_that_show_nothing_do_not_tie_others_together() -> None:

@@ -11,7 +11,7 @@ from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.workspace import StepResult, digest_of, write_atomic
 
 CODE = (
-    "jetlane.tasks.anchors",
+    "jetlane.tasks.run.fitted_anchors",
     "jetlane.tasks.converter.ssd",
     "jetlane.tasks.data.anchor_fit",
     "jetlane.tasks.data.anchor_grid",

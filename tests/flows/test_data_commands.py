@@ -1,0 +1,82 @@
+"""``jetlane data`` and ``jetlane spec check``: what a person reads of a data set, before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tasks.data.drawn import picture
+from tests.tasks.data.exporters import coco, voc
+from tests.tasks.data.flaws import whole
+
+from jetlane.flows.cli.main import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """VOC and COCO data sets, and the place of a spec."""
+    voc(whole(picture), tmp_path / "voc")
+    coco(whole(picture), tmp_path / "coco")
+    return tmp_path
+
+
+def run(capsys: Any, *words: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output and error of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    told = capsys.readouterr()
+    return int(ended.value.code or 0), told.out, told.err
+
+
+def spec(folder: Path, dataset: str) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(f"name: x\ndataset: {dataset}\n")
+    return path
+
+
+def test_check_lists_everything_and_says_whether_a_run_would_go_on(folder: Path, capsys: Any) -> None:
+    path = folder / "voc" / "Annotations" / "a.xml"
+    path.write_text(path.read_text().replace("<xmin>10.0", "<xmin>ten"))
+    code, out, _ = run(capsys, "data", "check", spec(folder, "{voc: voc}"))
+    assert code == 0 and "boxes that cannot be read: 1 (left out)" in out
+    assert "a.xml:3 (object 1): <xmin> of car is 'ten', no number" in out and "classes: 1 car, 2 dog" in out
+    strict = spec(folder, "{voc: voc, policy: {bad_box: strict}, classes: [dog, car]}")
+    code, out, err = run(capsys, "data", "check", strict)
+    assert code == 1 and "1 mistake that must be corrected" in err and "dataset.policy.bad_box" in err
+    code, out, _ = run(capsys, "data", "check", strict, "--json")
+    found = json.loads(out)
+    assert code == 1 and found["boxes"] == 3 and [each["kind"] for each in found["findings"]].count("bad_box") == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "remedy"),
+    [
+        ("{coco: voc}", "write dataset: {voc: "),
+        ("{voc: coco}", "write dataset: {coco: "),
+        ("{train: coco/annotations/*.json, validation: coco/annotations/*.json, label_map: l}", "{coco: "),
+        ("coco/annotations/instances_all.json", "{coco: "),
+    ],
+)  # fmt: skip
+def test_another_format_is_told_by_spec_check(folder: Path, capsys: Any, dataset: str, remedy: str) -> None:
+    (folder / "l").write_text('item { id: 1 name: "car" }')
+    code, _, err = run(capsys, "spec", "check", spec(folder, dataset))
+    assert code == 1 and remedy in err, err
+
+
+def test_convert_finds_the_format_and_keeps_what_it_converts(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    label = folder / "voc" / "Annotations" / "c.xml"
+    label.write_text(label.read_text().replace("<filename>c.jpg", "<filename>/home/x/c.jpg"))
+    code, out, _ = run(capsys, "data", "convert", "voc", "made", "--to", "yolo")
+    assert code == 0 and "3 images, 4 boxes, 2 classes" in out and "path of another place" in out
+    image = folder / "voc" / "JPEGImages" / "a.jpg"
+    assert (folder / "made" / "images" / "a.jpg").read_bytes() == image.read_bytes()
+    code, _, err = run(capsys, "data", "convert", folder / "voc", folder / "made", "--to", "coco")
+    assert code == 1 and "is there already" in err
+    (folder / "empty").mkdir()
+    code, _, err = run(capsys, "data", "convert", folder / "empty", folder / "other", "--to", "coco")
+    assert code == 1 and "is in no format that is known" in err and not (folder / "other").exists()
