@@ -176,8 +176,8 @@ ARCHITECTURES = [
     Architecture("ssd_resnet50_v1_ppn", changes=_PPN + _SMALL_WEIGHTS, depth_multiplier=1, plugin=False),
     Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", changes="feature_extractor { use_explicit_padding: true }"),
     Architecture("ssd_pnasnet", changes=_PNASNET, depth_multiplier=1),
-    Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN, plugin=False, shows_images=False),
-    Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False, shows_images=False),
+    Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN, plugin=False),
+    Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False),
 ]
 
 
