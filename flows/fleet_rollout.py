@@ -17,6 +17,7 @@ from jetlane.specs.schema import Build, Fleet
 from jetlane.specs.support.files import real
 from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
+from jetlane.tasks.run.run_record import using_release
 from jetlane.tasks.run.workspace import Workspace
 
 
@@ -54,7 +55,8 @@ def fleet_rollout(
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
         observer = ObserverGroup([artifacts, RolloutLines()])
         listeners = Listeners(observer, PausedRunApprover(), TaskRunExecutor(), PrefectSites)
-        rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
+        with using_release(store, folder):
+            rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet
         remember_live(store, folder.name)

@@ -13,7 +13,6 @@ from prefect import flow
 from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.serving.run_names import run_name
-from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
@@ -29,7 +28,9 @@ from jetlane.specs.schema import (
     RunSpec,
     Train,
     Verify,
+    WorkspaceFolder,
 )
+from jetlane.tasks.anchors import tell_fit
 from jetlane.tasks.convert import convert, nvidia_versions
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy
@@ -40,6 +41,7 @@ from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
+from jetlane.tasks.run.cleaning import tidy
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.early_checks import check_run
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
@@ -56,6 +58,7 @@ def story(run: Run) -> dict[str, Any]:
     nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
+        tell_fit(run, data)
         trained = train(run, data)
         measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
         gate(run, measured, data)
@@ -111,7 +114,7 @@ def retrain_and_deploy(
     verify: Verify = Verify(),
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
-    workspace: str = WORKSPACE,
+    workspace: WorkspaceFolder = WorkspaceFolder(),
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
     force: bool = False,
@@ -148,7 +151,10 @@ def retrain_and_deploy(
     observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
     with Run(spec, observer, force, PrefectSites, verify_all) as run:
         try:
-            return _whole_story(run)
+            outcome = _whole_story(run)
         except JetlaneError as error:
             report_stopped(run, error)
+            tidy(run)
             raise
+        tidy(run)
+        return outcome

@@ -24,6 +24,8 @@ def in_run(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
     if data is not None:
         found += _in_data(data)
     if not spec.trains:
+        if model.anchors == "fit":
+            found.append((("model", "anchors"), "fit is for a training; nothing is trained here"))
         if model.pipeline_config is None:
             given = "frozen_graph" if model.frozen_graph is not None else "saved_model"
             found.append((("model", given), "needs model.pipeline_config, the config it was exported with"))

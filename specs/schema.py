@@ -60,6 +60,11 @@ class Model(Section):
     saved_model: Optional[FolderPath] = Field(
         default=None, description="SavedModel folder of an export: it is frozen, and nothing is trained"
     )
+    anchors: Literal["given", "fit"] = Field(
+        default="given",
+        description="those of the template or the config, or `fit`: scales and aspect ratios that match the data set's "
+        "objects",
+    )
 
 
 class Train(Section):
@@ -261,13 +266,34 @@ class Fleet(Section):
     )
 
 
+class WorkspaceFolder(Section):
+    """Where everything that is made is kept, and for how long. A text is its path."""
+
+    path: NewPath = Field(default=WORKSPACE, description="folder of everything that is made")
+    keep: Optional[Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        default=None,
+        description="newest runs of each name whose records, checkpoints, releases and logs stay; what is live, and "
+        "what a rollout or the gate needs, is in any case; default: all of them",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_path(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """A path alone is accepted, by Prefect's server too, which goes by this schema."""
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+
+
 class FleetSpec(Section):
     """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
 
     build: Build = Build()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
-    workspace: NewPath = WORKSPACE
+    workspace: WorkspaceFolder = WorkspaceFolder()
     base_dir: Optional[NewPath] = None
 
     @model_validator(mode="after")
@@ -290,7 +316,7 @@ class RunSpec(Section):
     verify: Verify = Verify()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
-    workspace: NewPath = Field(default=WORKSPACE, description="folder of everything that is made")
+    workspace: WorkspaceFolder = WorkspaceFolder()
     signing_key: Optional[FilePath] = Field(
         default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"
     )

@@ -144,6 +144,19 @@ class Objects(Section):
     )
 
 
+class Splits(Section):
+    """How images are divided that no source puts on a side. An image never changes sides while this stays as it is."""
+
+    validation: Percent = Field(default="20%", description="share to evaluate on")
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="another seed, another division")
+    group: Literal["scene", "folder", "source", "time"] = Field(
+        default="scene",
+        description="what is kept on one side, beside nearly the same images, which always are: all of a folder, of a "
+        "source, or of a day (EXIF)",
+    )
+    stratify: bool = Field(default=True, description="balance the classes when images are seen for the first time")
+
+
 class Dataset(Section):
     """Where the images and boxes come from: one format, several sources, TFRecords, or ``shapes``."""
 
@@ -180,6 +193,7 @@ class Dataset(Section):
         description="longest side, in pixels, to which larger images are reduced; `keep` leaves them; "
         "default: three times the network's longer side",
     )
+    splits: Splits = Splits()
     max_dropped: Percent = Field(default="10%", description="more dropped images or boxes than this stop the run")
 
     @model_validator(mode="before")

@@ -44,6 +44,7 @@ def _labelled(run: Run, origin: LabelledSource) -> StepResult:
     from jetlane.tasks.data.findings_report import counts, refuse, write
     from jetlane.tasks.data.ingest import LABEL_MAP, plan, previous_labels
     from jetlane.tasks.data.prepare import plan_fingerprint, prepare_plan
+    from jetlane.tasks.data.split_memory import remember
 
     state = run.workspace.folder("data", run.spec.name)
     with run.workspace.lock(f"data-{run.spec.name}"):
@@ -62,6 +63,7 @@ def _labelled(run: Run, origin: LabelledSource) -> StepResult:
             make=lambda out: prepare_plan(made, origin, out, state),
             describe=_describe,
         )
+        remember(state, origin.splits, made.divided)
         if previous_labels(state) != made.labels:
             write_atomic(state / LABEL_MAP, made.labels.text())
     return result

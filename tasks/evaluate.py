@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jetlane.tasks.anchors import config_of
 from jetlane.tasks.data.prepared import class_names, split_files
-from jetlane.tasks.odapi.training_config import pipeline_config
 from jetlane.tasks.proof.baseline import Measured
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
@@ -31,7 +31,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
-    config = pipeline_config(run.spec, data.facts["num_classes"])  # not the one trained by: post-processing may differ
+    config = config_of(run, data)  # not the one trained by: post-processing may differ
     return run.step(
         "evaluate",
         inputs={

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.specs.errors import SpecError
-from jetlane.tasks.odapi.training_config import pipeline_config
+from jetlane.tasks.anchors import config_of
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
@@ -44,7 +44,7 @@ def export(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     """
     from jetlane.tasks.odapi.pipeline import for_export
 
-    config = for_export(pipeline_config(run.spec, data.facts["num_classes"]))
+    config = for_export(config_of(run, data))
     return run.step(
         "export",
         inputs={"checkpoint": checkpoint_digest(trained), "pipeline_config": digest_of(config)},

@@ -72,7 +72,7 @@ def gather(
         seconds=round(run.seconds, 1),
         steps=tuple(run.steps),
         labels=tuple((release / "labels.txt").read_text(encoding="utf-8").splitlines()) if release else (),
-        dataset=recorded("dataset").get("stats", {}),
+        dataset=_of_data(recorded("dataset").get("stats", {}), run.anchors),
         metrics=evaluated.get("coco", {}),
         per_class=evaluated.get("per_class", {}),
         loss_curve=tuple((int(at), float(loss)) for at, loss in recorded("train").get("curve", ())),
@@ -85,6 +85,10 @@ def gather(
         error=error.what if error else "",
         notes=tuple(run.notes),
     )
+
+
+def _of_data(stats: Mapping[str, Any], anchors: Sequence[str]) -> Mapping[str, Any]:
+    return {**stats, "anchors": "; ".join(anchors)} if anchors else stats
 
 
 def _lasting(facts: RunFacts) -> Mapping[str, Any]:

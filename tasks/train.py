@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.tasks.anchors import config_of
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
@@ -25,6 +26,7 @@ CODE = (
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
+    "jetlane.tasks.odapi.child.slots",
 )
 #: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
 #: everything one server starts.
@@ -42,10 +44,9 @@ def train(run: Run, data: StepResult) -> StepResult:
         TrainingError: With the last lines of the child's log.
     """
     from jetlane.tasks.odapi.pipeline import read_by_training
-    from jetlane.tasks.odapi.training_config import pipeline_config
 
     spec = run.spec.train
-    config = pipeline_config(run.spec, data.facts["num_classes"])
+    config = config_of(run, data)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),

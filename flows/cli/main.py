@@ -32,6 +32,7 @@ COMMANDS = {
     "key": ("key", "key"),
     "renew": ("key", "renew"),
     "virtual-device": ("device", "virtual_device"),
+    "workspace": ("workspace", "workspace"),
     "up": ("up", "up"),
     "down": ("up", "down"),
 }
@@ -50,6 +51,7 @@ HELP = {
     "key": "The key that signs this project's releases.",
     "renew": "Let a project's next release count as a new one.",
     "virtual-device": "Start and stop virtual Jetsons.",
+    "workspace": "What a workspace holds, and what of it may go.",
     "up": "Start a Prefect server, a worker and the deployments.",
     "down": "Stop what `up` started.",
 }

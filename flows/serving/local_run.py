@@ -33,7 +33,7 @@ def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug:
         JetlaneError: Whatever stopped it.
     """
     quiet_prefect(debug)
-    with _full_disk_as_the_error(Path(spec.workspace)), PrefectApi(Path(spec.workspace)) as api:
+    with _full_disk_as_the_error(Path(spec.workspace.path)), PrefectApi(Path(spec.workspace.path)) as api:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 
         api.wait()

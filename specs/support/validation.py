@@ -89,12 +89,24 @@ def _problem(error: Mapping[str, Any], marked: MarkedYaml, model: type[BaseModel
 
 
 def _known(at: Location, marked: MarkedYaml, model: type[BaseModel]) -> Location:
-    """A pydantic location without the names of union branches, which are in no file."""
+    """A pydantic location without the names of union branches, which are in no file, and without the keys of a section
+    that was given as a text."""
     kept: Location = ()
+    value = marked.data
     for part in at:
+        if not isinstance(value, (Mapping, list)):
+            break
         if (*kept, part) in marked.values or part in _fields(kept, model):
             kept = (*kept, part)
+            value = _inside(value, part)
     return kept or at
+
+
+def _inside(value: Any, part: Any) -> Any:
+    """What is at a key or an index; an empty mapping where there is nothing."""
+    if isinstance(value, Mapping):
+        return value.get(part, {})
+    return value[part] if isinstance(part, int) and part < len(value) else {}
 
 
 def _fields(at: Location, model: type[BaseModel]) -> Mapping[str, Any]:

@@ -29,6 +29,15 @@ _SLACK = 1e-6
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 
 
+#: Boxes of a split that are kept for looking at anchors.
+MOST_PLACED = 20_000
+
+
+def _scattered(number: int) -> int:
+    """A number that looks random, and is the same for the same number."""
+    return int.from_bytes(hashlib.blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big")
+
+
 @dataclass
 class SeenRecords:
     """What the checks have come across so far, over all splits of a data set.
@@ -54,6 +63,7 @@ class SplitStats:
         repeated: Images that are in this split more than once.
         source_ids_made: Images that had no ``source_id`` and were given one.
         turned: Images that were turned as their EXIF orientation asks, because their boxes are on the turned image.
+        placed: Boxes as (xmin, ymin, xmax, ymax in 0..1, width, height of the image in pixels); of many, a sample.
     """
 
     images: int = 0
@@ -64,6 +74,8 @@ class SplitStats:
     repeated: int = 0
     source_ids_made: int = 0
     turned: int = 0
+    placed: list[tuple[float, ...]] = field(default_factory=list)
+    _seen: int = 0
 
     def add(self, height: int, width: int, boxes: np.ndarray[Any, Any], names: Sequence[str]) -> None:
         """Count one image; ``boxes`` float [N, 4] in 0..1, ``names`` one per box."""
@@ -73,6 +85,16 @@ class SplitStats:
         self.without_objects += not len(boxes)
         sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
         self.box_sides.extend(np.sqrt(sides[:, 0] * sides[:, 1]).tolist())
+        for box in boxes.tolist():
+            self._place((*box, float(width), float(height)))
+
+    def _place(self, box: tuple[float, ...]) -> None:
+        """Keep every box up to a number; from then on each has the same chance, the same in every run."""
+        if len(self.placed) < MOST_PLACED:
+            self.placed.append(box)
+        elif (at := _scattered(self._seen) % (self._seen + 1)) < MOST_PLACED:
+            self.placed[at] = box
+        self._seen += 1
 
     def to_json(self) -> dict[str, Any]:
         points = np.quantile(self.box_sides, (0, 0.25, 0.5, 0.75, 1)).round(4).tolist() if self.box_sides else []

@@ -70,7 +70,7 @@ def check_spec_data(spec: RunSpec) -> DataCheck:
         raise DatasetError("the spec names no data set", "", "add dataset: {voc: folder}, {coco: folder}, ...")
     origin = source(spec)
     if isinstance(origin, LabelledSource):
-        state = Path(spec.workspace) / "data" / spec.name
+        state = Path(spec.workspace.path) / "data" / spec.name
         return DataCheck(origin, plan(origin, state if state.is_dir() else None), {})
     with tempfile.TemporaryDirectory(prefix="jetlane-data-") as scratch:
         return DataCheck(origin, None, prepare(origin, Path(scratch)))

@@ -13,6 +13,7 @@ from jetlane.tasks.data.classes import rules
 from jetlane.tasks.data.dataset_model import Place
 from jetlane.tasks.data.labels import read_label_map
 from jetlane.tasks.data.source import DataSource, LabelledSource, RecordFiles, SyntheticSource
+from jetlane.tasks.data.splits import SplitOptions
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -45,6 +46,12 @@ def source(spec: RunSpec) -> DataSource:
         network=network,
         max_side=max_side,
         max_dropped=float(given.max_dropped.rstrip("%")) / 100,
+        splits=SplitOptions(
+            float(given.splits.validation.rstrip("%")) / 100,
+            given.splits.seed,
+            given.splits.group,
+            given.splits.stratify,
+        ),
     )
 
 

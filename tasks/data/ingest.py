@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
@@ -20,6 +20,7 @@ from jetlane.tasks.data.pixels import ImageFacts
 from jetlane.tasks.data.readers.formats import FORMATS
 from jetlane.tasks.data.scenes import same_scenes
 from jetlane.tasks.data.source import LabelledSource
+from jetlane.tasks.data.split_memory import remembered
 from jetlane.tasks.data.splits import SplitCandidate, assign
 from jetlane.tasks.data.uniform import changes, uniform_size
 
@@ -60,6 +61,7 @@ class Plan:
         labels: Classes by number.
         images_read, boxes_read: All that labels were found for, also what was left out.
         dropped: What was left out as wrong: ``image`` and ``box``.
+        given: sha256 of the images whose side a source tells.
     """
 
     images: list[PlannedImage] = field(default_factory=list)
@@ -68,6 +70,12 @@ class Plan:
     images_read: int = 0
     boxes_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    given: frozenset[str] = frozenset()
+
+    @property
+    def divided(self) -> dict[str, str]:
+        """Sides of the images that no source puts on one, by sha256."""
+        return {each.facts.sha256: each.split for each in self.images if each.facts.sha256 not in self.given}
 
 
 def previous_labels(state: Optional[Path]) -> Optional[LabelMap]:
@@ -119,7 +127,9 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
         kept.append(PlannedImage(name, image, look, checked.objects, image.split or "", size))
         _note_changes(made, image, look, source.max_side)
     kept = _without_copies(kept, source, made)
-    made.images = _without_scenes(_divided(kept, source), source, made)
+    made.given = frozenset(each.facts.sha256 for each in kept if each.split)
+    before = remembered(state, source.splits) if state is not None else None
+    made.images = _without_scenes(_divided(kept, source, before), source, made)
     names = {item.label for each in made.images for item in each.objects}
     where = str(state / LABEL_MAP) if state is not None else "the classes"
     made.labels, said = numbered(names, source.classes, previous_labels(state), where) if names else (made.labels, [])
@@ -213,7 +223,9 @@ def _without_copies(images: Sequence[PlannedImage], source: LabelledSource, made
     return [each for each in images if id(each) not in gone]
 
 
-def _divided(images: Sequence[PlannedImage], source: LabelledSource) -> list[PlannedImage]:
+def _divided(
+    images: Sequence[PlannedImage], source: LabelledSource, before: Optional[Mapping[str, str]]
+) -> list[PlannedImage]:
     candidates = [
         SplitCandidate(
             name=each.name,
@@ -223,10 +235,11 @@ def _divided(images: Sequence[PlannedImage], source: LabelledSource) -> list[Pla
             labels=tuple(item.label for item in each.objects),
             split=each.split or None,
             time=each.facts.taken,
+            thumbnail=each.facts.thumbnail,
         )
         for each in images
     ]
-    return [replace(each, split=split) for each, split in zip(images, assign(candidates, source.splits))]
+    return [replace(each, split=split) for each, split in zip(images, assign(candidates, source.splits, before))]
 
 
 def _without_scenes(images: Sequence[PlannedImage], source: LabelledSource, made: Plan) -> list[PlannedImage]:

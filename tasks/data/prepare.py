@@ -22,6 +22,8 @@ from jetlane.tasks.data.source import LabelledSource, RecordFiles, SyntheticSour
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 STATS = "stats.json"
+#: Boxes that are trained on, for looking at anchors: float32 [N, 6], see ``SplitStats.placed``.
+BOXES = "boxes.npy"
 
 
 def fingerprint(dataset: Union[SyntheticSource, RecordFiles]) -> str:
@@ -61,7 +63,7 @@ def prepare(dataset: Union[SyntheticSource, RecordFiles], out: Path) -> dict[str
     Returns:
         ``labels`` ({"1": name, ...}, as people are shown them), ``num_classes`` (of a network trained with it),
         ``train`` and ``validation`` (file names in ``out``; empty where the split was not asked for), ``stats`` (of
-        each split), ``dropped`` (always 0: what is wrong is refused).
+        each split), ``dropped`` (always 0: what is wrong is refused), ``boxes`` (a file: see ``BOXES``).
 
     Raises:
         DatasetError: Something is wrong with the user's records, or a split holds no image.
@@ -124,7 +126,10 @@ def _finished(
         **files,
         "stats": {split: stats[split].to_json() for split in SPLITS if files[split]},
         "dropped": dropped,
+        "boxes": BOXES,
     }
+    placed = np.array(stats["train"].placed or stats["validation"].placed, np.float32).reshape(-1, 6)
+    np.save(out / BOXES, placed)
     if findings is not None:
         facts["findings"] = dict(sorted(findings.items()))
     write_atomic(out / STATS, json.dumps(facts, indent=1, sort_keys=True))

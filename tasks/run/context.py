@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.run.facts import CACHED, FAILED, MADE, SKIPPED, StepFacts
 from jetlane.tasks.run.observer import LoggingRunObserver, RunObserver
+from jetlane.tasks.run.run_record import RunRecord
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Run:
         results: Finished content-addressed steps by name.
         notes: Sentences for the report.
         mended: Those about what was found damaged, and made again.
+        anchors: Sentences about how the network's anchors suit the data set.
     """
 
     def __init__(
@@ -53,14 +55,17 @@ class Run:
         self.sites = sites
         self.observer = observer or LoggingRunObserver()
         self.force = force
-        self.workspace = Workspace(Path(spec.workspace), verify, self.mend)
+        self._record = RunRecord(Path(spec.workspace.path), spec.name)
+        self.workspace = Workspace(Path(spec.workspace.path), verify, self.mend, self._record.use)
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.steps: list[StepFacts] = []
         self.results: dict[str, StepResult] = {}
         self.notes: list[str] = []
         self.mended: list[str] = []
+        self.anchors: tuple[str, ...] = ()
         self._clock = time.monotonic()
         self._stack = ExitStack()
+        self._stack.enter_context(self._record)
         self._child: Optional[OdapiChild] = None
 
     def __enter__(self) -> Run:
@@ -90,6 +95,7 @@ class Run:
             from jetlane.tasks.odapi.client import OdapiChild
 
             log = self.workspace.folder("logs") / f"odapi-{self.started.replace(':', '')}.log"
+            self._record.log(log.name)
             self._child = self._stack.enter_context(OdapiChild(self.python, log))
         return self._child
 

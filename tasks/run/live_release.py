@@ -1,11 +1,12 @@
-"""The note of which release a fleet runs; the gate holds the next model against that one."""
+"""The note of which release a fleet runs, and which it ran before; the gate holds the next model against the first."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from jetlane.specs.support.local_files import PRIVATE
-from jetlane.tasks.run.digests import sealed
+from jetlane.specs.support.local_files import PRIVATE, read_json
+from jetlane.tasks.run.digests import sealed, unsealed
 from jetlane.tasks.run.workspace import Workspace, write_atomic
 
 
@@ -13,4 +14,22 @@ def remember_live(workspace: Workspace, release: str) -> None:
     """Note that a release runs on every device it was meant for."""
     folder = workspace.folder("live")
     path = folder / f"{release.rsplit('-', 1)[0]}.json"
-    write_atomic(path, json.dumps(sealed({"release": release}), indent=1), PRIVATE)
+    known = _read(path)
+    before = known.get("release", "")
+    note = {"release": release, "previous": known.get("previous", "") if before == release else before}
+    write_atomic(path, json.dumps(sealed(note), indent=1), PRIVATE)
+
+
+def live_and_previous(root: Path) -> set[str]:
+    """Releases that are live from a workspace under any name, and those that were before: a rollback's goal.
+
+    Args:
+        root: The workspace's folder.
+    """
+    notes = [_read(path) for path in (root / "live").glob("*.json")]
+    return {str(note[key]) for note in notes for key in ("release", "previous") if note.get(key)}
+
+
+def _read(path: Path) -> dict[str, str]:
+    opened = unsealed(read_json(path))
+    return opened[0] if opened is not None else {}

@@ -16,6 +16,7 @@ from jetlane.remote.fleet import state as states
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.schema import Build, Fleet
 from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
+from jetlane.tasks.run.rollout_releases import note_ledger
 from jetlane.tasks.run.site_operations import with_sites
 from jetlane.tasks.run.workspace import Workspace
 
@@ -240,9 +241,12 @@ def devices_of(
 @contextmanager
 def ledger_of(fleet: Fleet, workspace: Workspace) -> Iterator[Ledger]:
     """The fleet's ledger, closed at the end."""
+    from jetlane.remote.fleet import database
     from jetlane.remote.fleet.ledger import Ledger
 
-    ledger = Ledger.of(workspace.root, fleet.ledger)
+    url = database.location(workspace.root, fleet.ledger)
+    note_ledger(workspace.root, url)
+    ledger = Ledger(url)
     try:
         yield ledger
     finally:

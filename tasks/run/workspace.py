@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.agent.safe_files import sync_folder
 from jetlane.specs.errors import JetlaneError, TrainingError, WorkspaceError
@@ -30,6 +30,9 @@ from jetlane.specs.support.local_files import NO_ROOM, private_folder, refuse_fu
 from jetlane.tasks.run import outputs
 from jetlane.tasks.run.digests import Changed, Digest, SeenFile, canonical_json, confirmed, digest_of, sha256_file
 from jetlane.tasks.run.outputs import MANIFEST, DamagedOutput, StepResult
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = [
     "MANIFEST",
@@ -74,15 +77,23 @@ class Workspace:
         root: Made when missing. One workspace may be used by several runs at once.
         verify: Everything that is found again is hashed, whenever that was done last.
         tell: Told, in a sentence, what was found damaged and is made again.
+        use: Told (step, key) of each step before it is looked at, while its lock is held.
 
     Raises:
         WorkspaceError: The folder cannot be made or written.
     """
 
-    def __init__(self, root: Path, verify: bool = False, tell: Optional[Callable[[str], None]] = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        verify: bool = False,
+        tell: Optional[Callable[[str], None]] = None,
+        use: Optional[Callable[[str, str], None]] = None,
+    ) -> None:
         self.root = Path(root)
         self._verify = verify
         self._tell = tell or (lambda text: None)
+        self._use = use or (lambda step, key: None)
         for name in ("steps", "locks"):
             self.folder(name)
 
@@ -139,6 +150,7 @@ class Workspace:
         key = digest_of(recipe)[:20]
         final = self.folder("steps", name) / key
         with self.lock(f"{name}-{key}"), self._in_words():
+            self._use(name, key)
             found = outputs.look(final, key, self._verify or leaves, adopt=resumable)
             if found.manifest is None:
                 if found.damage:
@@ -226,9 +238,9 @@ class Workspace:
         Raises:
             WorkspaceError: The lock cannot be made.
         """
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(self.root / "locks" / f"{name}.lock")
+        lock = self._lock(name)
         with self._in_words():
             try:
                 lock.acquire(timeout=0)
@@ -240,6 +252,28 @@ class Workspace:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def lock_unless_held(self, name: str) -> Iterator[bool]:
+        """``lock`` without waiting: whether it is ours, or somebody holds it."""
+        from filelock import Timeout
+
+        lock = self._lock(name)
+        try:
+            with self._in_words():
+                lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _lock(self, name: str) -> FileLock:
+        from filelock import FileLock
+
+        return FileLock(self.root / "locks" / f"{name}.lock")
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

@@ -176,7 +176,7 @@ def test_only_deployment_run_is_rewritten(tmp_path: Path, monkeypatch, given: st
         flag, _, text = word.rpartition("=") if word.startswith("--params=") else ("", "", word)
         if text.startswith('{"name"'):
             data = json.loads(text)
-            word = (flag and flag + "=") + ("SPEC" if data["workspace"] == str(tmp_path / "w") else "FILE")
+            word = (flag and flag + "=") + ("SPEC" if data["workspace"]["path"] == str(tmp_path / "w") else "FILE")
         result.append(word)
     assert " ".join(result) == expected
 

@@ -28,7 +28,7 @@ def test_the_shortest_spec_is_a_name_and_a_data_set(write, tmp_path: Path) -> No
     spec = load_spec(write("name: a\ndataset: {shapes: {}}\n"))
     assert spec.dataset is not None and spec.dataset.shapes is not None
     assert spec.dataset.shapes.train_images == 800
-    assert spec.workspace == str(tmp_path / ".jetlane")
+    assert spec.workspace.path == str(tmp_path / ".jetlane")
 
 
 def test_a_compute_capability_needs_no_quotes(write) -> None:

@@ -106,16 +106,18 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     """
     import jetlane.specs
     from jetlane.specs.load import load_spec
+    from jetlane.specs.schema import WorkspaceFolder
 
     example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
     spec = load_spec(example)
-    _run(spec.model_copy(update={"workspace": str(Path.cwd() / WORKSPACE)}), force, settings["debug"], verify)
+    here = WorkspaceFolder(path=str(Path.cwd() / WORKSPACE))
+    _run(spec.model_copy(update={"workspace": here}), force, settings["debug"], verify)
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
     from jetlane.flows.serving.local_run import run_spec
 
-    click.echo(f"{spec.name}: workspace {spec.workspace}")
+    click.echo(f"{spec.name}: workspace {spec.workspace.path}")
     outcome = run_spec(spec, force=force, verify=verify, debug=debug)
     if not outcome["changed"]:
         click.echo("nothing has changed: no training, no conversion, no upload, no build")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import compat, configs, progress
+from . import compat, configs, progress, slots
 from .errors import JobError
 
 
@@ -61,7 +61,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     return {
         "steps": total,
         "resumed_from": start,
-        "checkpoint": os.path.basename(prefix),
+        "checkpoint": slots.without_slots(model_dir),
         "loss": curve.points[-1][1] if curve.points else None,
         "loss_curve": progress.LOSS_FILE,
         "seconds": round(time.time() - started, 3),

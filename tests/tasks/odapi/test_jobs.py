@@ -27,6 +27,7 @@ def test_training_leaves_checkpoint_events_and_curve(trained: Trained) -> None:
     assert trained.facts["resumed_from"] == 0
     assert trained.facts["fine_tune"] is None
     assert trained.checkpoint.with_name("model.ckpt-4.index").is_file()
+    assert not list(trained.job.model_dir.glob("model.ckpt-*"))  # the last one alone is kept, in a folder of its own
     assert list(trained.job.model_dir.glob("events.out.tfevents.*"))
     curve = json.loads((trained.job.model_dir / trained.facts["loss_curve"]).read_text())
     assert [step for step, _, _ in curve] == [1, 2, 3, 4]

@@ -72,7 +72,7 @@ class FleetArguments:
         inventory = load_inventory(listed[0].inventory)
         if self.names:
             return [inventory.device(name) for name in self.names]
-        return select_devices(inventory, str(self.select), recorded(Path(asked.workspace) / NAME))
+        return select_devices(inventory, str(self.select), recorded(Path(asked.workspace.path) / NAME))
 
 
 def fleet_arguments(command: Callable[..., None]) -> Callable[..., None]:

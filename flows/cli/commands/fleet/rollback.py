@@ -24,7 +24,7 @@ def rollback(chosen: FleetArguments, release: str) -> None:
     from jetlane.tasks.run.workspace import Workspace
 
     asked = chosen.asked()
-    store = Workspace(Path(asked.workspace))
+    store = Workspace(Path(asked.workspace.path))
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = chosen.devices(asked, listed)
         with watching() as watch:

@@ -55,17 +55,18 @@ def rollout(
     from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
     from jetlane.tasks.run.live_release import remember_live
+    from jetlane.tasks.run.run_record import using_release
     from jetlane.tasks.run.workspace import Workspace
 
     asked = chosen.asked(**rules)
-    store = Workspace(Path(asked.workspace))
+    store = Workspace(Path(asked.workspace.path))
     folder = release_folder(release, store.root)
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = chosen.devices(asked, listed)
         if dry_run:
             _show_plan(folder, devices, asked, book)
             return
-        with watching() as watch:
+        with watching() as watch, using_release(store, folder):
             listeners = task.Listeners(watch.observer, TerminalApprover(yes, watch.aside), sites=known_server())
             rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
     task.refuse_failures(rolled)

@@ -1,0 +1,59 @@
+"""A finished training's checkpoint without the optimiser's own variables, which only a training that goes on reads.
+
+They are two thirds of a checkpoint by RMSprop or Adam, half of one by momentum. Evaluation, export and a fine-tuning
+read the model's variables and their moving averages; these stay, bit for bit.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any
+
+#: What TensorFlow's optimisers append to a variable's name.
+_SLOTS = ("RMSProp", "RMSProp_1", "Momentum", "Adam", "Adam_1")
+#: Adam's own two numbers.
+_OF_NO_VARIABLE = ("beta1_power", "beta2_power")
+_FOLDER = "trained"
+
+
+def without_slots(model_dir: str) -> str:
+    """Keep of a finished training's checkpoints the last one, without optimizer slots.
+
+    It lies in a folder of its own under the same name, and is written whole before ``checkpoint`` names it and the
+    others are deleted: whenever this is cut, the folder's last checkpoint is a whole one of the same step.
+
+    Returns:
+        The checkpoint's prefix, relative to ``model_dir``.
+    """
+    import tensorflow.compat.v1 as tf
+
+    last = tf.train.latest_checkpoint(model_dir)
+    kept = os.path.join(model_dir, _FOLDER, os.path.basename(last))
+    if os.path.realpath(last) != os.path.realpath(kept):
+        tf.gfile.MakeDirs(os.path.dirname(kept))
+        _write(last, kept)
+        tf.train.update_checkpoint_state(model_dir, os.path.relpath(kept, model_dir))
+    for left in glob.glob(os.path.join(glob.escape(model_dir), "model.ckpt-*")):
+        os.remove(left)
+    return os.path.relpath(kept, model_dir)
+
+
+def _write(source: str, target: str) -> None:
+    import tensorflow.compat.v1 as tf
+
+    reader = tf.train.NewCheckpointReader(source)
+    shapes = reader.get_variable_to_shape_map()
+    names = sorted(name for name in shapes if not _is_slot(name, shapes))
+    values = [reader.get_tensor(name) for name in names]
+    with tf.Graph().as_default(), tf.Session() as session:
+        tensors = [tf.placeholder(value.dtype, value.shape) for value in values]
+        save = tf.raw_ops.SaveV2(prefix=target, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
+        session.run(save, dict(zip(tensors, values)))
+
+
+def _is_slot(name: str, shapes: dict[str, Any]) -> bool:
+    variable, _, last = name.rpartition("/")
+    if last in _SLOTS:
+        return bool(shapes.get(variable) == shapes[name])
+    return last in _OF_NO_VARIABLE and shapes[name] == []
