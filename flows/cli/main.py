@@ -18,6 +18,7 @@ from jetlane.specs.support.text import TEXT, harmless
 
 #: Command -> module and attribute that hold it. Groups are listed like commands.
 COMMANDS = {
+    "init": ("init", "init"),
     "run": ("run", "run"),
     "deploy": ("run", "deploy"),
     "rollback": ("fleet.rollback", "rollback"),
@@ -37,6 +38,7 @@ COMMANDS = {
     "down": ("up", "down"),
 }
 HELP = {
+    "init": "Look at a folder of labelled images, and write a spec for it.",
     "run": "Take a spec from its data set to a verified fleet.",
     "deploy": "Convert a frozen graph, prove it and bring it to a fleet.",
     "rollback": "Roll devices back to their previous release, or to one that they kept.",

@@ -100,7 +100,7 @@ class ImageIndex:
     def _leads_out(self, text: str) -> bool:
         if _ADDRESS.match(text) or _DRIVE.match(text):
             return True
-        place = os.path.normpath(os.path.join(self.root, text))
+        place = os.path.abspath(os.path.join(self.root, text))
         return os.path.commonpath([place, os.path.abspath(self.root)]) != os.path.abspath(self.root)
 
     def _by_name(self, text: str, shown: str, why: str, beside: Optional[Path]) -> Found:
