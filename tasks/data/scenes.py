@@ -117,5 +117,5 @@ def _bands(thumbnails: Array) -> Array:
 
 def _set_bits(values: Array) -> Array:
     """How many bits of each are set; uint64 [N] -> int [N]."""
-    found: Array = np.unpackbits(values.view(np.uint8).reshape(len(values), -1), axis=1).sum(1)
+    found: Array = np.unpackbits(values.view(np.uint8).reshape(len(values), values.itemsize), axis=1).sum(1)
     return found
