@@ -6,6 +6,7 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.text import is_harmless
 from jetlane.tasks.data.dataset_model import Finding, LabelledImage, Place, Size
-from jetlane.tasks.data.detect import detect_format
+from jetlane.tasks.data.detect import advice, detect_format
+from jetlane.tasks.data.findings import KINDS
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.readers.formats import FORMATS
 from jetlane.tasks.data.readers.images import SUFFIXES
@@ -71,6 +73,7 @@ class _Read:
     origin: Origin
     images: list[LabelledImage] = field(default_factory=list)
     findings: Counter[str] = field(default_factory=Counter)
+    first: Optional[Finding] = None
 
     @property
     def objects(self) -> int:
@@ -84,43 +87,35 @@ def candidates(folder: Path) -> list[list[Origin]]:
     the same images are alternatives, of which that with most objects comes first.
 
     Raises:
-        DatasetError: It is not there, or holds nothing that can be read; says what was looked for.
+        DatasetError: It is not there, or holds no labels of any format; says what was looked for.
     """
-    if not folder.exists():
-        raise DatasetError(f"{folder} is not there", "", "check the path")
-    if not is_harmless(str(folder.absolute())):
-        raise DatasetError("the folder's name cannot be shown as it is", "it is no plain text", "rename the folder")
+    _refuse_place(folder)
     formats = [found.format for found in detect_format(folder)]
     if len(formats) > 1:
         apart = _apart(folder)
         if apart:
             return [apart]
-    if len(formats) == 1:
-        return [[Origin(formats[0], folder)]]
-    found, refused = [], None
-    for name in formats:
-        try:
+    if not formats:
+        raise _nothing(folder)
+    found = []
+    for name in formats if len(formats) > 1 else ():
+        with suppress(DatasetError):
             found.append(_read(Origin(name, folder)))
-        except DatasetError as error:
-            refused = refused or error
-    found = [each for each in found if each.objects]
-    if not found:
-        raise refused or _nothing(folder)
-    return [[each.origin] for each in sorted(found, key=lambda each: -each.objects)]
+    usable = sorted((each for each in found if each.objects), key=lambda each: -each.objects)
+    # without any that can be used, `survey` says what is wrong with the likeliest
+    return [[each.origin] for each in usable] or [[Origin(formats[0], folder)]]
 
 
 def survey(origins: Sequence[Origin]) -> Survey:
     """Read all labels of some sources.
 
     Raises:
-        DatasetError: One cannot be read, or there is no object.
+        DatasetError: One cannot be read, or has no object.
     """
-    read = [_read(origin) for origin in origins]
+    read = [_read_or_told(origin) for origin in origins]
     images = [image for each in read for image in each.images]
     findings: Counter[str] = sum((each.findings for each in read), Counter())
     objects = Counter(box.label for image in images for box in image.boxes)
-    if not objects:
-        raise _nothing(origins[0].path)
     boxes, sizes = _placed(images[:: max(1, len(images) // _SAMPLE)])
     return Survey(
         origins=tuple(origins),
@@ -153,12 +148,44 @@ def _apart(folder: Path) -> list[Origin]:
     return found
 
 
+def _refuse_place(folder: Path) -> None:
+    if not folder.exists():
+        raise DatasetError(f"{folder} is not there", "", "check the path")
+    if not is_harmless(str(folder.absolute())):
+        raise DatasetError("the folder's name cannot be shown as it is", "it is no plain text", "rename the folder")
+
+
+def _read_or_told(origin: Origin) -> _Read:
+    """A source with objects.
+
+    Raises:
+        DatasetError: There is none; says what the source looks like instead, or what is wrong with its labels.
+    """
+    _refuse_place(origin.path)
+    place = Place(origin.path)
+    try:
+        read = _read(origin)
+    except DatasetError as error:
+        raise DatasetError(error.what, error.why, advice(place, origin.format) or error.remedy) from error
+    if read.objects:
+        return read
+    if read.first is None and not read.images:
+        raise _nothing(origin.path)
+    title = FORMATS[origin.format].title
+    counted = ", ".join(f"{KINDS[kind].title}: {count}" for kind, count in read.findings.most_common())
+    first = f"; the first is {read.first.where}: {read.first.message}" if read.first is not None else ""
+    why = f"{counted}{first}" if counted else f"{len(read.images)} images have labels without any object"
+    remedy = advice(place, origin.format) or "name the folder that holds both images and labels"
+    raise DatasetError(f"{origin.path} has labels of {title}, but no image with an object", why, remedy)
+
+
 def _read(origin: Origin) -> _Read:
     """Labels alone; an image without any counts where its format needs no file for each."""
     read = _Read(origin)
     for item in FORMATS[origin.format].read(Place(origin.path, shown=str(origin.path))):
         if isinstance(item, Finding):
             read.findings[item.kind] += 1
+            read.first = read.first or item
         elif not item.unlabelled:
             read.images.append(item)
     return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -116,6 +117,16 @@ def test_a_folder_without_labels_is_told_what_was_looked_for(
     assert files(tmp_path) == before
     assert init(str(tmp_path / "absent"), "--yes") == 1
     assert "is not there" in capsys.readouterr().err
+
+
+def test_labels_without_images_and_another_format_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EXPORTERS["voc"](shapes(24), tmp_path)
+    assert init(str(tmp_path), "--yes", "--format", "coco") == 1
+    assert "this looks like Pascal VOC" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "JPEGImages")
+    assert init(str(tmp_path), "--yes") == 1
+    said = capsys.readouterr().err
+    assert "has labels of Pascal VOC, but no image with an object" in said and "labels without their image: 24" in said
 
 
 def test_boards_with_addresses_get_an_inventory_and_half_precision(

@@ -74,13 +74,10 @@ def init(
 
 def _origins(folder: Path, chosen: Optional[str], asks: bool) -> Sequence[Origin]:
     """What the folder is taken for; of several formats of the same images, one."""
-    from jetlane.specs.errors import DatasetError
     from jetlane.tasks.data.readers.formats import FORMATS
     from jetlane.tasks.data.survey import Origin, candidates
 
     if chosen is not None:
-        if not folder.exists():
-            raise DatasetError(f"{folder} is not there", "", "check the path")
         return [Origin(chosen, folder)]
     found = candidates(folder)
     names = [each[0].format for each in found]
