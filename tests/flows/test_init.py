@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,21 @@ def test_a_folder_of_each_format_becomes_a_spec_whose_data_can_be_used(
     assert spec.name == "road-signs" and spec.fleet.virtual == 1
     assert spec.dataset is not None and getattr(spec.dataset, name.partition("-")[0]) is not None
     assert "nano-1" in [device.name for device in load_inventory(tmp_path / "Road Signs" / INVENTORY).devices]
+
+
+@pytest.mark.prefect
+def test_what_init_writes_runs_from_a_voc_folder_to_a_virtual_jetson(
+    tmp_path: Path, fake_odapi: Path, flows: Any
+) -> None:
+    EXPORTERS["voc"](shapes(40), tmp_path)
+    assert init(str(tmp_path), "--yes", "--name", "first") == 0
+    spec = tmp_path / SPEC
+    spec.write_text(spec.read_text().replace("\ntrain:\n", f"\ntrain:\n  python: {fake_odapi}\n"))
+    outcome = flows.run(spec)
+    assert outcome.get("error") is None, outcome
+    assert outcome["steps"]["deploy"] == "made" and Path(outcome["report"]).is_file()
+    assert "skipped" not in outcome["steps"].values()
+    assert flows.run(spec)["changed"] is False
 
 
 def test_formats_in_folders_of_their_own_are_sources_of_one_data_set(tmp_path: Path) -> None:
