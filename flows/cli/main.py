@@ -27,6 +27,7 @@ class Command(NamedTuple):
 
 #: By name. Groups are listed like commands.
 COMMANDS = {
+    "init": Command("init", "init", "Look at a folder of labelled images, and write a spec for it."),
     "run": Command("run", "run", "Take a spec from its data set to a verified fleet."),
     "deploy": Command("run", "deploy", "Convert a frozen graph, prove it and bring it to a fleet."),
     "rollback": Command(

@@ -1,0 +1,1 @@
+"""A first spec and a first inventory for a folder of labelled images: what `jetlane init` writes."""
