@@ -11,6 +11,7 @@ from jetlane.tasks.converter.ssd.config import PipelineConfig
 #: (whether it is so, field below model.ssd, why it cannot be, what to do)
 Refusal = tuple[bool, str, str, str]
 
+_CONVERTED = "scores are converted once, behind the concatenation of all levels"
 _BACKGROUND = "labels are counted with class 0 as the background"
 
 
@@ -36,6 +37,20 @@ def _model(ssd: Any) -> Iterator[Refusal]:
     kind = ssd.box_predictor.WhichOneof("box_predictor_oneof")
     codes = getattr(getattr(ssd.box_predictor, kind), "box_code_size", 4) if kind else 4
     yield codes != 4, f"box_predictor.{kind}.box_code_size", "NMS_TRT reads four codes per box", ""
+    once = "{} and export again; post_processing.score_converter: SIGMOID makes scores of logits"
+    shared = ssd.box_predictor.weight_shared_convolutional_box_predictor
+    yield (
+        ssd.box_predictor.convolutional_box_predictor.apply_sigmoid_to_scores,
+        "box_predictor.convolutional_box_predictor.apply_sigmoid_to_scores",
+        _CONVERTED,
+        once.format("set it to false"),
+    )
+    yield (
+        shared.score_converter != 0,  # IDENTITY
+        "box_predictor.weight_shared_convolutional_box_predictor.score_converter",
+        _CONVERTED,
+        once.format("set it to IDENTITY"),
+    )
 
 
 def _box_coder(coder: Any) -> Iterator[Refusal]:

@@ -51,6 +51,7 @@ SETTINGS = [
     ("fixed_shape_resizer {", "fixed_shape_resizer { resize_method: AREA", "resize_method"),
     ("fixed_shape_resizer {", "fixed_shape_resizer { convert_to_grayscale: true", "convert_to_grayscale"),
     ("num_layers: 6", "num_layers: 1", "num_layers"),
+    ("kernel_size: 1", "kernel_size: 1 apply_sigmoid_to_scores: true", "apply_sigmoid_to_scores"),
 ]
 
 
