@@ -220,7 +220,7 @@ def roll_out(
         "ledger": ledger,
     }
     asked = _checked(rules, {"precision": precision}, inventory, Path(workspace))
-    store = Workspace(Path(asked.workspace))
+    store = Workspace(Path(asked.workspace.path))
     devices: Sequence[Any] = load_inventory(Path(inventory)).devices
     if select is not None:
         devices = select_devices(load_inventory(Path(inventory)), select, recorded(store.root / NAME))
