@@ -100,7 +100,7 @@ def _summary(found: Survey) -> Iterator[str]:
         yield f"{origin.path}: {FORMATS[origin.format].title}"
     objects = ", ".join(f"{count} {name}" for name, count in found.objects.most_common(20))
     more = f", and {len(found.objects) - 20} more classes" if len(found.objects) > 20 else ""
-    yield f"{found.images} labelled images, {found.objects.total()} objects: {objects}{more}"
+    yield f"{found.images} labelled images, {sum(found.objects.values())} objects: {objects}{more}"
     if found.splits:
         yield "given: " + ", ".join(f"{count} for {split}" for split, count in sorted(found.splits.items()))
     noticed = {kind: count for kind, count in found.findings.items() if KINDS[kind].default}
