@@ -75,7 +75,7 @@ def choose(found: Survey, boards: Sequence[Board]) -> Choices:
     width, height = _shape(found, _side(small, trial, min(KINDS[kind].largest for kind in kinds)))
     train, validation = _sides(found)
     batch_size = _batch_size(train, width * height)
-    fewest, most, wanted = (300, 1500, 60) if trial else (4000, 40_000, 100)
+    fewest, most, wanted = (600, 2000, 60) if trial else (4000, 40_000, 100)
     steps = round(min(max(wanted * train / batch_size, fewest), most), -2)
     delivers = bool(boards) and all(board.host for board in boards)
     coarse = delivers and all(KINDS[kind].precision == "fp16" for kind in kinds)
