@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -100,8 +101,8 @@ def _summary(found: Survey) -> Iterator[str]:
         yield f"{origin.path}: {FORMATS[origin.format].title}"
     objects = ", ".join(f"{count} {name}" for name, count in found.objects.most_common(20))
     more = f", and {len(found.objects) - 20} more classes" if len(found.objects) > 20 else ""
-    yield f"{found.images} labelled images, {found.objects.total()} objects: {objects}{more}"
-    if found.splits:
+    yield f"{found.images} labelled images, {sum(found.objects.values())} objects: {objects}{more}"
+    if len(found.splits) > 1:  # one side alone is divided
         yield "given: " + ", ".join(f"{count} for {split}" for split, count in sorted(found.splits.items()))
     noticed = {kind: count for kind, count in found.findings.items() if KINDS[kind].default}
     if noticed:
@@ -145,12 +146,13 @@ def _write(out: Path, files: dict[str, str], overwrite: bool, asks: bool) -> Non
 def _next_steps(out: Path, meant: Sequence[Board], delivers: bool) -> Iterator[str]:
     from jetlane.flows.cli.starter.texts import INVENTORY, SPEC
 
+    inventory, spec = (shlex.quote(str(out / name)) for name in (INVENTORY, SPEC))
     yield ""
     yield "next:"
     if delivers:
         for board in meant:
-            yield f"  jetlane device enroll {board.name} --inventory {out / INVENTORY}"
+            yield f"  jetlane device enroll {board.name} --inventory {inventory}"
     elif any(board.kind != "virtual" for board in meant):
         yield f"  (a virtual Jetson gets the first release; {INVENTORY} says how the boards do)"
-    yield f"  jetlane data check {out / SPEC}    # everything that is wrong with the images and boxes"
-    yield f"  jetlane run {out / SPEC}           # trains, proves and delivers"
+    yield f"  jetlane data check {spec}    # everything that is wrong with the images and boxes"
+    yield f"  jetlane run {spec}           # trains, proves and delivers"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jetlane.flows.cli.starter.boards import KINDS, Board
+from jetlane.specs.load import spec_from_data
+from jetlane.tasks.data.anchor_fit import fit
+from jetlane.tasks.data.anchor_search import ENOUGH
+from jetlane.tasks.odapi.training_config import pipeline_config
 
 if TYPE_CHECKING:
     from jetlane.tasks.data.survey import Survey
@@ -37,7 +42,9 @@ class Choices:
         train, validation: Images of each side, about.
         divided: Whether jetlane divides them.
         passes: How often the training sees each image.
-        fits: Share of the objects that the template's anchors match; with ``fit`` the run looks for better ones.
+        samples: Images that the boards verify with.
+        matched: Share of the objects that the template's anchors match.
+        fit_anchors: Too few: the run is to look for better ones.
         delivers: All boards were given with their address.
     """
 
@@ -68,7 +75,7 @@ def choose(found: Survey, boards: Sequence[Board]) -> Choices:
     width, height = _shape(found, _side(small, trial, min(KINDS[kind].largest for kind in kinds)))
     train, validation = _sides(found)
     batch_size = _batch_size(train, width * height)
-    fewest, most, wanted = (300, 1500, 60) if trial else (4000, 40_000, 100)
+    fewest, most, wanted = (600, 2000, 60) if trial else (4000, 40_000, 100)
     steps = round(min(max(wanted * train / batch_size, fewest), most), -2)
     delivers = bool(boards) and all(board.host for board in boards)
     coarse = delivers and all(KINDS[kind].precision == "fp16" for kind in kinds)
@@ -81,23 +88,17 @@ def choose(found: Survey, boards: Sequence[Board]) -> Choices:
         trial=trial,
         train=train,
         validation=validation,
-        divided=found.splits.total() < found.images or len(found.splits) < 2,
+        divided=sum(found.splits.values()) < found.images or len(found.splits) < 2,
         batch_size=batch_size,
         steps=int(steps),
         passes=round(int(steps) * batch_size / max(train, 1)),
         learning_rate=round(_LEARNING_RATE * batch_size / _BATCH, 5),
         samples=min(max(validation, _FEW_VALIDATION), _MANY_VALIDATION),
         matched=matched,
-        fit_anchors=matched < _enough(),
+        fit_anchors=matched < ENOUGH,
         precision="fp16" if coarse else "fp32",
         delivers=delivers,
     )
-
-
-def _enough() -> float:
-    from jetlane.tasks.data.anchor_search import ENOUGH
-
-    return ENOUGH
 
 
 def _small(found: Survey) -> float:
@@ -146,12 +147,6 @@ def _batch_size(train: int, area: int) -> int:
 
 def _matched(found: Survey, width: int, height: int) -> float:
     """Share of the objects that the template's anchors match."""
-    from pathlib import Path
-
-    from jetlane.specs.load import spec_from_data
-    from jetlane.tasks.data.anchor_fit import fit
-    from jetlane.tasks.odapi.training_config import pipeline_config
-
     data = {"name": "any", "dataset": {"shapes": {}}, "model": {"width": width, "height": height}}
     config = pipeline_config(spec_from_data(data, Path.cwd()), len(found.objects))
     return fit(found.boxes, found.sizes, config, search=False).matched

@@ -50,7 +50,7 @@ def spec_text(name: str, found: Survey, chosen: Choices, boards: Sequence[Board]
 
 
 def _dataset(found: Survey, chosen: Choices, out: Path) -> Iterator[str]:
-    yield f"# {found.images} labelled images, {found.objects.total()} objects: {_counts(found)}."
+    yield f"# {found.images} labelled images, {sum(found.objects.values())} objects: {_counts(found)}."
     yield "dataset:"
     if len(found.origins) == 1:
         yield f"  {_source(found.origins[0], out)}"
