@@ -59,8 +59,8 @@ def _format(title: str) -> Any:
     return Field(default=None, description=f"{title}: a folder, or its annotations and images apart")
 
 
-class Source(Section):
-    """One of several sources: exactly one format, and what its images are for where that is known."""
+class LabelFormats(Section):
+    """The formats that label images of their own, by key."""
 
     voc: Optional[Labels] = _format("Pascal VOC, XML files")
     coco: Optional[Labels] = _format("COCO, JSON files")
@@ -70,6 +70,11 @@ class Source(Section):
     labelme: Optional[Labels] = _format("LabelMe, JSON files")
     cvat: Optional[Labels] = _format("CVAT for images or video, XML files")
     label_studio: Optional[Labels] = _format("Label Studio, JSON files")
+
+
+class Source(LabelFormats):
+    """One of several sources: exactly one format, and what its images are for where that is known."""
+
     tfrecord: Optional[Globs] = Field(default=None, description="TFRecord files or patterns")
     split: Optional[SplitName] = Field(
         default=None, description="what the images are for; default: as the source says, else they are divided"
@@ -157,17 +162,9 @@ class Splits(Section):
     stratify: bool = Field(default=True, description="balance the classes when images are seen for the first time")
 
 
-class Dataset(Section):
+class Dataset(LabelFormats):
     """Where the images and boxes come from: one format, several sources, TFRecords, or ``shapes``."""
 
-    voc: Optional[Labels] = _format("Pascal VOC, XML files")
-    coco: Optional[Labels] = _format("COCO, JSON files")
-    kitti: Optional[Labels] = _format("KITTI, text files")
-    yolo: Optional[Labels] = _format("YOLO, data.yaml and text files")
-    csv: Optional[Labels] = _format("a table as TensorFlow's tutorials or Open Images have it")
-    labelme: Optional[Labels] = _format("LabelMe, JSON files")
-    cvat: Optional[Labels] = _format("CVAT for images or video, XML files")
-    label_studio: Optional[Labels] = _format("Label Studio, JSON files")
     tfrecord: Optional[Globs] = Field(default=None, description="TFRecord files or patterns that are not divided yet")
     sources: Optional[Annotated[list[Source], Field(min_length=1, max_length=1000)]] = Field(
         default=None, description="several of these; `dataset` may itself be that list"

@@ -166,34 +166,17 @@ def test_damaged_files_are_read_or_refused(harness, real, consumer):
     fuzz(harness, cases(consumer, real, share=8), 200)
 
 
-#: Limits of one text that a person wrote; the machine may be busy, and the first case imports everything.
-_TEXT_SECONDS, _TEXT_PEAK = 3.0, 300 << 20
+#: What is damaged: (cases, how many in short, seconds and bytes that one may take). One text that a person wrote, or a
+#: data set of three images; the machine may be busy, and the first case imports everything.
+SMALL = {"texts": (texts, 300, 3.0, 300 << 20), "data sets": (datasets, 500, 5.0, 400 << 20)}
 
 
-def test_damaged_texts_are_read_or_refused(harness):
-    worst = fuzz(harness, texts(), 300)
-    assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
-
-
-@pytest.mark.slow
-def test_many_damaged_texts(harness):
-    worst = fuzz(harness, texts(), 10_000)
-    assert worst["seconds"] < _TEXT_SECONDS and worst["grown"] < _TEXT_PEAK, worst
-
-
-#: Limits of a data set of three images.
-_DATA_SECONDS, _DATA_PEAK = 5.0, 400 << 20
-
-
-def test_damaged_data_sets_are_read_or_refused(harness):
-    worst = fuzz(harness, datasets(), 500)
-    assert worst["seconds"] < _DATA_SECONDS and worst["grown"] < _DATA_PEAK, worst
-
-
-@pytest.mark.slow
-def test_many_damaged_data_sets(harness):
-    worst = fuzz(harness, datasets(), 10_000)
-    assert worst["seconds"] < _DATA_SECONDS and worst["grown"] < _DATA_PEAK, worst
+@pytest.mark.parametrize("what", SMALL)
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_damaged_texts_and_data_sets_are_read_or_refused(harness, what, many):
+    made, few, seconds, peak = SMALL[what]
+    worst = fuzz(harness, made(), 10_000 if many else few)
+    assert worst["seconds"] < seconds and worst["grown"] < peak, worst
 
 
 @pytest.mark.slow

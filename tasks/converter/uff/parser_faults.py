@@ -121,14 +121,20 @@ def from_image(by_id: Mapping[str, UffNode]) -> set[str]:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One node and what is known around it."""
+class SeenNode:
+    """One node and what is known around it.
+
+    Attributes:
+        image: Ids of the nodes whose values depend on an input.
+    """
 
     node: UffNode
     by_id: Mapping[str, UffNode]
     image: set[str]
     shapes: Shapes
 
+
+class _Seen(SeenNode):
     def shape(self, name: str) -> Optional[tuple[int, ...]]:
         return self.shapes.get(name)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
 
 from jetlane.tasks.converter.uff.model import UffNode
-from jetlane.tasks.converter.uff.parser_faults import from_image
+from jetlane.tasks.converter.uff.parser_faults import SeenNode, from_image
 
 Shapes = Mapping[str, Optional[tuple[int, ...]]]
 
@@ -32,15 +31,7 @@ def patterns(nodes: Iterable[UffNode], shapes: Shapes) -> dict[str, list[str]]:
     return found
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """One node and what is known around it."""
-
-    node: UffNode
-    by_id: Mapping[str, UffNode]
-    image: set[str]
-    shapes: Shapes
-
+class _Seen(SeenNode):
     def values(self, position: int) -> Optional[np.ndarray[Any, Any]]:
         """The constant that is an input of it; None where it is none."""
         names = self.node.inputs[position : position + 1]

@@ -15,7 +15,7 @@ from jetlane.specs.support.files import odd
 from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, LabelledImage, Place
 from jetlane.tasks.data.origins import ImageFile
-from jetlane.tasks.data.readers.folder import Item, boxes_or_findings, size_of
+from jetlane.tasks.data.readers.folder import Item, boxes_or_findings, claim, images_of, size_of
 from jetlane.tasks.data.readers.images import ImageIndex
 from jetlane.tasks.data.readers.parsing import (
     LARGE,
@@ -69,7 +69,7 @@ def read(place: Place) -> Iterator[Item]:
             tables.append(path)
     if not tables:
         raise DatasetError(f"{given} holds no table", "no .csv file", "check the path")
-    images = ImageIndex(place.images or (place.root if place.root.is_dir() else place.root.parent))
+    images = images_of(place)
     used: dict[Path, str] = {}
     for path in tables:
         yield from _table(place, path, images, names, used)
@@ -101,23 +101,18 @@ def _table(
     split = place.split or split_of([path.stem])
     for written, image in found.items():
         where = f"{path}:{image.line}"
-        there = images.find(written, path.parent)
-        if there.problem and not (there.path is not None and there.path.stem == written):
-            yield Finding(there.problem, where, there.message)
-        if there.path is None:
+        file, wrong = claim(images, written, path, where, used)
+        yield from wrong
+        if file is None:
             continue
-        if there.path in used:
-            yield Finding("duplicate_image", where, f"{harmless(written, 200)} is also in {used[there.path]}")
-            continue
-        used[there.path] = where
         records = [(f":{line}", partial(_box, row, columns, names)) for line, row in image.rows]
         boxes, findings = boxes_or_findings(records, str(path))
         yield from findings
         sides = [whole(_field(image.rows[0][1], columns, side)) if image.rows else None for side in ("width", "height")]
         told = split_of([_field(image.rows[0][1], columns, "split") or ""]) if image.rows else None
-        name = images.name(there.path)
+        name = images.name(file)
         yield LabelledImage(
-            name, ImageFile(there.path), tuple(boxes), where, place.shown, size_of(*sides),
+            name, ImageFile(file), tuple(boxes), where, place.shown, size_of(*sides),
             fractions=0 < greatest <= 1.0, split=place.split or told or split or split_of(Path(name).parts[:-1]),
         )  # fmt: skip
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from jetlane.specs.errors import DatasetError
-from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, LabelledImage, Place, Size
 from jetlane.tasks.data.origins import ImageFile
-from jetlane.tasks.data.readers.folder import Item, boxes_or_findings, size_of
+from jetlane.tasks.data.readers.folder import Item, annotation_files, boxes_or_findings, claim, images_of, size_of
 from jetlane.tasks.data.readers.images import ImageIndex
 from jetlane.tasks.data.readers.parsing import (
     LARGE,
@@ -22,7 +21,6 @@ from jetlane.tasks.data.readers.parsing import (
     flag,
     number,
     split_of,
-    walk,
     whole,
 )
 from jetlane.tasks.data.readers.xml import Element, root_and_children
@@ -40,11 +38,7 @@ def read(place: Place) -> Iterator[Item]:
     Raises:
         DatasetError: There is none, or the only one cannot be read.
     """
-    given = place.annotations or place.root
-    files = [path for path in walk(given) if path.suffix.lower() == ".xml"] if given.is_dir() else [given]
-    if not files:
-        raise DatasetError(f"{given} holds no CVAT file", "no .xml file", "check the path")
-    images = ImageIndex(place.images or (place.root if place.root.is_dir() else place.root.parent))
+    files, images = annotation_files(place, ".xml", "CVAT"), images_of(place)
     used: dict[Path, str] = {}
     for path in files:
         try:
@@ -105,20 +99,15 @@ def _found(
     images: ImageIndex,
     used: dict[Path, str],
 ) -> Iterator[Item]:
-    found = images.find(written, path.parent)
-    if found.problem and not (found.path is not None and found.path.stem == written):
-        yield Finding(found.problem, where, found.message)
-    if found.path is None:
+    file, wrong = claim(images, written, path, where, used)
+    yield from wrong
+    if file is None:
         return
-    if found.path in used:
-        yield Finding("duplicate_image", where, f"{harmless(written, 200)} is also in {used[found.path]}")
-        return
-    used[found.path] = where
     boxes, findings = boxes_or_findings(records, str(path))
     yield from findings
-    name = images.name(found.path)
+    name = images.name(file)
     split = place.split or split or split_of(Path(name).parts[:-1])
-    yield LabelledImage(name, ImageFile(found.path), tuple(boxes), str(path), place.shown, size, split=split)
+    yield LabelledImage(name, ImageFile(file), tuple(boxes), str(path), place.shown, size, split=split)
 
 
 def _track(track: Element) -> Iterator[tuple[int, Record]]:

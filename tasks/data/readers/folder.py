@@ -7,12 +7,56 @@ from pathlib import Path
 from typing import Callable, Optional, Union
 
 from jetlane.specs.errors import DatasetError
+from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, ImageOrigin, LabelledImage, Place, Size
 from jetlane.tasks.data.origins import ImageFile
 from jetlane.tasks.data.readers.images import ImageIndex
 from jetlane.tasks.data.readers.parsing import BadBox, relative, split_of, walk
 
 Item = Union[LabelledImage, Finding]
+
+
+def annotation_files(place: Place, suffix: str, title: str) -> list[Path]:
+    """The file that a source names, or all with a suffix in its folder.
+
+    Args:
+        suffix: Lower case.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    given = place.annotations or place.root
+    files = [path for path in walk(given) if path.suffix.lower() == suffix] if given.is_dir() else [given]
+    if not files:
+        raise DatasetError(f"{given} holds no {title} file", f"no {suffix} file", "check the path")
+    return files
+
+
+def claim(
+    images: ImageIndex, written: str, file: Path, where: str, used: dict[Path, str]
+) -> tuple[Optional[Path], list[Finding]]:
+    """The image that annotations name, if it is there and nothing else named it, and what is wrong with that.
+
+    Args:
+        written: As the annotations have it.
+        file: Theirs.
+        where: The place in it, for people.
+        used: Images and where they were named; the image is entered.
+    """
+    there, findings = images.find(written, file.parent), []
+    if there.problem and not (there.path is not None and there.path.stem == written):
+        findings.append(Finding(there.problem, where, there.message))
+    if there.path in used:
+        findings.append(Finding("duplicate_image", where, f"{harmless(written, 200)} is also in {used[there.path]}"))
+        return None, findings
+    if there.path is not None:
+        used[there.path] = where
+    return there.path, findings
+
+
+def images_of(place: Place) -> ImageIndex:
+    """The images of a source whose annotations name them."""
+    return ImageIndex(place.images or (place.root if place.root.is_dir() else place.root.parent))
 
 
 class Folder:

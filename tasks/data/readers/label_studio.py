@@ -14,9 +14,9 @@ from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, LabelledImage, Place, Size
 from jetlane.tasks.data.origins import ImageFile
 from jetlane.tasks.data.readers import json_stream
-from jetlane.tasks.data.readers.folder import Item, boxes_or_findings, size_of
+from jetlane.tasks.data.readers.folder import Item, annotation_files, boxes_or_findings, images_of, size_of
 from jetlane.tasks.data.readers.images import SUFFIXES, ImageIndex
-from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, class_name, number, split_of, walk, whole
+from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, class_name, number, split_of, whole
 
 
 def read(place: Place) -> Iterator[Item]:
@@ -25,11 +25,7 @@ def read(place: Place) -> Iterator[Item]:
     Raises:
         DatasetError: There is none, or the only one cannot be read.
     """
-    given = place.annotations or place.root
-    files = [path for path in walk(given) if path.suffix.lower() == ".json"] if given.is_dir() else [given]
-    if not files:
-        raise DatasetError(f"{given} holds no Label Studio file", "no .json file", "check the path")
-    images = ImageIndex(place.images or (place.root if place.root.is_dir() else place.root.parent))
+    files, images = annotation_files(place, ".json", "Label Studio"), images_of(place)
     used: dict[Path, str] = {}
     for path in files:
         try:
