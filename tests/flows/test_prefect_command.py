@@ -175,8 +175,9 @@ def test_only_deployment_run_is_rewritten(tmp_path: Path, monkeypatch, given: st
     for word in rewrite(given.split()):
         flag, _, text = word.rpartition("=") if word.startswith("--params=") else ("", "", word)
         if text.startswith('{"name"'):
-            data = json.loads(text)
-            word = (flag and flag + "=") + ("SPEC" if data["workspace"]["path"] == str(tmp_path / "w") else "FILE")
+            workspace = json.loads(text)["workspace"]
+            made = isinstance(workspace, dict) and workspace["path"] == str(tmp_path / "w")
+            word = (flag and flag + "=") + ("SPEC" if made else "FILE")
         result.append(word)
     assert " ".join(result) == expected
 

@@ -171,7 +171,7 @@ def test_a_pipeline_config_of_ones_own(project: Project, golden_model: Path, flo
     ("old", "new"),
     [
         ("iou_threshold: 0.6", "iou_threshold: 0.55"),
-        ("max_total_detections: 100", "max_total_detections: 50"),
+        ("max_detections_per_class: 100", "max_detections_per_class: 50"),
         ("score_threshold: 1e-08", "score_threshold: 1e-07"),
     ],
 )
