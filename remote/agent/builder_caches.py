@@ -10,8 +10,8 @@ from .safe_files import read_bytes, remove, write_bytes
 
 #: The parts of a recipe that a timing cache depends on; a calibration depends on the model and images instead.
 _TIMING = ("runtime", "precision", "dla_core")
-_CALIBRATION = ("model", "calibration", "input", "runtime", "road")
-#: Named in a calibration's digest only where they are part of the engine, so that older boards' files stay theirs.
+_CALIBRATION = ("model", "calibration", "input", "runtime", "road", "suppression")
+#: Named in a digest only where they are part of the engine, so that older boards' files stay theirs.
 _ADDED = ("suppression",)
 #: Bytes of the longest; a timing cache has a few million.
 _LONGEST = 256 << 20
@@ -53,9 +53,7 @@ class Caches(object):
                 remove(self._path(kind, keys))
 
     def _path(self, kind: str, keys: Any) -> str:
-        wanted = {key: self._recipe.get(key) for key in keys}
-        if kind == "calibration":
-            wanted.update((key, self._recipe[key]) for key in _ADDED if key in self._recipe)
+        wanted = {key: self._recipe.get(key) for key in keys if key in self._recipe or key not in _ADDED}
         digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8")).hexdigest()[:20]
         return os.path.join(self._folder or "", "%s-%s" % (kind, digest))
 

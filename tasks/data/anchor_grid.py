@@ -20,8 +20,7 @@ Array = np.ndarray[Any, Any]
 
 def on_network(boxes: Array, sizes: Array, read: PipelineConfig) -> Array:
     """Boxes of images in fractions of the network's frame: float64 [N, 4]; those without area are left out."""
-    image = input_spec(read)
-    network = Network(image.width, image.height, image.resize.kind == "keep_aspect_ratio")
+    network = Network.of(input_spec(read))
     boxes, sizes = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(sizes, np.float64).reshape(-1, 2)
     across, down = network.width / sizes[:, 0], network.height / sizes[:, 1]
     if network.keeps_aspect:

@@ -132,9 +132,7 @@ def larger(boxes: Array, sizes: Array, read: PipelineConfig) -> Optional[Fitted]
     if read.ssd.image_resizer.WhichOneof("image_resizer_oneof") != "fixed_shape_resizer":
         return None
     for factor in _ENLARGED:
-        message = type(read.message)()
-        message.CopyFrom(read.message)
-        enlarged = replace(read, message=message)
+        enlarged = _copied(read)
         resizer = enlarged.ssd.image_resizer.fixed_shape_resizer
         resizer.width, resizer.height = (round(side * factor / 32) * 32 for side in (resizer.width, resizer.height))
         if max(resizer.width, resizer.height) > LARGEST:
@@ -147,11 +145,17 @@ def larger(boxes: Array, sizes: Array, read: PipelineConfig) -> Optional[Fitted]
 
 def changed(read: PipelineConfig, chosen: Anchors) -> PipelineConfig:
     """The config with other anchors; its text stays as it was."""
-    message = type(read.message)()
-    message.CopyFrom(read.message)
-    generator = message.model.ssd.anchor_generator.ssd_anchor_generator
+    made = _copied(read)
+    generator = made.ssd.anchor_generator.ssd_anchor_generator
     generator.min_scale, generator.max_scale = chosen.min_scale, chosen.max_scale
     generator.aspect_ratios[:] = chosen.aspect_ratios
+    return made
+
+
+def _copied(read: PipelineConfig) -> PipelineConfig:
+    """The config with a message of its own, to be changed."""
+    message = type(read.message)()
+    message.CopyFrom(read.message)
     return replace(read, message=message)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from jetlane.tasks.data.classes import ClassRules
 from jetlane.tasks.data.dataset_model import Box, Finding, LabelledImage, Size
 from jetlane.tasks.data.findings import DROP, WARN
 from jetlane.tasks.data.orientation import Fractions, is_quarter_turn, turned_box
 from jetlane.tasks.data.pixels import ImageFacts
+
+if TYPE_CHECKING:
+    from jetlane.tasks.converter.ssd.params import InputSpec
 
 #: Steps to a pixel that edges are rounded to: more than any tool means, and the same whatever a format can express.
 _STEPS = 100
@@ -30,6 +33,11 @@ class Network:
     width: int = 300
     height: int = 300
     keeps_aspect: bool = False
+
+    @classmethod
+    def of(cls, image: InputSpec) -> Network:
+        """The input that a pipeline.config asks for."""
+        return cls(image.width, image.height, image.resize.kind == "keep_aspect_ratio")
 
     def scale(self, size: Size) -> tuple[float, float]:
         """Its pixels per pixel of an image, across and down."""

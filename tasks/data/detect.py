@@ -75,6 +75,11 @@ def advice(place: Place, given: str) -> str:
     return f"this looks like {title} ({other.why}): write dataset: {{{other.format}: {other.path}}}"
 
 
+def advised(error: DatasetError, place: Place, given: str) -> DatasetError:
+    """An error of reading a place, with that advice where there is one."""
+    return DatasetError(error.what, error.why, advice(place, given) or error.remedy)
+
+
 def refuse_other_records(path: Path) -> None:
     """Let a file pass that begins as a TFRecord file does.
 
@@ -211,4 +216,4 @@ def _is_number(word: str) -> bool:
     return True
 
 
-__all__ = ["Detected", "advice", "detect_format", "refuse_other_format", "refuse_other_records", "sniff"]
+__all__ = ["Detected", "advice", "advised", "detect_format", "refuse_other_format", "refuse_other_records", "sniff"]

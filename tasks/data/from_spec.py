@@ -85,10 +85,9 @@ def network_of(spec: RunSpec) -> Network:
     try:
         own = spec.model.pipeline_config
         read = config.read(Path(own)) if own is not None else config.parse(pipeline_config(spec, 1))
-        image = input_spec(read)
+        return Network.of(input_spec(read))
     except JetlaneError:  # early checks say what is wrong with it
         return Network()
-    return Network(image.width, image.height, image.resize.kind == "keep_aspect_ratio")
 
 
 def _max_side(given: Dataset, network: Network) -> Optional[int]:

@@ -12,8 +12,8 @@ from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data.boxes import BoxChecker, Object
 from jetlane.tasks.data.classes import numbered
 from jetlane.tasks.data.dataset_model import Finding, LabelledImage, Size
-from jetlane.tasks.data.detect import advice
-from jetlane.tasks.data.findings import DROP, WARN
+from jetlane.tasks.data.detect import advice, advised
+from jetlane.tasks.data.findings import DROP, KINDS, WARN
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.looks import Problem, look_at_all
 from jetlane.tasks.data.pixels import ImageFacts
@@ -153,8 +153,7 @@ def _read(source: LabelledSource, made: Plan) -> Iterator[LabelledImage]:
                 elif not item.unlabelled or source.policy["unlabelled_image"] == WARN:
                     found.append(item)
         except DatasetError as error:
-            hint = advice(place, name)
-            raise DatasetError(error.what, error.why, hint or error.remedy) from error
+            raise advised(error, place, name) from error
         if len(found) == before:
             first = next((each for each in made.findings if each.kind not in ("unlabelled_image", "layout")), None)
             why = f"the first of {len(made.findings)} findings: {first.where}: {first.message}" if first else ""
@@ -182,8 +181,6 @@ def _side(split: Optional[str]) -> Optional[str]:
 
 
 def _subject(finding: Finding) -> str:
-    from jetlane.tasks.data.findings import KINDS
-
     return KINDS[finding.kind].subject
 
 

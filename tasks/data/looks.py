@@ -16,14 +16,12 @@ from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import ImageOrigin
 from jetlane.tasks.data.parallel import in_parallel, workers
 from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, examine
-from jetlane.tasks.run.digests import stamp_of
+from jetlane.tasks.run.digests import is_settled, stamp_of
 
 #: Raised when ``examine`` finds something else in the same bytes.
 _VERSION = 1
 #: Images that a process looks at in one go; fewer than a few such are looked at here.
 _BATCH = 32
-#: A stamp taken so soon after a change proves nothing (see ``run.digests``), nanoseconds.
-_SETTLED = 2_000_000_000
 
 
 class Problem(tuple[str, str]):
@@ -87,7 +85,7 @@ def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path]) -> list[L
 def _key(origin: ImageOrigin, now: int) -> Optional[str]:
     """What stands for an image in a file as it is; None where the file was changed just now."""
     stamp = stamp_of(origin.file)
-    if stamp is None or stamp[2] + _SETTLED > now:
+    if stamp is None or not is_settled(stamp, now):
         return None
     return hashlib.sha256(f"{_VERSION}|{origin!r}|{stamp}".encode("utf-8", "surrogateescape")).hexdigest()
 

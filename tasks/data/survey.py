@@ -17,7 +17,7 @@ import numpy as np
 from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.text import is_harmless
 from jetlane.tasks.data.dataset_model import Finding, LabelledImage, Place, Size
-from jetlane.tasks.data.detect import advice, detect_format
+from jetlane.tasks.data.detect import advice, advised, detect_format
 from jetlane.tasks.data.findings import KINDS
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.readers.formats import FORMATS
@@ -166,7 +166,7 @@ def _read_or_told(origin: Origin) -> _Read:
     try:
         read = _read(origin)
     except DatasetError as error:
-        raise DatasetError(error.what, error.why, advice(place, origin.format) or error.remedy) from error
+        raise advised(error, place, origin.format) from error
     if read.objects:
         return read
     if read.first is None and not read.images:

@@ -71,6 +71,11 @@ def stamp_of(path: Union[str, Path]) -> Optional[Stamp]:
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
+def is_settled(stamp: Stamp, began: int) -> bool:
+    """Whether a file was changed long enough before a moment (ns since 1970) for its stamp to tell later changes."""
+    return stamp[2] + _SETTLED_NS < began
+
+
 def sha256_file(path: Union[str, Path]) -> Digest:
     """A regular file's sha256, with its stamp.
 
@@ -82,7 +87,7 @@ def sha256_file(path: Union[str, Path]) -> Digest:
     if before is None and place.exists():  # a pipe or a device may never end
         raise OSError(errno.EINVAL, "it is no regular file", str(place))
     content = safe_files.sha256_file(place)
-    settled = before is not None and before == stamp_of(place) and before[2] + _SETTLED_NS < began
+    settled = before is not None and before == stamp_of(place) and is_settled(before, began)
     return Digest(content, {place: SeenFile(content, before if settled else None)})
 
 

@@ -103,7 +103,7 @@ def needed_steps(root: Path, releases: set[str]) -> set[StepKey]:
 
 def step_folders(root: Path) -> Iterator[Path]:
     """The folders of all steps, finished or not, and those on their way out."""
-    yield from sorted(path for path in (root / "steps").glob("*/*"))
+    yield from sorted((root / "steps").glob("*/*"))
 
 
 def step_of(path: Path) -> StepKey:

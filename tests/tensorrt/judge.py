@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+from tests.tasks.converter.lowering.golden import far as largest
 from tests.tasks.converter.lowering.golden import in_float64
-from tests.uffparser.graphs import MOST, heads
+from tests.uffparser.graphs import allowed, heads
 from tests.uffparser.make_evidence import TOLERANCE, expected_of
 from tests.uffparser.parsing import far
 from tests.uffparser.records import GPU, GRAPH, Run, put
@@ -48,20 +49,14 @@ def _graph(folder: Path, case: Mapping[str, Any], outputs: Outputs) -> tuple[boo
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     rounded = [one[0] for one in session.run(["boxes", "scores"], {"Input": image[None]})]
     found = heads({name: outputs[name].astype(np.float64) for name in ("loc", "conf", "priors")}, params)
-    differences = {name: _largest(*sides) for name, *sides in zip(("boxes", "scores"), found, exact)}
-    least = np.finfo(np.float32).eps
-    allowed = [MOST * max(_largest(*sides), least) for sides in zip(rounded, exact)]
-    return all(one <= most for one, most in zip(differences.values(), allowed)), differences
+    differences = {name: largest(*sides) for name, *sides in zip(("boxes", "scores"), found, exact)}
+    return all(one <= most for one, most in zip(differences.values(), allowed(rounded, exact))), differences
 
 
 def _pattern(folder: Path, case: Mapping[str, Any], outputs: Outputs) -> tuple[bool, dict[str, float]]:
     expected = expected_of(case["name"])
     apart = {str(index): far(outputs[str(index)], one) for index, one in enumerate(expected.values())}
     return max(apart.values()) < TOLERANCE, apart
-
-
-def _largest(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found - wanted).max())
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -66,6 +67,12 @@ def _within_rounding(found: np.ndarray, rounded: np.ndarray, wanted: np.ndarray)
 
 def _far(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found - wanted).max())
+
+
+def allowed(rounded: Iterable[np.ndarray], exact: Iterable[np.ndarray]) -> list[float]:
+    """How far outputs may be from those of float64, by what onnxruntime's float32 makes of the same network."""
+    least = float(np.finfo(np.float32).eps)
+    return [MOST * max(_far(*sides), least) for sides in zip(rounded, exact)]
 
 
 def heads(values: dict[str, Any], params: PluginParams) -> tuple[np.ndarray, np.ndarray]:

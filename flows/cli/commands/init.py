@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.tasks.data.readers.formats import FORMATS
+
 if TYPE_CHECKING:
     from jetlane.flows.cli.starter.boards import Board
     from jetlane.tasks.data.survey import Origin, Survey
 
 _BOARDS = "nano, tx2, xavier, orin, x86, virtual"
-_FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
 
 
 @click.command()
@@ -27,7 +28,7 @@ _FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_stu
     metavar="KIND[=[USER@]HOST]",
     help=f"What the model is for, may be given several times: {_BOARDS}; default: one virtual Jetson.",
 )
-@click.option("--format", "chosen", type=click.Choice(_FORMATS), help="The labels' format; default: found out.")
+@click.option("--format", "chosen", type=click.Choice(list(FORMATS)), help="The labels' format; default: found out.")
 @click.option("--name", help="Name of the releases; default: the folder's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the files are written; default: beside the data.")
 @click.option("--overwrite", is_flag=True, help="Replace files of an earlier init.")
@@ -75,7 +76,6 @@ def init(
 
 def _origins(folder: Path, chosen: Optional[str], asks: bool) -> Sequence[Origin]:
     """What the folder is taken for; of several formats of the same images, one."""
-    from jetlane.tasks.data.readers.formats import FORMATS
     from jetlane.tasks.data.survey import Origin, candidates
 
     if chosen is not None:
@@ -95,7 +95,6 @@ def _origins(folder: Path, chosen: Optional[str], asks: bool) -> Sequence[Origin
 
 def _summary(found: Survey) -> Iterator[str]:
     from jetlane.tasks.data.findings import KINDS
-    from jetlane.tasks.data.readers.formats import FORMATS
 
     for origin in found.origins:
         yield f"{origin.path}: {FORMATS[origin.format].title}"

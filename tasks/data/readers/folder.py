@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import Callable, Optional, TypeVar, Union
 
 from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, ImageOrigin, LabelledImage, Place, Size
 from jetlane.tasks.data.origins import ImageFile
 from jetlane.tasks.data.readers.images import ImageIndex
-from jetlane.tasks.data.readers.parsing import BadBox, relative, split_of, walk
+from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, relative, split_of, walk
 
 Item = Union[LabelledImage, Finding]
+#: The content of a label file.
+T = TypeVar("T")
 
 
 def annotation_files(place: Place, suffix: str, title: str) -> list[Path]:
@@ -83,6 +85,29 @@ class Folder:
                 f"{labels} holds no {title} labels", f"no file ends with {' or '.join(suffixes)}", "check the path"
             )
 
+    def items(
+        self, load: Callable[[Path], T], read: Callable[[Path, T], Iterator[Item]], skipped: Iterable[Path] = ()
+    ) -> Iterator[Item]:
+        """What every label file says, then the images that none is for.
+
+        Args:
+            load: The content of a label file; Unreadable where there is none that can be used: that is a finding, and
+                its image does not count as one without labels.
+            read: The items of a file's content.
+            skipped: Images that need no label file.
+        """
+        broken = list(skipped)
+        for path in self.labels:
+            try:
+                content = load(path)
+            except Unreadable as error:
+                yield Finding("unreadable_labels", str(path), str(error))
+                image = self.images.by_stem(path.stem, path.parent)
+                broken += [image] if image is not None else []
+                continue
+            yield from read(path, content)
+        yield from self.unlabelled(broken)
+
     def image(
         self,
         path: Path,
@@ -110,7 +135,7 @@ class Folder:
             split=self.place.split or split or split_of(Path(name).parts[:-1]),
         )
 
-    def unlabelled(self, skipped: Iterable[Path] = ()) -> Iterator[Item]:
+    def unlabelled(self, skipped: Iterable[Path]) -> Iterator[Item]:
         """The images that no label file is for; what becomes of them is a matter of policy."""
         left = set(skipped)
         for path in self.images.paths.values():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Optional
 
 from jetlane.tasks.data.dataset_model import Box, Finding, Place
 from jetlane.tasks.data.readers.folder import Folder, Item, boxes_or_findings
-from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, class_name, number, text_of
+from jetlane.tasks.data.readers.parsing import BadBox, class_name, number, text_of
 
 #: A class, truncation, occlusion, alpha, 4 edges, 3 sides, 3 coordinates, an angle; and a score where it is a result.
 _FIELDS = (15, 16)
@@ -23,24 +24,19 @@ def read(place: Place) -> Iterator[Item]:
         DatasetError: There is no text file.
     """
     folder = Folder(place, (".txt",), "KITTI")
-    broken = []
-    for path in folder.labels:
-        image = folder.images.by_stem(path.stem, path.parent)
-        try:
-            lines = text_of(path).splitlines()
-        except Unreadable as error:
-            yield Finding("unreadable_labels", str(path), str(error))
-            broken.append(image)
-            continue
-        if image is None:
-            found = folder.images.find(path.stem)
-            yield Finding("missing_image", str(path), found.message or f"several images are called {path.stem}")
-            continue
-        records = [(f":{count}", partial(_box, line.split())) for count, line in enumerate(lines, 1) if line.strip()]
-        boxes, findings = boxes_or_findings(records, str(path))
-        yield from findings
-        yield from folder.image(image, str(path), boxes)
-    yield from folder.unlabelled(path for path in broken if path is not None)
+    yield from folder.items(lambda path: text_of(path).splitlines(), partial(_image, folder))
+
+
+def _image(folder: Folder, path: Path, lines: list[str]) -> Iterator[Item]:
+    image = folder.images.by_stem(path.stem, path.parent)
+    if image is None:
+        found = folder.images.find(path.stem)
+        yield Finding("missing_image", str(path), found.message or f"several images are called {path.stem}")
+        return
+    records = [(f":{count}", partial(_box, line.split())) for count, line in enumerate(lines, 1) if line.strip()]
+    boxes, findings = boxes_or_findings(records, str(path))
+    yield from findings
+    yield from folder.image(image, str(path), boxes)
 
 
 def _box(words: list[str]) -> Optional[Box]:

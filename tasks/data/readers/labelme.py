@@ -27,16 +27,7 @@ def read(place: Place) -> Iterator[Item]:
         DatasetError: There is no JSON file.
     """
     folder = Folder(place, (".json",), "LabelMe")
-    broken = []
-    for path in folder.labels:
-        try:
-            data = _load(path)
-        except Unreadable as error:
-            yield Finding("unreadable_labels", str(path), str(error))
-            broken.append(folder.images.by_stem(path.stem, path.parent))
-            continue
-        yield from _image(folder, path, data)
-    yield from folder.unlabelled(path for path in broken if path is not None)
+    yield from folder.items(_load, partial(_image, folder))
 
 
 def _image(folder: Folder, path: Path, data: Mapping[str, Any]) -> Iterator[Item]:

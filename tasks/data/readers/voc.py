@@ -37,18 +37,16 @@ def read(place: Place) -> Iterator[Item]:
     splits = _image_sets(folder.place.root)
     own = {path.stem.lower() for path in folder.labels}
     masks = [path for name, path in folder.images.paths.items() if "segmentation" in name.lower()]
-    broken = []
-    for path in folder.labels:
-        try:
-            root = whole_file(path, SMALL)
-            if root.tag != "annotation":
-                raise Unreadable(f"line {root.line}: it begins with <{root.tag}>, not <annotation>")
-        except Unreadable as error:
-            yield Finding("unreadable_labels", str(path), str(error))
-            broken.append(folder.images.by_stem(path.stem, path.parent))
-            continue
-        yield from _image(folder, path, root, own, splits.get(path.stem))
-    yield from folder.unlabelled([*masks, *(path for path in broken if path is not None)])
+    yield from folder.items(
+        _root, lambda path, root: _image(folder, path, root, own, splits.get(path.stem)), skipped=masks
+    )
+
+
+def _root(path: Path) -> Element:
+    root = whole_file(path, SMALL)
+    if root.tag != "annotation":
+        raise Unreadable(f"line {root.line}: it begins with <{root.tag}>, not <annotation>")
+    return root
 
 
 def _image(folder: Folder, path: Path, root: Element, own: set[str], split: Optional[str]) -> Iterator[Item]:

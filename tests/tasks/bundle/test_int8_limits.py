@@ -5,24 +5,21 @@ onnxruntime computes in int8 here as TensorRT does: symmetric, weights by channe
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from tests.tasks.converter.lowering.golden import Case
+from tests.tensorrt.precision import SEED, UNSEEN_SEED, drawn
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input
 from jetlane.remote.agent.detect.nms import suppress
 from jetlane.remote.agent.detect.verdict import judge
 from jetlane.tasks.bundle.release import TOLERANCES
-from jetlane.tasks.data.shapes import draw_split
-from jetlane.tasks.data.source import SyntheticSource
 from jetlane.tasks.proof.near_ties import near_ties
 
 THRESHOLD = 0.3
@@ -30,26 +27,19 @@ THRESHOLD = 0.3
 TRAINED = ["trained_A_t13_v2_160_c3", "trained_C_t15_v1_160_c3", "trained_F_t215_v2_160_c3"]
 
 
-def pictures(split: str, count: int, seed: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Images of the shapes set, and what they show."""
-    source = SyntheticSource(train_images=count, validation_images=count, seed=seed)
-    for one in draw_split(source, split):
-        truth = {"boxes": one.boxes.tolist(), "labels": one.labels.tolist()}
-        yield np.asarray(Image.open(io.BytesIO(one.encoded)).convert("RGB")), truth
-
-
 @pytest.fixture(scope="module", params=TRAINED)
 def model(request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(converted case, samples for ``judge``, calibration images float32 [25, 3, H, W])."""
     case = Case(shared_data / "graphs" / request.param, tmp_path_factory.mktemp(request.param))
     spec, samples = asdict(case.params.input), []
-    for image, truth in pictures("validation", 60, seed=23):
-        pixels, content = to_input(image, spec)
+    for image in drawn(60, UNSEEN_SEED):
+        pixels, content = to_input(image.pixels, spec)
         boxes, scores = case.heads(pixels)
         ties = near_ties(boxes, scores, case.params.nms, THRESHOLD, content)
-        samples.append({"file": "", "pixels": pixels, "content": content, "truth": truth, "near_ties": ties,
-                        "expected": found_in(boxes, scores, case, content)})  # fmt: skip
-    calibration = np.stack([to_input(image, spec)[0] for image, _ in pictures("train", 25, seed=7)])
+        expected = found_in(boxes, scores, case, content)
+        samples.append({"file": "", "pixels": pixels, "content": content, "truth": image.truth.to_json(),
+                        "near_ties": ties, "expected": expected})  # fmt: skip
+    calibration = np.stack([to_input(image.pixels, spec)[0] for image in drawn(25, SEED)])
     return case, samples, calibration
 
 

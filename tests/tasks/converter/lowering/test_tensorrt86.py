@@ -5,7 +5,6 @@ float32, TensorRT's TF32 switched off.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,12 @@ import numpy as np
 import pytest
 from tests.tasks.converter.lowering.golden import far
 from tests.tensorrt.cases import pixels_of
+from tests.uffparser.graphs import allowed, heads
 
 from jetlane.tasks.converter.ssd import plugins
 
 FOLDER = Path(__file__).resolve().parents[3] / "golden" / "tensorrt86"
 CASES = sorted(path.name.partition("__")[0] for path in FOLDER.glob("*__uff.npz"))
-#: Largest difference, as a multiple of what onnxruntime's float32 makes of the same network instead of float64.
-MOST = 10.0
-_EPSILON = float(np.finfo(np.float32).eps)
 
 
 @pytest.fixture(params=CASES)
@@ -40,19 +37,11 @@ def test_what_nms_is_given_is_what_the_lowering_says(case: Any) -> None:
     if case.params.grid_anchor is not None:
         made = np.concatenate(plugins.grid_anchor(case.params.grid_anchor), axis=1).reshape(2, -1)
         assert far(made, library["priors"].reshape(2, -1)) <= 2e-7
-    exact, rounded = case.in_float64(pixels), case.heads(pixels)
-    allowed = [MOST * max(far(*sides), _EPSILON) for sides in zip(rounded, exact)]
-    assert all(far(*sides) <= most for *sides, most in zip(_heads(library, case.params), exact, allowed))
+    exact = case.in_float64(pixels)
+    limits = allowed(case.heads(pixels), exact)
+    given = {name: library[name].astype(np.float64) for name in ("loc", "conf", "priors")}
+    assert all(far(*sides) <= most for *sides, most in zip(heads(given, case.params), exact, limits))
     if (FOLDER / f"{name}__onnx.npz").exists():
         onnx = ran(name, "onnx")
         found = [onnx[output].reshape(one.shape) for output, one in zip(("boxes", "scores"), exact)]
-        assert all(far(*sides) <= most for *sides, most in zip(found, exact, allowed))
-
-
-def _heads(library: dict[str, np.ndarray], params: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes [priors, 4] and scores [priors, classes], decoded in float64."""
-    loc, priors, conf = (library[name].astype(np.float64) for name in ("loc", "priors", "conf"))
-    settings = replace(params.nms, input_order=(0, 2, 1))
-    boxes = plugins.decode(loc.reshape(-1, 1, 4), priors.reshape(2, -1, 1), settings)[:, 0]
-    scores = conf.reshape(len(boxes), -1)
-    return boxes, 1 / (1 + np.exp(-scores)) if params.nms.conf_sigmoid else scores
+        assert all(far(*sides) <= most for *sides, most in zip(found, exact, limits))
