@@ -94,12 +94,18 @@ def deliver(
     return True
 
 
-def deliver_often(release: Path, device: Device, precision: str, builds: int, log: Log) -> None:
-    """So many builds, and how fast the last engine is."""
-    done = [deliver(release, device, precision, turn, log) for turn in range(builds)]
-    if any(done):
-        with client.open_agent(device) as agent, suppress(DeviceError):
-            log.add(board=device.name, bench=agent.call("bench", {"seconds": 3.0})["table"])
+def deliver_often(release: Path, boards: Mapping[str, Device], builds: int, log: Log) -> None:
+    """So many builds of each precision, in turn: each has some when time runs out. How fast the first of each is."""
+    for turn in range(builds):
+        for precision, device in boards.items():
+            if deliver(release, device, precision, turn, log) and not turn:
+                bench(device, log)
+
+
+def bench(device: Device, log: Log) -> None:
+    """What the live engine takes, by its parts."""
+    with suppress(DeviceError), client.open_agent(device) as agent:
+        log.add(board=device.name, bench=agent.call("bench", {"seconds": 3.0})["table"])
 
 
 class Killer:
@@ -150,7 +156,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--python", required=True)
     parser.add_argument("--builds", type=int, default=10)
-    parser.add_argument("--at-once", type=int, default=3)
+    parser.add_argument("--at-once", type=int, default=1, help="backends that build side by side")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--kill", action="store_true", help="kill instead of building often")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -159,11 +166,11 @@ def main() -> None:
         running = []
         for backend in sorted(path.name for path in asked.releases.iterdir()):
             (release,) = (asked.releases / backend).iterdir()
-            for precision in PRECISIONS:
-                board = board_of(device, asked.out, f"{backend}-{precision}")
-                work = (deliver_killed, ()) if asked.kill else (deliver_often, (asked.builds,))
-                if not asked.kill or precision == "fp16":
-                    running.append(pool.submit(work[0], release, board, precision, *work[1], log))
+            named = {one: board_of(device, asked.out, f"{backend}-{one}") for one in asked.precisions}
+            if asked.kill:
+                running.append(pool.submit(deliver_killed, release, *next(iter(named.items()))[::-1], log))
+            else:
+                running.append(pool.submit(deliver_often, release, named, asked.builds, log))
         for one in running:
             one.result()
 

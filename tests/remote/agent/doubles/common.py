@@ -161,7 +161,8 @@ def layers(board: Board, network: Any, constrained: bool, plugin_v2: int | None)
         if constrained:
 
             def set_output_type(self, index: int, dtype: Any) -> None:
-                assert dtype.name == "FLOAT" and self.precision.name == "FLOAT"
+                assert dtype.name == "FLOAT"
+                assert self.type is kinds.CONVOLUTION or self.precision.name == "FLOAT"
                 self._state["exact"].append(self.name)
 
     def get_layer(self: Any, index: int) -> Any:
