@@ -22,9 +22,9 @@ from jetlane.tasks.proof.sample_images import Images, image_source, load_images
 from jetlane.tasks.run import workstation_tensorrt
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.step import step
+from jetlane.tasks.run.tensorrt_places import Place, find_place
 from jetlane.tasks.run.tool_versions import BUILDER, INFERENCE, TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, write_atomic
-from jetlane.tasks.run.workstation_tensorrt import Interpreter, interpreter
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -73,7 +73,9 @@ def preflight(
     half = [HALF] if run.spec.build.precision == "fp16" and HALF in converted.outputs else []
     compiled = [_WHOLE, *half] if run.spec.preflight.tensorrt_rtx else []
     capabilities = run.spec.preflight.compute_capabilities
-    own = interpreter(run.spec)
+    place, unused = find_place(run.spec)
+    if unused:
+        run.note(f"the model was not tried in TensorRT: {unused}")
     result = run.step(
         "preflight",
         inputs={
@@ -88,12 +90,21 @@ def preflight(
             "half": asdict(tolerances_of(run.spec)["fp16"]) if half else None,
             **tolerance,
             **({"compute_capabilities": capabilities} if compiled else {}),
-            **({"tensorrt": own.version, "build": run.spec.build.model_dump(mode="json")} if own else {}),
+            **({**place.key, "build": run.spec.build.model_dump(mode="json")} if place else {}),
         },
-        code=(*CODE, *(_ADAPTERS if compiled or own else ())),
+        code=(*CODE, *(_ADAPTERS if compiled or place else ())),
         tools={**versions(TRAINING, run.python), **versions((*INFERENCE, *(BUILDER if compiled else ())))},
         make=lambda out: _prove(
-            run, data, model, parameters, converted, load_images(source, verify.samples), tolerance, compiled, own, out
+            run,
+            data,
+            model,
+            parameters,
+            converted,
+            load_images(source, verify.samples),
+            tolerance,
+            compiled,
+            place,
+            out,
         ),
         describe=_describe,
     )
@@ -113,7 +124,7 @@ def _prove(
     seen: Images,
     tolerance: Mapping[str, float],
     compiled: Sequence[str],
-    own: Optional[Interpreter],
+    place: Optional[Place],
     out: Path,
 ) -> Mapping[str, Any]:
     from jetlane.tasks.proof import model_comparison as proof
@@ -141,16 +152,16 @@ def _prove(
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
     heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
     keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
-    if own is not None:
-        facts["tensorrt"] = _run_here(run, own, data, converted, params, out)
+    if place is not None:
+        facts["tensorrt"] = _run_in(run, place, data, converted, params, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
 
 
-def _run_here(
-    run: Run, own: Interpreter, data: Optional[StepResult], converted: StepResult, params: PluginParams, out: Path
+def _run_in(
+    run: Run, place: Place, data: Optional[StepResult], converted: StepResult, params: PluginParams, out: Path
 ) -> Mapping[str, Any]:
-    """What this workstation's own TensorRT makes of the model, with the samples that boards will get."""
+    """What a TensorRT makes of the model, with the samples that boards will get."""
     from jetlane.tasks.proof.sample_images import calibration_source, load_calibration
 
     kept = KeptSamples(lambda name: (out / name).read_bytes())
@@ -167,7 +178,7 @@ def _run_here(
         truth=[truth for truth in kept.truth if truth is not None],
         calibration=calibration,
     )
-    return workstation_tensorrt.prove(run, own.python, model)
+    return workstation_tensorrt.prove(run, place, model)
 
 
 def _compare_half(
@@ -192,7 +203,7 @@ def half_of(result: StepResult, converted: StepResult) -> Optional[Path]:
 
 def refuse_missing_builder(run: Run) -> None:
     """Raise PreflightError where the spec asks for a TensorRT that is not installed: before anything is trained."""
-    interpreter(run.spec)
+    find_place(run.spec)
     if run.spec.preflight.tensorrt_rtx:
         from jetlane.tasks.proof import tensorrt_rtx
 

@@ -133,6 +133,7 @@ class DeviceEntry(HostEntry):
     python: Text = _ABSENT
     tags: list[Text] = _ABSENT
     jump: Hops = _ABSENT
+    preflight: bool = _ABSENT
 
 
 Defaults = Annotated[DeviceEntry, BeforeValidator(_or_empty)]

@@ -31,6 +31,7 @@ class Device:
         tags: For people, and for selecting devices.
         group: Name of its group; empty when it is in none.
         jump: Jump hosts, the first one first. None: what the SSH configuration says.
+        preflight: Whether converted models are built and run on it before any device gets them.
         ssh_config: Whether the SSH configuration of this machine fills in what the inventory leaves open; or the file
             to read in its place.
         inventory: The file this device was read from.
@@ -51,6 +52,7 @@ class Device:
     tags: tuple[str, ...] = ()
     group: str = ""
     jump: Optional[tuple[Device, ...]] = None
+    preflight: bool = False
     ssh_config: Union[bool, Path] = True
     identities: tuple[Path, ...] = ()
     host_key_alias: Optional[str] = None

@@ -91,7 +91,7 @@ def agreements(facts: RunFacts) -> list[tuple[str, Mapping[str, Any]]]:
     rows = [("converted model, workstation", here)] if here else []
     for backend, found in facts.preflight.get("tensorrt", {}).items():
         if "left_out" not in found:
-            rows.append((f"TensorRT {found['version']}, workstation ({backend})", found))
+            rows.append((f"TensorRT {found['version']}, {found.get('place', 'workstation')} ({backend})", found))
     return rows + [(device.name, device.agreement) for device in facts.devices if device.agreement]
 
 

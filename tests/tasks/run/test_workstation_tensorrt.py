@@ -1,4 +1,4 @@
-"""The model in this workstation's own TensorRT, here a double of TensorRT 10.3 in an interpreter of its own."""
+"""The model in a TensorRT before boards get it, here a double of TensorRT 10.3 in an interpreter of its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from tests.remote.agent.test_tensorrt_agent import _MODULE
 
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import PreflightError
-from jetlane.specs.schema import Build, Model, Preflight, RunSpec, Train, Verify
+from jetlane.specs.schema import Build, Fleet, Model, Preflight, RunSpec, Train, Verify
 from jetlane.tasks.convert import convert
 from jetlane.tasks.export import given_model
 from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import preflight, refuse_missing_builder
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.workstation_tensorrt import interpreter
+from jetlane.tasks.run.tensorrt_places import find_place
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def prove(shared_data: Path, repository: Path, tmp_path: Path) -> Any:
     fake.write_text(f"#!{sys.executable}\n{program}")
     fake.chmod(0o755)
 
-    def run(precision: str = "fp32", **settings: Any) -> dict[str, Any]:
+    def run(precision: str = "fp32", inventory: str | None = None, **settings: Any) -> dict[str, Any]:
         spec = RunSpec(
             name="own",
             model=Model(
@@ -64,6 +65,7 @@ def prove(shared_data: Path, repository: Path, tmp_path: Path) -> Any:
             train=Train(python=str(fake)),
             build=Build(precision=precision),
             preflight=Preflight(**settings),
+            fleet=Fleet(inventory=inventory),
             verify=Verify(images=[str(shared_data / "graphs" / "images" / "*.png")]),
             workspace=str(tmp_path / "workspace"),
         )
@@ -72,7 +74,8 @@ def prove(shared_data: Path, repository: Path, tmp_path: Path) -> Any:
             given = given_model(current)
             parameters = plugins.__wrapped__(current, given)
             converted = convert.__wrapped__(current, given, parameters)
-            return dict(preflight.__wrapped__(current, None, given, parameters, converted).facts)
+            facts = preflight.__wrapped__(current, None, given, parameters, converted).facts
+            return {**facts, "said": list(current.notes)}
 
     return run
 
@@ -100,7 +103,43 @@ def test_a_builder_that_fails_stops_the_run_and_off_goes_on(tensorrt_python: Any
     assert "tensorrt" not in prove(tensorrt="off", tensorrt_python=python)
 
 
+@pytest.fixture
+def marked(tmp_path: Path) -> Any:
+    """Starts a virtual host with this interpreter, marked in its inventory; (the inventory, the host's home)."""
+    folder = tmp_path / "hosts"
+
+    def start(python: str) -> tuple[str, Path]:
+        fleet = virtual.start(folder, ("gpu-box",), python=python)
+        with open(fleet.inventory, "a") as file:
+            file.write("  other: {host: 127.0.0.1}\n")
+        text = fleet.inventory.read_text().replace('"gpu-box": {', '"gpu-box": {"preflight": true, ')
+        fleet.inventory.write_text(text)
+        return str(fleet.inventory), fleet.device("gpu-box").home
+
+    yield start
+    virtual.stop(folder)
+
+
+def test_a_marked_host_proves_the_model_beside_what_it_runs(tensorrt_python: Any, prove: Any, marked: Any) -> None:
+    inventory, home = marked(tensorrt_python())
+    found = prove(tensorrt="required", inventory=inventory)["tensorrt"]["onnx"]
+    assert (found["place"], found["agreed"]) == ("gpu-box", True) and found["version"].startswith("10.3")
+    assert (home / "jetlane-preflight" / "releases").is_dir() and not (home / "jetlane").exists()
+
+
+def test_hosts_without_tensorrt_or_connection_are_told(prove: Any, marked: Any) -> None:
+    inventory, home = marked(sys.executable)
+    with pytest.raises(PreflightError, match=r"gpu-box: it has no TensorRT"):
+        prove(tensorrt="required", inventory=inventory)
+    found = prove(inventory=inventory)
+    assert "tensorrt" not in found
+    assert "the model was not tried in TensorRT: gpu-box: it has no TensorRT" in found["said"]
+    virtual.stop(home.parent.parent)
+    with pytest.raises(PreflightError, match=r"gpu-box: cannot reach gpu-box"):
+        prove(tensorrt="required", inventory=inventory)
+
+
 def test_the_interpreter_is_asked_once_for_its_version(tensorrt_python: Any) -> None:
     spec = RunSpec(name="own", model=Model(), dataset={"shapes": {}}, preflight={"tensorrt_python": tensorrt_python()})
-    own = interpreter(spec)
-    assert own is not None and own.version.startswith("10.3")
+    place, _ = find_place(spec)
+    assert place is not None and place.version.startswith("10.3")
