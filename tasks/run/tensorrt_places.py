@@ -72,10 +72,10 @@ def find_place(spec: RunSpec) -> tuple[Optional[Place], str]:
         return found, ""
     reasons = []
     for device, pool in _marked(spec):
-        place, why = _on(device) if pool is None else (None, f"it is reached by workers of {pool} alone")
+        place, why = _on(device) if pool is None else (None, f"{device.name} is reached by workers of {pool} alone")
         if place is not None:
             return place, ""
-        reasons.append(f"{device.name}: {why}")
+        reasons.append(why)
     if spec.preflight.tensorrt == "required":
         raise PreflightError(
             "this workstation has no TensorRT, and preflight.tensorrt is required",
@@ -128,5 +128,5 @@ def _on(device: Device) -> tuple[Optional[Place], str]:
         return None, f"{error.what}: {error.why}" if error.why else error.what
     version = (facts.get("tensorrt") or {}).get("version")
     if not version:
-        return None, "it has no TensorRT"
+        return None, f"{device.name} has no TensorRT"
     return Place(version, device=beside, gpu=(facts.get("cuda") or {}).get("name") or ""), ""
