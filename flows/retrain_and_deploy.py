@@ -12,8 +12,9 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.refusal import refused
 from jetlane.flows.serving.run_names import run_name
-from jetlane.specs.errors import JetlaneError
+from jetlane.specs.errors import GateError, JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
     Activate,
@@ -35,7 +36,7 @@ from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy
 from jetlane.tasks.evaluate import checkpoint_measured, evaluate
 from jetlane.tasks.export import export, exported_model, given_model
-from jetlane.tasks.gate import gate, remember_measured
+from jetlane.tasks.gate import gate, remember_measured, ship
 from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
 from jetlane.tasks.release import origin_of, release, release_path
@@ -79,6 +80,7 @@ def story(run: Run) -> dict[str, Any]:
     shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
     worth = replace(measured, graph=str(model.graph), graph_digest=model.graph_digest)
     remember_measured(run.workspace, release_path(shipped).name, worth)
+    ship(run, proof, release_path(shipped))
     deployed = deploy(run, release_path(shipped))
     drawn = report(run, release_path(shipped), deployed.devices)
     refuse_failures(deployed)
@@ -119,7 +121,7 @@ def retrain_and_deploy(
     base_dir: Optional[str] = None,
     force: bool = False,
     verify_all: bool = False,
-) -> dict[str, Any]:
+) -> Any:
     """Retrain an SSD, prove the converted model, and bring it to a fleet; only what changed is done again.
 
     Args:
@@ -128,7 +130,7 @@ def retrain_and_deploy(
 
     Returns:
         ``release`` (id), ``release_path``, ``report`` (path), ``changed`` (False when nothing had to be done),
-        ``steps`` and ``devices`` ({name: state}).
+        ``steps`` and ``devices`` ({name: state}). Where the gate refuses the model, the run ends in the state Refused.
     """
     spec = RunSpec(
         name=name,
@@ -155,6 +157,8 @@ def retrain_and_deploy(
         except JetlaneError as error:
             report_stopped(run, error)
             tidy(run)
+            if isinstance(error, GateError):
+                return refused(error)
             raise
         tidy(run)
         return outcome

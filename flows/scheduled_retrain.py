@@ -9,26 +9,30 @@ from typing import Any
 
 from prefect import flow
 
+from jetlane.flows.refusal import refused
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
 from jetlane.flows.serving.run_names import run_name
+from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
 
 
 @flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: Path(given["spec"]).stem))
-def scheduled_retrain(spec: str) -> dict[str, Any]:
+def scheduled_retrain(spec: str) -> Any:
     """Run a spec file.
 
     Args:
         spec: Absolute path, on the machine of the worker.
 
     Returns:
-        What ``retrain_and_deploy`` returns.
+        What ``retrain_and_deploy`` returns; it ends in the state Refused where that does.
 
     Raises:
         SpecError: The path is relative, or the file is no valid spec.
     """
     refuse_relative(spec=spec)
-    outcome: dict[str, Any] = retrain_and_deploy(**parameters(load_spec(Path(spec))))
-    return outcome
+    try:
+        return retrain_and_deploy(**parameters(load_spec(Path(spec))))
+    except GateError as error:
+        return refused(error)

@@ -1,7 +1,7 @@
 """The one hierarchy of errors that reach a person.
 
 Every user-facing failure says what happened, why, and what to do about it. The CLI prints the three parts and exits 1,
-or 2 for a bad spec; a traceback is shown only with ``--debug``.
+2 for a bad spec, or 3 for a model that the gate refuses; a traceback is shown only with ``--debug``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class TrainingError(JetlaneError):
 
 
 class GateError(JetlaneError):
-    """The retrained model is not good enough to be shipped."""
+    """The model is refused: it is not good enough to be shipped, or not known to be. The fleet keeps what it runs."""
+
+    exit_code = 3
 
 
 class GraphError(JetlaneError):

@@ -88,14 +88,30 @@ class Train(Section):
     )
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Gate(Section):
-    """What a retrained model must reach before anything is exported."""
+    """What a model must reach before it is shipped."""
 
     min_map: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5, description="least mAP@0.5 on the validation data"
     )
     margin: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.01, description="how far below the live release it may be"
+    )
+    min_class_map: Union[Share, dict[str, Share]] = Field(
+        default=0.0, description="least AP@0.5 of every class, or by the names of classes"
+    )
+    class_margin: Optional[Share] = Field(
+        default=None,
+        description="how far below the live release's AP@0.5 a class may be; default: classes are not compared",
+    )
+    max_release_mb: Optional[Annotated[float, Field(gt=0)]] = Field(
+        default=None, description="largest release, in MB of 1,000,000 bytes: all that is sent to a device"
+    )
+    allow_not_proven: bool = Field(
+        default=False, description="let a model go live although it found nothing in the samples that could be compared"
     )
 
 

@@ -14,7 +14,7 @@ from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.facts import FAILED, MADE, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
+from jetlane.tasks.run.facts import FAILED, MADE, NOTHING_COMPARED, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
 from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.observer import RunObserver
 from jetlane.tasks.run.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out
@@ -95,7 +95,9 @@ def _first_failure(devices: Sequence[DeviceFacts]) -> Optional[str]:
 def _line(device: DeviceFacts) -> str:
     if device.state == "active":
         sent = f"{device.bytes_sent / 1e6:.1f} MB sent, " if device.bytes_sent else "nothing sent, "
-        return f"active by the {device.backend} backend, {sent}{device.agreement.get('matched', 0)} detections agree"
+        matched = device.agreement.get("matched", 0)
+        proven = f"{matched} detections agree" if matched else f"not proven: {NOTHING_COMPARED}"
+        return f"active by the {device.backend} backend, {sent}{proven}"
     if device.state == UNCHANGED:
         return "runs this release already: no upload, no build"
     return f"{device.state}: {device.reason.splitlines()[0] if device.reason else 'no reason is known'}"

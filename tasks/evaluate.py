@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jetlane.tasks.data.prepared import class_names, split_files
-from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.proof.baseline import Measured, average_precisions
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.step import step
@@ -72,4 +72,5 @@ def checkpoint_measured(evaluated: StepResult, data: StepResult, trained: StepRe
         map50=evaluated.facts["mAP@0.5"] or 0.0,
         validation=data.digest(*data.facts["validation"]),
         labels=class_names(data),
+        classes=average_precisions(evaluated.facts.get("per_class", {})),
     )

@@ -5,20 +5,27 @@ A decision, taken anew in every run, because the live release is part of it:
 * the model's mAP@0.5 must reach ``gate.min_map``;
 * where a release of the same name is live and was measured on the same validation data, the model may be at most
   ``gate.margin`` below it (exactly that much below still passes);
-* the first run has no live release: the threshold alone decides;
+* the same holds for the AP@0.5 of classes, by ``gate.min_class_map`` and ``gate.class_margin``; a class that the
+  validation data does not show is not judged;
+* the first run has no live release: the thresholds alone decide;
 * a live release that was measured on other data is measured again on this run's, where its graph is still there;
 * a live release that knows other classes, or has no comparable numbers, stops the run, as it cannot be known
   whether the new model is worse; ``--force`` says that a person looked;
 * ``--force`` lets a refused model through, and the refusal is recorded in the report.
+
+Before anything is sent to a device, ``ship`` looks at what is to be sent: a model that found nothing in the samples was
+compared with nothing, and is not proven (``gate.allow_not_proven``); a release may be too large
+(``gate.max_release_mb``).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 from jetlane.specs.errors import GateError
 from jetlane.specs.schema import Gate
@@ -26,7 +33,7 @@ from jetlane.specs.support.local_files import PRIVATE, read_json
 from jetlane.tasks.proof.baseline import Measured, measure_again
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import sealed, unsealed
-from jetlane.tasks.run.facts import DECIDED, FAILED, StepFacts
+from jetlane.tasks.run.facts import DECIDED, NOTHING_COMPARED, REFUSED, StepFacts
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, Workspace, write_atomic
 
@@ -76,6 +83,7 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
     reasons = []
     if map50 < gate.min_map:
         reasons.append(f"mAP@0.5 is {map50:.4f}, gate.min_map asks for {gate.min_map:g}")
+    reasons += _low_classes(gate, measured)
     baseline, remark = None, ""
     if live is None:
         remark = "no live release to compare with"
@@ -95,6 +103,7 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
                 f"mAP@0.5 is {map50:.4f}, {baseline - map50:.4f} below the live release {live.release} "
                 f"({baseline:.4f}); gate.margin allows {gate.margin:g}"
             )
+        reasons += _fallen_classes(gate, measured, live)
     return Decision(
         passed=not reasons or force,
         forced=bool(reasons) and force,
@@ -106,6 +115,28 @@ def decide(gate: Gate, map50: float, measured: Measured, live: Optional[Live], f
         reasons=tuple(reasons),
         remark=remark,
     )
+
+
+def _low_classes(gate: Gate, measured: Measured) -> Iterator[str]:
+    """Classes below their threshold, and thresholds of classes that there are not."""
+    by_name = gate.min_class_map if isinstance(gate.min_class_map, dict) else {}
+    for name in by_name:
+        if measured.labels and name not in measured.labels:
+            yield f"gate.min_class_map names {name}, and the classes are {', '.join(measured.labels)}"
+    for name, found in measured.classes.items():
+        least = by_name.get(name, 0.0) if isinstance(gate.min_class_map, dict) else gate.min_class_map
+        if found < least:
+            yield f"AP@0.5 of {name} is {found:.4f}, gate.min_class_map asks for {least:g}"
+
+
+def _fallen_classes(gate: Gate, measured: Measured, live: Live) -> Iterator[str]:
+    for name, before in live.measured.classes.items():
+        found = measured.classes.get(name)
+        if gate.class_margin is not None and found is not None and before - found > gate.class_margin + 1e-9:
+            yield (
+                f"AP@0.5 of {name} is {found:.4f}, {before - found:.4f} below the live release {live.release} "
+                f"({before:.4f}); gate.class_margin allows {gate.class_margin:g}"
+            )
 
 
 def _other_classes(one: Measured, other: Measured) -> bool:
@@ -128,19 +159,52 @@ def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[D
     decision = decide(run.spec.gate, measured.map50, measured, live, run.force)
     facts: dict[str, Any] = asdict(decision)
     if not decision.passed:
-        why = "; ".join(decision.reasons)
-        run.record(StepFacts("gate", FAILED, note=why, facts=facts))
-        raise GateError(
-            "the gate stops this model; nothing was shipped",
-            why,
-            "train longer or on more data, change the spec's gate section, or say --force to ship it all the same",
-        )
+        advice = "train longer or on more data, change the spec's gate section, or say --force to ship it all the same"
+        _refuse(run, decision.reasons, advice, facts)
     verdict = f"forced through although {'; '.join(decision.reasons)}" if decision.forced else "passed"
     if decision.forced:
         run.notes.append(f"the gate was forced: {'; '.join(decision.reasons)}")
     note = f"{verdict}: mAP@0.5 {decision.map:.3f} >= {decision.min_map:g}" if not decision.forced else verdict
     run.record(StepFacts("gate", DECIDED, note=f"{note}; {decision.remark}" if decision.remark else note, facts=facts))
     return decision
+
+
+def ship(run: Run, proof: StepResult, release: Path) -> None:
+    """Let a release out to devices, or stop the run; without devices there is nothing to decide.
+
+    Raises:
+        GateError: Nothing could be compared, or the release is too large.
+    """
+    asked = run.spec.gate
+    if run.spec.fleet.inventory is None and not run.spec.fleet.virtual:
+        return
+    reasons = []
+    if proof.facts["agreement"]["matched"] == 0 and not asked.allow_not_proven:
+        reasons.append(f"the model is not proven: {NOTHING_COMPARED}")
+    size = _sent_bytes(release) / 1e6
+    if asked.max_release_mb is not None and size > asked.max_release_mb:
+        reasons.append(f"the release has {size:.1f} MB, gate.max_release_mb allows {asked.max_release_mb:g}")
+    if reasons and not run.force:
+        advice = (
+            "name images of what it detects as verify.images; or set gate.allow_not_proven, or say --force"
+            if "not proven" in reasons[0]
+            else "take a smaller network, change gate.max_release_mb, or say --force"
+        )
+        _refuse(run, tuple(reasons), advice, {"passed": False, "forced": False, "reasons": reasons})
+    for reason in reasons:
+        run.note(f"the gate was forced: {reason}")
+
+
+def _sent_bytes(release: Path) -> int:
+    """Of the files that a device gets."""
+    files = json.loads((release / "manifest.json").read_text())["files"]
+    return sum(entry["size"] for entry in files.values())
+
+
+def _refuse(run: Run, reasons: tuple[str, ...], advice: str, facts: Mapping[str, Any]) -> NoReturn:
+    why = "; ".join(reasons)
+    run.record(StepFacts("gate", REFUSED, note=why, facts=facts))
+    raise GateError("the gate refuses this model; nothing was shipped", why, advice)
 
 
 def remember_measured(workspace: Workspace, release: str, measured: Measured) -> None:

@@ -16,11 +16,12 @@ from jetlane.tasks.data.prepared import class_names, labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
 from jetlane.tasks.proof import sample_images as images
-from jetlane.tasks.proof.baseline import Measured
+from jetlane.tasks.proof.baseline import Measured, average_precisions
 from jetlane.tasks.proof.kept_samples import KeptSamples, keep_samples
 from jetlane.tasks.proof.sample_images import Images, image_source, load_images
 from jetlane.tasks.run import workstation_tensorrt
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.facts import NOTHING_COMPARED
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tensorrt_places import Place, find_place
 from jetlane.tasks.run.tool_versions import BUILDER, INFERENCE, TRAINING, versions
@@ -247,11 +248,13 @@ def graph_measured(proof: StepResult, data: Optional[StepResult], model: FrozenM
     """A frozen graph that was given, and TensorFlow's mAP of it, for the gate."""
     if not proof.facts["mAP"] or data is None:
         return Measured(model.graph_digest, None, None)
+    found = proof.facts["mAP"]["tensorflow"]
     return Measured(
         model=model.graph_digest,
-        map50=proof.facts["mAP"]["tensorflow"]["mAP@0.5"] or 0.0,
+        map50=found["mAP@0.5"] or 0.0,
         validation=data.digest(*data.facts["validation"]),
         labels=class_names(data),
+        classes=average_precisions(found.get("per_class", {})),
     )
 
 
@@ -266,6 +269,8 @@ def tolerances_of(spec: RunSpec) -> dict[str, Tolerance]:
 
 def _describe(result: StepResult) -> str:
     agreement = result.facts["agreement"]
+    if not agreement["matched"]:
+        return f"not proven: {NOTHING_COMPARED} ({agreement['images']} images)"
     text = f"{agreement['matched']} detections in {agreement['images']} images match one to one"
     maps = result.facts["mAP"]
     if maps:

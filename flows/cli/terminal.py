@@ -6,9 +6,17 @@ import sys
 import time
 from typing import Optional
 
-from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, SKIPPED, UNCHANGED, StepFacts
+from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, REFUSED, SKIPPED, UNCHANGED, StepFacts
 
-_STYLES = {MADE: "green", CACHED: "cyan", UNCHANGED: "cyan", DECIDED: "green", SKIPPED: "yellow", FAILED: "bold red"}
+_STYLES = {
+    MADE: "green",
+    CACHED: "cyan",
+    UNCHANGED: "cyan",
+    DECIDED: "green",
+    SKIPPED: "yellow",
+    FAILED: "bold red",
+    REFUSED: "bold red",
+}
 _PLAIN_SECONDS = 10.0
 
 

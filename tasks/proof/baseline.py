@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -34,6 +34,7 @@ class Measured:
         labels: Names of its classes, in the order of their numbers; empty where they are not known.
         graph: Path of its frozen graph, for the day it is to be measured on other data.
         graph_digest: Digest of that file: a graph that was given lies where its owner may write another over it.
+        classes: AP@0.5 by class name, of those that the validation data shows; empty where they are not known.
     """
 
     model: str
@@ -42,6 +43,12 @@ class Measured:
     labels: tuple[str, ...] = ()
     graph: str = ""
     graph_digest: str = ""
+    classes: Mapping[str, float] = field(default_factory=dict)
+
+
+def average_precisions(per_class: Mapping[str, Any]) -> dict[str, float]:
+    """``Measured.classes`` of ``per_class`` as ``coco_map`` and ``evaluate`` give it."""
+    return {name: one["AP@0.5"] for name, one in per_class.items() if one["AP@0.5"] is not None}
 
 
 def measure_again(run: Run, live: Measured, data: Optional[StepResult], validation: str) -> Measured:
@@ -65,7 +72,8 @@ def measure_again(run: Run, live: Measured, data: Optional[StepResult], validati
         make=lambda out: _measure(run, graph, data),
         describe=lambda result: f"the live model has mAP@0.5 {result.facts['mAP@0.5']:.3f} on this validation data",
     )
-    return replace(live, map50=result.facts["mAP@0.5"], validation=validation)
+    classes = average_precisions(result.facts["per_class"])
+    return replace(live, map50=result.facts["mAP@0.5"], validation=validation, classes=classes)
 
 
 def _measure(run: Run, graph: Path, data: StepResult) -> Mapping[str, Any]:

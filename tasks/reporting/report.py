@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetlane.tasks.reporting.chart import loss_curve
 from jetlane.tasks.reporting.pictures import load_pictures
-from jetlane.tasks.run.facts import FAILED, RunFacts
+from jetlane.tasks.run.facts import FAILED, NOTHING_COMPARED, REFUSED, RunFacts
 from jetlane.tasks.run.workspace import write_atomic
 
 if TYPE_CHECKING:
@@ -72,11 +72,17 @@ def page_environment() -> Environment:
 def verdict(facts: RunFacts) -> tuple[str, str]:
     """(good|bad, sentence): where the run ended, in a line."""
     failed = next((step for step in facts.steps if step.state == FAILED), None)
+    refused = next((step for step in facts.steps if step.state == REFUSED), None)
+    if refused is not None:
+        return "bad", f"Refused by the gate; nothing was shipped, and every device keeps what it runs. {refused.note}"
     if failed is not None:
         return "bad", f"Stopped at {failed.name}. {failed.note}".strip()
     if facts.error:
         return "bad", f"Stopped. {facts.error}"
     running = sum(device.state in ("active", "unchanged") for device in facts.devices)
+    if facts.preflight.get("agreement", {}).get("matched") == 0:
+        ends = f"{running} of {len(facts.devices)} devices run this release" if facts.devices else "Made"
+        return "bad", f"{ends}, not proven: {NOTHING_COMPARED}."
     if not facts.devices:
         return "good", "Made and proven; no device was asked for."
     if running == len(facts.devices):

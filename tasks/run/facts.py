@@ -11,8 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 #: States of a step: made now; found from an earlier run; not part of this run (the note says why); a decision taken;
-#: nothing to do because the devices already had it; stopped by an error.
+#: nothing to do because the devices already had it; stopped by an error; the model was refused, by the gate.
 MADE, CACHED, SKIPPED, DECIDED, UNCHANGED, FAILED = "made", "cached", "skipped", "decided", "unchanged", "failed"
+REFUSED = "refused"
+#: Why a model is not proven although nothing speaks against it.
+NOTHING_COMPARED = "in no sample was anything found that could be compared"
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool) -> None
 @options.together(options.anchors, options.normalize, options.nvidia_python)
 @click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although no TensorRT was run on an operation.")
 @click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
+@_FORCE
 @options.python
 @options.workspace
 @click.pass_obj
@@ -61,6 +62,7 @@ def deploy(
     nvidia_python: Optional[str],
     allow_unproven: bool,
     precision: Optional[str],
+    force: bool,
     python: Optional[str],
     workspace: Path,
 ) -> None:
@@ -92,7 +94,7 @@ def deploy(
         data["build"] = {"precision": precision}
     if python is not None:
         data["train"] = {"python": python}
-    _run(spec_from_data(data, Path.cwd()), False, settings["debug"])
+    _run(spec_from_data(data, Path.cwd()), force, settings["debug"])
 
 
 @click.command()
