@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Optional, cast
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -20,6 +22,8 @@ from prefect.flows import Flow
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.types.entrypoint import EntrypointType
+
+from jetlane.flows.serving.schedules import TAG, RetrainSchedule, ScheduleBook
 
 _log = logging.getLogger(__name__)
 POOL = "jetlane"
@@ -65,11 +69,44 @@ def deployments() -> list[RunnerDeployment]:
     ]
 
 
-def _deployment(flow: Flow[..., Any], **options: Any) -> RunnerDeployment:
+def _deployment(flow: Flow[..., Any], name: Optional[str] = None, **options: Any) -> RunnerDeployment:
     made: Any = flow.to_deployment(
-        flow.name, work_pool_name=POOL, entrypoint_type=EntrypointType.MODULE_PATH, **options
+        name or flow.name, work_pool_name=POOL, entrypoint_type=EntrypointType.MODULE_PATH, **options
     )
     return cast("RunnerDeployment", made)
+
+
+def _scheduled(one: RetrainSchedule) -> RunnerDeployment:
+    """A deployment for each schedule, so that runs of two specs at the same time do not push each other out."""
+    from jetlane.flows.scheduled_retrain import scheduled_retrain
+
+    when: dict[str, Any] = {"cron": one.cron, "rrule": one.rrule}
+    if one.interval is not None:
+        when["interval"] = timedelta(seconds=one.interval)
+    else:
+        when["timezone"] = one.timezone
+    return _deployment(
+        scheduled_retrain,
+        one.name,
+        description=f"Retrains {one.spec}: {one.when}. Ends in seconds when nothing changed.",
+        concurrency_limit=_ONE_ALONE,
+        parameters={"spec": one.spec},
+        schedules=[Schedule(slug=one.name, active=one.active, **when)],
+        tags=[TAG],
+    )
+
+
+@contextmanager
+def _client(url: str, login: str, home: Path) -> Iterator[SyncPrefectClient]:
+    """A client of a server.
+
+    Args:
+        login: The server's authentication string.
+        home: Where Prefect's client may keep what it notes.
+    """
+    settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: login, PREFECT_HOME: home}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
 
 
 def make_deployments(url: str, login: str, home: Path, pool_made: Callable[[], None]) -> None:
@@ -77,13 +114,12 @@ def make_deployments(url: str, login: str, home: Path, pool_made: Callable[[], N
 
     Args:
         login: The server's authentication string.
-        home: Where Prefect's client may keep what it notes.
+        home: Where Prefect's client may keep what it notes, and where the schedules are kept.
         pool_made: Called when a worker can be started.
     """
     from jetlane.tasks.train import LIMIT
 
-    settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: login, PREFECT_HOME: home}
-    with temporary_settings(settings), get_client(sync_client=True) as client:
+    with _client(url, login, home) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         pool_made()
@@ -91,8 +127,34 @@ def make_deployments(url: str, login: str, home: Path, pool_made: Callable[[], N
             _keep_schedules(client, deployment)
             deployment.apply()
             _log.info("deployed %s", deployment.full_name)
+        _bring_schedules(client, ScheduleBook(home))
         with suppress(ObjectAlreadyExists):
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=LIMIT, limit=1))
+
+
+def bring_schedules(url: str, login: str, home: Path) -> None:
+    """Make the server's schedules those that are kept in ``home``."""
+    with _client(url, login, home) as client:
+        _bring_schedules(client, ScheduleBook(home))
+
+
+def _bring_schedules(client: SyncPrefectClient, book: ScheduleBook) -> None:
+    kept = {one.name: one for one in book.all()}
+    there = client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
+    for deployment in there:
+        if deployment.name not in kept:
+            client.delete_deployment(deployment.id)
+            _log.info("removed the schedule %s", deployment.name)
+    active = {}
+    for one in kept.values():
+        made = _scheduled(one)
+        if not one.pending:
+            _keep_schedules(client, made)
+        made.apply()
+        active[one.name] = bool((made.schedules or [])[0].active)
+        _log.info("scheduled %s: %s", one.spec, one.when)
+    if kept:
+        book.settle(active)
 
 
 def _keep_schedules(client: SyncPrefectClient, deployment: RunnerDeployment) -> None:

@@ -101,7 +101,9 @@ def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
         nonlocal worker
         if state.process("worker") is None:
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
-            worker = _start(command, environment, folder, folder / "worker.log", keep=[held])
+            # what a run says goes to the server, where its owner looks for it
+            settings = {**environment, "PREFECT_LOGGING_LEVEL": "INFO"}
+            worker = _start(command, settings, folder, folder / "worker.log", keep=[held])
             state.note(url, "worker", worker.pid)
             _log.info("started a worker of the pool %s as process %d", POOL, worker.pid)
 

@@ -94,9 +94,9 @@ SHIPPED = [
 
 @pytest.mark.parametrize(("asked", "matched", "fleet", "force", "refusal", "note"), SHIPPED)
 def test_what_is_shipped_is_proven_and_not_too_large(asked, matched, fleet, force, refusal, note, tmp_path) -> None:
-    (tmp_path / "manifest.json").write_text(
-        '{"files": {"model.uff": {"size": 1000000}, "labels.txt": {"size": 500000}}}'
-    )
+    files = {"model.uff": {"size": 1_000_000}, "labels.txt": {"size": 500_000}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
+
     spec = RunSpec(
         name="signs", dataset={"shapes": {}}, gate=asked, fleet={"virtual": int(fleet)},
         workspace={"path": str(tmp_path / "w")},

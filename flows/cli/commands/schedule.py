@@ -1,0 +1,211 @@
+"""``jetlane schedule``: retrain a spec by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from jetlane.flows.cli.commands import options
+from jetlane.specs.errors import SpecError
+from jetlane.specs.support.files import real
+
+if TYPE_CHECKING:
+    from jetlane.flows.serving.schedules import RetrainSchedule, ScheduleBook
+
+
+_LEAST_SECONDS = 60.0
+
+
+class _SpecFirst(click.Group):
+    """``jetlane schedule SPEC`` is ``jetlane schedule add SPEC``."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["add", *args]
+        return super().parse_args(context, args)
+
+
+@click.group(cls=_SpecFirst)
+def schedule() -> None:
+    """Retrain a spec by the clock, on what `jetlane up` starts.
+
+    `jetlane schedule SPEC --cron "0 3 * * *"` makes a schedule. A run whose data, spec and code are unchanged ends in
+    seconds; of several that were missed, one is made up for.
+    """
+
+
+@schedule.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--cron", help='Minute, hour, day, month, weekday: "0 3 * * *" is every night at three.')
+@click.option("--interval", help="Such as 90m, 6h or 7d.")
+@click.option("--rrule", help='A rule of iCalendar: "FREQ=WEEKLY;BYDAY=MO".')
+@click.option("--timezone", default="UTC", show_default=True, help="Such as Europe/Berlin; for --cron and --rrule.")
+@click.option("--name", help="Of the schedule; default: the spec's name.")
+@options.workspace
+def add(
+    spec: Path,
+    cron: Optional[str],
+    interval: Optional[str],
+    rrule: Optional[str],
+    timezone: str,
+    name: Optional[str],
+    workspace: Path,
+) -> None:
+    """Make a schedule for SPEC, or replace the one of the same name."""
+    from jetlane.flows.serving.schedules import RetrainSchedule, named
+    from jetlane.specs.load import load_spec
+
+    if sum(given is not None for given in (cron, interval, rrule)) != 1:
+        raise SpecError("a schedule needs one of --cron, --interval and --rrule", "", 'such as --cron "0 3 * * *"')
+    read = load_spec(spec)
+    made = RetrainSchedule(
+        name=named(name or read.name),
+        spec=str(real(spec)),
+        cron=cron,
+        interval=None if interval is None else _seconds(interval),
+        rrule=rrule,
+        timezone=timezone,
+    )
+    _refuse_wrong(made)
+    book = _book(workspace)
+    book.put(replace(made, pending=True))
+    _bring(workspace)
+    click.echo(f"{made.name}: {made.spec} is retrained {made.when}")
+    _say_whether_it_runs(workspace)
+
+
+@schedule.command("list")
+@options.workspace
+def show(workspace: Path) -> None:
+    """List the schedules, and when each runs next."""
+    coming = _coming(workspace)
+    kept = _book(workspace).all()
+    for one in kept:
+        then = coming.get(one.name)
+        state = "on" if one.active else "paused"
+        click.echo(f"{one.name}  {state}  {one.when}  {one.spec}" + (f"  next: {then}" if then else ""))
+    if not kept:
+        click.echo('no schedule; make one: jetlane schedule SPEC --cron "0 3 * * *"')
+    _say_whether_it_runs(workspace)
+
+
+@schedule.command()
+@click.argument("name")
+@options.workspace
+def pause(name: str, workspace: Path) -> None:
+    """Switch a schedule off; it stays."""
+    _switch(name, False, workspace)
+
+
+@schedule.command()
+@click.argument("name")
+@options.workspace
+def resume(name: str, workspace: Path) -> None:
+    """Switch a schedule on again."""
+    _switch(name, True, workspace)
+
+
+@schedule.command()
+@click.argument("name")
+@options.workspace
+def remove(name: str, workspace: Path) -> None:
+    """Remove a schedule."""
+    _book(workspace).remove(name)
+    _bring(workspace)
+    click.echo(f"{name} is removed")
+
+
+def _switch(name: str, active: bool, workspace: Path) -> None:
+    _book(workspace).switch(name, active)
+    _bring(workspace)
+    click.echo(f"{name} is {'on' if active else 'paused'}")
+    _say_whether_it_runs(workspace)
+
+
+def _book(workspace: Path) -> ScheduleBook:
+    from jetlane.flows.serving.schedules import ScheduleBook
+
+    return ScheduleBook(real(workspace) / "up")
+
+
+def _server(workspace: Path) -> Optional[tuple[str, str]]:
+    """Address and login of the workspace's server, where it runs."""
+    from jetlane.flows.serving.up_state import UpState
+
+    state = UpState(real(workspace) / "up")
+    if state.process("server") is None or state.url is None or state.login is None:
+        return None
+    return state.url, state.login
+
+
+def _bring(workspace: Path) -> None:
+    """Tell the server, where it runs."""
+    server = _server(workspace)
+    if server is not None:
+        from jetlane.flows.serving.deployments import bring_schedules
+
+        bring_schedules(*server, real(workspace) / "up")
+
+
+def _say_whether_it_runs(workspace: Path) -> None:
+    if _server(workspace) is None:
+        click.echo("no server runs: nothing is retrained before `jetlane up`")
+
+
+def _coming(workspace: Path) -> dict[str, str]:
+    """When each schedule runs next, by name; and what was switched in the server's pages is noted down."""
+    from jetlane.flows.serving.api import ask
+    from jetlane.flows.serving.schedules import FLOW
+
+    server = _server(workspace)
+    if server is None:
+        return {}
+    url, login = server
+    book, coming, active = _book(workspace), {}, {}
+    for one in book.all():
+        deployment = ask(f"{url}/deployments/name/{FLOW}/{one.name}", login=login)
+        active[one.name] = bool(deployment["schedules"] and deployment["schedules"][0]["active"])
+        asked = {
+            "deployments": {"id": {"any_": [deployment["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "sort": "EXPECTED_START_TIME_ASC",
+            "limit": 1,
+        }
+        runs: Sequence[Any] = ask(f"{url}/flow_runs/filter", asked, login)
+        if runs and active[one.name]:
+            coming[one.name] = str(runs[0]["expected_start_time"])[:16].replace("T", " ") + " UTC"
+    if active:
+        book.settle(active)
+    return coming
+
+
+def _seconds(given: str) -> float:
+    """Seconds of ``90m``, ``6h``, ``7d``."""
+    from jetlane.remote.fleet.rules import seconds
+
+    try:
+        found = seconds(given)
+    except ValueError:
+        found = 0.0
+    if found < _LEAST_SECONDS:
+        raise SpecError(f"--interval {given} is no time between two runs", "", "such as 90m, 6h or 7d; at least 60s")
+    return found
+
+
+def _refuse_wrong(made: RetrainSchedule) -> None:
+    """Raise SpecError where Prefect could not follow it."""
+    from prefect.client.schemas.schedules import CronSchedule, RRuleSchedule
+    from pydantic import ValidationError
+
+    try:
+        if made.cron is not None:
+            CronSchedule(cron=made.cron, timezone=made.timezone)
+        elif made.rrule is not None:
+            RRuleSchedule(rrule=made.rrule, timezone=made.timezone)
+    except ValidationError as error:
+        why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise SpecError(f"the schedule {made.when} cannot be followed", why, "such as --cron '0 3 * * *'") from None

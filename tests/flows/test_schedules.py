@@ -1,0 +1,151 @@
+"""``jetlane schedule``: a real server and worker, gone and back again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.flows.small_spec import write_spec
+from tests.flows.test_prefect_command import command
+
+from jetlane.flows.serving.api import ask
+from jetlane.flows.serving.ports import reserve
+from jetlane.flows.serving.schedules import RetrainSchedule, ScheduleBook
+from jetlane.flows.serving.up_state import UpState
+from jetlane.specs.errors import JetlaneError, SpecError
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Iterator[Path]:
+    """A folder with a spec, and a schedule that was made before any server ran there."""
+    folder = tmp_path_factory.mktemp("scheduled")
+    write_spec(folder, "nightly", fake_odapi, workspace="work")
+    try:
+        yield folder
+    finally:
+        command("jetlane", "down", cwd=folder)
+
+
+def jetlane(project: Path, *words: str) -> str:
+    done = command("jetlane", *words, cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def up(project: Path) -> None:
+    with reserve() as free:
+        port = free.getsockname()[1]
+    jetlane(project, "up", "--port", str(port))
+
+
+def server(project: Path, path: str, **more: Any) -> Any:
+    state = UpState(project / ".jetlane/up")
+    return ask(f"{state.url}/{path}", login=state.login, **more)
+
+
+def deployment(project: Path, name: str = "nightly") -> Any:
+    return server(project, f"deployments/name/scheduled-retrain/{name}")
+
+
+def start(project: Path) -> str:
+    return str(server(project, f"deployments/{deployment(project)['id']}/create_flow_run", body={})["id"])
+
+
+def end_of(project: Path, run: str) -> Any:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        found = server(project, f"flow_runs/{run}")
+        if found["state_type"] in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED"):
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"the run did not end: {found['state']}")
+
+
+@pytest.mark.prefect
+def test_a_schedule_outlives_the_server_and_its_runs_are_logged(project: Path) -> None:
+    said = jetlane(project, "schedule", "spec.yaml", "--cron", "0 3 * * *", "--timezone", "Europe/Berlin")
+    assert "is retrained 0 3 * * * (Europe/Berlin)" in said and "nothing is retrained before `jetlane up`" in said
+    up(project)
+    made = deployment(project)
+    (schedule,) = made["schedules"]
+    assert schedule["active"] and schedule["schedule"]["timezone"] == "Europe/Berlin"
+    assert made["parameters"] == {"spec": str(project / "spec.yaml")}
+    assert "nightly  on  0 3 * * * (Europe/Berlin)" in jetlane(project, "schedule", "list")
+
+    first = end_of(project, start(project))
+    assert first["state_name"] == "Completed", first["state"]
+    logs = server(project, "logs/filter", body={"logs": {"flow_run_id": {"any_": [first["id"]]}}})
+    children = server(project, "flow_runs/filter", body={"flow_runs": {"parent_flow_run_id": {"any_": [first["id"]]}}})
+    more = [server(project, "logs/filter", body={"logs": {"flow_run_id": {"any_": [one["id"]]}}}) for one in children]
+    text = "\n".join(row["message"] for rows in (logs, *more) for row in rows)
+    assert "train: made" in text and "release: made" in text, text
+
+    place = f"deployments/{made['id']}/schedules/{schedule['id']}"
+    server(project, place, body={"active": False}, method="PATCH")  # a person, in the server's pages
+    jetlane(project, "down")
+    up(project)
+    assert not deployment(project)["schedules"][0]["active"], "what was paused there stays paused"
+    assert "nightly  paused" in jetlane(project, "schedule", "list")
+    jetlane(project, "down")
+    jetlane(project, "schedule", "resume", "nightly")
+    up(project)
+    assert deployment(project)["schedules"][0]["active"]
+    jetlane(project, "schedule", "pause", "nightly")
+    assert not deployment(project)["schedules"][0]["active"]
+
+
+@pytest.mark.prefect
+def test_missed_runs_are_one_and_a_refusal_is_a_state(project: Path) -> None:
+    jetlane(project, "schedule", "spec.yaml", "--interval", "6h", "--name", "nightly")
+    ended = [end_of(project, run)["state_type"] for run in [start(project) for _ in range(3)]]
+    assert sorted(ended) == ["CANCELLED", "CANCELLED", "COMPLETED"]
+    spec = yaml.safe_load((project / "spec.yaml").read_text())
+    (project / "spec.yaml").write_text(yaml.safe_dump({**spec, "gate": {"min_map": 0.99}}))
+    refused = end_of(project, start(project))
+    assert (refused["state_type"], refused["state_name"]) == ("FAILED", "Refused")
+    assert "gate.min_map asks for 0.99" in refused["state"]["message"]
+    done = command("jetlane", "run", "spec.yaml", cwd=project)
+    assert done.returncode == 3 and "the gate refuses this model" in done.stderr, done.stdout + done.stderr
+
+    jetlane(project, "schedule", "remove", "nightly")
+    assert "no schedule" in jetlane(project, "schedule", "list")
+    named = {one["name"] for one in server(project, "deployments/filter", body={})}
+    assert "nightly" not in named and "scheduled-retrain" in named
+
+
+# Each row: the words behind `schedule`, words of the error.
+WRONG = [
+    (["spec.yaml"], "needs one of --cron, --interval and --rrule"),
+    (["spec.yaml", "--cron", "61 * * * *"], "Invalid cron string"),
+    (["spec.yaml", "--cron", "0 3 * * *", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
+    (["spec.yaml", "--rrule", "FREQ=FOO"], "FREQ"),
+    (["spec.yaml", "--interval", "5s"], "at least 60s"),
+    (["spec.yaml", "--interval", "often"], "at least 60s"),
+    (["spec.yaml", "--interval", "6h", "--name", "a/b"], "cannot be a schedule's name"),
+    (["none.yaml", "--interval", "6h"], "none.yaml"),
+    (["pause", "none"], "there is no schedule 'none'"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG)
+def test_what_cannot_be_a_schedule_is_told(words: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("name: shapes\ndataset: {shapes: {}}\n")
+    done = command("jetlane", "schedule", *words, cwd=tmp_path)
+    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_damaged_book_is_told(tmp_path: Path) -> None:
+    book = ScheduleBook(tmp_path)
+    book.put(RetrainSchedule("a", "/spec.yaml", interval=60.0))
+    assert book.switch("a", False).pending and not book.get("a").active
+    book.settle({"a": True})
+    assert book.get("a") == RetrainSchedule("a", "/spec.yaml", interval=60.0)
+    with pytest.raises(SpecError, match="there are a"):
+        book.remove("b")
+    (tmp_path / "schedules.json").write_text("{")
+    with pytest.raises(JetlaneError, match="is damaged"):
+        book.all()
