@@ -8,7 +8,7 @@ import time
 from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
-from jetlane.specs.support.text import TEXT, harmless
+from jetlane.specs.support.text import TEXT, counted, harmless
 
 #: States that pass, and that of devices that were not touched: these are counted at the end.
 _QUIET = ("shipping", "building", "verifying", "rolling_back", "skipped")
@@ -29,13 +29,13 @@ class RolloutLines:
         wave = data.get("wave")  # a ledger may hold anything
         waves = f"{wave + 1 if isinstance(wave, int) else wave} of {len(state.waves)}"
         if kind == "attached":
-            return f"rollout {state.id}: {len(state.devices)} devices in {len(state.waves)} waves"
+            return f"rollout {state.id}: {counted(len(state.devices), 'device')} in {counted(len(state.waves), 'wave')}"
         if kind == "device":
             return "" if data.get("state") in _QUIET else self._device(event)
         if kind == "reconciled":
             return f"{event.device}: the ledger said {data.get('ledger')}, but {data.get('board')}"
         return {
-            "wave_started": f"wave {waves}: {data.get('devices')} devices",
+            "wave_started": f"wave {waves}: {counted(data.get('devices'), 'device')}",
             "wave_soaking": f"wave {waves}: its health is looked at again in {_whole(data.get('seconds'))} s",
             "wave_ended": f"wave {waves} ended: {data.get('active')} active, {data.get('failed')} failed",
             "approval_asked": f"wave {waves} waits for a person: jetlane fleet approve {state.id}",

@@ -21,7 +21,7 @@ PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 @register_hook
 def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
     """Prefect's start-up hook."""
-    from jetlane.flows.plugin.spec_arguments import rewrite
+    from jetlane.flows.plugin.spec_arguments import rewrite, starts_run
     from jetlane.flows.serving.up_state import local_server
     from jetlane.specs.errors import JetlaneError
 
@@ -31,6 +31,9 @@ def setup_environment(*, ctx: Any) -> Optional[SetupResult]:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     known = local_server(ctx.api_url)
+    if starts_run(sys.argv[1:]) and not known and not ctx.api_url:
+        print("no Prefect server of this folder runs\nwhat to do: start one: jetlane up", file=sys.stderr)
+        raise SystemExit(1)
     # Not by the result: `prefect plugins diagnose` prints that, and takes an authentication string for no secret.
     os.environ.update(known)
     return SetupResult(env={"PREFECT_API_URL": known["PREFECT_API_URL"]}) if known else None

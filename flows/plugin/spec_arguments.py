@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 _SWITCHES = ("--watch", "--no-watch", "--prompt", "--no-prompt")
 
 
+def starts_run(arguments: list[str]) -> bool:
+    """Whether these are the arguments of ``prefect deployment run``."""
+    return arguments[:2] == ["deployment", "run"]
+
+
 def rewrite(arguments: list[str]) -> list[str]:
     """The arguments of ``prefect``, with spec files as JSON; anything but ``deployment run`` comes back unchanged.
 
     Raises:
         JetlaneError: The file is no valid spec.
     """
-    if arguments[:2] != ["deployment", "run"]:
+    if not starts_run(arguments):
         return arguments
     result, name = list(arguments), ""
     for index, word in enumerate(arguments[2:], start=2):

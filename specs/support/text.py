@@ -20,6 +20,11 @@ _NEEDED = "\u200c\u200d"
 _ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+def counted(number: object, thing: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def harmless(text: object, limit: int = LINE, lines: bool = False) -> str:
     """The text with every control, format, surrogate and line-separating character shown as its escape.
 

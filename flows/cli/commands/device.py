@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.flows.cli.commands.key import tell_new_key
 from jetlane.specs.defaults import KEEP_RELEASES, WORKSPACE
 from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
+    from jetlane.specs.schema import RunSpec
 
 
 @click.group()
@@ -24,12 +26,23 @@ def device() -> None:
 
 
 def takes_device(command: Callable[..., None]) -> Callable[..., None]:
-    """A command's arguments ``NAME --inventory``; it gets the device as ``chosen``."""
+    """A command's arguments ``NAME --inventory --spec``; it gets the device as ``chosen``.
+
+    A command that takes ``workspace`` and ``signing_key`` gets those of the spec where one is given.
+    """
 
     @functools.wraps(command)
-    def found(name: str, inventory: Optional[Path], **given: Any) -> None:
+    def found(name: str, inventory: Optional[Path], spec: Optional[Path], **given: Any) -> None:
         from jetlane.remote.inventory import load_inventory
 
+        if spec is not None:
+            from jetlane.specs.load import load_spec
+
+            read = load_spec(spec)
+            inventory = inventory or _inventory_of(read)
+            for option, value in (("workspace", read.workspace.path), ("signing_key", read.signing_key)):
+                if option in given and value is not None:
+                    given[option] = Path(value)
         command(chosen=load_inventory(inventory_at(inventory)).device(name), **given)
 
     return cast(Callable[..., None], options.device(found))
@@ -69,6 +82,7 @@ def enroll(
     fingerprint = pin(chosen, ask("is that the device's own key?"))
     click.echo(f"{chosen.name}: pinned {fingerprint}")
     if not host_key_only:
+        tell_new_key(real(workspace), signing_key)
         key = project_key(real(workspace), signing_key)
         installed = install_key(chosen, key.public, ask("is that this project's key?"), change)
         click.echo(f"{chosen.name}: takes the releases signed by {' or '.join(installed)}, and no others")
@@ -202,6 +216,13 @@ def stop(workspace: Path) -> None:
     folder = real(workspace) / "virtual"
     (folder / virtual.STAYS).unlink(missing_ok=True)
     click.echo("stopped" if virtual.stop(folder) else "none was running")
+
+
+def _inventory_of(spec: RunSpec) -> Optional[Path]:
+    """The devices of a spec: its inventory's, or its virtual Jetsons."""
+    if spec.fleet.inventory is not None:
+        return Path(spec.fleet.inventory)
+    return Path(spec.workspace.path, "virtual", "inventory.yaml") if spec.fleet.virtual else None
 
 
 def inventory_at(given: Optional[Path]) -> Path:

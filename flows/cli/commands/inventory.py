@@ -8,6 +8,7 @@ from typing import Optional
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.support.text import counted
 
 
 @click.group()
@@ -47,9 +48,8 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
         raise SpecError(f"{out} cannot be written", str(error), "name another file (--out)") from None
     for note in notes:
         click.echo(note, err=True)
-    click.echo(
-        f"{out}: {len(load_inventory(out).devices)} devices; pin each one's host key: jetlane device enroll NAME"
-    )
+    found = counted(len(load_inventory(out).devices), "device")
+    click.echo(f"{out}: {found}; pin each one's host key: jetlane device enroll NAME")
 
 
 @inventory.command(name="list")

@@ -27,8 +27,18 @@ def show(workspace: Path, signing_key: Optional[Path]) -> None:
     """
     from jetlane.remote.release.signing import project_key
 
+    tell_new_key(real(workspace), signing_key)
     found = project_key(real(workspace), signing_key)
     click.echo(f"{found.fingerprint}  {found.path}")
+
+
+def tell_new_key(workspace: Path, signing_key: Optional[Path]) -> None:
+    """Say so before a key is made because there is none yet: a person may stand in the wrong folder."""
+    from jetlane.remote.release.signing import FOLDER, NAME
+
+    path = workspace / FOLDER / NAME
+    if signing_key is None and not path.exists():
+        click.echo(f"there is no key in {workspace} yet: a new one is made, {path}", err=True)
 
 
 @key.command()

@@ -37,9 +37,12 @@ workspace = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), sho
 signing_key = click.option("--signing-key", type=_PATH, help="The project's key, where its spec names one.")
 
 # which devices
-devices_file = click.option("--to", "inventory", type=_PATH, help="The devices, as YAML.")
+#: The devices' file has two spellings everywhere: a release goes `--to` it, a question is asked of an `--inventory`.
+devices_file = click.option("--to", "--inventory", "inventory", type=_PATH, help="The devices, as YAML.")
 inventory = click.option(
     "--inventory",
+    "--to",
+    "inventory",
     type=_PATH,
     help=f"The devices, as YAML; default: inventory.yaml, else the virtual Jetsons of {WORKSPACE}.",
 )
@@ -51,8 +54,12 @@ spec = click.option("--spec", type=_PATH, help="Take fleet, build and workspace 
 ledger = click.option("--ledger", help="URL of the ledger; default: fleet.db in the workspace.")
 rollout = click.argument("rollout", required=False)
 
-#: One device: ``name``, ``inventory``.
-device = together(click.argument("name"), inventory)
+#: One device: ``name``, ``inventory``, ``spec``.
+device = together(
+    click.argument("name"),
+    inventory,
+    click.option("--spec", type=_PATH, help="Take devices, workspace and key from this spec."),
+)
 
 # how a model is converted
 

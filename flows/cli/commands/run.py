@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -38,7 +40,9 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool) -> None
 @click.command()
 @click.argument("frozen", type=click.Path(path_type=Path))
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--to", "inventory", type=click.Path(path_type=Path), required=True, help="The devices, as YAML.")
+@click.option(
+    "--to", "--inventory", "inventory", type=click.Path(path_type=Path), required=True, help="The devices, as YAML."
+)
 @click.option("--name", help="Name of the release; default: the graph's folder.")
 @click.option("--label-map", type=click.Path(path_type=Path), help="label_map.pbtxt with the names of the classes.")
 @click.option("--images", multiple=True, help="Sample images (files or patterns); default: synthetic ones.")
@@ -75,12 +79,14 @@ def deploy(
 
     from jetlane.specs.load import spec_from_data
 
-    default = re.sub(r"[^a-z0-9_-]+", "-", real(frozen).parent.name.lower()).strip("-_") or "model"
+    made = re.sub(r"[^a-z0-9_-]+", "-", (name or real(frozen).parent.name).lower()).strip("-_") or "model"
+    if name is not None and made != name:
+        click.echo(f"the release is named {made}: small letters, digits, - and _")
     convert: dict[str, Any] = {"anchors": anchors, "normalize": normalize, "allow_unproven": allow_unproven}
     if nvidia_python is not None:
         convert |= {"converter": "nvidia", "nvidia_python": nvidia_python}
     data: dict[str, Any] = {
-        "name": name or default,
+        "name": made,
         "model": {"saved_model" if frozen.is_dir() else "frozen_graph": str(frozen), "pipeline_config": str(config)},
         "convert": convert,
         "fleet": {"inventory": str(inventory)},
@@ -114,6 +120,14 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     spec = load_spec(example)
     here = WorkspaceFolder(path=str(Path.cwd() / WORKSPACE))
     _run(spec.model_copy(update={"workspace": here}), force, settings["debug"], verify)
+    program = "jetlane" if shutil.which("jetlane") else str(Path(sys.executable).with_name("jetlane"))
+    click.echo(
+        "\nwhat next:\n"
+        "  open the report above in a browser\n"
+        f"  {program} init FOLDER                your own labelled images\n"
+        f"  {program} schedule SPEC --cron ...   retraining by the clock (docs/retraining.md)\n"
+        f"  {program} device enroll NAME         your own board (docs/devices.md)"
+    )
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:

@@ -31,6 +31,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
 
     from jetlane.flows.serving.up import up as start
 
+    click.echo("starting a Prefect server and a worker; this takes 15 to 30 seconds", err=True)
     running = start(workspace, port)
     _enable_plugins()
     if running.replaced:

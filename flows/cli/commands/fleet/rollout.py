@@ -15,6 +15,7 @@ import click
 
 from jetlane.flows.cli.commands.fleet.request import FleetArguments, current_user, fleet_arguments, release_folder
 from jetlane.flows.cli.commands.fleet.tables import print_rows
+from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger import Ledger
@@ -88,7 +89,7 @@ class TerminalApprover:
         if not sys.stdin.isatty():
             return None
         done = f"{state.count('active')} of {len(state.devices)} devices are active, {state.failures} failed"
-        question = f"{done}. Begin wave {wave + 1} of {len(state.waves)} ({len(state.waves[wave])} devices)?"
+        question = f"{done}. Begin wave {wave + 1} of {len(state.waves)} ({counted(len(state.waves[wave]), 'device')})?"
         with self._aside():
             return Answer(click.confirm(question, default=False), current_user())
 
@@ -99,5 +100,9 @@ def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, book: 
 
     rows = plan(folder, devices, asked.fleet, options_of(asked.build))
     waves = len({row["wave"] for row in rows if row["wave"]})
-    rule = f"more than {asked.fleet.max_failures} failures stop it ({asked.fleet.on_failure})"
-    print_rows(rows, None, f"{folder.name}: {len(rows)} devices in {waves} waves; {rule}; nothing was changed")
+    rule = f"more than {counted(asked.fleet.max_failures, 'failure')} stop it ({asked.fleet.on_failure})"
+    print_rows(
+        rows,
+        None,
+        f"{folder.name}: {counted(len(rows), 'device')} in {counted(waves, 'wave')}; {rule}; nothing was changed",
+    )

@@ -1,0 +1,61 @@
+"""What stopped or misled people in their first hour, a test for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.flows.test_prefect_command import command
+
+from jetlane.remote.virtual import fleet as virtual
+from jetlane.specs.support.text import counted
+
+SHAPES = "name: shapes\ndataset: {shapes: {}}\n"
+
+
+def test_a_new_key_is_told_before_it_is_made(tmp_path: Path) -> None:
+    first = command("jetlane", "key", "show", cwd=tmp_path)
+    assert f"there is no key in {tmp_path / '.jetlane'} yet: a new one is made" in first.stderr
+    second = command("jetlane", "key", "show", cwd=tmp_path)
+    assert second.stderr == "" and second.stdout == first.stdout
+
+
+def test_a_spec_names_device_workspace_and_key(tmp_path: Path) -> None:
+    """Enrolling by a spec installs the key of the spec's workspace, and no other is made."""
+    elsewhere = tmp_path / "elsewhere"
+    virtual.start(elsewhere / "virtual", ("virtual-jetson-1",))
+    try:
+        (tmp_path / "spec.yaml").write_text(SHAPES + "fleet: {virtual: 1}\nworkspace: elsewhere\n")
+        words = ("device", "enroll", "virtual-jetson-1", "--spec", "spec.yaml", "--yes")
+        done = command("jetlane", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (elsewhere / "keys" / "signing_key").is_file() and not (tmp_path / ".jetlane").exists()
+        shown = command("jetlane", "key", "show", "--workspace", "elsewhere", cwd=tmp_path).stdout.split()[0]
+        assert f"takes the releases signed by {shown}" in done.stdout
+        inventory = str(elsewhere / "virtual" / "inventory.yaml")
+        for spelling in ("--to", "--inventory"):
+            keys = command("jetlane", "device", "keys", "virtual-jetson-1", spelling, inventory, cwd=tmp_path)
+            assert shown in keys.stdout, keys.stderr
+    finally:
+        virtual.stop(elsewhere / "virtual")
+
+
+def test_a_name_that_no_release_can_have_is_made_one(tmp_path: Path) -> None:
+    words = ("deploy", "none.pb", "none.config", "--name", "My Bottles", "--to", "none.yaml")
+    done = command("jetlane", *words, cwd=tmp_path)
+    assert "the release is named my-bottles" in done.stdout and "no such file" in done.stderr, done.stderr
+    assert "pattern" not in done.stderr
+
+
+@pytest.mark.prefect
+def test_without_a_server_the_literal_command_says_how_to_start_one(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SHAPES)
+    (tmp_path / "prefect.toml").write_text("[plugins]\nenabled = true\n")
+    words = ("prefect", "deployment", "run", "retrain-and-deploy", "--params", "spec.yaml")
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "no Prefect server of this folder runs\nwhat to do: start one: jetlane up\n"
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "device") for number in (0, 1, 2)] == ["0 devices", "1 device", "2 devices"]
