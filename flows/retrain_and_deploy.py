@@ -12,6 +12,7 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.notifications import refuse_missing_blocks, tell_end
 from jetlane.flows.refusal import refused
 from jetlane.flows.serving.run_names import run_name
 from jetlane.specs.errors import GateError, JetlaneError
@@ -25,6 +26,7 @@ from jetlane.specs.schema import (
     Gate,
     Model,
     Name,
+    Notify,
     Preflight,
     RunSpec,
     Train,
@@ -116,6 +118,7 @@ def retrain_and_deploy(
     verify: Verify = Verify(),
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
+    notify: Notify = Notify(),
     workspace: WorkspaceFolder = WorkspaceFolder(),
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
@@ -144,6 +147,7 @@ def retrain_and_deploy(
         verify=verify,
         activate=activate,
         fleet=fleet,
+        notify=notify,
         workspace=workspace,
         signing_key=signing_key,
         base_dir=base_dir,
@@ -151,14 +155,17 @@ def retrain_and_deploy(
     spec = resolve(spec)
     refuse_missing(spec)
     observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
+    refuse_missing_blocks(spec.notify)
     with Run(spec, observer, force, PrefectSites, verify_all) as run:
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:
-            report_stopped(run, error)
+            drawn = report_stopped(run, error)
             tidy(run)
+            tell_end(run, None, error, str(drawn or ""))
             if isinstance(error, GateError):
                 return refused(error)
             raise
         tidy(run)
+        tell_end(run, outcome, None, outcome["report"])
         return outcome

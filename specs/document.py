@@ -76,29 +76,40 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+#: Kinds of single values.
+_WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
 def _values(field: FieldInfo) -> str:
-    words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
     shown = []
     for kind in _members(field.annotation):
         origin = get_origin(kind)
         if origin is Literal:
-            shown.append(", ".join(f"`{choice}`" for choice in get_args(kind)))
+            shown.append(_choices(kind))
         elif origin in (list, tuple):
             inner = _members(get_args(kind)[0]) if get_args(kind) else [str]
             nested = get_origin(inner[0]) in (list, tuple)
-            named = [_fields_of(one) if _is_section(one) else words[one] for one in inner if not nested]
+            named = [_fields_of(one) if _is_section(one) else _single(one) for one in inner if not nested]
             shown.append("list of " + ("lists of text" if nested else " or ".join(named)))
         elif origin is dict:
             shown.append(f"{{text: {' or '.join(_values_of(one) for one in _members(get_args(kind)[1]))}}}")
         elif _is_section(kind):
             shown.append(_fields_of(kind))
         else:
-            shown.append(words.get(kind, getattr(kind, "__name__", str(kind)).lower()))
+            shown.append(_WORDS.get(kind, getattr(kind, "__name__", str(kind)).lower()))
     return " or ".join(dict.fromkeys(shown)) + _bounds(field.annotation, field.metadata)
 
 
+def _single(kind: Any) -> str:
+    return f"any of {_choices(kind)}" if get_origin(kind) is Literal else _WORDS[kind]
+
+
+def _choices(kind: Any) -> str:
+    return ", ".join(f"`{choice}`" for choice in get_args(kind))
+
+
 def _values_of(kind: Any) -> str:
-    return "list of text" if get_origin(kind) is list else "text"
+    return "list of text" if get_origin(kind) is list else _WORDS.get(kind, "text")
 
 
 def _bounds(annotation: Any, metadata: list[Any]) -> str:

@@ -310,6 +310,18 @@ class WorkspaceFolder(Section):
         return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
 
+class Notify(Section):
+    """Who is told how a run ended."""
+
+    blocks: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]] = Field(
+        default=[], description="notification blocks of the Prefect server, as TYPE/NAME: slack-webhook/ops"
+    )
+    ends: list[Literal["refused", "failed", "live", "made", "unchanged"]] = Field(
+        default=["refused", "failed"],
+        description="what is told: refused by the gate, failed, live on a device, made without devices, nothing to do",
+    )
+
+
 class FleetSpec(Section):
     """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
 
@@ -339,6 +351,7 @@ class RunSpec(Section):
     verify: Verify = Verify()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
+    notify: Notify = Notify()
     workspace: WorkspaceFolder = WorkspaceFolder()
     signing_key: Optional[FilePath] = Field(
         default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"

@@ -47,12 +47,17 @@ def page(result: StepResult) -> Path:
     return result.file(result.facts["page"])
 
 
-def report_stopped(run: Run, error: JetlaneError) -> None:
-    """Draw what a run reached that was stopped; where even that fails, the run's own error is what counts."""
+def report_stopped(run: Run, error: JetlaneError) -> Optional[Path]:
+    """Draw what a run reached that was stopped; where even that fails, the run's own error is what counts.
+
+    Returns:
+        The page; None where there is none.
+    """
     if "report" not in run.results:
         made = run.results.get("release")
         with suppress(JetlaneError):
             report(run, release_path(made) if made else None, (), error)
+    return page(run.results["report"]) if "report" in run.results else None
 
 
 def gather(

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +22,7 @@ from tests.flows.test_prefect_command import command
 from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve
 from jetlane.flows.serving.schedules import RetrainSchedule, ScheduleBook
-from jetlane.flows.serving.up_state import UpState
+from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import JetlaneError, SpecError
 
 
@@ -65,6 +72,34 @@ def end_of(project: Path, run: str) -> Any:
     raise AssertionError(f"the run did not end: {found['state']}")
 
 
+@contextmanager
+def webhook(project: Path) -> Iterator[list[dict[str, str]]]:
+    """A server for messages on loopback, and the block ``custom-webhook/ops`` that sends them there."""
+    posted: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        program = (
+            "from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block\n"
+            f"Block(name='ops', url='http://127.0.0.1:{listening.server_port}/', "
+            "json_data={'subject': '{{subject}}', 'body': '{{body}}'}).save('ops')"
+        )
+        environment = {**os.environ, **local_server(folder=project / ".jetlane/up")}
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+        try:
+            yield posted
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
 @pytest.mark.prefect
 def test_a_schedule_outlives_the_server_and_its_runs_are_logged(project: Path) -> None:
     said = jetlane(project, "schedule", "spec.yaml", "--cron", "0 3 * * *", "--timezone", "Europe/Berlin")
@@ -104,10 +139,19 @@ def test_missed_runs_are_one_and_a_refusal_is_a_state(project: Path) -> None:
     ended = [end_of(project, run)["state_type"] for run in [start(project) for _ in range(3)]]
     assert sorted(ended) == ["CANCELLED", "CANCELLED", "COMPLETED"]
     spec = yaml.safe_load((project / "spec.yaml").read_text())
+    with webhook(project) as posted:
+        told = {"gate": {"min_map": 0.99}, "notify": {"blocks": ["custom-webhook/ops"]}}
+        (project / "spec.yaml").write_text(yaml.safe_dump({**spec, **told}))
+        refused = end_of(project, start(project))
+        assert (refused["state_type"], refused["state_name"]) == ("FAILED", "Refused")
+        assert "gate.min_map asks for 0.99" in refused["state"]["message"]
+        (message,) = posted
+        assert message["subject"] == "jetlane: nightly is refused" and "asks for 0.99" in message["body"]
+        assert "report.html" in message["body"] and "/flow-run/" in message["body"]
+    (project / "spec.yaml").write_text(yaml.safe_dump({**spec, "notify": {"blocks": ["custom-webhook/none"]}}))
+    missing = end_of(project, start(project))
+    assert "this Prefect server has no block custom-webhook/none" in missing["state"]["message"]
     (project / "spec.yaml").write_text(yaml.safe_dump({**spec, "gate": {"min_map": 0.99}}))
-    refused = end_of(project, start(project))
-    assert (refused["state_type"], refused["state_name"]) == ("FAILED", "Refused")
-    assert "gate.min_map asks for 0.99" in refused["state"]["message"]
     done = command("jetlane", "run", "spec.yaml", cwd=project)
     assert done.returncode == 3 and "the gate refuses this model" in done.stderr, done.stdout + done.stderr
 

@@ -1,0 +1,82 @@
+"""Tells people how a run ended, through notification blocks of Prefect's (Slack, Teams, e-mail, webhooks)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from jetlane.specs.errors import GateError, JetlaneError, SpecError
+from jetlane.specs.schema import Notify, RunSpec
+from jetlane.tasks.run.context import Run
+
+_log = logging.getLogger(__name__)
+
+
+def refuse_missing_blocks(notify: Notify) -> None:
+    """Before anything is done for a run whose end nobody would hear of.
+
+    Raises:
+        SpecError: A block is not on this Prefect server, or tells nobody anything.
+    """
+    for name in notify.blocks:
+        _block(name)
+
+
+def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError], report: str) -> None:
+    """One message to each block, where the spec asks to hear of such an end. A message that does not go out is noted.
+
+    Args:
+        outcome: What the flow returns; None where it stopped.
+        error: What stopped it.
+        report: The report's path; empty where there is none.
+    """
+    end = _end(outcome, error)
+    if end not in run.spec.notify.ends:
+        return
+    subject, body = _message(run.spec, end, outcome, error, report)
+    for name in run.spec.notify.blocks:
+        try:
+            _block(name).notify(body, subject)
+        except Exception as failure:  # whatever the service or its client says; the run's own end counts
+            run.note(f"{name} could not be told: {type(failure).__name__}: {failure}")
+
+
+def _end(outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError]) -> str:
+    if error is not None:
+        return "refused" if isinstance(error, GateError) else "failed"
+    active = outcome is not None and "active" in outcome["devices"].values()
+    return "live" if active else "unchanged" if outcome is not None and not outcome["changed"] else "made"
+
+
+def _message(
+    spec: RunSpec, end: str, outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError], report: str
+) -> tuple[str, str]:
+    """Subject and body."""
+    from prefect.runtime import flow_run
+
+    if error is not None:
+        lines = [error.what, error.why]
+    else:
+        assert outcome is not None
+        states = [f"{name}: {state}" for name, state in outcome["devices"].items()]
+        lines = [f"release {outcome['release']}", *states[:20]]
+    lines += [f"report: {report}" if report else "", f"run: {flow_run.ui_url}" if flow_run.ui_url else ""]
+    return f"jetlane: {spec.name} is {end}", "\n".join(filter(None, lines))
+
+
+def _block(name: str) -> Any:
+    from prefect.blocks.abstract import NotificationBlock
+    from prefect.blocks.core import Block
+
+    try:
+        found: Any = Block.load(name)
+    except ValueError as error:
+        raise SpecError(
+            f"notify.blocks: this Prefect server has no block {name}",
+            str(error).splitlines()[0],
+            "make it in the server's pages, under Blocks, or leave it out of the spec",
+        ) from None
+    if not isinstance(found, NotificationBlock):
+        raise SpecError(f"notify.blocks: {name} sends no messages", f"it is a {type(found).__name__}", "name another")
+    return found
