@@ -14,6 +14,7 @@ from jetlane.tasks.data.classes import numbered
 from jetlane.tasks.data.dataset_model import Finding, LabelledImage, Size
 from jetlane.tasks.data.detect import advice, advised
 from jetlane.tasks.data.findings import DROP, KINDS, WARN
+from jetlane.tasks.data.flawed import FlawedImages
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.looks import Problem, look_at_all
 from jetlane.tasks.data.pixels import ImageFacts
@@ -62,6 +63,7 @@ class Plan:
         images_read, boxes_read: All that labels were found for, also what was left out.
         dropped: What was left out as wrong: ``image`` and ``box``.
         given: sha256 of the images whose side a source tells.
+        flawed: A few images of each kind of finding.
     """
 
     images: list[PlannedImage] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Plan:
     boxes_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     given: frozenset[str] = frozenset()
+    flawed: FlawedImages = field(default_factory=FlawedImages)
 
     @property
     def divided(self) -> dict[str, str]:
@@ -107,16 +110,21 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
     several = len(source.places) > 1
     for image, look in zip(images, looks):
         if isinstance(look, Problem):
-            made.findings.append(Finding(look[0], str(image.origin.file), f"{image.name} {look[1]}", image.split))
+            problem = Finding(look[0], str(image.origin.file), f"{image.name} {look[1]}", image.split)
+            made.findings.append(problem)
+            made.flawed.add(image, [problem])
             made.dropped["image"] += 1
             continue
         if look.damage:
-            made.findings.append(Finding("damaged_image", str(image.origin.file), f"{image.name}: {look.damage}"))
+            damage = Finding("damaged_image", str(image.origin.file), f"{image.name}: {look.damage}")
+            made.findings.append(damage)
+            made.flawed.add(image, [damage], look)
             if source.policy["damaged_image"] != WARN:
                 made.dropped["image"] += 1
                 continue
         checked = checker.check(image, look)
         made.findings += checked.findings
+        made.flawed.add(image, checked.findings, look, checked.objects)
         wrong = [finding for finding in checked.findings if _drops(finding, source, "box")]
         made.dropped["box"] += len(wrong)
         if checked.dropped:
@@ -213,7 +221,9 @@ def _without_copies(images: Sequence[PlannedImage], source: LabelledSource, made
         crossed = bool(each.split and other.split and each.split != other.split)
         kind = "in_both_splits" if crossed else "duplicate_image"
         message = f"{each.name} is {other.name}, byte for byte"
-        made.findings.append(Finding(kind, str(each.image.origin.file), message, each.split or None))
+        copy = Finding(kind, str(each.image.origin.file), message, each.split or None)
+        made.findings.append(copy)
+        made.flawed.add(each.image, [copy], each.facts, each.objects)
         if source.policy[kind] == DROP:
             lost = other if crossed and other.split == "train" else each
             if lost is other:
@@ -249,7 +259,10 @@ def _without_scenes(images: Sequence[PlannedImage], source: LabelledSource, made
     for same in same_scenes([each.facts for each in train], [each.facts for each in validation]):
         one, two = train[same.first], validation[same.second]
         message = f"{one.name} (train) looks like {two.name} (validation): {same.bits} of 64 bits differ"
-        made.findings.append(Finding("same_scene", str(one.image.origin.file), message, "train"))
+        alike = Finding("same_scene", str(one.image.origin.file), message, "train")
+        made.findings.append(alike)
+        for each in (one, two):
+            made.flawed.add(each.image, [alike], each.facts, each.objects)
         if source.policy["same_scene"] == DROP:
             gone.add(id(one))
     return [each for each in images if id(each) not in gone]

@@ -50,6 +50,19 @@ def test_check_lists_everything_and_says_whether_a_run_would_go_on(folder: Path,
     assert code == 1 and found["boxes"] == 3 and [each["kind"] for each in found["findings"]].count("bad_box") == 1
 
 
+def test_show_writes_a_page_and_says_whether_a_run_would_go_on(folder: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(folder)
+    code, out, _ = run(capsys, "data", "show", spec(folder, "{voc: voc}"))
+    assert code == 0 and out.splitlines() == ["A run would take this data set as it is.", "x-data.html"]
+    assert "Data set x" in (folder / "x-data.html").read_text()
+    path = spec(folder, "{voc: voc, classes: [dog]}")
+    code, out, _ = run(capsys, "data", "show", path, "--out", folder / "page.html")
+    assert code == 0 and "A run would stop: the data set holds 2 mistakes that must be corrected." in out
+    assert "unknown classes" in (folder / "page.html").read_text()
+    code, _, err = run(capsys, "data", "show", spec(folder, "{voc: nowhere}"))
+    assert code != 0 and "nowhere" in err
+
+
 @pytest.mark.parametrize(
     ("dataset", "remedy"),
     [
