@@ -148,7 +148,8 @@ def _whole(encoded: bytes) -> Image.Image:
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded)) as picture:
-        return picture.convert("RGB")
+        plain: Image.Image = picture.convert("RGB")
+    return plain
 
 
 def _damaged(encoded: bytes) -> Image.Image:
