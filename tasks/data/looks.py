@@ -19,7 +19,7 @@ from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, examine
 from jetlane.tasks.run.digests import is_settled, stamp_of
 
 #: Raised when ``examine`` finds something else in the same bytes.
-_VERSION = 1
+_VERSION = 2
 #: Images that a process looks at in one go; fewer than a few such are looked at here.
 _BATCH = 32
 

@@ -185,10 +185,10 @@ def annotation(item: ShardItem, max_side: Optional[int]) -> Annotation:
         DatasetError: It is no longer what it was.
     """
     try:
-        encoded = item.origin.read()
-        if hashlib.sha256(encoded).hexdigest() != item.facts.sha256:
+        read = item.origin.read()
+        if hashlib.sha256(read).hexdigest() != item.facts.sha256:
             raise UnusableImage("damaged_image", "it changed while the data set was read")
-        encoded = uniform(encoded, item.facts, max_side)
+        encoded = uniform(read, item.facts, max_side)
     except ValueError as error:
         raise DatasetError(f"{item.origin.file}: {item.name} cannot be written", str(error), "run again") from error
     width, height = uniform_size(item.facts, max_side)
@@ -204,4 +204,5 @@ def annotation(item: ShardItem, max_side: Optional[int]) -> Annotation:
         difficult=[each.difficult for each in item.objects],
         truncated=[each.truncated for each in item.objects],
         ignored=[each.ignored for each in item.objects],
+        sha256=item.facts.sha256 if encoded is read else "",
     )
