@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from jetlane.tasks.data.boxes import Object
 from jetlane.tasks.data.dataset_model import ImageOrigin
 from jetlane.tasks.data.findings import KINDS
-from jetlane.tasks.data.flawed import FlawedImage
+from jetlane.tasks.data.flawed import wrong_boxes
 from jetlane.tasks.data.ingest import PlannedImage
+from jetlane.tasks.data.judge import Judged
+from jetlane.tasks.data.looks import Problem
 from jetlane.tasks.data.orientation import Fractions
 from jetlane.tasks.data.pixels import ImageFacts
 from jetlane.tasks.data.uniform import uniform
@@ -90,7 +92,7 @@ def pictures(images: Iterable[PlannedImage], colours: Mapping[str, int], room: R
 
 
 def flawed_pictures(
-    images: Iterable[FlawedImage], colours: Mapping[str, int], room: Room, notes: Mapping[str, str]
+    images: Iterable[Judged], colours: Mapping[str, int], room: Room, notes: Mapping[str, str]
 ) -> Iterator[DataPicture]:
     """Images with something wrong: kept boxes, and dashed ones that a finding is about.
 
@@ -98,14 +100,15 @@ def flawed_pictures(
         notes: What is done about a kind of finding, in words.
     """
     for each in images:
-        uri, width, height = _thumbnail(each.image.origin, each.facts) if each.facts is not None else ("", 0, 0)
+        facts = None if isinstance(each.look, Problem) else each.look
+        uri, width, height = _thumbnail(each.image.origin, facts) if facts is not None else ("", 0, 0)
         if uri and not room.take(len(uri)):
             return
         boxes = [_drawn(item, colours, width, height) for item in each.objects[:_BOXES]] if uri else []
-        wrong = each.wrong_boxes[:_BOXES] if uri else []
+        wrong = wrong_boxes(each)[:_BOXES] if uri else []
         boxes += [_placed(box, "wrong", kind.replace("_", " "), width, height) for box, kind in wrong]
         told = tuple((f"{KINDS[one.kind].title} ({notes[one.kind]})", one.message) for one in each.findings[:6])
-        size = f"{each.facts.upright[0]}×{each.facts.upright[1]}" if each.facts is not None else ""
+        size = f"{facts.upright[0]}×{facts.upright[1]}" if facts is not None else ""
         yield DataPicture(
             each.image.name,
             uri,
