@@ -22,9 +22,9 @@ def coco_set(folder: Path, images: int, width: int = 640, height: int = 480, qua
     Returns:
         The annotations' file and the folder of the images.
     """
-    pictures = folder / "images"
+    path, pictures = set_files(folder)
     pictures.mkdir(parents=True)
-    (folder / "annotations").mkdir()
+    path.parent.mkdir()
     random = np.random.default_rng(0)
     entries, annotations = [], list[dict[str, Any]]()
     for number, encoded in enumerate(_photographs(random, images, width, height, quality), 1):
@@ -35,10 +35,14 @@ def coco_set(folder: Path, images: int, width: int = 640, height: int = 480, qua
             x, y = float(random.integers(0, width - 40)), float(random.integers(0, height - 40))
             sides = (float(random.integers(20, width - int(x))), float(random.integers(20, height - int(y))))
             annotations.append(_annotation(len(annotations) + 1, number, x, y, *sides, int(random.integers(_CLASSES))))
-    path = folder / "annotations" / "instances_all.json"
     categories = [{"id": each + 1, "name": f"class {each:02d}"} for each in range(_CLASSES)]
     path.write_text(json.dumps({"images": entries, "annotations": annotations, "categories": categories}))
     return path, pictures
+
+
+def set_files(folder: Path) -> tuple[Path, Path]:
+    """The annotations' file and the folder of the images of a set."""
+    return folder / "annotations" / "instances_all.json", folder / "images"
 
 
 def _annotation(

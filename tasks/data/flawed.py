@@ -25,7 +25,7 @@ class FlawedImages:
 
     def add(self, image: Judged) -> None:
         """Keep an image if there are few of a kind that it has."""
-        kinds = {finding.kind for finding in image.findings} - set(_UNSEEN)
+        kinds = {finding.kind for finding in image.findings}.difference(_UNSEEN) if image.findings else ()
         if any(self._counts[kind] < _EACH for kind in kinds):
             self._counts.update(kinds)
             self.images.append(image)

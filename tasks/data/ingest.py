@@ -21,6 +21,7 @@ from jetlane.tasks.data.flawed import FlawedImages
 from jetlane.tasks.data.judge import Judged, drops, judged
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.looks import Problem, look_at_all
+from jetlane.tasks.data.many_values import many_values
 from jetlane.tasks.data.pixels import ImageFacts
 from jetlane.tasks.data.read_memory import Head, ReadMemory
 from jetlane.tasks.data.readers.formats import FORMATS
@@ -47,6 +48,7 @@ class PlannedImage:
         objects: On the upright image.
         split: ``train`` or ``validation``.
         size: (width, height) as it will be written.
+        objects_digest: Of ``objects``.
     """
 
     name: str
@@ -55,13 +57,13 @@ class PlannedImage:
     objects: tuple[Object, ...]
     split: str
     size: Size
+    objects_digest: str
 
     @cached_property
     def content(self) -> str:
         """Digest of all that its record holds but for the numbers of classes: name, bytes, objects."""
-        objects = [(*item.box, item.label, item.difficult, item.truncated, item.ignored) for item in self.objects]
-        text = json.dumps([self.name, self.facts.sha256, objects])
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        text = json.dumps([self.name, self.facts.sha256, self.objects_digest])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass
@@ -103,6 +105,7 @@ def previous_labels(state: Optional[Path]) -> Optional[LabelMap]:
         return None
 
 
+@many_values()
 def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
     """Read all labels, look at all images, check all boxes, divide what is left.
 
@@ -126,7 +129,8 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
             continue
         name = f"{each.image.source}/{each.image.name}" if several else each.image.name
         size = uniform_size(each.look, source.max_side)
-        kept.append(PlannedImage(name, each.image, each.look, each.objects, each.image.split or "", size))
+        split = each.image.split or ""
+        kept.append(PlannedImage(name, each.image, each.look, each.objects, split, size, each.objects_digest))
     kept = _without_copies(kept, source, made)
     made.given = frozenset(each.facts.sha256 for each in kept if each.split)
     before = remembered(state, source.splits) if state is not None else None

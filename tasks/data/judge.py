@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jetlane.tasks.data.boxes import BoxChecker, Object
@@ -26,6 +28,7 @@ class Judged:
         findings: About it and its boxes.
         kept: Whether it can be used, as far as it alone tells.
         dropped_boxes: How many were left out as wrong.
+        objects_digest: Of ``objects``; empty for an image that is not kept.
     """
 
     image: LabelledImage
@@ -34,6 +37,7 @@ class Judged:
     findings: tuple[Finding, ...] = ()
     kept: bool = False
     dropped_boxes: int = 0
+    objects_digest: str = ""
 
 
 def judged(image: LabelledImage, look: Look, checker: BoxChecker, source: LabelledSource) -> Judged:
@@ -51,7 +55,12 @@ def judged(image: LabelledImage, look: Look, checker: BoxChecker, source: Labell
     findings = (*damage, *checked.findings)
     if not checked.dropped:
         findings = (*findings, *_noted(image, look, source))
-    return Judged(image, look, checked.objects, findings, not checked.dropped, wrong)
+    return Judged(image, look, checked.objects, findings, not checked.dropped, wrong, _digest(checked.objects))
+
+
+def _digest(objects: Sequence[Object]) -> str:
+    plain = [(*item.box, item.label, item.difficult, item.truncated, item.ignored) for item in objects]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 def drops(finding: Finding, source: LabelledSource, subject: str) -> bool:

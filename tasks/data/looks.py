@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -69,15 +69,13 @@ class LookCache:
             database.executemany("INSERT INTO looks VALUES (?, ?)", [(key, looks[key]) for key in looks.keys() - known])
 
 
-def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path], others: bool = False) -> list[Look]:
-    """A look at each image, in order.
+def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path], others: bool = False) -> Iterator[Look]:
+    """A look at each image, in order, as soon as there is one.
 
     Args:
         state: A folder that remembers between runs.
         others: These are not all images of the set: what is known of others stays.
     """
-    if not origins:
-        return []
     cache = LookCache(state)
     began = time.time_ns()
     keys = [_key(origin, began) for origin in origins]
@@ -87,10 +85,13 @@ def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path], others: b
     batches = [[origins[place] for place in new[start : start + _BATCH]] for start in range(0, len(new), _BATCH)]
     processes = min(workers(), len(batches)) if len(batches) > 2 else 1
     fresh = (look for looks in in_parallel(_look_at_batch, batches, processes) for look in looks)
-    texts = dict(zip(new, fresh))
-    looks = [texts[place] if place in texts else known[key or ""] for place, key in enumerate(keys)]
-    cache.save({key: text for key, text in zip(keys, looks) if key is not None}, others)
-    return [_parsed(text) for text in looks]
+    is_new, looks = set(new), list[str]()
+    for place, key in enumerate(keys):
+        looks.append(next(fresh) if place in is_new else known[key or ""])
+        if len(looks) == len(keys):  # nobody may ask for more
+            fresh.close()
+            cache.save({key: text for key, text in zip(keys, looks) if key is not None}, others)
+        yield _parsed(looks[-1])
 
 
 def _key(origin: ImageOrigin, now: int) -> Optional[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ class PlacedBoxes:
         self._kept: list[tuple[float, ...]] = []
         self._seen = 0
 
-    def add(self, height: int, width: int, boxes: np.ndarray[Any, Any]) -> None:
-        """Add the boxes of an image: float [N, 4] in 0..1; its size is in pixels."""
-        for box in boxes.tolist():
+    def add(self, height: int, width: int, boxes: Iterable[Sequence[float]]) -> None:
+        """Add the boxes of an image, xmin, ymin, xmax, ymax in 0..1; its size is in pixels."""
+        for box in boxes:
             placed = (*box, float(width), float(height))
             if len(self._kept) < MOST:
                 self._kept.append(placed)

@@ -159,6 +159,7 @@ def _plain(each: Judged) -> list[Any]:
         [astuple(finding) for finding in each.findings],
         each.kept,
         each.dropped_boxes,
+        each.objects_digest,
     ]
 
 
@@ -169,7 +170,7 @@ def _plain_origin(origin: ImageOrigin) -> list[Any]:
 
 
 def _judged(row: list[Any]) -> Judged:
-    (kind, file, *more), (name, labels, source, size, *rest), look, objects, findings, kept, dropped = row
+    (kind, file, *more), (name, labels, source, size, *rest), look, objects, findings, *verdict = row
     origin: Any = _ORIGINS[kind](Path(file), *more)
     image = LabelledImage(name, origin, (), labels, source, tuple(size) if size is not None else None, *rest)
     return Judged(
@@ -177,8 +178,7 @@ def _judged(row: list[Any]) -> Judged:
         look_from(look),
         tuple([Object(tuple(box), *marks) for box, *marks in objects]),
         tuple([Finding(*finding) for finding in findings]),
-        kept,
-        dropped,
+        *verdict,
     )
 
 

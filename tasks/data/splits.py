@@ -164,9 +164,13 @@ def _same_scenes(images: Sequence[SplitCandidate]) -> Iterator[tuple[int, int]]:
 def _balance(groups: Sequence[_Group], share: float) -> None:
     """Move new groups, those whose hash is nearest to the border first, until each class has about its share."""
     classes = Counter(name for group in groups for name in group.classes)
+    by_class: defaultdict[str, list[_Group]] = defaultdict(list)
+    for group in groups:
+        for name in group.classes:
+            by_class[name].append(group)
     for name, count in sorted(classes.items(), key=lambda item: (item[1], item[0])):
         wanted = max(1, round(share * count)) if 0 < share < 1 and count > 1 else round(share * count)
-        having = [group for group in groups if name in group.classes]
+        having = by_class[name]
         missing = wanted - sum(group.side == VALIDATION for group in having)
         source, target = (TRAIN, VALIDATION) if missing > 0 else (VALIDATION, TRAIN)
         movable = [group for group in having if group.new and group.side == source]

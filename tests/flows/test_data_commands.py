@@ -12,6 +12,10 @@ from tests.tasks.data.exporters import coco, voc
 from tests.tasks.data.flaws import whole
 
 from jetlane.flows.cli.main import main
+from jetlane.tasks.data.messages import message_class
+from jetlane.tasks.data.prepare import prepare
+from jetlane.tasks.data.records import read_records, write_records
+from jetlane.tasks.data.source import SyntheticSource
 
 
 @pytest.fixture
@@ -93,3 +97,23 @@ def test_convert_finds_the_format_and_keeps_what_it_converts(
     (folder / "empty").mkdir()
     code, _, err = run(capsys, "data", "convert", folder / "empty", folder / "other", "--to", "coco")
     assert code == 1 and "is in no format that is known" in err and not (folder / "other").exists()
+
+
+def test_check_lists_every_bad_record(folder: Path, capsys: Any) -> None:
+    prepare(SyntheticSource(train_images=40, validation_images=5, seed=3, shards=1), folder)
+    path = folder / "train.record-00000-of-00001"
+    payloads = list(read_records(path))
+    for number in range(30):
+        example = message_class("tensorflow.Example").FromString(payloads[number])
+        example.features.feature["image/object/bbox/xmax"].float_list.value[0] = 2.0
+        payloads[number] = example.SerializeToString()
+    write_records(path, payloads)
+    records = "{train: 'train.record-*', validation: 'validation.record-*', label_map: label_map.pbtxt}"
+    code, out, err = run(capsys, "data", "check", spec(folder, records))
+    assert code == 1 and not out and "the records hold 30 mistakes" in err and "... and 10 more" in err
+    code, out, _ = run(capsys, "data", "check", spec(folder, records), "--all")
+    assert (
+        code == 1 and len(out.splitlines()) == 30 and all("bbox/xmax: box 0 has 2" in line for line in out.splitlines())
+    )
+    code, out, _ = run(capsys, "data", "check", spec(folder, records), "--json")
+    assert code == 1 and len(json.loads(out)["mistakes"]) == 30
