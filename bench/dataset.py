@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.memory import family, held
 from bench.photos import coco_set, set_files
 from bench.report import goal, machine, options, save, table
 
@@ -44,26 +45,6 @@ def run(module: str, *arguments: Path) -> dict[str, Any]:
             raise SystemExit(f"{module} failed:\n{told.read().decode(errors='replace')[-3000:]}")
         assert child.stdout is not None
         return {**json.loads(child.stdout.read()), "peak": peak}
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for one in found:
-        try:
-            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
-        except OSError:  # it ended meanwhile
-            continue
-    return found
-
-
-def held(pid: int) -> int:
-    """Bytes of a process, what it shares counted in parts."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def change_one(images: Path) -> None:

@@ -57,18 +57,18 @@ def _annotation(
 def _photographs(random: np.random.Generator, count: int, width: int, height: int, quality: int) -> Iterator[bytes]:
     import simplejpeg
 
-    field = _field(random)
+    whole = field(random)
     for _ in range(count):
         y, x = random.integers(0, _FIELD - height), random.integers(0, _FIELD - width)
         turned = random.permutation(3)
-        cut = field[y : y + height, x : x + width][:, :, turned]
+        cut = whole[y : y + height, x : x + width][:, :, turned]
         if random.random() < 0.5:
             cut = cut[:, ::-1]
         yield simplejpeg.encode_jpeg(np.ascontiguousarray(cut), quality, colorsubsampling="420")
 
 
-def _field(random: np.random.Generator) -> Array:
-    """uint8 [side, side, 3]."""
+def field(random: np.random.Generator) -> Array:
+    """A picture that photographs can be cut from: uint8 [2048, 2048, 3]."""
     frequency = np.hypot(np.fft.fftfreq(_FIELD)[:, None], np.fft.rfftfreq(_FIELD)[None])
     frequency[0, 0] = 1
     channels = []
