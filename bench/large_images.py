@@ -3,7 +3,8 @@
 ``python -m bench.large_images [--images 64] [--steps 12] [--full] [--json FILE]``
 
 Peak memory is that of the training's process (PSS); seconds are of a step, without the first, which builds the graph.
-Images of 300 pixels show what the network takes by itself. With ``--full`` records hold the images as they are (``dataset.max_side: keep``): that takes some 6 GB.
+Images of 300 pixels show what the network takes by itself. With ``--full`` records hold the images as they are
+(``dataset.max_side: keep``): that takes some 6 GB.
 """
 
 from __future__ import annotations

@@ -250,7 +250,11 @@ def _divided(
         )
         for each in images
     ]
-    return [replace(each, split=split) for each, split in zip(images, assign(candidates, source.splits, before))]
+    sides = assign(candidates, source.splits, before)
+    return [
+        PlannedImage(each.name, each.image, each.facts, each.objects, split, each.size, each.objects_digest)
+        for each, split in zip(images, sides)
+    ]
 
 
 def _without_scenes(images: Sequence[PlannedImage], source: LabelledSource, made: Plan) -> list[PlannedImage]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 #: Boxes that are kept.
 MOST = 20_000
+_WORD = 2**64 - 1
 
 
 class PlacedBoxes:
@@ -36,4 +36,7 @@ class PlacedBoxes:
 
 def _scattered(number: int) -> int:
     """A number that looks random, and is the same for the same number."""
-    return int.from_bytes(hashlib.blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big")
+    number = (number * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & _WORD  # splitmix64
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _WORD
+    return number ^ (number >> 31)

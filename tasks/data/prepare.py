@@ -52,7 +52,7 @@ def plan_fingerprint(made: Plan, max_side: Optional[int]) -> str:
     """Digest of a plan: the bytes of every image, its name, split and objects, and the classes. Where the files lie and
     which format labels are in does not count.
     """
-    content = [(each.split, each.content) for each in made.images]
+    content = "\n".join(f"{each.split} {each.content}" for each in made.images)
     return digest_of({"images": content, "labels": made.labels.text(), "max_side": max_side})
 
 

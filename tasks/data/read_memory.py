@@ -6,7 +6,9 @@ of these is another, everything is read anew. An image's own row holds as long a
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections import Counter
@@ -22,7 +24,7 @@ from jetlane.tasks.data.judge import Judged
 from jetlane.tasks.data.looks import look_from, plain_look
 from jetlane.tasks.data.origins import EmbeddedImage, ImageFile, RecordImage
 from jetlane.tasks.data.readers.images import SUFFIXES
-from jetlane.tasks.data.readers.parsing import walk
+from jetlane.tasks.data.readers.parsing import walk_names
 from jetlane.tasks.data.source import LabelledSource
 from jetlane.tasks.run.digests import digest_of, is_settled, stamp_of
 from jetlane.tasks.run.workspace import code_digest
@@ -186,30 +188,32 @@ def _signature(source: LabelledSource, began: int) -> Optional[str]:
     """What stands for all that reading depends on but the images' bytes; None where that cannot be told."""
     classes = source.classes
     chosen = [classes.becomes, classes.only, sorted(classes.ignored), classes.label_map]
-    content: list[Any] = [code_digest(_CODE), chosen, source.policy, source.objects, source.network, source.max_side]
+    settings: list[Any] = [code_digest(_CODE), chosen, source.policy, source.objects, source.network, source.max_side]
+    files: list[str] = []
     for name, place in source.places:
-        content.append([name, place])
+        settings.append([name, place])
         for path, stamp in _listed(name, place):
             if stamp is not None and not is_settled(stamp, began):
                 return None
-            if name == "yolo" and path.suffix.lower() in (".yaml", ".yml") and b".txt" in path.read_bytes():
+            if name == "yolo" and path.lower().endswith((".yaml", ".yml")) and b".txt" in Path(path).read_bytes():
                 return None  # lists of images may lie anywhere
-            content.append([str(path), stamp])
-    return digest_of(content)
+            files.append(f"{path}\0{stamp}")
+    listed = hashlib.sha256("\n".join(files).encode("utf-8", "surrogateescape")).hexdigest()
+    return digest_of([*settings, listed])
 
 
-def _listed(name: str, place: Place) -> Iterator[tuple[Path, Any]]:
+def _listed(name: str, place: Place) -> Iterator[tuple[str, Any]]:
     """Every file that a reader may look for, with the stamp of those that are no images."""
     folders: dict[Path, None] = {}
     for path in filter(None, (place.root, place.annotations, place.images)):
         if path.is_dir():
             folders[path] = None
             continue
-        yield path, stamp_of(path)
+        yield str(path), stamp_of(path)
         if name != "tfrecord" and place.images is None:  # images are looked for around it
             beside = path.parent.name.lower() in ("annotations", "labels")
             folders[path.parent.parent if beside else path.parent] = None
     for folder in folders:
         if not any(other in folder.parents for other in folders):
-            for path in walk(folder):
-                yield path, None if path.suffix.lower() in SUFFIXES else stamp_of(path)
+            for file in walk_names(folder):
+                yield file, None if os.path.splitext(file)[1].lower() in SUFFIXES else stamp_of(file)

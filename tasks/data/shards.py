@@ -87,7 +87,8 @@ def write_split(
     for index, group in enumerate(_shards(images, count)):
         name = f"{split}.record-{index:05d}-of-{count:05d}"
         classes = {item.label: ids[item.label] for each in group for item in each.objects}
-        key = f"{split}-{digest_of([max_side, code, classes, [each.content for each in group]])[:32]}"
+        content = " ".join(each.content for each in group)
+        key = f"{split}-{digest_of([max_side, code, classes, content])[:32]}"
         names.append(name)
         keys.append(key)
         if not (kept is not None and _reuse(kept, key, out / name)):
