@@ -104,14 +104,14 @@ def main() -> None:
         root = Path(folder, "set")
         root.mkdir()
         voc_set(root, given.images)
-        sides: dict[str, Optional[int]] = {"max_side: 300": 300, "max_side: 900": 900}
+        sides: dict[str, Optional[int]] = {"max_side: 300": 300, "max_side: 750": 750}
         if given.full:
             sides["max_side: keep"] = None
         found = {name: trained(root, Path(folder), side, given.steps) for name, side in sides.items()}
     print(f"{given.images} photographs of {_WIDTH}x{_HEIGHT}, batch 16, {given.steps} steps, load {before['load']}")
     rows = [[name, f"{each['peak'] / _MB:.0f}", f"{each['seconds']:.2f}"] for name, each in found.items()]
     table(["", "peak MB", "seconds a step"], rows)
-    first = found["max_side: 900"]
+    first = found["max_side: 750"]
     goals = [goal("peak MB", first["peak"] / _MB, 3000)]
     if given.full:
         goals.append(goal("seconds a step / full size", first["seconds"] / found["max_side: keep"]["seconds"], 1.0))

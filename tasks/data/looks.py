@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -35,7 +35,7 @@ Look = Union[ImageFacts, Problem]
 class LookCache:
     """Looks by file and stamp, in a database; without a folder nothing is kept.
 
-    A database that is damaged, or of another version, is begun anew.
+    A database that is damaged, or of another version, is begun anew; one that cannot be written is left as it is.
     """
 
     def __init__(self, folder: Optional[Path]) -> None:
@@ -59,7 +59,7 @@ class LookCache:
         """Replace what is known; or add to it, where there are others."""
         if self._path is None:
             return
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
             database.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, look TEXT NOT NULL)")
             if others:
                 database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", list(looks.items()))

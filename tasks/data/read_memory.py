@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
@@ -68,7 +68,8 @@ class ReadBefore:
 
 
 class ReadMemory:
-    """The memory of a data set; without a folder nothing is kept. A database that is damaged is begun anew."""
+    """The memory of a data set; without a folder nothing is kept. A database that is damaged is begun anew; one that
+    cannot be written, for want of room or because another process does, is left as it is."""
 
     def __init__(self, state: Optional[Path], source: LabelledSource) -> None:
         self._began = time.time_ns()
@@ -96,7 +97,7 @@ class ReadMemory:
         """
         if self._path is None or self._signature is None:
             return
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
             database.executescript(_TABLES)
             text = json.dumps(
                 [[astuple(each) for each in head.findings], head.dropped, head.images_read, head.boxes_read]
@@ -109,7 +110,7 @@ class ReadMemory:
         """Replace the rows of images that changed, by place."""
         if self._path is None or self._signature is None or not images:
             return
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
             rows = [(*self._row(each, boxes[place]), place) for place, each in images.items()]
             database.executemany("UPDATE images SET stamp = ?, judged = ?, boxes = ? WHERE place = ?", rows)
 

@@ -150,3 +150,18 @@ def test_a_damaged_database_is_begun_anew(later: None, folder: Path) -> None:
     with sqlite3.connect(state / "read.db") as database:
         database.execute("UPDATE images SET judged = '[]' WHERE place = 1")
     same(first, plan(source(folder), state))
+
+
+def test_a_database_that_another_process_holds_stops_nothing(
+    later: None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = folder.parent / "state"
+    plan(source(folder), state)
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path: real(path, timeout=0))
+    with real(state / "read.db") as held, real(state / "images.db") as held_too:
+        for each in (held, held_too):
+            each.execute("BEGIN EXCLUSIVE")
+        (folder / "JPEGImages" / "flat.jpg").write_bytes(b"")
+        made = plan(source(folder), state)
+    same(made, anew(source(folder), state))
