@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,8 +61,8 @@ class PlannedImage:
     @cached_property
     def content(self) -> str:
         """Digest of all that its record holds but for the numbers of classes: name, bytes, objects."""
-        text = json.dumps([self.name, self.facts.sha256, self.objects_digest])
-        return hashlib.sha256(text.encode()).hexdigest()
+        text = f"{self.facts.sha256} {self.objects_digest} {self.name}"
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass

@@ -119,7 +119,7 @@ class ReadMemory:
         stamp = stamp_of(each.image.origin.file)
         settled = stamp is not None and is_settled(stamp, self._began)
         return (
-            json.dumps(stamp) if settled else None,
+            str(stamp) if settled else None,
             json.dumps(_plain(each)),
             json.dumps(boxes),
         )
@@ -133,7 +133,7 @@ def _read(database: sqlite3.Connection, head: str) -> ReadBefore:
     for place, stamp, text in database.execute("SELECT place, stamp, judged FROM images ORDER BY place"):
         each = _judged(json.loads(text))
         now = stamp_of(each.image.origin.file) if stamp is not None else None
-        if now is None or json.dumps(now) != stamp:
+        if now is None or str(now) != stamp:
             places.append(place)
         judged.append(each)
     changed_places = set(places)
