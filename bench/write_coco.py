@@ -17,8 +17,8 @@ from jetlane.tasks.data.ingest import plan
 from jetlane.tasks.data.prepare import prepare_plan
 from jetlane.tasks.data.source import LabelledSource
 
-#: Three times the longer side of a network of 300 x 300, as a spec has it by default.
-_MAX_SIDE = 900
+#: By default, for a network of 300 x 300.
+_MAX_SIDE = 750
 
 
 def used() -> float:
