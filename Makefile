@@ -98,6 +98,8 @@ bench: setup
 	$(BIN)/python -m bench.inference --json build/bench/inference.json
 	$(BIN)/python -m bench.transfer --json build/bench/transfer.json
 	$(BIN)/python -m bench.fanout --json build/bench/fanout.json
+	$(BIN)/python -m bench.dataset --json build/bench/dataset.json
+	$(BIN)/python -m bench.large_images --json build/bench/large_images.json
 
 bench-lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/bench.txt requirements/bench.in

@@ -188,7 +188,7 @@ class Dataset(LabelFormats):
     max_side: Optional[Union[Annotated[int, Field(ge=64, le=65_500)], Literal["keep"]]] = Field(
         default=None,
         description="longest side, in pixels, to which larger images are reduced; `keep` leaves them; "
-        "default: three times the network's longer side",
+        "default: two and a half times the network's longer side",
     )
     splits: Splits = Splits()
     max_dropped: Percent = Field(

@@ -146,6 +146,38 @@ def fit(boxes: Array, sizes: Array, text: str, search: bool = True) -> AnchorFit
     return replace(found, fitted=better, larger=None if enough else larger(boxes, sizes, read), searched=True)
 
 
+@dataclass(frozen=True)
+class ClassFit:
+    """Objects of one class, and how many of them no anchor matches."""
+
+    name: str
+    objects: int
+    unmatched: int
+
+
+def fit_by_class(boxes: Array, sizes: Array, names: Sequence[str], text: str) -> list[ClassFit]:
+    """Hold a pipeline.config's anchors against the boxes of each class.
+
+    Args:
+        boxes, sizes, text: As of ``fit``; boxes without area are left out.
+        names: The class of each box.
+
+    Returns:
+        In the order of the names.
+
+    Raises:
+        DerivationError, SpecError: As ``fit``.
+    """
+    read = config.parse(text)
+    grid = AnchorGrid.of(read)
+    classes = np.asarray(names)
+    found = []
+    for name in sorted(set(names)):
+        best = grid.best_iou(on_network(boxes[classes == name], sizes[classes == name], read))
+        found.append(ClassFit(name, len(best), int((best < MATCHED).sum())))
+    return found
+
+
 def with_anchors(text: str, chosen: Anchors) -> str:
     """A pipeline.config with these anchors.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +20,13 @@ from jetlane.tasks.data.examples import EDGES, put_bytes
 from jetlane.tasks.data.labels import LabelMap
 from jetlane.tasks.data.messages import message_class
 from jetlane.tasks.data.orientation import upright
-from jetlane.tasks.data.placed_boxes import PlacedBoxes
 from jetlane.tasks.data.records import read_records
+from jetlane.tasks.data.split_stats import SplitStats
 
 #: Rounding that float32 coordinates may carry.
 _SLACK = 1e-6
+#: Mistakes that one error lists.
+_LISTED = 20
 #: Pillow modes that tensorflow's decoders and Pillow turn into the same RGB.
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 
@@ -37,60 +38,36 @@ class SeenRecords:
     Attributes:
         images: Split and place of each image, by the sha256 of its encoded bytes.
         source_ids: Place of each source id, by split.
+        mistakes: The first mistake of each record that is wrong, and of each file that cannot be read on.
     """
 
     images: dict[str, tuple[str, str]] = field(default_factory=dict)
     source_ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    mistakes: list[DatasetError] = field(default_factory=list)
+
+    def refuse(self) -> None:
+        """Let a data set pass in which nothing is wrong.
+
+        Raises:
+            DatasetError: One for all mistakes; each names the file, the record's number from 0, the field, and what is
+                wrong.
+        """
+        if len(self.mistakes) == 1:
+            raise self.mistakes[0]
+        if self.mistakes:
+            raise RecordMistakes(self.mistakes)
 
 
-@dataclass
-class SplitStats:
-    """What a split holds.
+class RecordMistakes(DatasetError):
+    """Several things are wrong with a user's records."""
 
-    Attributes:
-        objects: Boxes per class name.
-        sizes: Images per ``WIDTHxHEIGHT``.
-        box_sides: Square root of each box's share of its image.
-        without_objects: Images without a box.
-        repeated: Images that are in this split more than once.
-        source_ids_made: Images that had no ``source_id`` and were given one.
-        turned: Images that were turned as their EXIF orientation asks, because their boxes are on the turned image.
-        placed: Boxes with the sizes of their images.
-    """
-
-    images: int = 0
-    objects: Counter[str] = field(default_factory=Counter)
-    sizes: Counter[str] = field(default_factory=Counter)
-    box_sides: list[float] = field(default_factory=list)
-    without_objects: int = 0
-    repeated: int = 0
-    source_ids_made: int = 0
-    turned: int = 0
-    placed: PlacedBoxes = field(default_factory=PlacedBoxes)
-
-    def add(self, height: int, width: int, boxes: np.ndarray[Any, Any], names: Sequence[str]) -> None:
-        """Count one image; ``boxes`` float [N, 4] in 0..1, ``names`` one per box."""
-        self.images += 1
-        self.sizes[f"{width}x{height}"] += 1
-        self.objects.update(names)
-        self.without_objects += not len(boxes)
-        sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
-        self.box_sides.extend(np.sqrt(sides[:, 0] * sides[:, 1]).tolist())
-        self.placed.add(height, width, boxes)
-
-    def to_json(self) -> dict[str, Any]:
-        points = np.quantile(self.box_sides, (0, 0.25, 0.5, 0.75, 1)).round(4).tolist() if self.box_sides else []
-        return {
-            "images": self.images,
-            "objects": sum(self.objects.values()),
-            "objects_per_class": dict(sorted(self.objects.items())),
-            "image_sizes": dict(sorted(self.sizes.items())),
-            "box_side": dict(zip(("min", "q25", "median", "q75", "max"), points)),
-            "without_objects": self.without_objects,
-            "repeated": self.repeated,
-            "source_ids_made": self.source_ids_made,
-            "turned": self.turned,
-        }
+    def __init__(self, mistakes: Sequence[DatasetError]) -> None:
+        self.told = [f"{each.what}: {each.why}" if each.why else each.what for each in mistakes]
+        more = len(mistakes) - _LISTED
+        rest = [f"... and {more} more; jetlane data check --all lists them"] if more > 0 else []
+        listed = "\n".join([*self.told[:_LISTED], *rest])
+        remedies = dict.fromkeys(each.remedy for each in mistakes)
+        super().__init__(f"the records hold {len(mistakes)} mistakes", listed, "; ".join(remedies))
 
 
 def checked_file(
@@ -108,12 +85,16 @@ def checked_file(
         position: The file's place in its split; part of the source ids that are made.
         max_side: Longest side, pixels, to which larger images are reduced; None leaves them.
 
-    Raises:
-        DatasetError: Names the file, the record's number from 0, the field, and what is wrong.
+    What is wrong is entered in ``seen.mistakes``, and left out.
     """
-    for number, payload in enumerate(read_records(path)):
-        record = _Record(path, number, payload)
-        yield record.checked(split, labels, seen, stats, position, max_side)
+    try:
+        for number, payload in enumerate(read_records(path)):
+            try:
+                yield _Record(path, number, payload).checked(split, labels, seen, stats, position, max_side)
+            except DatasetError as error:
+                seen.mistakes.append(error)
+    except DatasetError as error:  # what follows in the file cannot be found
+        seen.mistakes.append(error)
 
 
 class _Record:
@@ -146,7 +127,7 @@ class _Record:
         stats.repeated += self._repeated(encoded, split, seen)
         stats.source_ids_made += self._identify(split, seen, position)
         height, width = self._reduce(height, width, max_side)
-        stats.add(height, width, boxes, [labels.shown[number] for number in ids])
+        stats.add(height, width, boxes.tolist(), [labels.shown[number] for number in ids])
         return bytes(self.example.SerializeToString(deterministic=True))
 
     def _fail(self, key: str, why: str, remedy: str) -> DatasetError:

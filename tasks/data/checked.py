@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data import findings_report
+from jetlane.tasks.data.check import RecordMistakes
 from jetlane.tasks.data.from_spec import source
 from jetlane.tasks.data.ingest import Plan, plan
 from jetlane.tasks.data.prepare import prepare
@@ -26,25 +27,34 @@ class DataCheck:
     Attributes:
         plan: Of labelled images; None where the set is made of TFRecords or shapes.
         stats: Of these: the facts of ``prepare``.
+        mistakes: What is wrong with the records instead, if several are.
     """
 
     source: Any
     plan: Optional[Plan]
     stats: Mapping[str, Any]
+    mistakes: Optional[RecordMistakes] = None
 
     def refuse(self) -> None:
         """Raise DatasetError where a run would."""
+        if self.mistakes is not None:
+            raise self.mistakes
         if self.plan is not None:
             findings_report.refuse(self.plan, self.source.policy, self.source.max_dropped)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for programs."""
+        if self.mistakes is not None:
+            return {"mistakes": self.mistakes.told}
         if self.plan is None:
             return dict(self.stats)
         return {**findings_report.to_json(self.plan, self.source.policy), "splits": _splits(self.plan)}
 
     def lines(self, everything: bool) -> Iterator[str]:
         """The report for a terminal."""
+        if self.mistakes is not None:
+            yield from self.mistakes.told if everything else ()
+            return
         if self.plan is None:
             for split, stats in self.stats["stats"].items():
                 yield f"{split}: {stats['images']} images, {stats['objects']} boxes"
@@ -73,7 +83,10 @@ def check_spec_data(spec: RunSpec) -> DataCheck:
         state = Path(spec.workspace.path) / "data" / spec.name
         return DataCheck(origin, plan(origin, state if state.is_dir() else None), {})
     with tempfile.TemporaryDirectory(prefix="jetlane-data-") as scratch:
-        return DataCheck(origin, None, prepare(origin, Path(scratch)))
+        try:
+            return DataCheck(origin, None, prepare(origin, Path(scratch)))
+        except RecordMistakes as mistakes:
+            return DataCheck(origin, None, {}, mistakes)
 
 
 def _splits(made: Plan) -> dict[str, dict[str, Any]]:

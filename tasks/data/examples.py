@@ -31,6 +31,7 @@ class Annotation:
         texts: The classes' names, one per box.
         difficult, truncated, ignored: Marks, one per box; None where they are not known. Ignored boxes are crowds to
             COCO's metrics, and have no weight in the loss.
+        sha256: Of ``encoded``, where it is known already.
     """
 
     source_id: str
@@ -44,6 +45,7 @@ class Annotation:
     difficult: Optional[Sequence[bool]] = None
     truncated: Optional[Sequence[bool]] = None
     ignored: Optional[Sequence[bool]] = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def to_example(item: Annotation) -> bytes:
     put_bytes(features, "image/format", [item.format.encode()])
     put_bytes(features, "image/filename", [item.source_id.encode()])
     put_bytes(features, "image/source_id", [item.source_id.encode()])
-    put_bytes(features, "image/key/sha256", [hashlib.sha256(item.encoded).hexdigest().encode()])
+    put_bytes(features, "image/key/sha256", [(item.sha256 or hashlib.sha256(item.encoded).hexdigest()).encode()])
     features["image/height"].int64_list.value.append(item.height)
     features["image/width"].int64_list.value.append(item.width)
     for column, edge in enumerate(EDGES):

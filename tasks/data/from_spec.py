@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
 
 #: Longest side of an image by default, in longer sides of the network's input: random crops of it are still sharp.
-_SIDES = 3
+#: With three, training at batch 16 took 3.2 GB for a network of 300 x 300, and 2.9 with these.
+_SIDES = 2.5
 
 
 def source(spec: RunSpec) -> DataSource:
@@ -93,4 +94,4 @@ def network_of(spec: RunSpec) -> Network:
 def _max_side(given: Dataset, network: Network) -> Optional[int]:
     if given.max_side == "keep":
         return None
-    return given.max_side or _SIDES * max(network.width, network.height)
+    return given.max_side or round(_SIDES * max(network.width, network.height))

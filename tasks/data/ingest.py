@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Optional
 
@@ -14,15 +16,19 @@ from jetlane.tasks.data.classes import numbered
 from jetlane.tasks.data.dataset_model import Finding, LabelledImage, Size
 from jetlane.tasks.data.detect import advice, advised
 from jetlane.tasks.data.findings import DROP, KINDS, WARN
+from jetlane.tasks.data.flawed import FlawedImages
+from jetlane.tasks.data.judge import Judged, drops, judged
 from jetlane.tasks.data.labels import LabelMap, read_label_map
 from jetlane.tasks.data.looks import Problem, look_at_all
+from jetlane.tasks.data.many_values import many_values
 from jetlane.tasks.data.pixels import ImageFacts
+from jetlane.tasks.data.read_memory import Head, ReadMemory
 from jetlane.tasks.data.readers.formats import FORMATS
 from jetlane.tasks.data.scenes import same_scenes
 from jetlane.tasks.data.source import LabelledSource
 from jetlane.tasks.data.split_memory import remember, remembered
 from jetlane.tasks.data.splits import SplitCandidate, assign
-from jetlane.tasks.data.uniform import changes, uniform_size
+from jetlane.tasks.data.uniform import uniform_size
 
 LABEL_MAP = "label_map.pbtxt"
 SPLITS = ("train", "validation")
@@ -41,6 +47,7 @@ class PlannedImage:
         objects: On the upright image.
         split: ``train`` or ``validation``.
         size: (width, height) as it will be written.
+        objects_digest: Of ``objects``.
     """
 
     name: str
@@ -49,6 +56,13 @@ class PlannedImage:
     objects: tuple[Object, ...]
     split: str
     size: Size
+    objects_digest: str
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of all that its record holds but for the numbers of classes: name, bytes, objects."""
+        text = f"{self.facts.sha256} {self.objects_digest} {self.name}"
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass
@@ -62,6 +76,7 @@ class Plan:
         images_read, boxes_read: All that labels were found for, also what was left out.
         dropped: What was left out as wrong: ``image`` and ``box``.
         given: sha256 of the images whose side a source tells.
+        flawed: A few images of each kind of finding.
     """
 
     images: list[PlannedImage] = field(default_factory=list)
@@ -71,6 +86,7 @@ class Plan:
     boxes_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     given: frozenset[str] = frozenset()
+    flawed: FlawedImages = field(default_factory=FlawedImages)
 
     @property
     def divided(self) -> dict[str, str]:
@@ -88,6 +104,7 @@ def previous_labels(state: Optional[Path]) -> Optional[LabelMap]:
         return None
 
 
+@many_values()
 def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
     """Read all labels, look at all images, check all boxes, divide what is left.
 
@@ -100,32 +117,19 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
             the policy says of it; see ``report.refuse``.
     """
     made = Plan()
-    images = list(_read(source, made))
-    looks = look_at_all([image.origin for image in images], state)
-    checker = BoxChecker(source.classes, source.policy, source.objects, source.network)
     kept: list[PlannedImage] = []
     several = len(source.places) > 1
-    for image, look in zip(images, looks):
-        if isinstance(look, Problem):
-            made.findings.append(Finding(look[0], str(image.origin.file), f"{image.name} {look[1]}", image.split))
+    for each in _judged_images(source, made, state):
+        made.findings += each.findings
+        made.flawed.add(each)
+        made.dropped["box"] += each.dropped_boxes
+        if not each.kept or isinstance(each.look, Problem):
             made.dropped["image"] += 1
             continue
-        if look.damage:
-            made.findings.append(Finding("damaged_image", str(image.origin.file), f"{image.name}: {look.damage}"))
-            if source.policy["damaged_image"] != WARN:
-                made.dropped["image"] += 1
-                continue
-        checked = checker.check(image, look)
-        made.findings += checked.findings
-        wrong = [finding for finding in checked.findings if _drops(finding, source, "box")]
-        made.dropped["box"] += len(wrong)
-        if checked.dropped:
-            made.dropped["image"] += 1
-            continue
-        name = f"{image.source}/{image.name}" if several else image.name
-        size = uniform_size(look, source.max_side)
-        kept.append(PlannedImage(name, image, look, checked.objects, image.split or "", size))
-        _note_changes(made, image, look, source.max_side)
+        name = f"{each.image.source}/{each.image.name}" if several else each.image.name
+        size = uniform_size(each.look, source.max_side)
+        split = each.image.split or ""
+        kept.append(PlannedImage(name, each.image, each.look, each.objects, split, size, each.objects_digest))
     kept = _without_copies(kept, source, made)
     made.given = frozenset(each.facts.sha256 for each in kept if each.split)
     before = remembered(state, source.splits) if state is not None else None
@@ -140,6 +144,29 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
     return made
 
 
+def _judged_images(source: LabelledSource, made: Plan, state: Optional[Path]) -> list[Judged]:
+    """All images, looked at and checked: anew, or those alone that changed since they were read before."""
+    memory = ReadMemory(state, source)
+    checker = BoxChecker(source.classes, source.policy, source.objects, source.network)
+    before = memory.load()
+    if before is None:
+        images = list(_read(source, made))
+        looks = look_at_all([image.origin for image in images], state)
+        found = [judged(image, look, checker, source) for image, look in zip(images, looks)]
+        head = Head(tuple(made.findings), Counter(made.dropped), made.images_read, made.boxes_read)
+        boxes = [image.boxes for image in images]
+        found = [each if each.findings else replace(each, image=replace(each.image, boxes=())) for each in found]
+        memory.save(head, found, boxes)
+        return found
+    made.findings, made.dropped = list(before.head.findings), Counter(before.head.dropped)
+    made.images_read, made.boxes_read = before.head.images_read, before.head.boxes_read
+    changed = list(before.changed.values())
+    looks = look_at_all([image.origin for image in changed], state, others=True)
+    again = {place: judged(image, look, checker, source) for (place, image), look in zip(before.changed.items(), looks)}
+    memory.update(again, {place: image.boxes for place, image in before.changed.items()})
+    return [each if each is not None else again[place] for place, each in enumerate(before.judged)]
+
+
 def _read(source: LabelledSource, made: Plan) -> Iterator[LabelledImage]:
     """The labelled images of all sources; those of a test split only where nothing else is there to evaluate on."""
     found: list[LabelledImage] = []
@@ -149,7 +176,7 @@ def _read(source: LabelledSource, made: Plan) -> Iterator[LabelledImage]:
             for item in FORMATS[name].read(place):
                 if isinstance(item, Finding):
                     made.findings.append(item)
-                    made.dropped[_subject(item)] += _drops(item, source, _subject(item))
+                    made.dropped[_subject(item)] += drops(item, source, _subject(item))
                 elif not item.unlabelled or source.policy["unlabelled_image"] == WARN:
                     found.append(item)
         except DatasetError as error:
@@ -184,24 +211,6 @@ def _subject(finding: Finding) -> str:
     return KINDS[finding.kind].subject
 
 
-def _drops(finding: Finding, source: LabelledSource, subject: str) -> bool:
-    """Whether something that should count is left out for a finding; what is only superfluous does not count."""
-    superfluous = ("unlabelled_image", "duplicate_image", "duplicate_box", "in_both_splits", "same_scene", "no_box")
-    return _subject(finding) == subject and source.policy.get(finding.kind) == DROP and finding.kind not in superfluous
-
-
-def _note_changes(made: Plan, image: LabelledImage, facts: ImageFacts, max_side: Optional[int]) -> None:
-    if not changes(facts, max_side):
-        return
-    if facts.rewrite:
-        message = f"{image.name}: {facts.rewrite}; written as {facts.format.upper()}"
-        made.findings.append(Finding("converted", str(image.origin.file), message))
-    size = uniform_size(facts, max_side)
-    if size != facts.upright:
-        message = f"{image.name}: from {facts.upright[0]} x {facts.upright[1]} to {size[0]} x {size[1]}"
-        made.findings.append(Finding("reduced", str(image.origin.file), message))
-
-
 def _without_copies(images: Sequence[PlannedImage], source: LabelledSource, made: Plan) -> list[PlannedImage]:
     """The images without those that are there twice to the byte; across given splits the one of training goes."""
     first: dict[str, PlannedImage] = {}
@@ -213,7 +222,9 @@ def _without_copies(images: Sequence[PlannedImage], source: LabelledSource, made
         crossed = bool(each.split and other.split and each.split != other.split)
         kind = "in_both_splits" if crossed else "duplicate_image"
         message = f"{each.name} is {other.name}, byte for byte"
-        made.findings.append(Finding(kind, str(each.image.origin.file), message, each.split or None))
+        copy = Finding(kind, str(each.image.origin.file), message, each.split or None)
+        made.findings.append(copy)
+        made.flawed.add(Judged(each.image, each.facts, each.objects, (copy,)))
         if source.policy[kind] == DROP:
             lost = other if crossed and other.split == "train" else each
             if lost is other:
@@ -238,7 +249,11 @@ def _divided(
         )
         for each in images
     ]
-    return [replace(each, split=split) for each, split in zip(images, assign(candidates, source.splits, before))]
+    sides = assign(candidates, source.splits, before)
+    return [
+        PlannedImage(each.name, each.image, each.facts, each.objects, split, each.size, each.objects_digest)
+        for each, split in zip(images, sides)
+    ]
 
 
 def _without_scenes(images: Sequence[PlannedImage], source: LabelledSource, made: Plan) -> list[PlannedImage]:
@@ -249,7 +264,10 @@ def _without_scenes(images: Sequence[PlannedImage], source: LabelledSource, made
     for same in same_scenes([each.facts for each in train], [each.facts for each in validation]):
         one, two = train[same.first], validation[same.second]
         message = f"{one.name} (train) looks like {two.name} (validation): {same.bits} of 64 bits differ"
-        made.findings.append(Finding("same_scene", str(one.image.origin.file), message, "train"))
+        alike = Finding("same_scene", str(one.image.origin.file), message, "train")
+        made.findings.append(alike)
+        for each in (one, two):
+            made.flawed.add(Judged(each.image, each.facts, each.objects, (alike,)))
         if source.policy["same_scene"] == DROP:
             gone.add(id(one))
     return [each for each in images if id(each) not in gone]

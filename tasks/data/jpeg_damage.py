@@ -15,23 +15,28 @@ _STRAY_BYTES = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _ZEROS = bytes(64)
 _START_OF_SCAN, _HUFFMAN_TABLES = 0xDA, 0xC4
 _BASELINE = (0xC0, 0xC1)
+#: Frames of arithmetic coding, sequential, progressive and lossless.
+_ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 
 
-def small_grey(encoded: bytes) -> tuple[Optional[np.ndarray[Any, Any]], str]:
-    """An eighth of a JPEG in grey, uint8 [height, width], and what is wrong with it.
+def small_grey(encoded: bytes, side: int) -> tuple[Optional[np.ndarray[Any, Any]], str]:
+    """A JPEG in grey, uint8 [height, width], and what is wrong with it.
+
+    All of its data is decoded, but waves are left out: the image has an eighth of its size, or the next more eighths
+    that make both sides as long as ``side``. Twice as fast as the whole image, and the same damage is found.
 
     Returns:
         (None, "") where it is no JPEG that this decoder reads.
     """
     import simplejpeg
 
-    warning = ""
+    warning, smallest = "", {"min_height": side, "min_width": side}
     try:
-        found = simplejpeg.decode_jpeg(encoded, "GRAY", min_factor=8, strict=True)
+        found = simplejpeg.decode_jpeg(encoded, "GRAY", strict=True, **smallest)
     except ValueError as error:
         warning = (str(error).splitlines() or [""])[0][:200]
         try:
-            found = simplejpeg.decode_jpeg(encoded, "GRAY", min_factor=8, strict=False)
+            found = simplejpeg.decode_jpeg(encoded, "GRAY", strict=False, **smallest)
         except ValueError:
             return None, ""
     stray = _STRAY_BYTES.search(warning)
@@ -40,6 +45,11 @@ def small_grey(encoded: bytes) -> tuple[Optional[np.ndarray[Any, Any]], str]:
     if not warning and _is_zeroed(encoded):
         warning = "a part of its data is nothing but zeros"
     return found[..., 0], warning
+
+
+def is_arithmetic(encoded: bytes) -> bool:
+    """Whether a JPEG is coded arithmetically, which TensorFlow's decoder does not read."""
+    return any(marker in _ARITHMETIC for marker, _, _ in _segments(encoded))
 
 
 def _is_zeroed(encoded: bytes) -> bool:

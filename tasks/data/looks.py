@@ -6,11 +6,10 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import ImageOrigin
@@ -19,9 +18,11 @@ from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, examine
 from jetlane.tasks.run.digests import is_settled, stamp_of
 
 #: Raised when ``examine`` finds something else in the same bytes.
-_VERSION = 1
+_VERSION = 3
 #: Images that a process looks at in one go; fewer than a few such are looked at here.
 _BATCH = 32
+#: Keys that a database is asked for by name.
+_FEW = 500
 
 
 class Problem(tuple[str, str]):
@@ -34,52 +35,63 @@ Look = Union[ImageFacts, Problem]
 class LookCache:
     """Looks by file and stamp, in a database; without a folder nothing is kept.
 
-    A database that is damaged, or of another version, is begun anew.
+    A database that is damaged, or of another version, is begun anew; one that cannot be written is left as it is.
     """
 
     def __init__(self, folder: Optional[Path]) -> None:
         self._path = folder / "images.db" if folder is not None else None
 
-    def load(self) -> dict[str, str]:
-        """What is known: a look as text by key."""
+    def load(self, few: Sequence[str] = ()) -> dict[str, str]:
+        """What is known: a look as text by key; of all, or of a few keys."""
         if self._path is None or not self._path.is_file():
             return {}
         try:
             with closing(sqlite3.connect(self._path)) as database:
+                if few:
+                    marks = ", ".join("?" * len(few))
+                    return dict(database.execute(f"SELECT key, look FROM looks WHERE key IN ({marks})", few).fetchall())
                 return dict(database.execute("SELECT key, look FROM looks").fetchall())
         except sqlite3.Error:
             self._path.unlink(missing_ok=True)
             return {}
 
-    def save(self, looks: dict[str, str]) -> None:
-        """Replace what is known."""
+    def save(self, looks: dict[str, str], others: bool = False) -> None:
+        """Replace what is known; or add to it, where there are others."""
         if self._path is None:
             return
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
             database.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, look TEXT NOT NULL)")
+            if others:
+                database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", list(looks.items()))
+                return
             known = {key for (key,) in database.execute("SELECT key FROM looks")}
             database.executemany("DELETE FROM looks WHERE key = ?", [(key,) for key in known - looks.keys()])
             database.executemany("INSERT INTO looks VALUES (?, ?)", [(key, looks[key]) for key in looks.keys() - known])
 
 
-def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path]) -> list[Look]:
-    """A look at each image, in order.
+def look_at_all(origins: Sequence[ImageOrigin], state: Optional[Path], others: bool = False) -> Iterator[Look]:
+    """A look at each image, in order, as soon as there is one.
 
     Args:
         state: A folder that remembers between runs.
+        others: These are not all images of the set: what is known of others stays.
     """
     cache = LookCache(state)
-    known = cache.load()
     began = time.time_ns()
     keys = [_key(origin, began) for origin in origins]
+    asked = [key for key in keys if key is not None]
+    known = cache.load(asked if others and len(asked) < _FEW else ())
     new = [place for place, key in enumerate(keys) if key is None or key not in known]
     batches = [[origins[place] for place in new[start : start + _BATCH]] for start in range(0, len(new), _BATCH)]
     processes = min(workers(), len(batches)) if len(batches) > 2 else 1
     fresh = (look for looks in in_parallel(_look_at_batch, batches, processes) for look in looks)
-    texts = dict(zip(new, fresh))
-    looks = [texts[place] if place in texts else known[key or ""] for place, key in enumerate(keys)]
-    cache.save({key: text for key, text in zip(keys, looks) if key is not None})
-    return [_parsed(text) for text in looks]
+    is_new, looks = set(new), list[str]()
+    for place, key in enumerate(keys):
+        looks.append(next(fresh) if place in is_new else known[key or ""])
+        if len(looks) == len(keys):  # nobody may ask for more
+            fresh.close()
+            cache.save({key: text for key, text in zip(keys, looks) if key is not None}, others)
+        yield _parsed(looks[-1])
 
 
 def _key(origin: ImageOrigin, now: int) -> Optional[str]:
@@ -108,17 +120,29 @@ def look_at(origin: ImageOrigin) -> Look:
         return Problem(("unreadable_image", "does not fit into memory"))
 
 
-def _written(look: Look) -> str:
+def plain_look(look: Look) -> list[Any]:
+    """A look as JSON values."""
     if isinstance(look, Problem):
-        return json.dumps(list(look))
-    return json.dumps({**asdict(look), "thumbnail": look.thumbnail.hex()})
+        return list(look)
+    head = [look.sha256, *look.size, look.orientation, look.rewrite, look.format]
+    return [*head, look.hash, look.thumbnail.hex(), look.taken, look.damage]
+
+
+def look_from(value: list[Any]) -> Look:
+    """A look from JSON values."""
+    if len(value) == 2:
+        return Problem((value[0], value[1]))
+    sha256, width, height, orientation, rewrite, kind, own, thumbnail, taken, damage = value
+    size = (width, height)
+    return ImageFacts(sha256, size, orientation, rewrite, kind, own, bytes.fromhex(thumbnail), taken, damage)
+
+
+def _written(look: Look) -> str:
+    return json.dumps(plain_look(look))
 
 
 def _parsed(text: str) -> Look:
-    value = json.loads(text)
-    if isinstance(value, list):
-        return Problem((value[0], value[1]))
-    return ImageFacts(**{**value, "size": tuple(value["size"]), "thumbnail": bytes.fromhex(value["thumbnail"])})
+    return look_from(json.loads(text))
 
 
-__all__ = ["Look", "Problem", "look_at", "look_at_all"]
+__all__ = ["Look", "Problem", "look_at", "look_at_all", "look_from", "plain_look"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import struct
 import warnings
 import zlib
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jetlane.tasks.data.dataset_model import Size
-from jetlane.tasks.data.jpeg_damage import small_grey
+from jetlane.tasks.data.jpeg_damage import is_arithmetic, small_grey
 from jetlane.tasks.data.orientation import exif_orientation, is_quarter_turn
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _grey(picture: Image, encoded: bytes) -> tuple[Image, str]:
 
     damage = ""
     if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
-        found, damage = small_grey(encoded)
+        found, damage = small_grey(encoded, THUMBNAIL * 2)
         if found is not None:
             return images.fromarray(found), damage
     if picture.format == "PNG":
@@ -164,8 +163,7 @@ def _rewrite(picture: Image, encoded: bytes) -> tuple[str, str]:
     if kind in ("JPEG", "MPO"):
         if mode not in ("RGB", "L"):
             return f"{mode} colours", "jpeg"
-        arithmetic = re.search(rb"\xff[\xc9\xca\xcb]", encoded[:65536]) if b"\xff\xcc" in encoded[:65536] else None
-        return ("arithmetic coding" if arithmetic else ""), "jpeg"
+        return ("arithmetic coding" if is_arithmetic(encoded) else ""), "jpeg"
     if kind != "PNG":
         return f"{kind}", "png"
     if mode not in _PNG_MODES:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 #: Boxes that are kept.
 MOST = 20_000
+_WORD = 2**64 - 1
 
 
 class PlacedBoxes:
@@ -18,9 +19,9 @@ class PlacedBoxes:
         self._kept: list[tuple[float, ...]] = []
         self._seen = 0
 
-    def add(self, height: int, width: int, boxes: np.ndarray[Any, Any]) -> None:
-        """Add the boxes of an image: float [N, 4] in 0..1; its size is in pixels."""
-        for box in boxes.tolist():
+    def add(self, height: int, width: int, boxes: Iterable[Sequence[float]]) -> None:
+        """Add the boxes of an image, xmin, ymin, xmax, ymax in 0..1; its size is in pixels."""
+        for box in boxes:
             placed = (*box, float(width), float(height))
             if len(self._kept) < MOST:
                 self._kept.append(placed)
@@ -35,4 +36,7 @@ class PlacedBoxes:
 
 def _scattered(number: int) -> int:
     """A number that looks random, and is the same for the same number."""
-    return int.from_bytes(hashlib.blake2b(number.to_bytes(8, "big"), digest_size=8).digest(), "big")
+    number = (number * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & _WORD  # splitmix64
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _WORD
+    return number ^ (number >> 31)

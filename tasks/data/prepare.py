@@ -12,13 +12,15 @@ import numpy as np
 
 from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data import shapes
-from jetlane.tasks.data.check import SeenRecords, SplitStats, checked_file
+from jetlane.tasks.data.check import SeenRecords, checked_file
 from jetlane.tasks.data.examples import to_example
 from jetlane.tasks.data.ingest import LABEL_MAP, SPLITS, Plan
 from jetlane.tasks.data.labels import LabelMap, read_label_map
+from jetlane.tasks.data.many_values import many_values
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shards import write_split
 from jetlane.tasks.data.source import LabelledSource, RecordFiles, SyntheticSource
+from jetlane.tasks.data.split_stats import SplitStats
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 STATS = "stats.json"
@@ -50,7 +52,7 @@ def plan_fingerprint(made: Plan, max_side: Optional[int]) -> str:
     """Digest of a plan: the bytes of every image, its name, split and objects, and the classes. Where the files lie and
     which format labels are in does not count.
     """
-    content = [(each.name, each.split, each.facts.sha256, each.objects) for each in made.images]
+    content = "\n".join(f"{each.split} {each.content}" for each in made.images)
     return digest_of({"images": content, "labels": made.labels.text(), "max_side": max_side})
 
 
@@ -79,10 +81,12 @@ def prepare(dataset: Union[SyntheticSource, RecordFiles], out: Path) -> dict[str
         files[split] = [f"{split}.record-{index:05d}-of-{len(shards):05d}" for index in range(len(shards))]
         for name, payloads in zip(files[split], shards):
             write_records(out / name, payloads)
+    seen.refuse()
     _refuse_empty(files, stats)
     return _finished(out, labels, files, stats)
 
 
+@many_values()
 def prepare_plan(made: Plan, source: LabelledSource, out: Path, state: Optional[Path] = None) -> dict[str, Any]:
     """The same of labelled images that were read and checked.
 
@@ -97,7 +101,7 @@ def prepare_plan(made: Plan, source: LabelledSource, out: Path, state: Optional[
     """
     stats = {split: SplitStats() for split in SPLITS}
     for each in made.images:
-        boxes = np.array([item.box for item in each.objects], np.float64).reshape(-1, 4)
+        boxes = [item.box for item in each.objects]
         stats[each.split].add(each.size[1], each.size[0], boxes, [item.label for item in each.objects])
         stats[each.split].turned += each.facts.orientation != 1
     _refuse_empty({split: [split] for split in SPLITS}, stats)
@@ -150,7 +154,7 @@ def _shards(
 
 def _drawn(dataset: SyntheticSource, split: str, shard: int, shards: int, stats: SplitStats) -> Iterator[bytes]:
     for item in shapes.draw_split(dataset, split, shard, shards):
-        stats.add(item.height, item.width, item.boxes, item.texts)
+        stats.add(item.height, item.width, item.boxes.tolist(), item.texts)
         yield to_example(item)
 
 

@@ -27,6 +27,10 @@ _BRIGHTNESS = 1.5
 _CONTRAST = 12
 #: Images that one is compared with at most: a camera that never moves must not take for ever.
 _MOST_COMPARED = 4000
+#: Images that are compared with their likes in one go.
+_BLOCK = 64
+#: Pairs whose thumbnails are compared in one go.
+_PAIRS = 4096
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,27 @@ class SameScene:
 def same_scenes(first: Sequence[ImageFacts], second: Sequence[ImageFacts]) -> Iterator[SameScene]:
     """For each image of ``first`` the nearest of ``second`` that shows the same, but for those equal to the byte."""
     looks = _Looks([facts.hash for facts in second], [facts.thumbnail for facts in second])
-    for place, facts in enumerate(first):
-        found = [each for each in looks.like(place, facts.hash, facts.thumbnail) if not _copies(facts, second, each)]
-        if found:
-            yield min(found, key=lambda each: (each.levels, each.bits, each.second))
+    found: dict[int, SameScene] = {}
+    for each in looks.like([facts.hash for facts in first], [facts.thumbnail for facts in first]):
+        if first[each.first].sha256 != second[each.second].sha256:
+            found[each.first] = min(found.get(each.first, each), each, key=_distance)
+    yield from (each for _, each in sorted(found.items()))
 
 
 def scenes(hashes: Sequence[int], thumbnails: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Pairs of images, by their places, that show the same.
+    """Pairs of images, by their places, that show the same, in no order; of a camera that never moves there are many.
 
     Args:
         hashes: Perceptual, 64 bits.
         thumbnails: Grey, as ``ImageFacts`` has them; an empty one leaves it to the hash.
     """
     looks = _Looks(hashes, thumbnails)
-    for place, (own, thumbnail) in enumerate(zip(hashes, thumbnails)):
-        for each in looks.like(place, own, thumbnail):
-            if place < each.second:
-                yield place, each.second
+    found = looks.like(hashes, thumbnails)
+    yield from ((each.first, each.second) for each in found if each.first < each.second)
 
 
-def _copies(facts: ImageFacts, second: Sequence[ImageFacts], found: SameScene) -> bool:
-    return second[found.second].sha256 == facts.sha256
+def _distance(found: SameScene) -> tuple[float, int, int]:
+    return found.levels, found.bits, found.second
 
 
 class _Looks:
@@ -73,40 +76,60 @@ class _Looks:
         self._sure = all(thumbnails) and bool(thumbnails)
         self._order = np.arange(len(hashes))
         if self._sure:
-            flat = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(hashes), -1)
+            flat = _flat(thumbnails)
             means = flat.mean(1, dtype=np.float64)
             self._order = np.argsort(means, kind="stable")
             self._means, self._thumbnails = means[self._order], flat[self._order]
             self._bands = _bands(self._thumbnails)
         self._hashes = np.array(hashes, np.uint64)[self._order]
 
-    def like(self, place: int, own: int, thumbnail: bytes) -> Iterator[SameScene]:
-        """Those that show the same as an image, which may be among them."""
-        if not len(self._order) or (thumbnail and max(thumbnail) - min(thumbnail) < _CONTRAST):
+    def like(self, hashes: Sequence[int], thumbnails: Sequence[bytes]) -> Iterator[SameScene]:
+        """Pairs of these images and those that show the same, which may be an image itself."""
+        if not len(self._order) or not len(hashes):
             return
-        levels = np.zeros(len(self._order))
-        near = np.arange(len(self._order))
-        if self._sure:
-            grey = np.frombuffer(thumbnail, np.uint8).astype(np.int16)
-            near = self._as_bright(grey)
-            levels = np.abs(self._thumbnails[near] - grey).mean(1)
-        bits = _set_bits(self._hashes[near] ^ np.uint64(own))
-        same = (levels <= _LEVELS) & (bits <= (_BITS if self._sure else _BITS_ALONE))
-        for index in np.flatnonzero(same):
-            yield SameScene(place, int(self._order[near[index]]), int(bits[index]), float(levels[index]))
+        given = np.array(hashes, np.uint64)
+        if not (self._sure and all(thumbnails)):
+            for place, own in enumerate(given):
+                bits = _set_bits(self._hashes ^ own)
+                for index in np.flatnonzero(bits <= _BITS_ALONE):
+                    yield SameScene(place, int(self._order[index]), int(bits[index]), 0.0)
+            return
+        flat = _flat(thumbnails)
+        for places, near in self._as_bright(flat):
+            bits = _set_bits(self._hashes[near] ^ given[places])
+            places, near, bits = (each[bits <= _BITS] for each in (places, near, bits))
+            for start in range(0, len(places), _PAIRS):
+                one, two = places[start : start + _PAIRS], near[start : start + _PAIRS]
+                levels = np.abs(self._thumbnails[two] - flat[one].astype(np.int16)).mean(1)
+                for index in np.flatnonzero(levels <= _LEVELS):
+                    second, apart = int(self._order[two[index]]), int(bits[start + index])
+                    yield SameScene(int(one[index]), second, apart, float(levels[index]))
 
-    def _as_bright(self, grey: Array) -> Array:
-        """Where images are as bright, in all and in each of four bands."""
-        mean = float(grey.mean())
-        begin = int(np.searchsorted(self._means, mean - _BRIGHTNESS))
-        end = int(np.searchsorted(self._means, mean + _BRIGHTNESS, "right"))
-        if end - begin > _MOST_COMPARED:
-            middle = int(np.searchsorted(self._means, mean))
-            begin = max(begin, middle - _MOST_COMPARED // 2)
-            end = min(end, begin + _MOST_COMPARED)
-        alike = np.abs(self._bands[begin:end] - _bands(grey[None])).max(1) <= _LEVELS
-        found: Array = begin + np.flatnonzero(alike)
-        return found
+    def _as_bright(self, flat: Array) -> Iterator[tuple[Array, Array]]:
+        """Pairs of thumbnails [N, pixels] and those here that are as bright, in all and in each of four bands."""
+        means, bands = flat.mean(1, dtype=np.float64), _bands(flat)
+        places = np.flatnonzero(flat.max(1).astype(np.int16) - flat.min(1) >= _CONTRAST)
+        places = places[np.argsort(means[places], kind="stable")]  # candidates of neighbours are much the same
+        begins = np.searchsorted(self._means, means[places] - _BRIGHTNESS)
+        ends = np.searchsorted(self._means, means[places] + _BRIGHTNESS, "right")
+        middles = np.searchsorted(self._means, means[places])
+        wide = ends - begins > _MOST_COMPARED
+        begins = np.where(wide, np.maximum(begins, middles - _MOST_COMPARED // 2), begins)
+        ends = np.where(wide, np.minimum(ends, begins + _MOST_COMPARED), ends)
+        for start in range(0, len(places), _BLOCK):
+            block, begin, end = (each[start : start + _BLOCK, None] for each in (places, begins, ends))
+            low, high = int(begin.min()), int(end.max())
+            here = np.arange(low, high)
+            alike = (here >= begin) & (here < end)
+            for band in range(bands.shape[1]):
+                alike &= np.abs(bands[block, band] - self._bands[low:high, band]) <= _LEVELS
+            rows, columns = np.nonzero(alike)
+            yield block[rows, 0], low + columns
+
+
+def _flat(thumbnails: Sequence[bytes]) -> Array:
+    """uint8 [N, pixels]."""
+    return np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(thumbnails), -1)
 
 
 def _bands(thumbnails: Array) -> Array:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 
@@ -81,16 +81,18 @@ def write_split(
         DatasetError: An image is no longer what it was when it was looked at.
     """
     count = shard_count(len(images))
-    code = code_digest(CODE)
+    code, ids = code_digest(CODE), labels.ids
     jobs, names, keys = [], [], []
     kept = state / "shards" if state is not None else None
-    for index, items in enumerate(_shards(images, labels, count)):
+    for index, group in enumerate(_shards(images, count)):
         name = f"{split}.record-{index:05d}-of-{count:05d}"
-        key = f"{split}-{_key(items, max_side, code)}"
+        classes = {item.label: ids[item.label] for each in group for item in each.objects}
+        content = " ".join(each.content for each in group)
+        key = f"{split}-{digest_of([max_side, code, classes, content])[:32]}"
         names.append(name)
         keys.append(key)
         if not (kept is not None and _reuse(kept, key, out / name)):
-            jobs.append(_Job(out / name, tuple(items), max_side))
+            jobs.append(_Job(out / name, tuple(items_of(group, labels)), max_side))
     list(in_parallel(_write, jobs, min(workers(), len(jobs))))
     if kept is not None:
         _keep(kept, split, [(out / name, key) for name, key in zip(names, keys)])
@@ -105,7 +107,7 @@ def shard_count(images: int) -> int:
     return count
 
 
-def _shards(images: Sequence[PlannedImage], labels: LabelMap, count: int) -> Iterator[list[ShardItem]]:
+def _shards(images: Sequence[PlannedImage], count: int) -> Iterator[list[PlannedImage]]:
     """The images of each file: by the digest of their names, which is as good as shuffled and stays the same."""
     groups: list[list[tuple[bytes, PlannedImage]]] = [[] for _ in range(count)]
     for image in images:
@@ -113,7 +115,7 @@ def _shards(images: Sequence[PlannedImage], labels: LabelMap, count: int) -> Ite
         groups[int.from_bytes(digest[:8], "big") % count].append((digest, image))
     for group in groups:
         group.sort(key=lambda entry: entry[0])
-        yield items_of([each for _, each in group], labels)
+        yield [each for _, each in group]
 
 
 def items_of(images: Sequence[PlannedImage], labels: LabelMap) -> list[ShardItem]:
@@ -125,12 +127,6 @@ def items_of(images: Sequence[PlannedImage], labels: LabelMap) -> list[ShardItem
         )
         for each in images
     ]
-
-
-def _key(items: Sequence[ShardItem], max_side: Optional[int], code: str) -> str:
-    content: list[Any] = [max_side, code]
-    content += [(item.name, item.facts.sha256, item.labels, item.objects) for item in items]
-    return digest_of(content)[:32]
 
 
 def _reuse(kept: Path, key: str, path: Path) -> bool:
@@ -185,10 +181,10 @@ def annotation(item: ShardItem, max_side: Optional[int]) -> Annotation:
         DatasetError: It is no longer what it was.
     """
     try:
-        encoded = item.origin.read()
-        if hashlib.sha256(encoded).hexdigest() != item.facts.sha256:
+        read = item.origin.read()
+        if hashlib.sha256(read).hexdigest() != item.facts.sha256:
             raise UnusableImage("damaged_image", "it changed while the data set was read")
-        encoded = uniform(encoded, item.facts, max_side)
+        encoded = uniform(read, item.facts, max_side)
     except ValueError as error:
         raise DatasetError(f"{item.origin.file}: {item.name} cannot be written", str(error), "run again") from error
     width, height = uniform_size(item.facts, max_side)
@@ -204,4 +200,5 @@ def annotation(item: ShardItem, max_side: Optional[int]) -> Annotation:
         difficult=[each.difficult for each in item.objects],
         truncated=[each.truncated for each in item.objects],
         ignored=[each.ignored for each in item.objects],
+        sha256=item.facts.sha256 if encoded is read else "",
     )

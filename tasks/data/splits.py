@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -149,25 +149,28 @@ def _key(image: SplitCandidate, group: str) -> str:
     return ""
 
 
-def _same_scenes(images: Sequence[SplitCandidate]) -> list[tuple[int, int]]:
-    """Pairs that show the same; none of a scene that more than half of a large set would be in: a camera that never
-    moves makes all images alike, and the set could not be divided."""
-    pairs = list(scenes([image.hash for image in images], [image.thumbnail for image in images]))
-    if len(images) < _MANY:
-        return pairs
+def _same_scenes(images: Sequence[SplitCandidate]) -> Iterator[tuple[int, int]]:
+    """Pairs that connect all images of each scene; none of a scene that more than half of a large set would be in: a
+    camera that never moves makes all images alike, and the set could not be divided."""
     together = _Sets(len(images))
-    for one, other in pairs:
+    for one, other in scenes([image.hash for image in images], [image.thumbnail for image in images]):
         together.join(one, other)
-    sizes = Counter(together.root(place) for place in range(len(images)))
-    return [(one, other) for one, other in pairs if sizes[together.root(one)] <= _SHARE * len(images)]
+    roots = [together.root(place) for place in range(len(images))]
+    sizes = Counter(roots)
+    most = _SHARE * len(images) if len(images) >= _MANY else len(images)
+    yield from ((root, place) for place, root in enumerate(roots) if root != place and sizes[root] <= most)
 
 
 def _balance(groups: Sequence[_Group], share: float) -> None:
     """Move new groups, those whose hash is nearest to the border first, until each class has about its share."""
     classes = Counter(name for group in groups for name in group.classes)
+    by_class: defaultdict[str, list[_Group]] = defaultdict(list)
+    for group in groups:
+        for name in group.classes:
+            by_class[name].append(group)
     for name, count in sorted(classes.items(), key=lambda item: (item[1], item[0])):
         wanted = max(1, round(share * count)) if 0 < share < 1 and count > 1 else round(share * count)
-        having = [group for group in groups if name in group.classes]
+        having = by_class[name]
         missing = wanted - sum(group.side == VALIDATION for group in having)
         source, target = (TRAIN, VALIDATION) if missing > 0 else (VALIDATION, TRAIN)
         movable = [group for group in having if group.new and group.side == source]

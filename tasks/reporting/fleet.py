@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from jetlane.tasks.reporting.report import page_environment
+from jetlane.tasks.reporting.pages import page_environment
 from jetlane.tasks.run.workspace import write_atomic
 
 Row = Mapping[str, Any]

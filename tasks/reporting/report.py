@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jetlane.tasks.reporting.chart import loss_curve
+from jetlane.tasks.reporting.pages import page_environment
 from jetlane.tasks.reporting.pictures import load_pictures
 from jetlane.tasks.run.facts import FAILED, NOTHING_COMPARED, REFUSED, RunFacts
 from jetlane.tasks.run.workspace import write_atomic
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 MAP50 = "Precision/mAP@.50IOU"
 
@@ -53,22 +50,6 @@ def render(facts: RunFacts) -> str:
     )
 
 
-def page_environment() -> Environment:
-    """What the pages are drawn with."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("jetlane.tasks.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = figure
-    environment.filters["flat"] = flat
-    return environment
-
-
 def verdict(facts: RunFacts) -> tuple[str, str]:
     """(good|bad, sentence): where the run ended, in a line."""
     failed = next((step for step in facts.steps if step.state == FAILED), None)
@@ -99,25 +80,3 @@ def agreements(facts: RunFacts) -> list[tuple[str, Mapping[str, Any]]]:
         if "left_out" not in found:
             rows.append((f"TensorRT {found['version']}, {found.get('place', 'workstation')} ({backend})", found))
     return rows + [(device.name, device.agreement) for device in facts.devices if device.agreement]
-
-
-def figure(value: Any) -> str:
-    """A number as people read it; anything else as it is."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}" if math.isfinite(value) else str(value)
-    if isinstance(value, (list, tuple)):
-        return ", ".join(figure(item) for item in value)
-    return "–" if value is None else str(value)
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as (dotted name, value) rows; long lists (per-sample records) are left to the JSON files."""
-    rows: list[tuple[str, Any]] = []
-    for name, item in value.items():
-        if isinstance(item, Mapping):
-            rows += flat(item, f"{prefix}{name}.")
-        elif not (isinstance(item, (list, tuple)) and (len(item) > 12 or any(isinstance(x, Mapping) for x in item))):
-            rows.append((prefix + name, item))
-    return rows

@@ -12,6 +12,10 @@ from tests.tasks.data.exporters import coco, voc
 from tests.tasks.data.flaws import whole
 
 from jetlane.flows.cli.main import main
+from jetlane.tasks.data.messages import message_class
+from jetlane.tasks.data.prepare import prepare
+from jetlane.tasks.data.records import read_records, write_records
+from jetlane.tasks.data.source import SyntheticSource
 
 
 @pytest.fixture
@@ -50,6 +54,19 @@ def test_check_lists_everything_and_says_whether_a_run_would_go_on(folder: Path,
     assert code == 1 and found["boxes"] == 3 and [each["kind"] for each in found["findings"]].count("bad_box") == 1
 
 
+def test_show_writes_a_page_and_says_whether_a_run_would_go_on(folder: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(folder)
+    code, out, _ = run(capsys, "data", "show", spec(folder, "{voc: voc}"))
+    assert code == 0 and out.splitlines() == ["A run would take this data set as it is.", "x-data.html"]
+    assert "Data set x" in (folder / "x-data.html").read_text()
+    path = spec(folder, "{voc: voc, classes: [dog]}")
+    code, out, _ = run(capsys, "data", "show", path, "--out", folder / "page.html")
+    assert code == 0 and "A run would stop: the data set holds 2 mistakes that must be corrected." in out
+    assert "unknown classes" in (folder / "page.html").read_text()
+    code, _, err = run(capsys, "data", "show", spec(folder, "{voc: nowhere}"))
+    assert code != 0 and "nowhere" in err
+
+
 @pytest.mark.parametrize(
     ("dataset", "remedy"),
     [
@@ -80,3 +97,23 @@ def test_convert_finds_the_format_and_keeps_what_it_converts(
     (folder / "empty").mkdir()
     code, _, err = run(capsys, "data", "convert", folder / "empty", folder / "other", "--to", "coco")
     assert code == 1 and "is in no format that is known" in err and not (folder / "other").exists()
+
+
+def test_check_lists_every_bad_record(folder: Path, capsys: Any) -> None:
+    prepare(SyntheticSource(train_images=40, validation_images=5, seed=3, shards=1), folder)
+    path = folder / "train.record-00000-of-00001"
+    payloads = list(read_records(path))
+    for number in range(30):
+        example = message_class("tensorflow.Example").FromString(payloads[number])
+        example.features.feature["image/object/bbox/xmax"].float_list.value[0] = 2.0
+        payloads[number] = example.SerializeToString()
+    write_records(path, payloads)
+    records = "{train: 'train.record-*', validation: 'validation.record-*', label_map: label_map.pbtxt}"
+    code, out, err = run(capsys, "data", "check", spec(folder, records))
+    assert code == 1 and not out and "the records hold 30 mistakes" in err and "... and 10 more" in err
+    code, out, _ = run(capsys, "data", "check", spec(folder, records), "--all")
+    assert (
+        code == 1 and len(out.splitlines()) == 30 and all("bbox/xmax: box 0 has 2" in line for line in out.splitlines())
+    )
+    code, out, _ = run(capsys, "data", "check", spec(folder, records), "--json")
+    assert code == 1 and len(json.loads(out)["mistakes"]) == 30

@@ -8,6 +8,8 @@ from typing import Optional
 
 import click
 
+from jetlane.specs.support.files import real
+
 _FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
 _TARGETS = ("voc", "coco", "kitti", "yolo", "tfrecord")
 
@@ -37,6 +39,25 @@ def check(spec: Path, everything: bool, as_json: bool) -> None:
         for line in result.lines(everything):
             click.echo(line)
     result.refuse()
+
+
+@data.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The page; default: NAME-data.html.")
+def show(spec: Path, out: Optional[Path]) -> None:
+    """Draw the data set of SPEC as one HTML file: counts, images with their boxes, what is wrong, and how the anchors
+    suit it.
+    """
+    from jetlane.specs.load import load_spec
+    from jetlane.tasks.data.show import shown_data
+    from jetlane.tasks.reporting.data_page import verdict, write_data_page
+
+    loaded = load_spec(spec)
+    path = out or Path(f"{loaded.name}-data.html")
+    with shown_data(loaded) as shown:
+        write_data_page(real(path), shown)
+        click.echo(verdict(shown)[1])
+    click.echo(path)
 
 
 @data.command()

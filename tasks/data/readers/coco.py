@@ -13,8 +13,8 @@ from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, LabelledImage, Place
 from jetlane.tasks.data.origins import ImageFile
 from jetlane.tasks.data.readers import json_stream
-from jetlane.tasks.data.readers.folder import Item, boxes_or_findings, size_of
-from jetlane.tasks.data.readers.images import ImageIndex
+from jetlane.tasks.data.readers.folder import Item, boxes_or_findings, claim_found, size_of
+from jetlane.tasks.data.readers.images import Found, ImageIndex
 from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, class_name, flag, number, split_of, walk, whole
 
 #: Lists of a file that are needed, and the keys of their items that are kept.
@@ -69,28 +69,23 @@ def _images(place: Place, path: Path, data: _File, images: ImageIndex, used: dic
         where = f"{path} (image {identity})"
         written = image.get("file_name")
         annotations = data.annotations.pop(identity, [])
-        found = None
+        there = Found(None, "missing_image", "the image has no file_name")
         if isinstance(written, str):
-            direct = next((images.find(written, folder) for folder in folders if (folder / written).is_file()), None)
-            found = direct or images.find(written, path.parent)
-        if found is None or found.problem:
-            message = found.message if found is not None else "the image has no file_name"
-            yield Finding(found.problem if found is not None else "missing_image", where, message)
-        if found is None or found.path is None:
+            folder = next((folder for folder in folders if (folder / written).is_file()), path.parent)
+            there = images.find(written, folder)
+        file, wrong = claim_found(there, str(written), where, used)
+        yield from wrong
+        if file is None:
             continue
-        if found.path in used:
-            yield Finding("duplicate_image", where, f"{written} is also {used[found.path]}")
-            continue
-        used[found.path] = where
         records = [
             (f" (annotation {_identity(item.get('id'))})", partial(_box, item, data.categories)) for item in annotations
         ]
         boxes, findings = boxes_or_findings(records, str(path))
         yield from findings
-        name = images.name(found.path)
+        name = images.name(file)
         size = size_of(whole(image.get("width")), whole(image.get("height")))
         inside = split or split_of(Path(name).parts[:-1])
-        yield LabelledImage(name, ImageFile(found.path), tuple(boxes), str(path), place.shown, size, split=inside)
+        yield LabelledImage(name, ImageFile(file), tuple(boxes), str(path), place.shown, size, split=inside)
     for identity, left in data.annotations.items():
         for item in left:
             where = f"{path} (annotation {_identity(item.get('id'))})"

@@ -10,7 +10,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, ImageOrigin, LabelledImage, Place, Size
 from jetlane.tasks.data.origins import ImageFile
-from jetlane.tasks.data.readers.images import ImageIndex
+from jetlane.tasks.data.readers.images import Found, ImageIndex
 from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, relative, split_of, walk
 
 Item = Union[LabelledImage, Finding]
@@ -45,9 +45,15 @@ def claim(
         where: The place in it, for people.
         used: Images and where they were named; the image is entered.
     """
-    there, findings = images.find(written, file.parent), []
-    if there.problem and not (there.path is not None and there.path.stem == written):
-        findings.append(Finding(there.problem, where, there.message))
+    there = images.find(written, file.parent)
+    if there.path is not None and there.path.stem == written:  # a name without suffix says which image it is
+        there = Found(there.path)
+    return claim_found(there, written, where, used)
+
+
+def claim_found(there: Found, written: str, where: str, used: dict[Path, str]) -> tuple[Optional[Path], list[Finding]]:
+    """The same of an image that was looked for."""
+    findings = [Finding(there.problem, where, there.message)] if there.problem else []
     if there.path in used:
         findings.append(Finding("duplicate_image", where, f"{harmless(written, 200)} is also in {used[there.path]}"))
         return None, findings

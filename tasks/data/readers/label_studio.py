@@ -14,8 +14,8 @@ from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.dataset_model import Box, Finding, LabelledImage, Place, Size
 from jetlane.tasks.data.origins import ImageFile
 from jetlane.tasks.data.readers import json_stream
-from jetlane.tasks.data.readers.folder import Item, annotation_files, boxes_or_findings, images_of, size_of
-from jetlane.tasks.data.readers.images import SUFFIXES, ImageIndex
+from jetlane.tasks.data.readers.folder import Item, annotation_files, boxes_or_findings, claim_found, images_of, size_of
+from jetlane.tasks.data.readers.images import SUFFIXES, Found, ImageIndex
 from jetlane.tasks.data.readers.parsing import BadBox, Unreadable, class_name, number, split_of, whole
 
 
@@ -45,18 +45,15 @@ def _task(
     where = f"{path} (task {harmless(str(task.get('id', count)), 50)})"
     data = task.get("data")
     written = _image_path(data if isinstance(data, Mapping) else task)
-    found = images.find(written, path.parent) if written else None
-    if found is not None and found.path is None:
-        found = images.find(_without_prefix(written), path.parent)
-    if found is None or found.path is None:
-        yield Finding(
-            found.problem if found else "missing_image", where, found.message if found else "it names no image"
-        )
+    there = Found(None, "missing_image", "it names no image")
+    if written:
+        there = images.find(written, path.parent)
+        there = there if there.path is not None else images.find(_without_prefix(written), path.parent)
+    # uploads are never where the export says
+    file, wrong = claim_found(Found(there.path) if there.path is not None else there, written, where, used)
+    yield from wrong
+    if file is None:
         return
-    if found.path in used:
-        yield Finding("duplicate_image", where, f"{harmless(written, 200)} is also {used[found.path]}")
-        return
-    used[found.path] = where
     regions, notes = _regions(task)
     yield from (Finding("layout", where, note) for note in notes)
     size = next((size for region in regions if (size := _size(region)) is not None), None)
@@ -70,11 +67,9 @@ def _task(
                        ("rotated", sum(bool(_value(shape).get("rotation")) for shape in shapes))):  # fmt: skip
         if many:
             yield Finding(kind, where, f"{many} results")
-    name = images.name(found.path)
+    name = images.name(file)
     split = place.split or split_of(Path(name).parts[:-1])
-    yield LabelledImage(
-        name, ImageFile(found.path), tuple(boxes), where, place.shown, size, fractions=True, split=split
-    )
+    yield LabelledImage(name, ImageFile(file), tuple(boxes), where, place.shown, size, fractions=True, split=split)
 
 
 def _regions(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[str]]:

@@ -89,6 +89,28 @@ def test_bad_records_are_refused(own_records: RecordFiles, tmp_path: Path, chang
     assert caught.value.remedy
 
 
+def test_all_bad_records_are_told_at_once(own_records: RecordFiles, tmp_path: Path) -> None:
+    train, validation = own_records.train[0], own_records.validation[0]
+    _change(train, 1, _first("image/object/bbox/xmax", "float_list", 1.25))
+    _change(train, 3, _set("image/encoded", "bytes_list", [b"none"]))
+    _change(validation, 0, _first("image/object/class/label", "int64_list", 9))
+    broken = tmp_path / "c.record"
+    broken.write_bytes(train.read_bytes()[:-5])
+    origin = RecordFiles([train, broken], own_records.validation, own_records.label_map)
+    with pytest.raises(DatasetError) as caught:
+        prepare(origin, tmp_path)
+    told = caught.value.why.splitlines()
+    assert caught.value.what == f"the records hold {len(told)} mistakes"
+    for wrong in (
+        "a.record: record 1, image/object/bbox/xmax",
+        "a.record: record 3, image/encoded",
+        "b.record: record 0",
+    ):
+        assert sum(wrong in line for line in told) == 1, told
+    assert any("c.record" in line and "ends inside a record" in line for line in told)
+    assert "clip boxes to the image" in caught.value.remedy
+
+
 def test_text_and_id_must_agree(own_records: RecordFiles, tmp_path: Path) -> None:
     def disagree(features: Any) -> None:
         label = features["image/object/class/label"].int64_list.value
