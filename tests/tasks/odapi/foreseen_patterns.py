@@ -80,13 +80,11 @@ def exported(folder: Path) -> Iterable[tuple[Path, Path]]:
             if architecture.extractor in present and not padded:
                 continue
             own = folder / (architecture.extractor + "-padded" * padded)
-            if not (own / "export" / "frozen_inference_graph.pb").is_file():
+            frozen = own / "export" / "frozen_inference_graph.pb"
+            if not frozen.is_file():
                 own.mkdir(parents=True)
-                architecture.pipeline_config(own / "pipeline.config")
-                paths = {"config": own / "pipeline.config", "export_config": own / "pipeline.config"}
-                failed = builders.ask(**paths, out=own / "export")
-                assert not failed, failed
-            yield own / "export" / "frozen_inference_graph.pb", own / "pipeline.config"
+                builders.exported(architecture, own)
+            yield frozen, own / "pipeline.config"
 
 
 def main(folder: str) -> None:
