@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,23 @@ def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builders]:
     builders.close()
 
 
-@pytest.fixture(scope="session", params=ARCHITECTURES, ids=named)
-def model(request: pytest.FixtureRequest, builders: Builders, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """(folder of the converted model, its parameters)."""
-    architecture: Architecture = request.param
-    folder = tmp_path_factory.mktemp(architecture.extractor)
-    frozen, config = builders.exported(architecture, folder)
-    facts = convert_model(frozen, config, folder / "converted")
-    return folder / "converted", PluginParams.from_json(facts["plugins"])
+@pytest.fixture(scope="session")
+def models(builders: Builders, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Architecture], Model]:
+    """(folder of the converted model, its parameters) of an architecture, which is trained once for all versions."""
+
+    @functools.cache
+    def model(architecture: Architecture) -> Model:
+        folder = tmp_path_factory.mktemp(architecture.extractor)
+        frozen, config = builders.exported(architecture, folder)
+        facts = convert_model(frozen, config, folder / "converted")
+        return folder / "converted", PluginParams.from_json(facts["plugins"])
+
+    return model
 
 
-def test_the_parser_makes_of_it_what_the_lowering_says(version: str, model: Model) -> None:
-    outcome = judged(version, *model)
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=named)
+def test_the_parser_makes_of_it_what_the_lowering_says(
+    version: str, models: Callable[[Architecture], Model], architecture: Architecture
+) -> None:
+    outcome = judged(version, *models(architecture))
     assert outcome.parsed and outcome.right, outcome
