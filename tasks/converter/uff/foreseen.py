@@ -20,6 +20,9 @@ from jetlane.tasks.converter.uff.model import Evidence
 TABLE = Path(__file__).with_name("foreseen.json")
 #: What adds patterns whatever the extractor is.
 SOFTMAX, CONSTANT, PLUGIN = "softmax", "constant anchors", "anchors of the plugin"
+#: Convolutions that several feature maps share, each with a batch norm of its own, which cannot be folded into them.
+SHARED = "shared predictor"
+RELU6 = "RELU_6 alone"
 EVERY = "every model"
 #: Behind an extractor's name.
 _EXPLICIT = ", explicit padding"
@@ -48,9 +51,27 @@ def traits(config: PipelineConfig, params: Optional[PluginParams]) -> set[str]:
         found.add(SOFTMAX)
     if ssd.feature_extractor.use_explicit_padding:
         found.add(extractor + _EXPLICIT)
+    if _shares_its_tower(ssd):
+        found.add(SHARED)
+    if _says_relu6_alone(ssd):
+        found.add(RELU6)
     if params is not None:
         found.add(CONSTANT if params.grid_anchor is None else PLUGIN)
     return found
+
+
+def _shares_its_tower(ssd: Any) -> bool:
+    predictor = ssd.box_predictor.weight_shared_convolutional_box_predictor
+    return bool(predictor.num_layers_before_predictor) and predictor.conv_hyperparams.HasField("batch_norm")
+
+
+def _says_relu6_alone(ssd: Any) -> bool:
+    """Of the extractor and the predictor; what is not said there is RELU."""
+    predictor = ssd.box_predictor
+    kind = predictor.WhichOneof("box_predictor_oneof")
+    said = [ssd.feature_extractor.conv_hyperparams]
+    said += [getattr(predictor, kind).conv_hyperparams] if kind else []
+    return all(one.activation == one.RELU_6 for one in said)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from tests.tasks.converter.lowering.golden import far, rounding_of
 
 from jetlane.remote.agent.detect.detections import Detections, iou_matrix
 from jetlane.remote.agent.detect.image import to_input
@@ -14,6 +15,8 @@ from jetlane.remote.agent.detect.matching import match
 TOLERANCE = 5e-5
 #: Least overlap and largest score difference of a matched pair.
 LIMITS = (0.9999, 5e-4)
+#: A difference may also be so many times what one unit in the last place of weights and input makes.
+ROUNDINGS = 10
 
 Raw = tuple[np.ndarray, np.ndarray]
 
@@ -25,6 +28,21 @@ def raw_outputs(model: Path, images: list[np.ndarray], image_input: dict) -> lis
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     feeds = [{"Input": to_input(image, image_input)[0][None]} for image in images]
     return [tuple(output[0] for output in session.run(["boxes", "scores"], feed)) for feed in feeds]
+
+
+def beyond_rounding(found: Raw, expected: Raw, model: Path, pixels: np.ndarray, tolerance: float = TOLERANCE) -> str:
+    """How raw outputs are apart by more than the tolerance, and by more than some networks make of rounding; else ''.
+
+    Args:
+        pixels: The network's input that they are of.
+    """
+    apart = [far(*sides) for sides in zip(found, expected)]
+    if max(apart) < tolerance:
+        return ""
+    rounding = rounding_of(model, pixels)
+    if all(one <= ROUNDINGS * other for one, other in zip(apart, rounding)):
+        return ""
+    return f"boxes and scores are {apart} apart, of which rounding may make {rounding}"
 
 
 def hangs_on_rounding(left: Detections, right: Detections, raw: Raw, threshold: float, limit: float) -> bool:

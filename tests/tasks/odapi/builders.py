@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.tasks.odapi.test_architectures import Architecture
+
 
 class Builders:
     """The Object Detection API's side: ``training_server``."""
@@ -26,6 +28,14 @@ class Builders:
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return str(answer.get("error", ""))
+
+    def exported(self, architecture: Architecture, folder: Path) -> tuple[Path, Path]:
+        """(frozen graph, its pipeline.config) of an architecture after two steps, in a folder of its own."""
+        config, out = folder / "pipeline.config", folder / "export"
+        architecture.pipeline_config(config)
+        said = self.ask(config=config, export_config=config, out=out)
+        assert not said, said
+        return out / "frozen_inference_graph.pb", config
 
     def close(self) -> None:
         self._process.communicate()

@@ -17,20 +17,29 @@ from typing import Any
 
 from tests.golden.unpack import golden
 from tests.tasks.odapi.builders import Builders
-from tests.tasks.odapi.test_architectures import ARCHITECTURES
+from tests.tasks.odapi.test_architectures import ARCHITECTURES, Architecture
 
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.params import PluginParams
-from jetlane.tasks.converter.uff.foreseen import CONSTANT, EVERY, PLUGIN, SOFTMAX, TABLE, traits
+from jetlane.tasks.converter.uff.foreseen import CONSTANT, EVERY, PLUGIN, RELU6, SHARED, SOFTMAX, TABLE, traits
 
 #: Golden graphs of the Object Detection API's present form.
 GRAPHS = (
-    *("C_t15_emb_v1_256_c3", "E_t15_v3small_160_c3", "F_t215_i2_160_c3", "F_t215_lite_v2_224_c6"),
-    *("F_t215_mdetcpu_160_c3", "F_t215_v1fpn_160_c3", "F_t215_v1ppn_160_c3", "F_t215_v2_softmax_160_c3"),
-    *("trained_F_t215_v1_160_c3", "trained_F_t215_v2_160_c3"),
+    *("C_t15_emb_v1_256_c3", "E_t15_v1_strides_300_c3", "E_t15_v3small_160_c3", "F_t215_i2_160_c3"),
+    *("F_t215_lite_v2_224_c6", "F_t215_mdetcpu_160_c3", "F_t215_v1fpn_160_c3", "F_t215_v1ppn_160_c3"),
+    *("F_t215_v2_softmax_160_c3", "trained_F_t215_v1_160_c3", "trained_F_t215_v2_160_c3"),
 )
-SETTINGS = (SOFTMAX, CONSTANT, PLUGIN)
+SETTINGS = (SOFTMAX, CONSTANT, PLUGIN, SHARED, RELU6)
+#: Beside those that are tested: with another activation throughout.
+RELU = Architecture(
+    "ssd_mobilenet_v1",
+    "ssd_mobilenet_v1",
+    changes="""
+feature_extractor { override_base_feature_extractor_hyperparams: true conv_hyperparams { activation: RELU } }
+box_predictor { convolutional_box_predictor { conv_hyperparams { activation: RELU } } }
+""",
+)
 
 
 @dataclass(frozen=True)
@@ -55,19 +64,26 @@ def example(frozen: Path, pipeline_config: Path) -> Example:
 
 
 def table(examples: Iterable[Example]) -> dict[str, Any]:
-    """What every example has; what every example with a setting has and none without it; what else every example of an
-    extractor has."""
+    """What every example has; what every example with a setting has, and of those without it no more than one
+    extractor's; what else every example of an extractor has."""
     examples = list(examples)
-    rows = {EVERY: set.intersection(*(set(one.patterns) for one in examples))}
-    for setting in SETTINGS:
-        having = [set(one.patterns) for one in examples if setting in one.traits]
-        others = [set(one.patterns) for one in examples if setting not in one.traits]
-        rows[setting] = set.intersection(*having).difference(*others) if having else set()
-    others_have = set().union(*rows.values())
-    for name in sorted(set().union(*(one.traits for one in examples)) - rows.keys()):
-        having = [set(one.patterns) for one in examples if name in one.traits]
-        rows[name] = set.intersection(*having) - others_have - rows.get(name.partition(",")[0], set())
+    rows: dict[str, set[str]] = {}
+    extractors = set().union(*(one.traits for one in examples)) - {EVERY, *SETTINGS}
+    for name in (EVERY, *SETTINGS, *sorted(extractors)):
+        having = [one for one in examples if name in one.traits]
+        others = [one for one in examples if name not in one.traits]
+        traits_of_all = frozenset.intersection(*(one.traits for one in having))
+        explained = set().union(*(rows[trait] for trait in traits_of_all if trait in rows))
+        rows[name] = set(frozenset.intersection(*(one.patterns for one in having))) - explained
+        if name in SETTINGS:
+            rows[name] = {pattern for pattern in rows[name] if len(_extractors(pattern, others)) < 2}
     return {trait: sorted(names) for trait, names in rows.items() if names}
+
+
+def _extractors(pattern: str, examples: Iterable[Example]) -> set[str]:
+    """Those in whose models a pattern is."""
+    found = {trait.partition(",")[0] for one in examples if pattern in one.patterns for trait in one.traits}
+    return found - {EVERY, *SETTINGS}
 
 
 def exported(folder: Path) -> Iterable[tuple[Path, Path]]:
@@ -75,18 +91,16 @@ def exported(folder: Path) -> Iterable[tuple[Path, Path]]:
     present = {config.read(golden() / "graphs" / name / "pipeline.config").ssd.feature_extractor.type
                for name in GRAPHS}  # fmt: skip
     with closing(Builders(folder)) as builders:
-        for architecture in ARCHITECTURES:
+        for architecture in (*ARCHITECTURES, RELU):
             padded = "explicit" in architecture.changes
-            if architecture.extractor in present and not padded:
+            if architecture.extractor in present and not padded and architecture is not RELU:
                 continue
-            own = folder / (architecture.extractor + "-padded" * padded)
-            if not (own / "export" / "frozen_inference_graph.pb").is_file():
+            own = folder / (architecture.extractor + "-padded" * padded + "-relu" * (architecture is RELU))
+            frozen = own / "export" / "frozen_inference_graph.pb"
+            if not frozen.is_file():
                 own.mkdir(parents=True)
-                architecture.pipeline_config(own / "pipeline.config")
-                paths = {"config": own / "pipeline.config", "export_config": own / "pipeline.config"}
-                failed = builders.ask(**paths, out=own / "export")
-                assert not failed, failed
-            yield own / "export" / "frozen_inference_graph.pb", own / "pipeline.config"
+                builders.exported(architecture, own)
+            yield frozen, own / "pipeline.config"
 
 
 def main(folder: str) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from tests.tasks.converter.lowering.golden import far, rounding_of
 from tests.tasks.odapi import agreement, tensorflows
-from tests.tasks.odapi.agreement import LIMITS, TOLERANCE, hangs_on_rounding
+from tests.tasks.odapi.agreement import LIMITS, TOLERANCE, beyond_rounding, hangs_on_rounding
 from tests.tasks.odapi.conftest import TINY, Data
 from tests.tasks.odapi.test_jobs import pycocotools_numbers
 
@@ -31,9 +30,6 @@ from jetlane.tasks.proof.agreement import compare
 from jetlane.tasks.proof.onnx_detector import OnnxDetector
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
-
-#: A difference may also be so many times what one unit in the last place of weights and input makes.
-ROUNDINGS = 10
 
 
 @dataclass(frozen=True)
@@ -212,11 +208,9 @@ def test_a_converted_model_finds_what_tensorflow_finds(
     if architecture.shows_images:
         assert all(np.abs(left - right).max() > 10 * TOLERANCE for left, right in zip(theirs[0], theirs[1]))
     for image, found, expected in zip(images, ours, theirs):
-        apart = [far(*sides) for sides in zip(found, expected)]
-        if max(apart) >= TOLERANCE:  # such weights magnify rounding
-            pixels, _ = to_input(image, facts["plugins"]["input"])
-            rounding = rounding_of(tmp_path / "model" / "model.trt.onnx", pixels)
-            assert all(one <= ROUNDINGS * other for one, other in zip(apart, rounding)), (apart, rounding)
+        pixels, _ = to_input(image, facts["plugins"]["input"])
+        said = beyond_rounding(found, expected, tmp_path / "model" / "model.trt.onnx", pixels)
+        assert not said, said
 
     expected = child.infer(frozen, images)
     detector = OnnxDetector((tmp_path / "model" / "model.eval.onnx").read_bytes(), params.input)

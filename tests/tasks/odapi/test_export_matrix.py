@@ -84,7 +84,7 @@ def test_the_whole_matrix(extractor: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extractor", ["ssd_mobilenet_v1", "ssd_mobilenet_v2"])
+@pytest.mark.parametrize("extractor", EXTRACTORS)
 def test_the_whole_matrix_by_tensorflow_1(extractor: str, tmp_path: Path) -> None:
     python = os.environ.get("JETLANE_TF1_PYTHON")
     if not python:

@@ -48,12 +48,12 @@ def train(config: str, checkpoint: str) -> None:
     classes = np.eye(message.ssd.num_classes, dtype=np.float32)[[0, 1, 2]]
     with tf.Graph().as_default(), tf.Session(config=PLAIN) as session:
         tf.set_random_seed(7)
+        step = tf.train.get_or_create_global_step()  # first, as an Estimator does: PNASNet would name it after itself
         model = model_builder.build(message, is_training=True)
         pixels, shapes = model.preprocess(tf.constant(images))
         model.provide_groundtruth([tf.constant(BOXES)] * 2, [tf.constant(classes)] * 2)
         losses = model.loss(model.predict(pixels, shapes), shapes)
         loss = tf.add_n([*losses.values(), *model.regularization_losses()])
-        step = tf.train.get_or_create_global_step()
         with tf.control_dependencies(model.updates()):
             update = tf.train.GradientDescentOptimizer(0.01).minimize(loss, step)
         session.run(tf.global_variables_initializer())

@@ -201,4 +201,8 @@ def rounding_of(model: Path, pixels: np.ndarray, draws: int = 3) -> tuple[float,
 
 
 def far(left: np.ndarray, right: np.ndarray) -> float:
-    return float(np.abs(np.asarray(left, np.float64) - right).max())
+    """The largest difference; the same infinity on both sides is none."""
+    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    unlike = left != right
+    with np.errstate(invalid="ignore"):
+        return float(np.abs(left - right)[unlike].max(initial=0))
