@@ -12,8 +12,8 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
-from jetlane.flows.notifications import refuse_missing_blocks, tell_end
-from jetlane.flows.refusal import refused
+from jetlane.flows.serving.notifications import refuse_missing_blocks, tell_end
+from jetlane.flows.serving.refusal import refused
 from jetlane.flows.serving.run_names import run_name
 from jetlane.specs.errors import GateError, JetlaneError
 from jetlane.specs.load import refuse_missing, resolve

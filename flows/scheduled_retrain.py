@@ -9,9 +9,9 @@ from typing import Any
 
 from prefect import flow
 
-from jetlane.flows.refusal import refused
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
+from jetlane.flows.serving.refusal import refused
 from jetlane.flows.serving.run_names import run_name
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
