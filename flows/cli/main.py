@@ -45,6 +45,7 @@ COMMANDS = {
     "renew": Command("key", "renew", "Let a project's next release count as a new one."),
     "virtual-device": Command("device", "virtual_device", "Start and stop virtual Jetsons."),
     "workspace": Command("workspace", "workspace", "What a workspace holds, and what of it may go."),
+    "status": Command("status", "status", "What runs here, on one screen."),
     "schedule": Command("schedule", "schedule", "Retrain a spec by the clock."),
     "up": Command("up", "up", "Start a Prefect server, a worker and the deployments."),
     "down": Command("up", "down", "Stop what `up` started."),

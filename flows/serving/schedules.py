@@ -129,3 +129,49 @@ class ScheduleBook:
         rows: list[dict[str, Any]] = [asdict(one) for one in schedules]
         with locked(self._file) as place:
             write_atomic(place, json.dumps(rows, indent=1) + "\n", PRIVATE)
+
+
+def next_runs(folder: Path) -> dict[str, str]:
+    """When each schedule runs next, by name, as far as a server that runs knows; its switches are noted down.
+
+    Args:
+        folder: ``<workspace>/up``.
+
+    Raises:
+        JetlaneError: It does not answer.
+    """
+    from jetlane.flows.serving.up_state import UpState
+
+    server = UpState(folder).server()
+    if server is None:
+        return {}
+    book = ScheduleBook(folder)
+    try:
+        coming, active = _asked(*server, book.all())
+    except (OSError, KeyError) as error:
+        raise JetlaneError(
+            f"the Prefect server at {server[0]} does not answer as it should", str(error), "jetlane down; jetlane up"
+        ) from None
+    if active:
+        book.settle(active)
+    return coming
+
+
+def _asked(url: str, login: str, schedules: Iterable[RetrainSchedule]) -> tuple[dict[str, str], dict[str, bool]]:
+    """When each runs next, and which are switched on."""
+    from jetlane.flows.serving.api import ask
+
+    coming, active = {}, {}
+    for one in schedules:
+        deployment = ask(f"{url}/deployments/name/{FLOW}/{one.name}", login=login)
+        active[one.name] = bool(deployment["schedules"] and deployment["schedules"][0]["active"])
+        asked = {
+            "deployments": {"id": {"any_": [deployment["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "sort": "EXPECTED_START_TIME_ASC",
+            "limit": 1,
+        }
+        runs = ask(f"{url}/flow_runs/filter", asked, login)
+        if runs and active[one.name]:
+            coming[one.name] = str(runs[0]["expected_start_time"])[:16].replace("T", " ") + " UTC"
+    return coming, active

@@ -57,6 +57,11 @@ class UpState:
         known = _noted(self._read(), name)
         return known if known is not None and known.runs else None
 
+    def server(self) -> Optional[tuple[str, str]]:
+        """Address and login of the server, when it runs."""
+        url, login = self.url, self.login
+        return (url, login) if self.process("server") is not None and url and login else None
+
     def renew_login(self) -> None:
         write_atomic(self.login_file, new_login() + "\n", PRIVATE)
 

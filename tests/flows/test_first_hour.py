@@ -57,5 +57,12 @@ def test_without_a_server_the_literal_command_says_how_to_start_one(tmp_path: Pa
     assert done.stderr == "no Prefect server of this folder runs\nwhat to do: start one: jetlane up\n"
 
 
+def test_what_runs_here_is_told_where_nothing_does(tmp_path: Path) -> None:
+    done = command("jetlane", "status", cwd=tmp_path)
+    assert done.returncode == 0 and not list(tmp_path.iterdir()), "to look makes nothing"
+    for words in ("does not run: jetlane up", "none: jetlane schedule SPEC", "none: jetlane run SPEC"):
+        assert words in done.stdout
+
+
 def test_one_is_no_plural() -> None:
     assert [counted(number, "device") for number in (0, 1, 2)] == ["0 devices", "1 device", "2 devices"]

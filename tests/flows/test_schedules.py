@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -72,6 +73,14 @@ def end_of(project: Path, run: str) -> Any:
     raise AssertionError(f"the run did not end: {found['state']}")
 
 
+def status_with_next_run(project: Path) -> str:
+    """What ``jetlane status`` says once the server's scheduler, which looks every minute, has planned the next run."""
+    deadline = time.monotonic() + 120
+    while "next: " not in (shown := jetlane(project, "status")) and time.monotonic() < deadline:
+        time.sleep(2)
+    return shown
+
+
 @contextmanager
 def webhook(project: Path) -> Iterator[list[dict[str, str]]]:
     """A server for messages on loopback, and the block ``custom-webhook/ops`` that sends them there."""
@@ -110,9 +119,13 @@ def test_a_schedule_outlives_the_server_and_its_runs_are_logged(project: Path) -
     assert schedule["active"] and schedule["schedule"]["timezone"] == "Europe/Berlin"
     assert made["parameters"] == {"spec": str(project / "spec.yaml")}
     assert "nightly  on  0 3 * * * (Europe/Berlin)" in jetlane(project, "schedule", "list")
+    assert "a worker waits" in jetlane(project, "status")
 
     first = end_of(project, start(project))
     assert first["state_name"] == "Completed", first["state"]
+    shown = status_with_next_run(project)
+    assert re.search(r"last runs +nightly-\S+  completed", shown)
+    assert re.search(r"schedules +nightly  on .* next: \d{4}-\d\d-\d\d \d\d:00 UTC", shown)
     logs = server(project, "logs/filter", body={"logs": {"flow_run_id": {"any_": [first["id"]]}}})
     children = server(project, "flow_runs/filter", body={"flow_runs": {"parent_flow_run_id": {"any_": [first["id"]]}}})
     more = [server(project, "logs/filter", body={"logs": {"flow_run_id": {"any_": [one["id"]]}}}) for one in children]
@@ -159,6 +172,20 @@ def test_missed_runs_are_one_and_a_refusal_is_a_state(project: Path) -> None:
     assert "no schedule" in jetlane(project, "schedule", "list")
     named = {one["name"] for one in server(project, "deployments/filter", body={})}
     assert "nightly" not in named and "scheduled-retrain" in named
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_the_clock_starts_a_run(project: Path) -> None:
+    jetlane(project, "schedule", "spec.yaml", "--interval", "60s", "--name", "minute")
+    if UpState(project / ".jetlane/up").server() is None:
+        up(project)
+    made = deployment(project, "minute")["id"]
+    asked = {"deployments": {"id": {"any_": [made]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    deadline = time.monotonic() + 300
+    while not (runs := server(project, "flow_runs/filter", body=asked)) and time.monotonic() < deadline:
+        time.sleep(2)
+    assert runs and runs[0]["auto_scheduled"]
 
 
 # Each row: the words behind `schedule`, words of the error.

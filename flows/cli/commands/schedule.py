@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import click
 
@@ -82,12 +81,12 @@ def add(
 @options.workspace
 def show(workspace: Path) -> None:
     """List the schedules, and when each runs next."""
-    coming = _coming(workspace)
+    from jetlane.flows.serving.schedules import next_runs
+
+    coming = next_runs(real(workspace) / "up")
     kept = _book(workspace).all()
     for one in kept:
-        then = coming.get(one.name)
-        state = "on" if one.active else "paused"
-        click.echo(f"{one.name}  {state}  {one.when}  {one.spec}" + (f"  next: {then}" if then else ""))
+        click.echo(line_of(one, coming.get(one.name)))
     if not kept:
         click.echo('no schedule; make one: jetlane schedule SPEC --cron "0 3 * * *"')
     _say_whether_it_runs(workspace)
@@ -119,6 +118,12 @@ def remove(name: str, workspace: Path) -> None:
     click.echo(f"{name} is removed")
 
 
+def line_of(one: RetrainSchedule, coming: Optional[str]) -> str:
+    """A schedule for a person; ``coming``: when it runs next."""
+    state = "on" if one.active else "paused"
+    return f"{one.name}  {state}  {one.when}  {one.spec}" + (f"  next: {coming}" if coming else "")
+
+
 def _switch(name: str, active: bool, workspace: Path) -> None:
     _book(workspace).switch(name, active)
     _bring(workspace)
@@ -132,55 +137,23 @@ def _book(workspace: Path) -> ScheduleBook:
     return ScheduleBook(real(workspace) / "up")
 
 
-def _server(workspace: Path) -> Optional[tuple[str, str]]:
-    """Address and login of the workspace's server, where it runs."""
-    from jetlane.flows.serving.up_state import UpState
-
-    state = UpState(real(workspace) / "up")
-    if state.process("server") is None or state.url is None or state.login is None:
-        return None
-    return state.url, state.login
-
-
 def _bring(workspace: Path) -> None:
     """Tell the server, where it runs."""
-    server = _server(workspace)
+    from jetlane.flows.serving.up_state import UpState
+
+    folder = real(workspace) / "up"
+    server = UpState(folder).server()
     if server is not None:
         from jetlane.flows.serving.deployments import bring_schedules
 
-        bring_schedules(*server, real(workspace) / "up")
+        bring_schedules(*server, folder)
 
 
 def _say_whether_it_runs(workspace: Path) -> None:
-    if _server(workspace) is None:
+    from jetlane.flows.serving.up_state import UpState
+
+    if UpState(real(workspace) / "up").server() is None:
         click.echo("no server runs: nothing is retrained before `jetlane up`")
-
-
-def _coming(workspace: Path) -> dict[str, str]:
-    """When each schedule runs next, by name; and what was switched in the server's pages is noted down."""
-    from jetlane.flows.serving.api import ask
-    from jetlane.flows.serving.schedules import FLOW
-
-    server = _server(workspace)
-    if server is None:
-        return {}
-    url, login = server
-    book, coming, active = _book(workspace), {}, {}
-    for one in book.all():
-        deployment = ask(f"{url}/deployments/name/{FLOW}/{one.name}", login=login)
-        active[one.name] = bool(deployment["schedules"] and deployment["schedules"][0]["active"])
-        asked = {
-            "deployments": {"id": {"any_": [deployment["id"]]}},
-            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-            "sort": "EXPECTED_START_TIME_ASC",
-            "limit": 1,
-        }
-        runs: Sequence[Any] = ask(f"{url}/flow_runs/filter", asked, login)
-        if runs and active[one.name]:
-            coming[one.name] = str(runs[0]["expected_start_time"])[:16].replace("T", " ") + " UTC"
-    if active:
-        book.settle(active)
-    return coming
 
 
 def _seconds(given: str) -> float:

@@ -1,0 +1,102 @@
+"""``jetlane status``: what runs here, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jetlane.flows.cli.commands import options
+from jetlane.specs.support.files import real
+
+_RUNS = 5
+
+
+@click.command()
+@options.workspace
+def status(workspace: Path) -> None:
+    """What runs here: server, worker, schedules, the last runs, what is live, the fleet."""
+    root = real(workspace)
+    for title, lines in (
+        ("server", _server(root)),
+        ("schedules", _schedules(root)),
+        ("last runs", _runs(root)),
+        ("live", _live(root)),
+    ):
+        for number, line in enumerate(lines):
+            click.echo(f"{'' if number else title:<10} {line}")
+    _show_fleet(root)
+
+
+def _server(root: Path) -> Iterator[str]:
+    from jetlane.flows.serving.up_state import UpState
+
+    state = UpState(root / "up")
+    found = state.server()
+    if found is None:
+        yield "does not run: jetlane up"
+        return
+    worker = "a worker waits" if state.process("worker") is not None else "no worker runs: jetlane up"
+    yield f"{found[0].removesuffix('/api')}, {worker}; its pages ask for a password: jetlane up --show-login"
+
+
+def _schedules(root: Path) -> Iterator[str]:
+    from jetlane.flows.cli.commands.schedule import line_of
+    from jetlane.flows.serving.schedules import ScheduleBook, next_runs
+
+    coming = next_runs(root / "up")
+    kept = ScheduleBook(root / "up").all()
+    yield from (line_of(one, coming.get(one.name)) for one in kept)
+    if not kept:
+        yield "none: jetlane schedule SPEC --cron ..."
+
+
+def _runs(root: Path) -> Iterator[str]:
+    """Of the server, and of the workspace where none runs."""
+    from jetlane.flows.serving.api import ask
+    from jetlane.flows.serving.up_state import UpState
+    from jetlane.specs.support.local_files import read_json
+    from jetlane.specs.support.text import harmless
+
+    server = UpState(root / "up").server()
+    if server is not None:
+        states = ["COMPLETED", "FAILED", "CRASHED", "RUNNING", "CANCELLED", "CANCELLING"]
+        asked = {"flow_runs": {"state": {"type": {"any_": states}}}, "sort": "START_TIME_DESC", "limit": _RUNS}
+        runs: list[dict[str, Any]] = ask(f"{server[0]}/flow_runs/filter", asked, server[1])
+        yield from (f"{harmless(run['name'])}  {run['state_name'].lower()}" for run in runs)
+        if runs:
+            return
+    files = sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True)[:_RUNS]
+    for file in files:
+        known = read_json(file)
+        name = known.get("name") if isinstance(known, dict) else None
+        began = datetime.strptime(file.name[:13], "%Y%m%dT%H%M")
+        yield f"{harmless(name or '?')}  {began:%Y-%m-%d %H:%M} UTC"
+    if not files:
+        yield "none: jetlane run SPEC"
+
+
+def _live(root: Path) -> Iterator[str]:
+    from jetlane.specs.support.local_files import read_json
+
+    names = sorted(path.stem for path in (root / "live").glob("*.json"))
+    for name in names:
+        known = read_json(root / "live" / f"{name}.json")
+        yield f"{name}: {known.get('release') if isinstance(known, dict) else 'its note is damaged'}"
+    if not names:
+        yield "nothing went live from here"
+
+
+def _show_fleet(root: Path) -> None:
+    from jetlane.flows.cli.commands.fleet.request import open_ledger
+    from jetlane.flows.cli.commands.fleet.tables import print_rows
+    from jetlane.remote.fleet import views
+
+    if not (root / "fleet.db").exists():
+        return
+    with open_ledger(root, None) as book:
+        under_way = [f"{state.operation} {state.id}: {state.phase}" for state in book.unfinished()]
+        print_rows(views.fleet(book), None, f"{'fleet':<10} {'; '.join(under_way) or 'no rollout is under way'}")
