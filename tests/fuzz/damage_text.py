@@ -23,6 +23,9 @@ VALUES = (
     "x[a:Z]", "x[1:2:0]", "\ufeff", "\x1b[2J", "\0", "\u2028", "\x85",
 )  # fmt: skip
 
+#: Characters: what is measured is the memory of those who read a text, not of the one who damages it.
+_LONGEST = 40_000_000
+
 
 def damage(text: str, steps: Iterable[Sequence[Any]]) -> str:
     """``text`` with each step (kind, a, b, number) done to it."""
@@ -44,7 +47,7 @@ def damage(text: str, steps: Iterable[Sequence[Any]]) -> str:
         elif kind == "line double":
             lines[at:at] = [line]
         elif kind == "line many times":
-            lines[at:at] = [line] * (b % 3000)
+            lines[at:at] = [line] * min(b % 3000, _LONGEST // (len(text) + len(line)))
         elif kind == "indent":
             lines[at] = " " * (b % 9) + line.lstrip()
         elif kind == "truncate":
