@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -110,7 +111,18 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     if for_export(text) != text:
         said = "use_static_shapes is switched off for the export; TensorRT's suppression replaces what it makes"
         notes.append(f"{own}: {said}")
-    return notes
+    return [*notes, *_outshining_padding(read)]
+
+
+def _outshining_padding(read: PipelineConfig) -> Iterator[str]:
+    """Padding that is meant as a colour, and is none to the network."""
+    resizer = read.ssd.image_resizer.keep_aspect_ratio_resizer
+    if resizer.pad_to_max_dimension and any(abs(value) > 1 for value in resizer.per_channel_pad_value):
+        values = ", ".join(f"{value:g}" for value in resizer.per_channel_pad_value)
+        yield (
+            f"{read.path}: per_channel_pad_value ({values}) is filled in after normalisation, where most extractors know "
+            "-1 to 1; left out, it is 0, which is mid-grey or the mean colour"
+        )
 
 
 def _unproven(read: PipelineConfig, derived: Optional[PluginParams], spec: RunSpec) -> list[str]:

@@ -100,6 +100,19 @@ def test_static_shapes_are_noted(tmp_path: Path, own: str) -> None:
     assert note in CliRunner().invoke(command, ["check", str(path)], catch_exceptions=False).stderr
 
 
+def test_padding_with_a_colour_is_noted(tmp_path: Path, own: str) -> None:
+    """The Object Detection API's SSD normalises before it pads: a colour of 0 to 255 outshines every picture."""
+
+    def notes(value: str) -> list[str]:
+        size = "min_dimension: 160 max_dimension: 160 pad_to_max_dimension: true"
+        padded = f"keep_aspect_ratio_resizer {{ {size} per_channel_pad_value: [{value}, 0, 0] }}"
+        return check_spec(load_spec(write(tmp_path, re.sub(r"fixed_shape_resizer\s*{[^}]*}", padded, own), True)))
+
+    assert notes("-1") == []
+    (note,) = notes("123.68")
+    assert "own.config: per_channel_pad_value (123.68, 0, 0) is filled in after normalisation" in note
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says", "remedy"),
     [
