@@ -120,8 +120,8 @@ def _outshining_padding(read: PipelineConfig) -> Iterator[str]:
     if resizer.pad_to_max_dimension and any(abs(value) > 1 for value in resizer.per_channel_pad_value):
         values = ", ".join(f"{value:g}" for value in resizer.per_channel_pad_value)
         yield (
-            f"{read.path}: per_channel_pad_value ({values}) is filled in after normalisation, where most extractors know "
-            "-1 to 1; left out, it is 0, which is mid-grey or the mean colour"
+            f"{read.path}: per_channel_pad_value ({values}) is filled in after normalisation, where most "
+            "extractors know -1 to 1; left out, it is 0, which is mid-grey or the mean colour"
         )
 
 

@@ -181,7 +181,10 @@ def test_the_clock_starts_a_run(project: Path) -> None:
     if UpState(project / ".jetlane/up").server() is None:
         up(project)
     made = deployment(project, "minute")["id"]
-    asked = {"deployments": {"id": {"any_": [made]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    asked = {
+        "deployments": {"id": {"any_": [made]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}},
+    }
     deadline = time.monotonic() + 300
     while not (runs := server(project, "flow_runs/filter", body=asked)) and time.monotonic() < deadline:
         time.sleep(2)
