@@ -11,7 +11,7 @@ from prefect import flow
 
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
-from jetlane.flows.serving.refusal import refused
+from jetlane.flows.serving.refusal import outcome_or_refusal, refused
 from jetlane.flows.serving.run_names import run_name
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
@@ -33,6 +33,6 @@ def scheduled_retrain(spec: str) -> Any:
     """
     refuse_relative(spec=spec)
     try:
-        return retrain_and_deploy(**parameters(load_spec(Path(spec))))
+        return outcome_or_refusal(retrain_and_deploy(**parameters(load_spec(Path(spec)))))
     except GateError as error:
         return refused(error)

@@ -35,10 +35,10 @@ def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug:
     quiet_prefect(debug)
     with _full_disk_as_the_error(Path(spec.workspace.path)), PrefectApi(Path(spec.workspace.path)) as api:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
+        from jetlane.flows.serving.refusal import outcome_or_refusal
 
         api.wait()
-        outcome: dict[str, Any] = retrain_and_deploy(**parameters(spec), force=force, verify_all=verify)
-        return outcome
+        return outcome_or_refusal(retrain_and_deploy(**parameters(spec), force=force, verify_all=verify))
 
 
 @contextmanager

@@ -1,16 +1,32 @@
-"""A refusal by the gate as a state of Prefect's: "Refused", with the reasons as its message, and no traceback."""
+"""A refusal by the gate as a state of Prefect's: a flow that ends in it did its work, and no device got anything.
+
+It is of the type Completed, as a decision is no failure of what decides: there is no traceback, and nothing is retried.
+"""
 
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
+from prefect.states import Completed
 
 from jetlane.specs.errors import GateError
 
 #: The state's name, and so of its event: ``prefect.flow-run.Refused``.
 REFUSED = "Refused"
+_KEY = "refused"
 
 
 def refused(error: GateError) -> State[Any]:
-    """For a flow to return. Whoever called it gets the error raised, as from any failed flow."""
-    return Failed(name=REFUSED, message=f"{error.what}: {error.why}", data=error)
+    """For a flow to return."""
+    told = {"what": error.what, "why": error.why, "remedy": error.remedy}
+    return Completed(name=REFUSED, message=f"{error.what}: {error.why}", data={_KEY: told})
+
+
+def outcome_or_refusal(outcome: dict[str, Any]) -> dict[str, Any]:
+    """What a flow returned.
+
+    Raises:
+        GateError: It ended in a refusal.
+    """
+    if _KEY in outcome:
+        raise GateError(**outcome[_KEY])
+    return outcome

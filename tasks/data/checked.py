@@ -81,7 +81,7 @@ def check_spec_data(spec: RunSpec) -> DataCheck:
     origin = source(spec)
     if isinstance(origin, LabelledSource):
         state = Path(spec.workspace.path) / "data" / spec.name
-        return DataCheck(origin, plan(origin, state if state.is_dir() else None), {})
+        return DataCheck(origin, plan(origin, state if state.is_dir() else None, foreseen=True), {})
     with tempfile.TemporaryDirectory(prefix="jetlane-data-") as scratch:
         try:
             return DataCheck(origin, None, prepare(origin, Path(scratch)))

@@ -105,12 +105,13 @@ def previous_labels(state: Optional[Path]) -> Optional[LabelMap]:
 
 
 @many_values()
-def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
+def plan(source: LabelledSource, state: Optional[Path] = None, foreseen: bool = False) -> Plan:
     """Read all labels, look at all images, check all boxes, divide what is left.
 
     Args:
         state: A folder that remembers what images are, so that a second run looks at those alone that changed; on which
             side they stand; and the label map of the data set before, whose numbers are kept.
+        foreseen: Without a state: divide as the first run will that has one.
 
     Raises:
         DatasetError: A source cannot be read at all. What is wrong with images and boxes is in the findings, whatever
@@ -132,7 +133,9 @@ def plan(source: LabelledSource, state: Optional[Path] = None) -> Plan:
         kept.append(PlannedImage(name, each.image, each.look, each.objects, split, size, each.objects_digest))
     kept = _without_copies(kept, source, made)
     made.given = frozenset(each.facts.sha256 for each in kept if each.split)
-    before = remembered(state, source.splits) if state is not None else None
+    before: Optional[Mapping[str, str]] = {} if foreseen else None
+    if state is not None:
+        before = remembered(state, source.splits)
     made.images = _without_scenes(_divided(kept, source, before), source, made)
     if state is not None:
         remember(state, source.splits, made.divided)

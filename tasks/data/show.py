@@ -80,7 +80,7 @@ def shown_data(spec: RunSpec) -> Iterator[ShownData]:
         kind, labelled = _labelled(origin, network, Path(scratch))
         state = Path(spec.workspace.path) / "data" / spec.name
         own = labelled is origin and state.is_dir()
-        yield _held(spec, kind, labelled, plan(labelled, state if own else None), network)
+        yield _held(spec, kind, labelled, plan(labelled, state if own else None, foreseen=True), network)
 
 
 def _labelled(origin: DataSource, network: Network, scratch: Path) -> tuple[str, LabelledSource]:

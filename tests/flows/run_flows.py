@@ -20,6 +20,7 @@ def main() -> None:
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
         from jetlane.flows.rollback import rollback
         from jetlane.flows.scheduled_retrain import scheduled_retrain
+        from jetlane.flows.serving.refusal import outcome_or_refusal
 
         others = {flow.name: flow for flow in (fleet_rollout, rollback, scheduled_retrain)}
         api.wait()
@@ -38,6 +39,7 @@ def main() -> None:
                     outcome = retrain_and_deploy(
                         **parameters(spec), force=order.get("force", False), verify_all=order.get("verify", False)
                     )
+                outcome = outcome_or_refusal(outcome)
             except JetlaneError as error:
                 outcome = {"error": str(error), "kind": type(error).__name__}
             print("OUTCOME " + json.dumps(outcome), flush=True)

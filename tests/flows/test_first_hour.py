@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from tests.flows.test_prefect_command import command
 
+from jetlane.flows.cli.main import cli
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.support.text import counted
 
@@ -33,9 +36,11 @@ def test_a_spec_names_device_workspace_and_key(tmp_path: Path) -> None:
         shown = command("jetlane", "key", "show", "--workspace", "elsewhere", cwd=tmp_path).stdout.split()[0]
         assert f"takes the releases signed by {shown}" in done.stdout
         inventory = str(elsewhere / "virtual" / "inventory.yaml")
+        keys = command("jetlane", "device", "keys", "virtual-jetson-1", "--inventory", inventory, cwd=tmp_path)
+        assert shown in keys.stdout, keys.stderr
         for spelling in ("--to", "--inventory"):
-            keys = command("jetlane", "device", "keys", "virtual-jetson-1", spelling, inventory, cwd=tmp_path)
-            assert shown in keys.stdout, keys.stderr
+            back = command("jetlane", "rollback", spelling, inventory, "--workspace", "elsewhere", cwd=tmp_path)
+            assert "No such option" not in back.stderr and "nothing to roll back" in back.stdout + back.stderr
     finally:
         virtual.stop(elsewhere / "virtual")
 
@@ -66,3 +71,19 @@ def test_what_runs_here_is_told_where_nothing_does(tmp_path: Path) -> None:
 
 def test_one_is_no_plural() -> None:
     assert [counted(number, "device") for number in (0, 1, 2)] == ["0 devices", "1 device", "2 devices"]
+
+
+def test_no_option_is_declared_twice() -> None:
+    """Newer versions of click warn at every call."""
+
+    def commands(group: click.Group, context: click.Context) -> Iterator[click.Command]:
+        for name in group.list_commands(context):
+            found = group.get_command(context, name)
+            assert found is not None
+            yield found
+            if isinstance(found, click.Group):
+                yield from commands(found, context)
+
+    for one in commands(cli, click.Context(cli)):
+        spelled = [spelling for parameter in one.params for spelling in (*parameter.opts, *parameter.secondary_opts)]
+        assert len(spelled) == len(set(spelled)), (one.name, spelled)

@@ -157,7 +157,7 @@ def test_boards_with_addresses_get_an_inventory_and_half_precision(
     assert [(each.name, each.host, each.user) for each in devices] == [
         ("nano-1", "10.0.0.5", "ops"), ("orin-1", "orin.local", "jetson")
     ]  # fmt: skip
-    assert f"jetlane device enroll nano-1 --inventory {tmp_path / INVENTORY}" in capsys.readouterr().out
+    assert f"jetlane device enroll nano-1 --spec {tmp_path / SPEC}" in capsys.readouterr().out
 
 
 def test_boards_without_addresses_wait_behind_a_virtual_one(tmp_path: Path) -> None:

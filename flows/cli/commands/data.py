@@ -26,7 +26,6 @@ def data() -> None:
 def check(spec: Path, everything: bool, as_json: bool) -> None:
     """Read the whole data set of SPEC, and report everything that is wrong with it. Nothing is written.
 
-
     Exits with 1 where a run would be refused.
     """
     from jetlane.specs.load import load_spec
@@ -39,6 +38,8 @@ def check(spec: Path, everything: bool, as_json: bool) -> None:
         for line in result.lines(everything):
             click.echo(line)
     result.refuse()
+    if not as_json:
+        click.echo("a run would take this data set")
 
 
 @data.command()

@@ -164,10 +164,12 @@ def cancel(chosen: Device) -> None:
 )
 def rollback(chosen: Device, release: Optional[str]) -> None:
     """Roll device NAME back to a release it has; an engine that no longer fits is built and verified again first."""
+    from jetlane.flows.cli.commands.fleet.rollback import STAYS_UNTIL
     from jetlane.remote.device import delivery
 
     done = delivery.rollback(chosen, release=release)
     click.echo(f"{chosen.name}: runs {done['release']}, before: {done['previous']}")
+    click.echo(STAYS_UNTIL)
 
 
 @device.command("collect-garbage")

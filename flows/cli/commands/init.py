@@ -145,13 +145,14 @@ def _write(out: Path, files: dict[str, str], overwrite: bool, asks: bool) -> Non
 def _next_steps(out: Path, meant: Sequence[Board], delivers: bool) -> Iterator[str]:
     from jetlane.flows.cli.starter.texts import INVENTORY, SPEC
 
-    inventory, spec = (shlex.quote(str(out / name)) for name in (INVENTORY, SPEC))
+    spec = shlex.quote(str(out / SPEC))
     yield ""
     yield "next:"
     if delivers:
         for board in meant:
-            yield f"  jetlane device enroll {board.name} --inventory {inventory}"
+            yield f"  jetlane device enroll {board.name} --spec {spec}"
     elif any(board.kind != "virtual" for board in meant):
         yield f"  (a virtual Jetson gets the first release; {INVENTORY} says how the boards do)"
     yield f"  jetlane data check {spec}    # everything that is wrong with the images and boxes"
+    yield f"  jetlane data show {spec}     # the same as a page, with the images"
     yield f"  jetlane run {spec}           # trains, proves and delivers"

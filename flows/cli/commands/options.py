@@ -37,12 +37,10 @@ workspace = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), sho
 signing_key = click.option("--signing-key", type=_PATH, help="The project's key, where its spec names one.")
 
 # which devices
-#: The devices' file has two spellings everywhere: a release goes `--to` it, a question is asked of an `--inventory`.
+#: Two spellings: a release goes `--to` the devices. Of one device's commands, `--to` names a release.
 devices_file = click.option("--to", "--inventory", "inventory", type=_PATH, help="The devices, as YAML.")
 inventory = click.option(
     "--inventory",
-    "--to",
-    "inventory",
     type=_PATH,
     help=f"The devices, as YAML; default: inventory.yaml, else the virtual Jetsons of {WORKSPACE}.",
 )

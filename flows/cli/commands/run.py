@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -139,3 +140,6 @@ def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
         click.echo("nothing has changed: no training, no conversion, no upload, no build")
     click.echo(f"release  {outcome['release_path']}")
     click.echo(f"report   {outcome['report']}")
+    if spec.fleet.virtual:
+        place = shlex.quote(str(spec.workspace.path))
+        click.echo(f"virtual Jetsons are off between runs: jetlane virtual-device start --workspace {place}")

@@ -11,6 +11,7 @@ import click
 from jetlane.flows.cli.commands import options
 from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.support.files import real
 
 
 @click.command()
@@ -30,13 +31,15 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
         raise ImportError("prefect is not installed", name="prefect")
 
     from jetlane.flows.serving.up import up as start
+    from jetlane.flows.serving.up_state import UpState
 
-    click.echo("starting a Prefect server and a worker; this takes 15 to 30 seconds", err=True)
+    if UpState(real(workspace) / "up").server() is None:
+        click.echo("starting a Prefect server and a worker; this takes 15 to 30 seconds", err=True)
     running = start(workspace, port)
     _enable_plugins()
     if running.replaced:
         click.echo("a server that an older jetlane had started without a login was stopped, and started again with one")
-    click.echo(f"Prefect answers at {running.url.removesuffix('/api')}, a worker waits, these run:")
+    click.echo(f"Prefect answers at {running.url.removesuffix('/api')}, a worker waits. To start a run, then to stop:")
     click.echo("  prefect deployment run retrain-and-deploy --params SPEC.yaml")
     click.echo("  jetlane down")
     where = "" if workspace == Path(WORKSPACE) else f" --workspace {shlex.quote(str(workspace))}"

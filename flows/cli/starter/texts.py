@@ -140,7 +140,7 @@ def inventory_text(boards: Sequence[Board]) -> str:
             f"# To be set: the address of {', '.join(open_)}. Then name this file in {SPEC} as fleet.inventory."
         )
     lines.append("# Each board is enrolled once:")
-    lines += [f"#   jetlane device enroll {board.name} --inventory {INVENTORY}" for board in real]
+    lines += [f"#   jetlane device enroll {board.name} --spec {SPEC} --inventory {INVENTORY}" for board in real]
     lines += ["devices:", *(f"  {board.name}: {_device(board)}" for board in real), ""]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.tasks.data.drawn import Drawn, irregular, picture
+from tests.tasks.data.drawn import Drawn, irregular, picture, shapes
 from tests.tasks.data.exporters import coco, voc
 from tests.tasks.data.flaws import whole
 
@@ -293,3 +293,12 @@ def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> 
     (tmp_path / "out").mkdir()
     facts = prepare_plan(made, source(tmp_path / "data"), tmp_path / "out")
     assert facts["stats"]["train"]["images"] == 4
+
+
+def test_what_is_foreseen_without_a_memory_is_what_the_first_run_does(tmp_path: Path) -> None:
+    voc(shapes(60), tmp_path / "voc")
+    place = Place(tmp_path / "voc", shown="voc: data")
+    origin = LabelledSource([("voc", place)], policy=default_policy())
+    foreseen = plan(origin, foreseen=True).divided
+    assert foreseen == plan(origin, tmp_path / "state").divided and set(foreseen.values()) == {"train", "validation"}
+    assert foreseen != plan(origin).divided, "classes are balanced"

@@ -8,6 +8,12 @@ import click
 
 from jetlane.flows.cli.commands.fleet.request import FleetArguments, fleet_arguments, release_id
 
+#: What a rollback is not: a word to runs to come.
+STAYS_UNTIL = (
+    "the next run of the spec puts its release live again, a scheduled one too: "
+    "pause it (jetlane schedule pause NAME), or mend what was wrong first"
+)
+
 
 @click.command()
 @fleet_arguments
@@ -35,3 +41,5 @@ def rollback(chosen: FleetArguments, release: str) -> None:
             )
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
+    if runs:
+        click.echo(STAYS_UNTIL)
