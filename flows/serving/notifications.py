@@ -14,13 +14,18 @@ _log = logging.getLogger(__name__)
 
 
 def refuse_missing_blocks(notify: Notify) -> None:
-    """Before anything is done for a run whose end nobody would hear of.
+    """Before anything is done for a run of a deployment whose end nobody would hear of.
+
+    Whoever types ``jetlane run`` sees the end; the server of such a run may be another one, without the blocks.
 
     Raises:
         SpecError: A block is not on this Prefect server, or tells nobody anything.
     """
-    for name in notify.blocks:
-        _block(name)
+    from prefect.runtime import deployment, flow_run
+
+    if deployment.id or flow_run.parent_deployment_id:
+        for name in notify.blocks:
+            _block(name)
 
 
 def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError], report: str) -> None:
@@ -39,7 +44,8 @@ def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[Jet
         try:
             _block(name).notify(body, subject)
         except Exception as failure:  # whatever the service or its client says; the run's own end counts
-            run.note(f"{name} could not be told: {type(failure).__name__}: {failure}")
+            what = failure.what if isinstance(failure, JetlaneError) else f"{type(failure).__name__}: {failure}"
+            run.note(f"{name} was not told: {what}")
 
 
 def _end(outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError]) -> str:
