@@ -167,5 +167,5 @@ def retrain_and_deploy(
                 return refused(error)
             raise
         tidy(run)
-        tell_end(run, outcome, None, outcome["report"])
+        tell_end(run, outcome, None)
         return outcome

@@ -28,18 +28,17 @@ def refuse_missing_blocks(notify: Notify) -> None:
             _block(name)
 
 
-def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError], report: str) -> None:
+def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError], report: str = "") -> None:
     """One message to each block, where the spec asks to hear of such an end. A message that does not go out is noted.
 
     Args:
         outcome: What the flow returns; None where it stopped.
         error: What stopped it.
-        report: The report's path; empty where there is none.
+        report: The report's path where it stopped; empty where there is none.
     """
-    end = _end(outcome, error)
-    if end not in run.spec.notify.ends:
+    if not run.spec.notify.blocks or (end := _end(outcome, error)) not in run.spec.notify.ends:
         return
-    subject, body = _message(run.spec, end, outcome, error, report)
+    subject, body = _message(run.spec, end, outcome, error, outcome["report"] if outcome else report)
     for name in run.spec.notify.blocks:
         try:
             _block(name).notify(body, subject)

@@ -27,6 +27,7 @@ def jetlane(*words: object, answers: str = "") -> Result:
 
 
 def test_the_key_is_shown_and_renewed(tmp_path: Path) -> None:
+    assert "a new one is made" in jetlane("key", "show", "--workspace", tmp_path).output
     shown = jetlane("key", "show", "--workspace", tmp_path).output
     key = project_key(tmp_path)
     assert shown == f"{key.fingerprint}  {key.path}\n"

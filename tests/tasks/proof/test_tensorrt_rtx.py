@@ -19,7 +19,7 @@ from jetlane.remote.agent.trt import common
 from jetlane.remote.agent.trt.eras import era_of
 from jetlane.remote.agent.trt.explicit_batch import StronglyTyped
 from jetlane.specs.errors import PreflightError
-from jetlane.specs.schema import Preflight
+from jetlane.specs.schema import Fleet, Preflight
 from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.preflight import refuse_missing_builder
 from jetlane.tasks.proof.tensorrt_rtx import MODULE, compile_here, compile_model, main, refuse_missing
@@ -180,8 +180,8 @@ def test_a_compute_capability_it_does_not_know(trt: Any, file: Path) -> None:
 
 def test_without_the_extra_the_remedy_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    asks = SimpleNamespace(spec=SimpleNamespace(preflight=Preflight(tensorrt_rtx=True)))
-    refuse_missing_builder(SimpleNamespace(spec=SimpleNamespace(preflight=Preflight())))
+    asks = SimpleNamespace(spec=SimpleNamespace(preflight=Preflight(tensorrt_rtx=True), fleet=Fleet()))
+    refuse_missing_builder(SimpleNamespace(spec=SimpleNamespace(preflight=Preflight(), fleet=Fleet())))
     for attempt in (refuse_missing, lambda: compile_model(file, CAPABILITIES), lambda: refuse_missing_builder(asks)):
         with pytest.raises(PreflightError, match="TensorRT-RTX is not installed") as caught:
             attempt()
