@@ -178,19 +178,17 @@ def ship(run: Run, proof: StepResult, release: Path) -> None:
     asked = run.spec.gate
     if run.spec.fleet.inventory is None and not run.spec.fleet.virtual:
         return
-    reasons = []
+    advice = {}  # by reason
     if proof.facts["agreement"]["matched"] == 0 and not asked.allow_not_proven:
-        reasons.append(f"the model is not proven: {NOTHING_COMPARED}")
+        reason = f"the model is not proven: {NOTHING_COMPARED}"
+        advice[reason] = "name images of what it detects as verify.images; or set gate.allow_not_proven, or say --force"
     size = _sent_bytes(release) / 1e6
     if asked.max_release_mb is not None and size > asked.max_release_mb:
-        reasons.append(f"the release has {size:.1f} MB, gate.max_release_mb allows {asked.max_release_mb:g}")
+        reason = f"the release has {size:.1f} MB, gate.max_release_mb allows {asked.max_release_mb:g}"
+        advice[reason] = "take a smaller network, change gate.max_release_mb, or say --force"
+    reasons = tuple(advice)
     if reasons and not run.force:
-        advice = (
-            "name images of what it detects as verify.images; or set gate.allow_not_proven, or say --force"
-            if "not proven" in reasons[0]
-            else "take a smaller network, change gate.max_release_mb, or say --force"
-        )
-        _refuse(run, tuple(reasons), advice, {"passed": False, "forced": False, "reasons": reasons})
+        _refuse(run, reasons, advice[reasons[0]], {"passed": False, "forced": False, "reasons": reasons})
     for reason in reasons:
         run.note(f"the gate was forced: {reason}")
 

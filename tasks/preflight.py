@@ -204,7 +204,8 @@ def half_of(result: StepResult, converted: StepResult) -> Optional[Path]:
 
 def refuse_missing_builder(run: Run) -> None:
     """Raise PreflightError where the spec asks for a TensorRT that is not installed: before anything is trained."""
-    find_place(run.spec)
+    if run.spec.preflight.tensorrt == "required":  # else a host would be asked twice a run, for nothing
+        find_place(run.spec)
     if run.spec.preflight.tensorrt_rtx:
         from jetlane.tasks.proof import tensorrt_rtx
 

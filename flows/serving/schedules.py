@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.support.local_files import PRIVATE, locked, private_folder, read_json, write_atomic
@@ -82,16 +82,7 @@ class ScheduleBook:
         Raises:
             JetlaneError: The file is damaged: what it held is not guessed.
         """
-        if not self._file.exists():
-            return []
-        known = read_json(self._file)
-        try:
-            assert isinstance(known, list)
-            return sorted((RetrainSchedule(**one) for one in known), key=lambda one: one.name)
-        except (AssertionError, TypeError):
-            raise JetlaneError(
-                f"{self._file} is damaged", "it is no list of schedules", "remove it, and make the schedules again"
-            ) from None
+        return _read(self._file)
 
     def get(self, name: str) -> RetrainSchedule:
         """The schedule of a name.
@@ -99,36 +90,62 @@ class ScheduleBook:
         Raises:
             SpecError: There is none.
         """
-        known = {one.name: one for one in self.all()}
-        if name not in known:
-            there = f"there are {', '.join(known)}" if known else "there is none"
-            raise SpecError(f"there is no schedule {name!r}", there, "list them: jetlane schedule list")
-        return known[name]
+        return _found(self.all(), name)
 
     def put(self, schedule: RetrainSchedule) -> None:
         """Keep one; it replaces the one of its name."""
-        self._write([*(one for one in self.all() if one.name != schedule.name), schedule])
+        self._change(lambda kept: [*(one for one in kept if one.name != schedule.name), schedule])
 
-    def switch(self, name: str, active: bool) -> RetrainSchedule:
+    def switch(self, name: str, active: bool) -> None:
         """Switch one on or off."""
-        switched = replace(self.get(name), active=active, pending=True)
-        self.put(switched)
-        return switched
+
+        def switched(kept: list[RetrainSchedule]) -> list[RetrainSchedule]:
+            meant = _found(kept, name)
+            return [replace(one, active=active, pending=True) if one is meant else one for one in kept]
+
+        self._change(switched)
 
     def remove(self, name: str) -> None:
-        self.get(name)
-        self._write([one for one in self.all() if one.name != name])
+        def without(kept: list[RetrainSchedule]) -> list[RetrainSchedule]:
+            meant = _found(kept, name)
+            return [one for one in kept if one is not meant]
+
+        self._change(without)
 
     def settle(self, active: dict[str, bool]) -> None:
         """Note what the server has now, by name: nothing is pending any longer."""
-        self._write([replace(one, active=active.get(one.name, one.active), pending=False) for one in self.all()])
+        self._change(
+            lambda kept: [replace(one, active=active.get(one.name, one.active), pending=False) for one in kept]
+        )
 
-    def _write(self, schedules: Iterable[RetrainSchedule]) -> None:
+    def _change(self, change: Callable[[list[RetrainSchedule]], list[RetrainSchedule]]) -> None:
+        """Read, change and write; of two processes, one after the other."""
         if not self._file.parent.exists():
             private_folder(self._file.parent)
-        rows: list[dict[str, Any]] = [asdict(one) for one in schedules]
         with locked(self._file) as place:
+            rows = [asdict(one) for one in change(_read(place))]
             write_atomic(place, json.dumps(rows, indent=1) + "\n", PRIVATE)
+
+
+def _read(file: Path) -> list[RetrainSchedule]:
+    if not file.exists():
+        return []
+    known = read_json(file)
+    try:
+        assert isinstance(known, list)
+        return sorted((RetrainSchedule(**one) for one in known), key=lambda one: one.name)
+    except (AssertionError, TypeError):
+        raise JetlaneError(
+            f"{file} is damaged", "it is no list of schedules", "remove it, and make the schedules again"
+        ) from None
+
+
+def _found(schedules: Iterable[RetrainSchedule], name: str) -> RetrainSchedule:
+    known = {one.name: one for one in schedules}
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise SpecError(f"there is no schedule {name!r}", there, "list them: jetlane schedule list")
+    return known[name]
 
 
 def next_runs(folder: Path) -> dict[str, str]:

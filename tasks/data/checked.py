@@ -14,7 +14,7 @@ from jetlane.tasks.data.check import RecordMistakes
 from jetlane.tasks.data.from_spec import source
 from jetlane.tasks.data.ingest import Plan, plan
 from jetlane.tasks.data.prepare import prepare
-from jetlane.tasks.data.source import LabelledSource
+from jetlane.tasks.data.source import DataSource, LabelledSource
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -68,6 +68,27 @@ class DataCheck:
         yield f"classes: {self.plan.labels.listed}"
 
 
+def source_of(spec: RunSpec) -> DataSource:
+    """The data set of a spec.
+
+    Raises:
+        DatasetError: It names none.
+    """
+    if spec.dataset is None:
+        raise DatasetError("the spec names no data set", "", "add dataset: {voc: folder}, {coco: folder}, ...")
+    return source(spec)
+
+
+def foreseen_plan(spec: RunSpec, origin: LabelledSource) -> Plan:
+    """What the spec's next run will make of its labelled images, with what is remembered of them.
+
+    Raises:
+        DatasetError: A source cannot be read at all.
+    """
+    state = Path(spec.workspace.path) / "data" / spec.name
+    return plan(origin, state if state.is_dir() else None, foreseen=True)
+
+
 def check_spec_data(spec: RunSpec) -> DataCheck:
     """Read the data set of a spec whose paths are absolute.
 
@@ -76,12 +97,9 @@ def check_spec_data(spec: RunSpec) -> DataCheck:
     """
     import tempfile
 
-    if spec.dataset is None:
-        raise DatasetError("the spec names no data set", "", "add dataset: {voc: folder}, {coco: folder}, ...")
-    origin = source(spec)
+    origin = source_of(spec)
     if isinstance(origin, LabelledSource):
-        state = Path(spec.workspace.path) / "data" / spec.name
-        return DataCheck(origin, plan(origin, state if state.is_dir() else None, foreseen=True), {})
+        return DataCheck(origin, foreseen_plan(spec, origin), {})
     with tempfile.TemporaryDirectory(prefix="jetlane-data-") as scratch:
         try:
             return DataCheck(origin, None, prepare(origin, Path(scratch)))

@@ -15,11 +15,12 @@ import numpy as np
 from jetlane.specs.errors import DatasetError, JetlaneError
 from jetlane.tasks.data.anchor_fit import AnchorFit, ClassFit, fit, fit_by_class
 from jetlane.tasks.data.boxes import Network
+from jetlane.tasks.data.checked import foreseen_plan, source_of
 from jetlane.tasks.data.classes import ClassRules
 from jetlane.tasks.data.dataset_model import Place
 from jetlane.tasks.data.findings import DROP, STRICT
 from jetlane.tasks.data.findings_report import refuse
-from jetlane.tasks.data.from_spec import network_of, source
+from jetlane.tasks.data.from_spec import network_of
 from jetlane.tasks.data.ingest import LABEL_MAP, SPLITS, Plan, PlannedImage, plan
 from jetlane.tasks.data.labels import read_label_map
 from jetlane.tasks.data.prepare import prepare
@@ -73,14 +74,11 @@ def shown_data(spec: RunSpec) -> Iterator[ShownData]:
     Raises:
         DatasetError: A source cannot be read. What is wrong with images and boxes is in the plan.
     """
-    if spec.dataset is None:
-        raise DatasetError("the spec names no data set", "", "add dataset: {voc: folder}, {coco: folder}, ...")
-    origin, network = source(spec), network_of(spec)
+    origin, network = source_of(spec), network_of(spec)
     with tempfile.TemporaryDirectory(prefix="jetlane-data-") as scratch:
         kind, labelled = _labelled(origin, network, Path(scratch))
-        state = Path(spec.workspace.path) / "data" / spec.name
-        own = labelled is origin and state.is_dir()
-        yield _held(spec, kind, labelled, plan(labelled, state if own else None, foreseen=True), network)
+        made = foreseen_plan(spec, labelled) if labelled is origin else plan(labelled, foreseen=True)
+        yield _held(spec, kind, labelled, made, network)
 
 
 def _labelled(origin: DataSource, network: Network, scratch: Path) -> tuple[str, LabelledSource]:

@@ -78,6 +78,18 @@ def end_of(project: Path, run: str) -> Any:
     raise AssertionError(f"the run did not end: {found['state']}")
 
 
+def log_of(project: Path, run: str, until: str) -> str:
+    """What a run and those below it logged; it is sent in batches, and the last may come after the run's end."""
+    children = server(project, "flow_runs/filter", body={"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
+    asked = {"logs": {"flow_run_id": {"any_": [run, *(child["id"] for child in children)]}}, "sort": "TIMESTAMP_ASC"}
+    deadline = time.monotonic() + 30
+    text = ""
+    while until not in text and time.monotonic() < deadline:
+        text = "\n".join(row["message"] for row in server(project, "logs/filter", body=asked))
+        time.sleep(0.2)
+    return text
+
+
 def status_with_next_run(project: Path) -> str:
     """What ``jetlane status`` says once the server's scheduler, which looks every minute, has planned the next run."""
     deadline = time.monotonic() + 120
@@ -130,6 +142,8 @@ def test_a_schedule_outlives_the_server_and_its_runs_are_logged(project: Path, f
 
     first = end_of(project, start(project))
     assert first["state_name"] == "Completed", first["state"]
+    text = log_of(project, first["id"], until="release: made")
+    assert "train: made" in text and "release: made" in text, text
     shown = status_with_next_run(project)
     assert re.search(r"last runs +nightly-\S+  completed", shown)
     assert re.search(r"schedules +nightly  on .* next: \d{4}-\d\d-\d\d \d\d:00 UTC", shown)
@@ -223,7 +237,8 @@ def test_what_cannot_be_a_schedule_is_told(words: list[str], told: str, tmp_path
 def test_a_damaged_book_is_told(tmp_path: Path) -> None:
     book = ScheduleBook(tmp_path)
     book.put(RetrainSchedule("a", "/spec.yaml", interval=60.0))
-    assert book.switch("a", False).pending and not book.get("a").active
+    book.switch("a", False)
+    assert book.get("a").pending and not book.get("a").active
     book.settle({"a": True})
     assert book.get("a") == RetrainSchedule("a", "/spec.yaml", interval=60.0)
     with pytest.raises(SpecError, match="there are a"):

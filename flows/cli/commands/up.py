@@ -62,11 +62,10 @@ def _enable_plugins() -> None:
 def _login(workspace: Path) -> str:
     from jetlane.flows.serving.up_state import UpState
 
-    state = UpState(workspace / "up")
-    login = state.login
-    if login is None or state.process("server") is None:
+    found = UpState(workspace / "up").server()
+    if found is None:
         raise JetlaneError(f"no server of {workspace} runs", "", "start one: jetlane up")
-    return login
+    return found[1]
 
 
 @click.command()
