@@ -38,6 +38,8 @@ def supervise(store: Store, request: Dict[str, Any]) -> None:
             sys.stderr.write("%s\n" % note)
         if error is not None:  # what the worker wrote last may be what filled the disk
             remove(store.path("engines", job["key"] + ".part"))
+            if error["kind"] == "build":  # it may have failed for what it started from
+                engines.caches(store, job["recipe"]).forget()
         watch.note = "commands after the build"
         try:
             run_pending_cleanup(store)

@@ -162,7 +162,8 @@ def layers(board: Board, network: Any, constrained: bool, plugin_v2: int | None)
 
             def set_output_type(self, index: int, dtype: Any) -> None:
                 assert dtype.name == "FLOAT"
-                assert self.type is kinds.CONVOLUTION or self.precision.name == "FLOAT"
+                precise = ("FLOAT", "HALF") if self.type is kinds.CONVOLUTION else ("FLOAT",)
+                assert self.precision.name in precise, "asked for before the type of the outputs"
                 self._state["exact"].append(self.name)
 
     def get_layer(self: Any, index: int) -> Any:

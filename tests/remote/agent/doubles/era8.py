@@ -54,7 +54,7 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
 
         def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
             self._cache = cache
-            return True
+            return not (board.refuse == "old timings" and cache._content)
 
         def get_timing_cache(self) -> Any:
             return self._cache
@@ -106,8 +106,6 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
         def build_serialized_network(self, network: Any, config: Any) -> Any:
             state = network._state
             board.say(self._logger, *timing_lines(state["layers"], runner=True))
-            if board.refuse == "old timings" and config._cache is not None and config._cache._content:
-                board.say(self._logger, (ERROR, "Myelin error: ... The timing cache will not be used!"))
             plan = board.plan(
                 self._logger, state["model"], settings_of(state, config, self._batch), config.int8_calibrator
             )
@@ -174,4 +172,6 @@ def _timing_cache(board: Board, kind: Any, content: bytes) -> Any:
     if not whole:
         text = "Failed to deserialize timing cache. Returning an empty timing cache."
         board.say(board.logger, (WARNING, text))
+    if board.refuse == "old timings" and content:  # 8.6.1 says so, and uses it
+        board.say(board.logger, (ERROR, "The timing cache will not be used!"))
     return create(board, kind, bytes(content) if whole else b"")
