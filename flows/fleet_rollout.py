@@ -13,7 +13,7 @@ from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
 from jetlane.flows.serving.run_names import project_of, run_name
 from jetlane.remote.fleet.observer import ObserverGroup
 from jetlane.specs.paths import refuse_relative
-from jetlane.specs.schema import Build, Fleet
+from jetlane.specs.schema import Build, Fleet, Gate
 from jetlane.specs.support.files import real
 from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.rollout import Listeners, devices_of, ledger_of, refuse_failures, roll_out
@@ -31,6 +31,7 @@ def fleet_rollout(
     fleet: Fleet,
     workspace: str,
     build: Build = Build(),  # noqa: B008  (a frozen model)
+    gate: Gate = Gate(),  # noqa: B008  (a frozen model)
     devices: Optional[list[str]] = None,
     retry_failed: bool = False,
 ) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def fleet_rollout(
         release: The release's folder. This and every other path is absolute.
         workspace: Where the ledger is, and where it is noted which release is live.
         devices: Names; all of the fleet when not given.
+        gate: Its ``max_latency_ms`` is asked of each device; the rest was asked when the release was made.
         retry_failed: Only those that failed in the last rollout of this release.
 
     Returns:
@@ -56,7 +58,7 @@ def fleet_rollout(
         observer = ObserverGroup([artifacts, RolloutLines()])
         listeners = Listeners(observer, PausedRunApprover(), TaskRunExecutor(), PrefectSites)
         with using_release(store, folder):
-            rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed)
+            rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed, gate)
     refuse_failures(rolled)
     if not (devices or retry_failed):  # some devices do not speak for the fleet
         remember_live(store, folder.name)

@@ -34,6 +34,7 @@ from jetlane.specs.schema import (
     WorkspaceFolder,
 )
 from jetlane.tasks.convert import convert, nvidia_versions
+from jetlane.tasks.data.prepared import labels_of
 from jetlane.tasks.dataset import dataset, validation_data
 from jetlane.tasks.deploy import deploy
 from jetlane.tasks.evaluate import checkpoint_measured, evaluate
@@ -50,6 +51,7 @@ from jetlane.tasks.run.fitted_anchors import tell_fit
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult
+from jetlane.tasks.slices import refuse_empty_slices, slices, unmet
 from jetlane.tasks.train import train
 
 
@@ -61,6 +63,7 @@ def story(run: Run) -> dict[str, Any]:
     nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
+        refuse_empty_slices(run, data)
         tell_fit(run, data)
         trained = train(run, data)
         measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
@@ -68,6 +71,7 @@ def story(run: Run) -> dict[str, Any]:
         model = exported_model(export(run, data, trained))
     else:
         data = validation_data(run)
+        refuse_empty_slices(run, data)
         model = given_model(run)
     parameters = plugins(run, model)
     converted = convert(run, model, parameters)
@@ -82,7 +86,10 @@ def story(run: Run) -> dict[str, Any]:
     shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
     worth = replace(measured, graph=str(model.graph), graph_digest=model.graph_digest)
     remember_measured(run.workspace, release_path(shipped).name, worth)
-    ship(run, proof, release_path(shipped))
+    missed = []
+    if data is not None and run.spec.gate.slices:
+        missed = [*unmet(run, slices(run, data, parameters, converted), labels_of(data.facts))]
+    ship(run, proof, release_path(shipped), missed)
     deployed = deploy(run, release_path(shipped))
     drawn = report(run, release_path(shipped), deployed.devices)
     refuse_failures(deployed)

@@ -89,6 +89,19 @@ class Train(Section):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(gt=0)]
+
+
+class Slice(Section):
+    """Validation images in which objects must be found, whatever the average over all of them."""
+
+    images: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
+        description="names of validation images as `jetlane data show` gives them; wildcards such as `night/*`"
+    )
+    min_recall: Share = Field(default=1.0, description="least share of their objects that must be found")
+    iou: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="least overlap with the labelled box for an object to be found"
+    )
 
 
 class Gate(Section):
@@ -109,6 +122,14 @@ class Gate(Section):
     )
     max_release_mb: Optional[Annotated[float, Field(gt=0)]] = Field(
         default=None, description="largest release, in MB of 1,000,000 bytes: all that is sent to a device"
+    )
+    slices: dict[Annotated[str, Field(min_length=1, max_length=200)], Slice] = Field(
+        default={}, description="images in which objects must be found by the converted model, by names of your own"
+    )
+    max_latency_ms: Union[Milliseconds, dict[Annotated[str, Field(min_length=1)], Milliseconds], None] = Field(
+        default=None,
+        description="longest median time of an image in the engine, copies and suppression included, measured on each "
+        "device before the release is activated there; or by names of devices, groups or board models (`*Nano*`)",
     )
     allow_not_proven: bool = Field(
         default=False, description="let a model go live although it found nothing in the samples that could be compared"
@@ -325,6 +346,7 @@ class Notify(Section):
 class FleetSpec(Section):
     """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
 
+    gate: Gate = Gate()
     build: Build = Build()
     activate: Activate = Activate()
     fleet: Fleet = Fleet()

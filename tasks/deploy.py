@@ -14,10 +14,10 @@ from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.facts import FAILED, MADE, NOTHING_COMPARED, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
+from jetlane.tasks.run.facts import FAILED, MADE, NOTHING_COMPARED, REFUSED, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
 from jetlane.tasks.run.live_release import remember_live
 from jetlane.tasks.run.observer import RunObserver
-from jetlane.tasks.run.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out
+from jetlane.tasks.run.rollout import Listeners, Rolled, devices_of, ledger_of, roll_out, too_slow
 from jetlane.tasks.run.step import step
 
 
@@ -35,6 +35,9 @@ def deploy(run: Run, release: Path) -> Rolled:
         run.note(f"no key is enrolled on {names}: they take anybody's releases (jetlane device enroll)")
     if rolled.live:
         remember_live(run.workspace, release.name)
+    elif reasons := too_slow(rolled):
+        facts = {"passed": False, "forced": False, "reasons": reasons}
+        run.record(StepFacts("gate", REFUSED, note="; ".join(reasons), facts=facts))
     return rolled
 
 
@@ -44,7 +47,8 @@ def _deploy(run: Run, release: Path) -> Rolled:
     key = signing_key_of(run).public
     with devices_of(fleet, run.workspace, key=key) as devices, ledger_of(fleet, run.workspace) as ledger:
         listeners = Listeners(StepObserver(run.observer), sites=run.sites)
-        return roll_out(release, devices, fleet, run.spec.build, ledger, listeners)
+        limits = None if run.force else run.spec.gate
+        return roll_out(release, devices, fleet, run.spec.build, ledger, listeners, gate=limits)
 
 
 class StepObserver:

@@ -14,15 +14,16 @@ A decision, taken anew in every run, because the live release is part of it:
 * ``--force`` lets a refused model through, and the refusal is recorded in the report.
 
 Before anything is sent to a device, ``ship`` looks at what is to be sent: a model that found nothing in the samples was
-compared with nothing, and is not proven (``gate.allow_not_proven``); a release may be too large
-(``gate.max_release_mb``).
+compared with nothing, and is not proven (``gate.allow_not_proven``); it may miss objects in images that were named
+(``gate.slices``); a release may be too large (``gate.max_release_mb``). Whether it is too slow
+(``gate.max_latency_ms``) each device says, after verifying it and before it is activated there.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, Optional
@@ -169,11 +170,14 @@ def gate(run: Run, measured: Measured, data: Optional[StepResult]) -> Optional[D
     return decision
 
 
-def ship(run: Run, proof: StepResult, release: Path) -> None:
+def ship(run: Run, proof: StepResult, release: Path, unmet: Iterable[str] = ()) -> None:
     """Let a release out to devices, or stop the run; without devices there is nothing to decide.
 
+    Args:
+        unmet: What is wrong with slices: see ``jetlane.tasks.slices``.
+
     Raises:
-        GateError: Nothing could be compared, or the release is too large.
+        GateError: Nothing could be compared, objects of a slice are missed, or the release is too large.
     """
     asked = run.spec.gate
     if run.spec.fleet.inventory is None and not run.spec.fleet.virtual:
@@ -182,6 +186,7 @@ def ship(run: Run, proof: StepResult, release: Path) -> None:
     if proof.facts["agreement"]["matched"] == 0 and not asked.allow_not_proven:
         reason = f"the model is not proven: {NOTHING_COMPARED}"
         advice[reason] = "name images of what it detects as verify.images; or set gate.allow_not_proven, or say --force"
+    advice.update(dict.fromkeys(unmet, "train on more images like these, change gate.slices, or say --force"))
     size = _sent_bytes(release) / 1e6
     if asked.max_release_mb is not None and size > asked.max_release_mb:
         reason = f"the release has {size:.1f} MB, gate.max_release_mb allows {asked.max_release_mb:g}"

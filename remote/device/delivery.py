@@ -16,6 +16,7 @@ from jetlane.remote.agent.detect import verdict
 from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.device.client import LIMITS, Agent, open_agent
 from jetlane.remote.device.comparison import compare, sample_names
+from jetlane.remote.device.latency import refuse_slow
 from jetlane.remote.device.report import DeviceReport
 from jetlane.remote.device.uff_versions import choose_backend
 from jetlane.remote.inventory import Device
@@ -44,7 +45,7 @@ def deliver(
         release: The release's folder, or the release, read before: then no file is hashed here.
         on_event: Receives the agent's events, and ``{"event": "phase", "phase", "device"}`` as each phase begins.
         options: Of the build: see ``jetlane.remote.agent.recipes.DEFAULTS``; and ``time_limit``, the seconds it
-            may take.
+            may take, and ``max_latency_ms``: see ``latency.Limit``.
         uploads: Limits that this delivery's upload shares with others; none unless given.
         keep_releases: Newest releases that stay on the device, beside the current and the previous one; older ones are
             removed when the new one is active, or earlier if the disk is too full for it.
@@ -90,6 +91,7 @@ def deliver(
         phase("verify")
         with report.timed("verify"):
             _verify(agent, whole, request, report)
+        refuse_slow((options or {}).get("max_latency_ms"), device, agent.facts, report.agreement)
         phase("activate")
         with report.timed("activate"):
             switched = agent.call("activate", request, limit=switching_limit(whole.manifest))

@@ -49,6 +49,7 @@ class DeviceFacts:
         host: ``host:port``.
         state: ``active``, ``unchanged`` (it ran this release already), ``failed`` or ``skipped``.
         reason: Why it failed or was skipped; empty else.
+        kind: Of a failure: ``disagreement``, ``slow``, ``memory``, ...
         backend: ``uff``, ``onnx`` (TensorRT 10+) or ``cpu``.
         board: What the agent's probe said: JSON values (model, JetPack, TensorRT, CUDA, Python, ...).
         engine_key: Key of the engine on the board.
@@ -71,6 +72,7 @@ class DeviceFacts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     signed: bool = True
     agreement: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
     detections: tuple[Mapping[str, Any], ...] = ()
 
 

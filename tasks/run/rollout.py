@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.device.latency import SLOW
 from jetlane.remote.fleet import rules
 from jetlane.remote.fleet import state as states
-from jetlane.specs.errors import DeviceError
-from jetlane.specs.schema import Build, Fleet
+from jetlane.specs.errors import DeviceError, GateError
+from jetlane.specs.schema import Build, Fleet, Gate
 from jetlane.tasks.run.facts import FAILED, SKIPPED, UNCHANGED, DeviceFacts
 from jetlane.tasks.run.rollout_releases import noted_ledger
 from jetlane.tasks.run.site_operations import with_sites
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 #: A fleet's report shows the pictures of one device; the detections of all would fill the memory.
 _PICTURED = 1
+_SLOW_REMEDY = (
+    "build in fp16 or int8, take a smaller network, set the boards' power mode, change gate.max_latency_ms, "
+    "or say --force"
+)
+#: Options of a delivery that shape no engine.
+_OF_DELIVERY = ("time_limit", "max_latency_ms")
 
 
 @dataclass
@@ -79,8 +86,8 @@ class Rolled:
         return self.outcome in (states.SUCCEEDED, states.INCOMPLETE)
 
 
-def options_of(build: Build) -> dict[str, Any]:
-    """What the agent calls them; see ``jetlane.remote.agent.recipes.DEFAULTS``. ``time_limit`` is the workstation's."""
+def options_of(build: Build, gate: Optional[Gate] = None) -> dict[str, Any]:
+    """What the agent calls them; see ``jetlane.remote.agent.recipes.DEFAULTS``. The last two are the workstation's."""
     return {
         "precision": build.precision,
         "batch": build.max_batch,
@@ -89,6 +96,7 @@ def options_of(build: Build) -> dict[str, Any]:
         "timing_cache": build.timing_cache,
         "nms": build.nms,
         "time_limit": rules.seconds(build.time_limit),
+        "max_latency_ms": gate.max_latency_ms if gate is not None else None,
     }
 
 
@@ -100,11 +108,13 @@ def roll_out(
     ledger: Ledger,
     listeners: Optional[Listeners] = None,
     retry_failed: bool = False,
+    gate: Optional[Gate] = None,
 ) -> Rolled:
     """Bring a release to devices, wave by wave; an unfinished rollout of the same is taken up where it was.
 
     Args:
         retry_failed: Only those that failed in the last rollout of this release.
+        gate: Its ``max_latency_ms`` is asked of each device.
 
     Raises:
         ReleaseError: The folder is not a whole release.
@@ -120,8 +130,8 @@ def roll_out(
     if retry_failed:
         names = failed_before(ledger, whole.id, [device.name for device in devices])
         devices = [device for device in devices if device.name in names]
-    options = options_of(build)
-    engine_options = {name: value for name, value in options.items() if name != "time_limit"}  # shapes no engine
+    options = options_of(build, gate)
+    engine_options = {name: value for name, value in options.items() if name not in _OF_DELIVERY}
     rollout = create_or_resume(ledger, Request(addresses_of(devices), whole.id, fleet, options=engine_options))
     reports = Reports()
     named = {device.name: device for device in devices}
@@ -191,9 +201,12 @@ def refuse_failures(rolled: Rolled) -> None:
 
     Raises:
         DeviceError: With the first device's reason, and who was left out.
+        GateError: Devices failed for nothing but that the model is too slow on them.
     """
     if rolled.live:
         return
+    if reasons := too_slow(rolled):
+        raise GateError("the gate refuses this model: it is too slow", "; ".join(reasons), _SLOW_REMEDY)
     bad = [device for device in rolled.devices if device.state == FAILED]
     left = [device.name for device in rolled.devices if device.state == SKIPPED]
     rest = f"; left as they were: {_name_list(left)}" if left else ""
@@ -202,6 +215,12 @@ def refuse_failures(rolled: Rolled) -> None:
         bad[0].reason if bad else rolled.reason,
         "fix the cause and run again: what was done is not done again",
     )
+
+
+def too_slow(rolled: Rolled) -> list[str]:
+    """What devices say that failed, where each of them did because the model is too slow there."""
+    failed = [device for device in rolled.devices if device.state == FAILED]
+    return [device.reason for device in failed] if all(device.kind == SLOW for device in failed) else []
 
 
 @contextmanager
@@ -267,7 +286,7 @@ class Reports:
         if known.state != states.ACTIVE:
             state = FAILED if known.failed else known.state  # skipped, or rolled back as it was asked to be
             reason = known.reason if known.state in (FAILED, state) else f"{known.state}: {known.reason}"
-            return DeviceFacts(device.name, device.address, state, reason)
+            return DeviceFacts(device.name, device.address, state, reason, kind=known.kind)
         state = states.ACTIVE if known.changed else UNCHANGED
         report = self._reports.get(device.name)
         if report is None:  # it could not be asked anew

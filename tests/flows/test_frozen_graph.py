@@ -69,6 +69,27 @@ def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> N
     assert stopped["kind"] == "GateError"
 
 
+def test_slices_and_latency_hold_a_model_back_and_the_device_keeps_what_it_runs(spec, flows, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    prepare(SyntheticSource(train_images=1, validation_images=30, seed=4, shards=1), tmp_path / "data")
+    data = {"validation": ["data/validation.record-*"], "label_map": "data/label_map.pbtxt"}
+
+    def run(force: bool = False, **gate: Any) -> dict[str, Any]:
+        asked = {"min_map": 0.0, "allow_not_proven": True, **gate}
+        return flows.run(spec(dataset=data, gate=asked, fleet={"virtual": 1}), force=force)
+
+    absent = run(slices={"night": {"images": ["night-*"]}})
+    assert absent["kind"] == "DatasetError" and "no validation image is in night (night-*)" in absent["error"]
+    missed = run(slices={"all": {"images": ["*"]}, "some": {"images": ["*1*"], "min_recall": 0}})
+    assert missed["kind"] == "GateError", missed
+    assert "slice all: " in missed["error"] and "slice some" not in missed["error"], missed["error"]
+    slow = run(max_latency_ms={"virtual-*": 0.001})
+    assert slow["kind"] == "GateError" and "gate.max_latency_ms allows 0.001" in slow["error"], slow
+    live = run(max_latency_ms={"other-*": 0.001, "virtual-*": 60_000})
+    assert live["devices"] == {"virtual-jetson-1": "active"}, live
+    assert run(force=True, slices={"all": {"images": ["*"]}})["devices"] == {"virtual-jetson-1": "unchanged"}
+
+
 def test_a_graph_written_over_the_live_one_is_not_taken_for_it(tmp_path: Path) -> None:
     graph = tmp_path / "frozen_inference_graph.pb"
     graph.write_bytes(b"the next one")

@@ -156,6 +156,19 @@ def test_an_engine_with_other_detections_is_not_activated(
     assert now["current"] == release.name and wrong.name not in now["verified"]
 
 
+def test_an_engine_that_takes_too_long_is_verified_and_not_activated(
+    device: Device, make_release, tmp_path: Path, release: Path
+) -> None:
+    deliver(release, device, options={"max_latency_ms": 60_000.0})
+    other = make_release(tmp_path / "other", seed=3)
+    with pytest.raises(AgentFailure, match=r"the engine takes .* ms an image") as caught:
+        deliver(other, device, options={"max_latency_ms": {"nano-*": 0.0001, NAME.upper(): 0.0002}})
+    assert caught.value.kind == "slow" and "gate.max_latency_ms allows 0.0002" in caught.value.why
+    now = status(device)
+    assert now["current"] == release.name and other.name in now["verified"]
+    assert deliver(other, device, options={"max_latency_ms": {"nano-*": 0.0001}}).state == "active"
+
+
 def test_a_tampered_release_is_not_sent(device: Device, make_release, tmp_path: Path) -> None:
     release = make_release(tmp_path)
     model = release / "model.onnx"

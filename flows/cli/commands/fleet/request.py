@@ -58,7 +58,7 @@ class FleetArguments:
         if given is None:
             return fleet_spec_from_data({"workspace": str(self.workspace), "fleet": changed}, Path.cwd())
         fleet = {**given.fleet.model_dump(mode="json", exclude_none=True), **changed} if changed else given.fleet
-        kept = {key: getattr(given, key) for key in ("build", "activate", "workspace")}
+        kept = {key: getattr(given, key) for key in ("build", "activate", "gate", "workspace")}
         return fleet_spec_from_data({**kept, "fleet": fleet}, Path.cwd())
 
     def devices(self, asked: FleetSpec, listed: Sequence[Device]) -> Sequence[Device]:

@@ -69,7 +69,7 @@ def rollout(
             return
         with watching() as watch, using_release(store, folder):
             listeners = task.Listeners(watch.observer, TerminalApprover(yes, watch.aside), sites=known_server())
-            rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed)
+            rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed, asked.gate)
     task.refuse_failures(rolled)
     if chosen.whole_fleet and not retry_failed:  # some devices do not speak for the fleet
         remember_live(store, folder.name)
