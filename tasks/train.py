@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 CODE = (
     "jetlane.tasks.train",
+    "jetlane.tasks.odapi.evaluation_plan",
     "jetlane.tasks.odapi.child.train",
+    "jetlane.tasks.odapi.child.checkpoints",
+    "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.validation",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
@@ -38,7 +42,8 @@ CONFIG = "pipeline.config"
 
 @step("train")
 def train(run: Run, data: StepResult) -> StepResult:
-    """Train to the spec's number of steps, going on from the last checkpoint of an attempt that was cut.
+    """Train to the spec's number of steps, or until patience ends it, going on from the last checkpoint of an attempt
+    that was cut. The best of the checkpoints that were evaluated is the step's; where none was, the last.
 
     Raises:
         TrainingError: With the last lines of the child's log.
@@ -47,27 +52,40 @@ def train(run: Run, data: StepResult) -> StepResult:
 
     spec = run.spec.train
     config = config_of(run, data)
+    every = _evaluate_every(run, data, config)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),
-        "pipeline_config": digest_of(read_by_training(config)),
+        "pipeline_config": digest_of(config if every else read_by_training(config)),
     }
+    params: dict[str, Any] = {"seed": spec.seed}
+    if every:  # the validation data decides which checkpoint is taken, and perhaps when training ends
+        inputs["validation_records"] = data.digest(*data.facts["validation"])
+        params.update(evaluate_every=every, metric=spec.metric, patience=spec.patience)
     if spec.fine_tune_checkpoint is not None:
         inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.fine_tune_checkpoint))
     return run.step(
         "train",
         inputs=inputs,
         # How often it is saved, and where the interpreter lies, does not shape the model.
-        params={"seed": spec.seed},
+        params=params,
         code=CODE,
         tools=versions(TRAINING, run.python),
-        make=lambda out: _train(run, data, config, out),
+        make=lambda out: _train(run, data, config, every, out),
         describe=_describe,
         resumable=True,
     )
 
 
-def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, Any]:
+def _evaluate_every(run: Run, data: StepResult, config: str) -> int:
+    from jetlane.tasks.converter.ssd.config import parse
+    from jetlane.tasks.odapi.evaluation_plan import interval
+
+    asked, images = parse(config).message.train_config, data.facts["stats"]["validation"]["images"]
+    return interval(run.spec.train.evaluate_every, asked.num_steps, asked.batch_size, images)
+
+
+def _train(run: Run, data: StepResult, config: str, every: int, out: Path) -> Mapping[str, Any]:
     from jetlane.tasks.odapi.client import TrainJob
 
     spec = run.spec.train
@@ -81,11 +99,32 @@ def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, A
         checkpoint_every=spec.checkpoint_every,
         seed=spec.seed,
         fine_tune_checkpoint=Path(spec.fine_tune_checkpoint) if spec.fine_tune_checkpoint else None,
+        evaluate_every=every,
+        metric=spec.metric,
+        patience=spec.patience,
+        watch_loss=spec.watch_loss,
     )
+    shown = _Shown(run)
     with _alone(run):
-        facts = dict(run.odapi().train(job, lambda at: _show_progress(run, at)))
+        facts = dict(run.odapi().train(job, shown.progress, shown.evaluated))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
-    return {**facts, "checkpoint": f"model/{facts['checkpoint']}", "curve": [row[:2] for row in curve]}
+    told = {"curve": [row[:2] for row in curve], "validation_curve": _validation_curve(facts)}
+    return {**facts, **told, "checkpoint": f"model/{facts['checkpoint']}", "ended": _ended(facts)}
+
+
+def _validation_curve(facts: Mapping[str, Any]) -> list[list[float]]:
+    """``[[step, mAP, mAP@0.5, mAP@0.75, least AP@0.5 of a class], ...]``."""
+    rows = (facts.get("validation") or {}).get("evaluations", ())
+    return [[row[name] for name in ("step", "map", "map50", "map75", "worst_class")] for row in rows]
+
+
+def _ended(facts: Mapping[str, Any]) -> str:
+    """Why the training ended, in words."""
+    found = facts.get("validation")
+    if not found or not found["gave_up"]:
+        return f"all {facts['steps']} steps were trained"
+    waited = len(found["evaluations"]) - 1 - found["evaluations"].index(found["best"])
+    return f"no gain in {found['metric']} in {waited} evaluations after step {found['best']['step']}"
 
 
 @contextmanager
@@ -108,11 +147,21 @@ def _alone(run: Run) -> Iterator[None]:
         yield
 
 
-def _show_progress(run: Run, at: TrainingProgress) -> None:
-    text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
-    if at.eta is not None:
-        text += f", {at.eta:.0f} s to go"
-    run.observer.update("train", at.step / at.total, text)
+class _Shown:
+    """A training in one line: where it is, and what it was worth when it was last evaluated."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._worth = ""
+
+    def progress(self, at: TrainingProgress) -> None:
+        text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
+        if at.eta is not None:
+            text += f", {at.eta:.0f} s to go"
+        self._run.observer.update("train", at.step / at.total, text + self._worth)
+
+    def evaluated(self, row: Mapping[str, float]) -> None:
+        self._worth = f"; mAP@0.5 {row['map50']:.3f} at step {row['step']}"
 
 
 def _names_digest(data: StepResult) -> Digest:
@@ -143,4 +192,13 @@ def _describe(result: StepResult) -> str:
     facts: Mapping[str, Any] = result.facts
     resumed: Optional[int] = facts.get("resumed_from")
     went_on = f", went on from step {resumed}" if resumed else ""
-    return f"{facts['steps']} steps, loss {facts['loss']:.3f}{went_on}"
+    validation = facts.get("validation") or {}
+    early = f" ({facts['ended']})" if validation.get("gave_up") else ""
+    return f"{facts['steps']} steps{early}, loss {facts['loss']:.3f}{went_on}{_best_of(validation)}"
+
+
+def _best_of(validation: Mapping[str, Any]) -> str:
+    if not validation:
+        return ""
+    best, count = validation["best"], len(validation["evaluations"])
+    return f"; step {best['step']} is the best of {count} evaluated, mAP@0.5 {best['map50']:.3f}"
