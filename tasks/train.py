@@ -103,6 +103,7 @@ def _train(run: Run, data: StepResult, config: str, every: int, out: Path) -> Ma
         metric=spec.metric,
         patience=spec.patience,
         watch_loss=spec.watch_loss,
+        keep_checkpoints=spec.keep_checkpoints,
     )
     shown = _Shown(run)
     with _alone(run):

@@ -57,6 +57,7 @@ class TrainJob:
         evaluate_every: Steps between evaluations on the validation records; 0: none.
         metric: What the best checkpoint is best in: ``map50``, ``map``, ``map75`` or ``worst_class``.
         patience: Evaluations without a gain that end the training; None: none do.
+        keep_checkpoints: Last checkpoints that stay when it has ended.
         watch_loss: End it when its loss grows without bounds, or does not fall.
     """
 
@@ -72,6 +73,7 @@ class TrainJob:
     metric: str = "map50"
     patience: Optional[int] = None
     watch_loss: bool = True
+    keep_checkpoints: int = 1
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from . import checkpoints, compat, configs, progress, slots
+from . import checkpoints, compat, configs, freezing, progress, slots
 from .errors import JobError
 from .loss_watch import LossWatch
 from .validation import Validation
@@ -21,7 +21,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     Args:
         arguments: See ``configs.estimator_and_inputs``; also ``model_dir``, ``checkpoint_every`` (steps),
             ``fine_tune_checkpoint`` (prefix, or None), ``evaluate_every`` (steps; 0: not at all), ``metric`` and
-            ``patience`` (see ``validation``), and ``watch_loss``.
+            ``patience`` (see ``validation``), ``watch_loss``, and ``keep_checkpoints``: how many of the last ones stay.
     """
     compat.apply()
     import tensorflow.compat.v1 as tf
@@ -56,7 +56,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     steps = progress.saved_step(model_dir)
     if steps != total and not (validation and validation.exhausted):
         raise JobError(f"training ended without the checkpoint of step {total}", f"in {model_dir}", "run again")
-    last = slots.without_slots(model_dir)
+    last = slots.without_slots(model_dir, arguments["keep_checkpoints"])
     return {
         "steps": steps,
         "resumed_from": start,
@@ -90,7 +90,10 @@ def _train(
     watch = LossWatch(total, lambda: not restored or bool(restored["skipped"]), arguments["watch_loss"])
     hooks = [
         progress.hook(curve, watch, total, emit),
-        checkpoints.hook(arguments["model_dir"], curve.last_step, every, curve.save, seen),
+        checkpoints.hook(
+            arguments["model_dir"], curve.last_step, every, curve.save, seen, arguments["keep_checkpoints"]
+        ),
+        freezing.hook(configs.read_pipeline(arguments["pipeline_config"]).train_config.freeze_variables),
     ]
     try:
         made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=hooks)

@@ -1,0 +1,42 @@
+"""Keys of a train section that do not go together are refused by name, with line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.specs.test_load import write_marked
+
+from jetlane.specs.errors import SpecError
+from jetlane.specs.load import load_spec
+
+WRONG = [
+    ("steps: 5, ^epochs: 2", "train.epochs: excludes steps"),
+    ("optimizer: {kind: adam, ^momentum: 0.5}", "train.optimizer.momentum: is for momentum and rms_prop"),
+    ("optimizer: {kind: momentum, ^epsilon: 0.5}", "train.optimizer.epsilon: is for adam and rms_prop"),
+    ("optimizer: {kind: ^sgd}", "allowed: 'adam' or 'momentum' or 'rms_prop'"),
+    ("schedule: {kind: constant, ^hold_steps: 5}", "train.schedule.hold_steps: is for cosine, not for constant"),
+    ("schedule: {kind: cosine, ^decay_steps: 5}", "train.schedule.decay_steps: is for exponential"),
+    ("^schedule: {kind: steps}", "needs schedule.steps"),
+    (
+        "schedule: {kind: steps, ^steps: [{step: 9, learning_rate: 0.1}, {step: 8, learning_rate: 0.2}]}",
+        "train.schedule.steps: must rise",
+    ),
+    ("steps: 9, schedule: {kind: steps, ^steps: [{step: 9, learning_rate: 0.1}]}", "must be below train.steps"),
+    ("schedule: {kind: constant}, ^warmup_learning_rate: 0.1", "needs train.warmup_steps"),
+    ("^freeze: backbone", "needs a checkpoint to start from"),
+    ("evaluate_every: 0, ^patience: 3", "counts evaluations, and evaluate_every is 0"),
+    ("^precision: mixed", "TF1-style models are trained in fp32"),
+    ("augmentation: ^much", "'none' or 'flip' or 'light' or 'medium' or 'strong' or a list"),
+    ("metric: ^f1", "'map50' or 'map' or 'map75' or 'worst_class'"),
+]
+
+
+@pytest.mark.parametrize(("keys", "words"), WRONG)
+def test_what_does_not_go_together(tmp_path: Path, keys: str, words: str) -> None:
+    path = tmp_path / "spec.yaml"
+    place = write_marked(path, f"name: a\ndataset: {{shapes: {{}}}}\ntrain: {{{keys}}}\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    message = str(caught.value)
+    assert message.startswith(f"{place}: ") and words in message, message
