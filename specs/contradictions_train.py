@@ -35,7 +35,8 @@ def in_train(spec: RunSpec) -> Iterator[Found]:
         for key, kinds in _OF_OPTIMIZER.items():
             if getattr(train.optimizer, key) is not None and train.optimizer.kind not in kinds:
                 yield ("train", "optimizer", key), f"is for {' and '.join(kinds)}, not for {train.optimizer.kind}"
-    if train.freeze is not None and train.fine_tune_checkpoint is None:
+    yield from _start(train)
+    if train.freeze is not None and train.fine_tune_checkpoint is None and train.start_from is None:
         yield ("train", "freeze"), "needs a checkpoint to start from: what was never trained would be frozen"
     if train.patience is not None and train.evaluate_every == 0:
         yield ("train", "patience"), "counts evaluations, and evaluate_every is 0"
@@ -45,6 +46,26 @@ def in_train(spec: RunSpec) -> Iterator[Found]:
             "mixed: TF1-style models are trained in fp32, as the Object Detection API scales no loss for them; "
             "build.precision is that of the boards",
         )
+
+
+def _start(train: Train) -> Iterator[Found]:
+    start = train.start_from
+    if start is None:
+        return
+    if train.fine_tune_checkpoint is not None:
+        yield ("train", "start_from"), "excludes fine_tune_checkpoint; give one or the other"
+    named = [key for key in ("release", "checkpoint", "archive") if getattr(start, key) is not None]
+    if len(named) > 1:
+        yield ("train", "start_from", named[0]), f"excludes {named[1]}; give one or the other"
+    elif not named and not start.live:
+        yield ("train", "start_from"), "names nothing: live, release, checkpoint or archive"
+    if start.sha256 is not None and start.archive is None:
+        yield ("train", "start_from", "sha256"), "is for an archive"
+    if start.archive is not None and "://" in start.archive:
+        if not start.archive.startswith(("http://", "https://")):
+            yield ("train", "start_from", "archive"), "is fetched by http or https alone"
+        elif start.sha256 is None:
+            yield ("train", "start_from", "archive"), "a URL needs start_from.sha256, as `sha256sum` prints it"
 
 
 def _length(train: Train) -> Iterator[Found]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import Field, StringConstraints, model_validator
 
-from jetlane.specs.paths import CheckpointPath, Program
+from jetlane.specs.paths import CheckpointPath, Program, ReleasePath, SourcePath
 from jetlane.specs.section import Section
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -87,6 +87,46 @@ class Regularizer(Section):
         return {"anyOf": [handler(core), {"type": "number", "minimum": 0, "maximum": 10}]}
 
 
+class StartFrom(Section):
+    """A trained model to go on from; what does not fit, such as the heads of other classes, starts anew and is told.
+
+    As a text: `live`, a checkpoint's prefix, or an archive.
+    """
+
+    live: bool = Field(
+        default=False,
+        description="the model that this spec's fleet runs; before the first, what else is named here, or from nothing",
+    )
+    release: Optional[ReleasePath] = Field(
+        default=None, description="a release made in this workspace, by its name or folder"
+    )
+    checkpoint: Optional[CheckpointPath] = Field(default=None, description="prefix of a checkpoint's files")
+    archive: Optional[SourcePath] = Field(
+        default=None, description=".tar.gz of a model zoo, with a checkpoint in it: a path, or a URL with its sha256"
+    )
+    sha256: Optional[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = Field(
+        default=None, description="of the archive; another one is refused"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given == "live":
+            return {"live": True}
+        return {"archive" if _is_archive(given) else "checkpoint": given}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """A text is accepted, by Prefect's server too, which goes by this schema."""
+        return {"anyOf": [handler(core), {"type": "string", "minLength": 1}]}
+
+
+def _is_archive(text: str) -> bool:
+    return "://" in text or text.endswith((".tar.gz", ".tgz", ".tar"))
+
+
 class Train(Section):
     """How the network is trained, in a process of its own. What is not given comes from the user's pipeline.config."""
 
@@ -157,8 +197,9 @@ class Train(Section):
         default=True, description="stop a training whose loss grows without bounds, or does not fall"
     )
     fine_tune_checkpoint: Optional[CheckpointPath] = Field(
-        default=None, description="prefix of a checkpoint to start from"
+        default=None, description="prefix of a checkpoint to start from; the same as start_from.checkpoint"
     )
+    start_from: Optional[StartFrom] = None
     python: Optional[Program] = Field(
         default=None, description="interpreter with the Object Detection API; default: this one"
     )

@@ -13,9 +13,10 @@ from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.fitted_anchors import config_of
+from jetlane.tasks.run.start_point import Start, start_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
-from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
+from jetlane.tasks.run.workspace import StepResult, code_digest, digest_of, write_atomic
 
 if TYPE_CHECKING:
     from jetlane.tasks.odapi.client import TrainingProgress
@@ -38,6 +39,8 @@ LIMIT = "jetlane-training"
 #: Seconds of waiting for that limit before it is said.
 _PATIENCE = 5.0
 CONFIG = "pipeline.config"
+#: Variables that did not fit a checkpoint and are told by name.
+_SKIPPED = 12
 
 
 @step("train")
@@ -62,19 +65,35 @@ def train(run: Run, data: StepResult) -> StepResult:
     if every:  # the validation data decides which checkpoint is taken, and perhaps when training ends
         inputs["validation_records"] = data.digest(*data.facts["validation"])
         params.update(evaluate_every=every, metric=spec.metric, patience=spec.patience)
-    if spec.fine_tune_checkpoint is not None:
-        inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.fine_tune_checkpoint))
-    return run.step(
+    tools = versions(TRAINING, run.python)
+    recipe = digest_of({"inputs": inputs, "params": params, "code": code_digest(CODE), "tools": tools})
+    start = start_of(run, recipe)
+    if start is not None:
+        inputs["fine_tune_checkpoint"] = start.digest
+    result = run.step(
         "train",
         inputs=inputs,
         # How often it is saved, and where the interpreter lies, does not shape the model.
         params=params,
         code=CODE,
-        tools=versions(TRAINING, run.python),
-        make=lambda out: _train(run, data, config, every, out),
+        tools=tools,
+        make=lambda out: {**_train(run, data, config, every, start, out), "recipe": str(recipe)},
         describe=_describe,
         resumable=True,
     )
+    if not result.cached:
+        _tell_skipped(run, result.facts)
+    return result
+
+
+def _tell_skipped(run: Run, facts: Mapping[str, Any]) -> None:
+    """What of the checkpoint did not fit, by the layer."""
+    skipped = (facts.get("fine_tune") or {}).get("skipped", ())
+    for one in skipped[:_SKIPPED]:
+        there = f"{one['checkpoint']} there" if one["checkpoint"] else "not there"
+        run.note(f"train: {one['name']} starts anew: {one['model']} here, {there}")
+    if len(skipped) > _SKIPPED:
+        run.note(f"train: and {len(skipped) - _SKIPPED} more variables start anew")
 
 
 def _evaluate_every(run: Run, data: StepResult, config: str) -> int:
@@ -85,7 +104,7 @@ def _evaluate_every(run: Run, data: StepResult, config: str) -> int:
     return interval(run.spec.train.evaluate_every, asked.num_steps, asked.batch_size, images)
 
 
-def _train(run: Run, data: StepResult, config: str, every: int, out: Path) -> Mapping[str, Any]:
+def _train(run: Run, data: StepResult, config: str, every: int, start: Optional[Start], out: Path) -> Mapping[str, Any]:
     from jetlane.tasks.odapi.client import TrainJob
 
     spec = run.spec.train
@@ -98,7 +117,7 @@ def _train(run: Run, data: StepResult, config: str, every: int, out: Path) -> Ma
         model_dir=out / "model",
         checkpoint_every=spec.checkpoint_every,
         seed=spec.seed,
-        fine_tune_checkpoint=Path(spec.fine_tune_checkpoint) if spec.fine_tune_checkpoint else None,
+        fine_tune_checkpoint=start.prefix if start else None,
         evaluate_every=every,
         metric=spec.metric,
         patience=spec.patience,
@@ -109,7 +128,8 @@ def _train(run: Run, data: StepResult, config: str, every: int, out: Path) -> Ma
     with _alone(run):
         facts = dict(run.odapi().train(job, shown.progress, shown.evaluated))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
-    told = {"curve": [row[:2] for row in curve], "validation_curve": _validation_curve(facts)}
+    told: dict[str, Any] = {"curve": [row[:2] for row in curve], "validation_curve": _validation_curve(facts)}
+    told["start"] = start.to_json() if start else None
     return {**facts, **told, "checkpoint": f"model/{facts['checkpoint']}", "ended": _ended(facts)}
 
 
@@ -184,18 +204,20 @@ def checkpoint_digest(trained: StepResult) -> str:
     return trained.digest(*(name for name in sorted(trained.outputs) if name.startswith(prefix)))
 
 
-def _checkpoint_digest(prefix: Path) -> str:
-    files = sorted(prefix.parent.glob(prefix.name + ".*"))
-    return digest_of({file.name: sha256_file(file) for file in files})
-
-
 def _describe(result: StepResult) -> str:
     facts: Mapping[str, Any] = result.facts
     resumed: Optional[int] = facts.get("resumed_from")
     went_on = f", went on from step {resumed}" if resumed else ""
     validation = facts.get("validation") or {}
     early = f" ({facts['ended']})" if validation.get("gave_up") else ""
-    return f"{facts['steps']} steps{early}, loss {facts['loss']:.3f}{went_on}{_best_of(validation)}"
+    return f"{facts['steps']} steps{early}, loss {facts['loss']:.3f}{went_on}{_best_of(validation)}{_start_told(facts)}"
+
+
+def _start_told(facts: Mapping[str, Any]) -> str:
+    start, found = facts.get("start"), facts.get("fine_tune")
+    if not start or not found:
+        return ""
+    return f"; started from {start['told']}: {found['loaded']} variables, {len(found['skipped'])} anew"
 
 
 def _best_of(validation: Mapping[str, Any]) -> str:

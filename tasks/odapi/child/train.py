@@ -129,6 +129,12 @@ def _fine_tune_override(checkpoint: Any) -> str:
             str(error).split("\n")[0],
             "give the prefix of a TensorFlow checkpoint, such as model.ckpt-20000, without .index or .data",
         ) from error
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" in names:
+        raise JobError(
+            f"the checkpoint {checkpoint} is that of a Keras model",
+            "its variables have other names than those of the TF1-style model that is trained",
+            "start from the checkpoint of a TF1-style model, such as those of the TensorFlow 1 detection zoo",
+        )
     kind = "detection" if any(name.startswith("FeatureExtractor/") for name in names) else "classification"
     return "train_config {{ fine_tune_checkpoint: {} fine_tune_checkpoint_type: {} {} }}".format(
         json.dumps(checkpoint),
