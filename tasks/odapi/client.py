@@ -20,6 +20,7 @@ import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import TrainingError
+from jetlane.tasks.odapi.temporary import TemporaryFolder
 
 _CHILD = Path(__file__).with_name("child")
 _LOG_LINES = 15
@@ -113,6 +114,7 @@ class OdapiChild:
         self._jobs = -1
         self._events = -1
         self._unread = b""
+        self._temporary: Optional[TemporaryFolder] = None
 
     def __enter__(self) -> OdapiChild:
         return self
@@ -221,12 +223,18 @@ class OdapiChild:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._temporary is not None:
+            self._temporary.remove()
+            self._temporary = None
 
     def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         theirs_in, self._jobs = os.pipe()
         self._events, theirs_out = os.pipe()
         self._unread = b""
+        self._temporary = TemporaryFolder(self.log.parent)
+        held = [self._temporary.lock] if self._temporary.lock is not None else []
+        temporary = {"TMPDIR": str(self._temporary.path)}
         try:
             with open(self.log, "ab") as log:
                 self._process = subprocess.Popen(
@@ -234,8 +242,8 @@ class OdapiChild:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    pass_fds=(theirs_in, theirs_out),
-                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **_ENVIRONMENT},
+                    pass_fds=(theirs_in, theirs_out, *held),
+                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **_ENVIRONMENT, **temporary},
                 )
         except OSError as error:
             self.close()
