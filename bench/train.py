@@ -2,8 +2,8 @@
 
 ``python -m bench.train [--steps 200] [--side 160] [--batch 16] [--rounds 3] [--json FILE]``
 
-model_main evaluates once, when it has trained; jetlane does so as well, and in a run of its own four times. Needs the train
-extra.
+model_main evaluates once, when it has trained; jetlane does so as well, and in a run of its own four times. Needs the
+train extra.
 """
 
 from __future__ import annotations

@@ -69,6 +69,8 @@ def _choose_optimizer(train: Train, message: Any) -> None:
 
 
 def _rate_of(optimizer: Any) -> Any:
+    if optimizer.WhichOneof("optimizer") is None:
+        raise SpecError("train.schedule: the pipeline.config names no optimizer", "", "name one as train.optimizer")
     return getattr(optimizer, optimizer.WhichOneof("optimizer")).learning_rate
 
 
