@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from jetlane.specs import sweep
 from jetlane.specs.defaults import DEFAULT_STEPS
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def in_train(spec: RunSpec) -> Iterator[Found]:
             if getattr(train.optimizer, key) is not None and train.optimizer.kind not in kinds:
                 yield ("train", "optimizer", key), f"is for {' and '.join(kinds)}, not for {train.optimizer.kind}"
     yield from _start(train)
+    if train.sweep is not None:
+        yield from _sweep(spec)
     if train.freeze is not None and train.fine_tune_checkpoint is None and train.start_from is None:
         yield ("train", "freeze"), "needs a checkpoint to start from: what was never trained would be frozen"
     if train.patience is not None and train.evaluate_every == 0:
@@ -46,6 +49,25 @@ def in_train(spec: RunSpec) -> Iterator[Found]:
             "mixed: TF1-style models are trained in fp32, as the Object Detection API scales no loss for them; "
             "build.precision is that of the boards",
         )
+
+
+def _sweep(spec: RunSpec) -> Iterator[Found]:
+    from pydantic import ValidationError
+
+    at, asked = ("train", "sweep"), spec.train.sweep
+    number, wrong = sweep.count(asked), sweep.wrong_keys(asked)
+    if not 1 <= number <= sweep.MOST:
+        yield at, f"has {number} variants; 1 to {sweep.MOST} are trained"
+    elif wrong:
+        yield at, f"names {', '.join(wrong)}, which are the same for all variants"
+    elif spec.train.start_from is not None and spec.train.start_from.live:
+        yield at, "excludes start_from: live, which is another model after every rollout"
+    else:
+        for words, made in sweep.tried(spec):
+            if isinstance(made, ValidationError):
+                error = made.errors(include_url=False)[0]
+                place = error.get("ctx", {}).get("at", error["loc"])
+                yield at, f"cannot be trained with {words}: {'.'.join(map(str, place))}: {error['msg']}"
 
 
 def _start(train: Train) -> Iterator[Found]:

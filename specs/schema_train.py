@@ -200,6 +200,11 @@ class Train(Section):
         default=None, description="prefix of a checkpoint to start from; the same as start_from.checkpoint"
     )
     start_from: Optional[StartFrom] = None
+    sweep: Optional[Union[dict[Pattern, list[Any]], list[dict[Pattern, Any]]]] = Field(
+        default=None,
+        description="values of other keys of this section to try: `{learning_rate: [0.002, 0.004]}` for all "
+        "combinations, or a list of `{key: value}`; the run goes on with the best by metric",
+    )
     python: Optional[Program] = Field(
         default=None, description="interpreter with the Object Detection API; default: this one"
     )

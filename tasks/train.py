@@ -15,6 +15,7 @@ from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.start_point import Start, start_of
 from jetlane.tasks.run.step import step
+from jetlane.tasks.run.sweep import best_of
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, code_digest, digest_of, write_atomic
 
@@ -45,6 +46,17 @@ _SKIPPED = 12
 
 @step("train")
 def train(run: Run, data: StepResult) -> StepResult:
+    """Train by the spec; of a sweep each variant, of which the best is what the run goes on with.
+
+    Raises:
+        TrainingError: With the last lines of the child's log.
+    """
+    if run.spec.train.sweep is None:
+        return _trained(run, data)
+    return best_of(run, lambda: _trained(run, data, compared=True))
+
+
+def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
     """Train to the spec's number of steps, or until patience ends it, going on from the last checkpoint of an attempt
     that was cut. The best of the checkpoints that were evaluated is the step's; where none was, the last.
 
@@ -55,7 +67,7 @@ def train(run: Run, data: StepResult) -> StepResult:
 
     spec = run.spec.train
     config = config_of(run, data)
-    every = _evaluate_every(run, data, config)
+    every = _evaluate_every(run, data, config, compared)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),
@@ -96,12 +108,13 @@ def _tell_skipped(run: Run, facts: Mapping[str, Any]) -> None:
         run.note(f"train: and {len(skipped) - _SKIPPED} more variables start anew")
 
 
-def _evaluate_every(run: Run, data: StepResult, config: str) -> int:
+def _evaluate_every(run: Run, data: StepResult, config: str, compared: bool) -> int:
     from jetlane.tasks.converter.ssd.config import parse
     from jetlane.tasks.odapi.evaluation_plan import interval
 
     asked, images = parse(config).message.train_config, data.facts["stats"]["validation"]["images"]
-    return interval(run.spec.train.evaluate_every, asked.num_steps, asked.batch_size, images)
+    every = interval(run.spec.train.evaluate_every, asked.num_steps, asked.batch_size, images)
+    return every or (int(asked.num_steps) if compared else 0)
 
 
 def _train(run: Run, data: StepResult, config: str, every: int, start: Optional[Start], out: Path) -> Mapping[str, Any]:

@@ -38,7 +38,8 @@ def training_of(root: Path, release: Path) -> Optional[Training]:
         release: The release's folder.
     """
     told = read_json(release / MANIFEST)
-    wanted = told.get("sources", {}).get("step train") if isinstance(told, dict) else None
+    sources = told.get("sources") if isinstance(told, dict) else None
+    wanted = sources.get("step train") if isinstance(sources, dict) else None
     for path in sorted((root / "steps" / "train").glob(f"*/{MANIFEST}")) if wanted else ():
         opened = unsealed(read_json(path))
         if opened is not None and _digest(opened[0]) == wanted:

@@ -1,4 +1,4 @@
-"""Frozen variables: what a pipeline.config's ``freeze_variables`` names must be there, and something must be left."""
+"""Frozen variables: what a pipeline.config's ``freeze_variables`` names must be there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import JobError
 
 
 def hook(patterns: Sequence[str]) -> Any:
-    """A session hook that refuses patterns that name nothing, or everything; the API takes both as they are."""
+    """A session hook that refuses patterns that name nothing; the API takes them as they are."""
     import tensorflow.compat.v1 as tf
 
     class FreezingHook(tf.train.SessionRunHook):  # type: ignore[misc]
@@ -23,7 +23,5 @@ def hook(patterns: Sequence[str]) -> Any:
                         "this model has {}, ...".format(", ".join(names[:: max(1, len(names) // 8)])),
                         "take a part of such a name",
                     )
-            if all(any(re.search(pattern, name) for pattern in patterns) for name in names):
-                raise JobError("train.freeze: nothing is left to train", "every variable is frozen", "freeze fewer")
 
     return FreezingHook()

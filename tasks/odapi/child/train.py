@@ -47,6 +47,8 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         if start < total and not (validation and validation.exhausted):
             _train(arguments, made, curve, validation, restored, emit)
     curve.save()
+    if validation:
+        validation.close()
     if restored and not restored["loaded"]:
         raise JobError(
             "nothing of {} fits this model".format(arguments["fine_tune_checkpoint"]),
@@ -99,6 +101,10 @@ def _train(
         made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=hooks)
     except tf.estimator.NanLossDuringTrainingError:
         raise progress.not_finite("not a number", curve.last_step) from None
+    except ValueError as error:
+        if "No variables to optimize" not in str(error):
+            raise
+        raise JobError("train.freeze: nothing is left to train", "every variable is frozen", "freeze fewer") from error
 
 
 def _best(validation: Optional[Validation], model_dir: str) -> Optional[str]:

@@ -67,6 +67,12 @@ class Validation:
             self._emit("evaluated", **row)
         return self.exhausted
 
+    def close(self) -> None:
+        """Give back what the evaluated network holds."""
+        if self._network is not None:
+            self._network.close()
+            self._network = None
+
     def _evaluate(self, prefix: str) -> dict[str, float]:
         if self._network is None:
             self._network = _Network(self._made)
@@ -115,6 +121,9 @@ class _Network:
             self._saver = spec.scaffold.saver
             self._start = [tf.local_variables_initializer(), tf.tables_initializer(), self._images.initializer]
             self._session = tf.Session()
+
+    def close(self) -> None:
+        self._session.close()
 
     def measure(self, prefix: str) -> dict[str, float]:
         """mAP, mAP@0.5, mAP@0.75 and the least AP@0.5 of a class, under the names of ``METRICS``."""
