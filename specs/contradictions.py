@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetlane.specs.defaults import DEFAULT_STEPS
+from jetlane.specs.contradictions_train import in_train
 from jetlane.specs.support.validation import contradiction
 
 if TYPE_CHECKING:
@@ -39,12 +39,10 @@ def in_run(spec: RunSpec) -> list[tuple[tuple[str, ...], str]]:
         if missing:
             found.append((("dataset",), f"needs {', '.join(missing)} (or a format such as voc or coco)"))
     if model.pipeline_config is not None:
-        for section, keys in (("model", TEMPLATE_KEYS), ("train", ("learning_rate", "warmup_steps"))):
-            for key in keys:
-                if getattr(getattr(spec, section), key) is not None:
-                    found.append(((section, key), "stands in model.pipeline_config; give one or the other"))
-    if spec.train.warmup_steps is not None and spec.train.warmup_steps >= (spec.train.steps or DEFAULT_STEPS):
-        found.append((("train", "warmup_steps"), "must be below train.steps"))
+        for key in TEMPLATE_KEYS:
+            if getattr(model, key) is not None:
+                found.append((("model", key), "stands in model.pipeline_config; give one or the other"))
+    found += in_train(spec)
     if spec.convert.converter == "nvidia" and spec.convert.nvidia_python is None:
         found.append((("convert", "converter"), "nvidia needs convert.nvidia_python, an interpreter with uff"))
     if spec.convert.converter != "nvidia" and spec.convert.nvidia_python is not None:

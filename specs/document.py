@@ -101,6 +101,8 @@ def _values(field: FieldInfo) -> str:
 
 
 def _single(kind: Any) -> str:
+    if get_origin(kind) is dict:
+        return "a mapping"
     return f"any of {_choices(kind)}" if get_origin(kind) is Literal else _WORDS[kind]
 
 

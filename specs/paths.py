@@ -29,7 +29,8 @@ class PathKind:
 
     Attributes:
         kind: ``file``, ``folder`` and ``any`` (one or the other) must exist, ``glob`` must match a file, ``checkpoint``
-            is the prefix of a checkpoint's files, ``program`` may also be a name on the PATH, ``new`` need not exist.
+            is the prefix of a checkpoint's files, ``program`` may also be a name on the PATH, ``source`` may also be a
+            URL, ``release`` is a folder or a release's name, ``new`` need not exist.
     """
 
     kind: str
@@ -39,6 +40,8 @@ FilePath = Annotated[str, Field(min_length=1), PathKind("file")]
 FolderPath = Annotated[str, Field(min_length=1), PathKind("folder")]
 AnyPath = Annotated[str, Field(min_length=1), PathKind("any")]
 CheckpointPath = Annotated[str, Field(min_length=1), PathKind("checkpoint")]
+SourcePath = Annotated[str, Field(min_length=1), PathKind("source")]
+ReleasePath = Annotated[str, Field(min_length=1), PathKind("release")]
 NewPath = Annotated[str, Field(min_length=1), PathKind("new")]
 Program = Annotated[str, Field(min_length=1), PathKind("program")]
 _Glob = Annotated[str, Field(min_length=1), PathKind("glob")]
@@ -113,7 +116,8 @@ def _item_absolute(item: Any, kind: Optional[str], base_dir: Optional[Path], at:
 
 def _absolute(found: SpecPath, base_dir: Optional[Path]) -> str:
     text = os.path.expanduser(found.text)
-    if os.path.isabs(text) or (found.kind == "program" and os.sep not in text):
+    named = (found.kind in ("program", "release") and os.sep not in text) or (found.kind == "source" and "://" in text)
+    if os.path.isabs(text) or named:
         return text
     if base_dir is None:
         raise SpecError(
@@ -149,7 +153,9 @@ def refuse_relative(**named: Optional[str]) -> None:
 def missing(found: SpecPath) -> Optional[str]:
     """What is wrong with an absolute path on this machine, or None."""
     path = found.text
-    if found.kind == "file":
+    if (found.kind == "source" and "://" in path) or (found.kind == "release" and os.sep not in path):
+        return None
+    if found.kind in ("file", "source"):
         other = odd(Path(path), LARGEST)
         if other is not None:
             return f"{path} is {other}, not a file of at most {LARGEST:,} bytes"
@@ -157,7 +163,7 @@ def missing(found: SpecPath) -> Optional[str]:
             return f"no such file: {path}{_nearby(Path(path))}"
     if found.kind == "any" and not os.path.exists(path):
         return f"no such file or folder: {path}{_nearby(Path(path))}"
-    if found.kind == "folder" and not os.path.isdir(path):
+    if found.kind in ("folder", "release") and not os.path.isdir(path):
         return f"no such folder: {path}"
     if found.kind == "checkpoint" and not os.path.isfile(f"{path}.index"):
         return (

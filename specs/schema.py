@@ -13,18 +13,17 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from jetlane.specs import contradictions
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, QUANTIZED, THRESHOLD, WORKSPACE
-from jetlane.specs.paths import CheckpointPath, FileGlobs, FilePath, FolderPath, NewPath, Program
+from jetlane.specs.paths import FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.schema_data import Dataset as Dataset
 from jetlane.specs.schema_data import Percent
 from jetlane.specs.schema_data import Shapes as Shapes
+from jetlane.specs.schema_train import Train as Train
 from jetlane.specs.section import Address, Section
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2", "ssdlite_mobilenet_v2"]
-Steps = Annotated[int, Field(ge=1, le=10_000_000)]
-BatchSize = Annotated[int, Field(ge=1, le=4096)]
 #: In YAML without quotes it is a number.
 ComputeCapability = Annotated[
     str,
@@ -33,7 +32,6 @@ ComputeCapability = Annotated[
 ]
 Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
 Seconds = Annotated[int, Field(ge=0)]
-LearningRate = Annotated[float, Field(gt=0, le=10)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
 
@@ -64,27 +62,6 @@ class Model(Section):
         default="given",
         description="those of the template or the config, or `fit`: scales and aspect ratios that match the data set's "
         "objects",
-    )
-
-
-class Train(Section):
-    """How the network is trained, in a process of its own. What is not given comes from the user's pipeline.config."""
-
-    steps: Optional[Steps] = Field(default=None, description="optimiser steps; default: 20000")
-    batch_size: Optional[BatchSize] = Field(default=None, description="images per step; default: 16")
-    learning_rate: Optional[LearningRate] = Field(
-        default=None, description="peak of the cosine schedule; default: 0.004"
-    )
-    warmup_steps: Optional[Annotated[int, Field(ge=0)]] = Field(
-        default=None, description="default: a twelfth of the steps"
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of TensorFlow and the input pipeline")
-    checkpoint_every: Annotated[int, Field(ge=1)] = Field(default=200, description="steps between checkpoints")
-    fine_tune_checkpoint: Optional[CheckpointPath] = Field(
-        default=None, description="prefix of a checkpoint to start from"
-    )
-    python: Optional[Program] = Field(
-        default=None, description="interpreter with the Object Detection API; default: this one"
     )
 
 

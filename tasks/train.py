@@ -13,16 +13,22 @@ from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.fitted_anchors import config_of
+from jetlane.tasks.run.start_point import Start, start_of
 from jetlane.tasks.run.step import step
+from jetlane.tasks.run.sweep import best_of
 from jetlane.tasks.run.tool_versions import TRAINING, versions
-from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
+from jetlane.tasks.run.workspace import StepResult, code_digest, digest_of, write_atomic
 
 if TYPE_CHECKING:
     from jetlane.tasks.odapi.client import TrainingProgress
 
 CODE = (
     "jetlane.tasks.train",
+    "jetlane.tasks.odapi.evaluation_plan",
     "jetlane.tasks.odapi.child.train",
+    "jetlane.tasks.odapi.child.checkpoints",
+    "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.validation",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
@@ -34,11 +40,25 @@ LIMIT = "jetlane-training"
 #: Seconds of waiting for that limit before it is said.
 _PATIENCE = 5.0
 CONFIG = "pipeline.config"
+#: Variables that did not fit a checkpoint and are told by name.
+_SKIPPED = 12
 
 
 @step("train")
 def train(run: Run, data: StepResult) -> StepResult:
-    """Train to the spec's number of steps, going on from the last checkpoint of an attempt that was cut.
+    """Train by the spec; of a sweep each variant, of which the best is what the run goes on with.
+
+    Raises:
+        TrainingError: With the last lines of the child's log.
+    """
+    if run.spec.train.sweep is None:
+        return _trained(run, data)
+    return best_of(run, lambda: _trained(run, data, compared=True))
+
+
+def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
+    """Train to the spec's number of steps, or until patience ends it, going on from the last checkpoint of an attempt
+    that was cut. The best of the checkpoints that were evaluated is the step's; where none was, the last.
 
     Raises:
         TrainingError: With the last lines of the child's log.
@@ -47,27 +67,57 @@ def train(run: Run, data: StepResult) -> StepResult:
 
     spec = run.spec.train
     config = config_of(run, data)
+    every = _evaluate_every(run, data, config, compared)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),
-        "pipeline_config": digest_of(read_by_training(config)),
+        "pipeline_config": digest_of(config if every else read_by_training(config)),
     }
-    if spec.fine_tune_checkpoint is not None:
-        inputs["fine_tune_checkpoint"] = _checkpoint_digest(Path(spec.fine_tune_checkpoint))
-    return run.step(
+    params: dict[str, Any] = {"seed": spec.seed}
+    if every:  # the validation data decides which checkpoint is taken, and perhaps when training ends
+        inputs["validation_records"] = data.digest(*data.facts["validation"])
+        params.update(evaluate_every=every, metric=spec.metric, patience=spec.patience)
+    tools = versions(TRAINING, run.python)
+    recipe = digest_of({"inputs": inputs, "params": params, "code": code_digest(CODE), "tools": tools})
+    start = start_of(run, recipe)
+    if start is not None:
+        inputs["fine_tune_checkpoint"] = start.digest
+    result = run.step(
         "train",
         inputs=inputs,
         # How often it is saved, and where the interpreter lies, does not shape the model.
-        params={"seed": spec.seed},
+        params=params,
         code=CODE,
-        tools=versions(TRAINING, run.python),
-        make=lambda out: _train(run, data, config, out),
+        tools=tools,
+        make=lambda out: {**_train(run, data, config, every, start, out), "recipe": str(recipe)},
         describe=_describe,
         resumable=True,
     )
+    if not result.cached:
+        _tell_skipped(run, result.facts)
+    return result
 
 
-def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, Any]:
+def _tell_skipped(run: Run, facts: Mapping[str, Any]) -> None:
+    """What of the checkpoint did not fit, by the layer."""
+    skipped = (facts.get("fine_tune") or {}).get("skipped", ())
+    for one in skipped[:_SKIPPED]:
+        there = f"{one['checkpoint']} there" if one["checkpoint"] else "not there"
+        run.note(f"train: {one['name']} starts anew: {one['model']} here, {there}")
+    if len(skipped) > _SKIPPED:
+        run.note(f"train: and {len(skipped) - _SKIPPED} more variables start anew")
+
+
+def _evaluate_every(run: Run, data: StepResult, config: str, compared: bool) -> int:
+    from jetlane.tasks.converter.ssd.config import parse
+    from jetlane.tasks.odapi.evaluation_plan import interval
+
+    asked, images = parse(config).message.train_config, data.facts["stats"]["validation"]["images"]
+    every = interval(run.spec.train.evaluate_every, asked.num_steps, asked.batch_size, images)
+    return every or (int(asked.num_steps) if compared else 0)
+
+
+def _train(run: Run, data: StepResult, config: str, every: int, start: Optional[Start], out: Path) -> Mapping[str, Any]:
     from jetlane.tasks.odapi.client import TrainJob
 
     spec = run.spec.train
@@ -80,12 +130,35 @@ def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, A
         model_dir=out / "model",
         checkpoint_every=spec.checkpoint_every,
         seed=spec.seed,
-        fine_tune_checkpoint=Path(spec.fine_tune_checkpoint) if spec.fine_tune_checkpoint else None,
+        fine_tune_checkpoint=start.prefix if start else None,
+        evaluate_every=every,
+        metric=spec.metric,
+        patience=spec.patience,
+        watch_loss=spec.watch_loss,
+        keep_checkpoints=spec.keep_checkpoints,
     )
+    shown = _Shown(run)
     with _alone(run):
-        facts = dict(run.odapi().train(job, lambda at: _show_progress(run, at)))
+        facts = dict(run.odapi().train(job, shown.progress, shown.evaluated))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
-    return {**facts, "checkpoint": f"model/{facts['checkpoint']}", "curve": [row[:2] for row in curve]}
+    told: dict[str, Any] = {"curve": [row[:2] for row in curve], "validation_curve": _validation_curve(facts)}
+    told["start"] = start.to_json() if start else None
+    return {**facts, **told, "checkpoint": f"model/{facts['checkpoint']}", "ended": _ended(facts)}
+
+
+def _validation_curve(facts: Mapping[str, Any]) -> list[list[float]]:
+    """``[[step, mAP, mAP@0.5, mAP@0.75, least AP@0.5 of a class], ...]``."""
+    rows = (facts.get("validation") or {}).get("evaluations", ())
+    return [[row[name] for name in ("step", "map", "map50", "map75", "worst_class")] for row in rows]
+
+
+def _ended(facts: Mapping[str, Any]) -> str:
+    """Why the training ended, in words."""
+    found = facts.get("validation")
+    if not found or not found["gave_up"]:
+        return f"all {facts['steps']} steps were trained"
+    waited = len(found["evaluations"]) - 1 - found["evaluations"].index(found["best"])
+    return f"no gain in {found['metric']} in {waited} evaluations after step {found['best']['step']}"
 
 
 @contextmanager
@@ -108,11 +181,21 @@ def _alone(run: Run) -> Iterator[None]:
         yield
 
 
-def _show_progress(run: Run, at: TrainingProgress) -> None:
-    text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
-    if at.eta is not None:
-        text += f", {at.eta:.0f} s to go"
-    run.observer.update("train", at.step / at.total, text)
+class _Shown:
+    """A training in one line: where it is, and what it was worth when it was last evaluated."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._worth = ""
+
+    def progress(self, at: TrainingProgress) -> None:
+        text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
+        if at.eta is not None:
+            text += f", {at.eta:.0f} s to go"
+        self._run.observer.update("train", at.step / at.total, text + self._worth)
+
+    def evaluated(self, row: Mapping[str, float]) -> None:
+        self._worth = f"; mAP@0.5 {row['map50']:.3f} at step {row['step']}"
 
 
 def _names_digest(data: StepResult) -> Digest:
@@ -134,13 +217,24 @@ def checkpoint_digest(trained: StepResult) -> str:
     return trained.digest(*(name for name in sorted(trained.outputs) if name.startswith(prefix)))
 
 
-def _checkpoint_digest(prefix: Path) -> str:
-    files = sorted(prefix.parent.glob(prefix.name + ".*"))
-    return digest_of({file.name: sha256_file(file) for file in files})
-
-
 def _describe(result: StepResult) -> str:
     facts: Mapping[str, Any] = result.facts
     resumed: Optional[int] = facts.get("resumed_from")
     went_on = f", went on from step {resumed}" if resumed else ""
-    return f"{facts['steps']} steps, loss {facts['loss']:.3f}{went_on}"
+    validation = facts.get("validation") or {}
+    early = f" ({facts['ended']})" if validation.get("gave_up") else ""
+    return f"{facts['steps']} steps{early}, loss {facts['loss']:.3f}{went_on}{_best_of(validation)}{_start_told(facts)}"
+
+
+def _start_told(facts: Mapping[str, Any]) -> str:
+    start, found = facts.get("start"), facts.get("fine_tune")
+    if not start or not found:
+        return ""
+    return f"; started from {start['told']}: {found['loaded']} variables, {len(found['skipped'])} anew"
+
+
+def _best_of(validation: Mapping[str, Any]) -> str:
+    if not validation:
+        return ""
+    best, count = validation["best"], len(validation["evaluations"])
+    return f"; step {best['step']} is the best of {count} evaluated, mAP@0.5 {best['map50']:.3f}"

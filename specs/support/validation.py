@@ -151,6 +151,8 @@ def _allowed(at: Location, error: Mapping[str, Any], model: type[BaseModel]) -> 
     node: Mapping[str, Any] = schema
     for part in at:
         node = _follow(node, schema)
+        # a section that may be given in short is one of several branches
+        node = next((branch for branch in node.get("anyOf", ()) if "properties" in branch), node)
         node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
     return _describe(node, schema) or str(error["msg"])
 

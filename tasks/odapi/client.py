@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import TrainingError
+from jetlane.tasks.odapi.temporary import TemporaryFolder
 
 _CHILD = Path(__file__).with_name("child")
 _LOG_LINES = 15
@@ -54,6 +55,11 @@ class TrainJob:
         model_dir: Gets checkpoints, TensorBoard events and ``loss.json``; a training cut short is resumed from it.
         checkpoint_every: Steps.
         fine_tune_checkpoint: Prefix of a checkpoint to start from; variables of another shape are skipped and listed.
+        evaluate_every: Steps between evaluations on the validation records; 0: none.
+        metric: What the best checkpoint is best in: ``map50``, ``map``, ``map75`` or ``worst_class``.
+        patience: Evaluations without a gain that end the training; None: none do.
+        keep_checkpoints: Last checkpoints that stay when it has ended.
+        watch_loss: End it when its loss grows without bounds, or does not fall.
     """
 
     pipeline_config: Path
@@ -64,6 +70,11 @@ class TrainJob:
     checkpoint_every: int = 200
     seed: int = 0
     fine_tune_checkpoint: Optional[Path] = None
+    evaluate_every: int = 0
+    metric: str = "map50"
+    patience: Optional[int] = None
+    watch_loss: bool = True
+    keep_checkpoints: int = 1
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ class OdapiChild:
         self._jobs = -1
         self._events = -1
         self._unread = b""
+        self._temporary: Optional[TemporaryFolder] = None
 
     def __enter__(self) -> OdapiChild:
         return self
@@ -124,21 +136,31 @@ class OdapiChild:
         """Versions of the child's Python, TensorFlow and numpy, and what was patched."""
         return self._run("probe", {})
 
-    def train(self, job: TrainJob, on_progress: Optional[Callable[[TrainingProgress], None]] = None) -> dict[str, Any]:
+    def train(
+        self,
+        job: TrainJob,
+        on_progress: Optional[Callable[[TrainingProgress], None]] = None,
+        on_evaluated: Optional[Callable[[Mapping[str, float]], None]] = None,
+    ) -> dict[str, Any]:
         """Train, or resume.
 
+        Args:
+            on_evaluated: Gets ``step``, ``map``, ``map50``, ``map75`` and ``worst_class`` of each evaluation.
+
         Returns:
-            ``steps``, ``resumed_from`` (a step; 0 for a new training), ``checkpoint`` (prefix, relative to model_dir),
-            ``loss``, ``loss_curve`` (file in model_dir: ``[[step, loss, learning rate], ...]``), ``seconds``, and
-            ``fine_tune``: None, or ``loaded`` (count) and ``skipped``, a list of {"name", "model" (shape), "checkpoint"
-            (shape, or None where absent)}.
+            ``steps``, ``resumed_from`` (a step; 0 for a new training), ``checkpoint`` (prefix, relative to model_dir,
+            of the best where there were evaluations, else of the last), ``loss``, ``loss_curve`` (file in model_dir:
+            ``[[step, loss, learning rate], ...]``), ``seconds``, ``fine_tune``: None, or ``loaded`` (count) and
+            ``skipped``, a list of {"name", "model" (shape), "checkpoint" (shape, or None where absent)}, and
+            ``validation``: None, or ``metric``, ``best`` (an evaluation), ``evaluations`` and ``gave_up`` (whether
+            patience ended it).
 
         Raises:
-            TrainingError: The loss became infinite or NaN, the checkpoint does not fit, or the process failed (the last
-                lines of its log are in the message).
+            TrainingError: The loss became infinite or NaN, grew without bounds or did not fall, the checkpoint does not
+                fit, or the process failed (the last lines of its log are in the message).
         """
         job.model_dir.mkdir(parents=True, exist_ok=True)
-        return self._run("train", vars(job), on_progress)
+        return self._run("train", vars(job), on_progress, on_evaluated)
 
     def evaluate(self, job: EvaluateJob) -> dict[str, Any]:
         """COCO metrics.
@@ -201,12 +223,18 @@ class OdapiChild:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._temporary is not None:
+            self._temporary.remove()
+            self._temporary = None
 
     def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         theirs_in, self._jobs = os.pipe()
         self._events, theirs_out = os.pipe()
         self._unread = b""
+        self._temporary = TemporaryFolder(self.log.parent)
+        held = [self._temporary.lock] if self._temporary.lock is not None else []
+        temporary = {"TMPDIR": str(self._temporary.path)}
         try:
             with open(self.log, "ab") as log:
                 self._process = subprocess.Popen(
@@ -214,8 +242,8 @@ class OdapiChild:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    pass_fds=(theirs_in, theirs_out),
-                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **_ENVIRONMENT},
+                    pass_fds=(theirs_in, theirs_out, *held),
+                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **_ENVIRONMENT, **temporary},
                 )
         except OSError as error:
             self.close()
@@ -226,7 +254,11 @@ class OdapiChild:
             os.close(theirs_out)
 
     def _run(
-        self, name: str, arguments: dict[str, Any], on_progress: Optional[Callable[[TrainingProgress], None]] = None
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        on_progress: Optional[Callable[[TrainingProgress], None]] = None,
+        on_evaluated: Optional[Callable[[Mapping[str, float]], None]] = None,
     ) -> dict[str, Any]:
         if self._process is None:
             self._start()
@@ -238,6 +270,8 @@ class OdapiChild:
                 event = self._next_event(name)
                 if event["event"] == "progress" and on_progress is not None:
                     on_progress(TrainingProgress(**{key: value for key, value in event.items() if key != "event"}))
+                elif event["event"] == "evaluated" and on_evaluated is not None:
+                    on_evaluated({key: value for key, value in event.items() if key != "event"})
                 elif event["event"] == "result":
                     facts: dict[str, Any] = event["facts"]
                     return facts

@@ -30,7 +30,7 @@ def config_of(run: Run, data: StepResult) -> str:
     from jetlane.tasks.data.anchor_search import Anchors
     from jetlane.tasks.odapi.training_config import pipeline_config
 
-    text = pipeline_config(run.spec, data.facts["num_classes"])
+    text = pipeline_config(run.spec, data.facts["num_classes"], data.facts["stats"]["train"]["images"])
     if run.spec.model.anchors != "fit":
         return text
     fitted = fit_of(run, data)["fitted"]

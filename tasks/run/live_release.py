@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Optional
 
 from jetlane.specs.support.local_files import PRIVATE, read_json
 from jetlane.tasks.run.digests import sealed, unsealed
@@ -18,6 +19,11 @@ def remember_live(workspace: Workspace, release: str) -> None:
     before = known.get("release", "")
     note = {"release": release, "previous": known.get("previous", "") if before == release else before}
     write_atomic(path, json.dumps(sealed(note), indent=1), PRIVATE)
+
+
+def live_release(root: Path, name: str) -> Optional[str]:
+    """The release that a spec's fleet runs, as far as this workspace knows; None before the first."""
+    return _read(root / "live" / f"{name}.json").get("release")
 
 
 def live_and_previous(root: Path) -> set[str]:

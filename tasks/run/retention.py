@@ -17,6 +17,7 @@ from typing import Optional
 
 from jetlane.specs.support.local_files import read_json
 from jetlane.tasks.run.live_release import live_and_previous
+from jetlane.tasks.run.release_training import training_of
 from jetlane.tasks.run.run_record import UsedSteps, records, used_now
 
 #: (step, key) of a step's folder.
@@ -90,7 +91,7 @@ def needed_now(root: Path, releases: set[str]) -> set[StepKey]:
 
 
 def needed_steps(root: Path, releases: set[str]) -> set[StepKey]:
-    """The steps that hold releases which stay, and their graphs."""
+    """The steps that hold releases which stay, their graphs, and the trainings that they came from."""
     found: set[StepKey] = set()
     steps = Path(os.path.realpath(root / "steps"))
     for release in releases | live_and_previous(root):
@@ -98,6 +99,8 @@ def needed_steps(root: Path, releases: set[str]) -> set[StepKey]:
         worth = read_json(root / "measured" / f"{_plain(release)}.json")
         graph = Path(os.path.realpath(str(worth.get("graph", "")))) if isinstance(worth, dict) else Path()
         found |= {step_of(folder) for folder in graph.parents if folder.parent.parent == steps}
+        trained = training_of(root, root / "releases" / _plain(release))  # what a next training may start from
+        found |= {step_of(trained.path)} if trained else set()
     return found
 
 

@@ -22,9 +22,29 @@ def train(job, emit):
         emit("progress", step=step, total=total, loss=1.0 / step, steps_per_second=1.0, eta=0.0)
         hang("train", step == 3)
     data = [Path(path).read_bytes() for path in (job["pipeline_config"], *job["train_records"], job["label_map"])]
-    (out / "model.ckpt-6.index").write_text(hashlib.sha256(b"".join(data) + str(job["seed"]).encode()).hexdigest())
+    (out / "model.ckpt-6.index").write_text(
+        hashlib.sha256(b"".join(data) + str([job["seed"], job["fine_tune_checkpoint"]]).encode()).hexdigest()
+    )
     (out / "loss.json").write_text(json.dumps([[step, 1.0 / step, 0.1] for step in range(1, total + 1)]))
-    return {"steps": total, "resumed_from": start, "checkpoint": "model.ckpt-6", "loss": 0.1, "loss_curve": "loss.json"}
+    fine_tune = {"loaded": 9, "skipped": []} if job["fine_tune_checkpoint"] else None
+    return {
+        "steps": total,
+        "resumed_from": start,
+        "checkpoint": "model.ckpt-6",
+        "loss": 0.1,
+        "loss_curve": "loss.json",
+        "fine_tune": fine_tune,
+        "validation": validation(job),
+    }
+
+
+def validation(job):
+    """Worth as much as the learning rate."""
+    if not job["evaluate_every"]:
+        return None
+    rate = float(Path(job["pipeline_config"]).read_text().split("learning_rate_base:")[1].split()[0])
+    row = {"step": 6, **dict.fromkeys(("map", "map50", "map75", "worst_class"), rate)}
+    return {"metric": job["metric"], "best": row, "evaluations": [row], "gave_up": False}
 
 
 def evaluate(job, emit):

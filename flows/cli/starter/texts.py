@@ -99,8 +99,8 @@ def _training(chosen: Choices) -> Iterator[str]:
     yield f"  steps: {chosen.steps}  # {again}; {why}"
     yield f"  batch_size: {chosen.batch_size}"
     yield f"  learning_rate: {chosen.learning_rate}"
-    yield "  # A checkpoint to start from saves most of the training:"
-    yield "  # fine_tune_checkpoint: ssd_mobilenet_v2_coco_2018_03_29/model.ckpt"
+    yield "  # A trained model to start from, of TensorFlow's detection zoo, saves most of the training:"
+    yield "  # start_from: ssd_mobilenet_v2_coco_2018_03_29.tar.gz"
     yield ""
     yield "gate:"
     if chosen.trial:

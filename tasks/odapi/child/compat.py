@@ -205,7 +205,10 @@ def _moving_average_optimizer() -> Any:
     import tensorflow.compat.v1 as tf
 
     class MovingAverageOptimizer(tf.train.Optimizer):  # type: ignore[misc]
-        """Applies another optimizer's gradients, then updates the moving averages of the variables they touched."""
+        """Applies another optimizer's gradients, then updates the moving averages of all variables that can be trained.
+
+        Of those that are frozen too: evaluation and export look for the averages of all.
+        """
 
         def __init__(self, optimizer: Any, average_decay: float = 0.9999) -> None:
             super().__init__(use_locking=False, name="MovingAverageOptimizer")
@@ -219,7 +222,7 @@ def _moving_average_optimizer() -> Any:
             pairs = list(grads_and_vars)
             train = self._optimizer.apply_gradients(pairs, global_step=global_step, name=name)
             with tf.control_dependencies([train]):
-                return self._average.apply([variable for _, variable in pairs])
+                return self._average.apply(tf.trainable_variables())
 
     return MovingAverageOptimizer
 

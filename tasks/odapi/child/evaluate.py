@@ -8,7 +8,8 @@ from typing import Any, Dict  # noqa: UP035
 
 from . import configs
 
-_BOXES = "DetectionBoxes_"
+#: What the names of the OD API's box metrics begin with.
+BOXES = "DetectionBoxes_"
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
@@ -18,11 +19,11 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix) and ``out`` (TensorBoard events).
     """
     made = configs.estimator_and_inputs(arguments, arguments["out"])
-    with _per_class() as classes:
+    with per_class() as classes:
         measured = made["estimator"].evaluate(
             made["eval_input_fns"][0], steps=None, checkpoint_path=arguments["checkpoint"], name="validation"
         )
-    coco = {name[len(_BOXES) :]: float(value) for name, value in measured.items() if name.startswith(_BOXES)}
+    coco = {name[len(BOXES) :]: float(value) for name, value in measured.items() if name.startswith(BOXES)}
     losses = {name: float(value) for name, value in measured.items() if name.startswith("Loss/")}
     return {
         "mAP": coco["Precision/mAP"],
@@ -43,7 +44,7 @@ class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Pytho
 
 
 @contextlib.contextmanager
-def _per_class() -> Iterator[_Classes]:
+def per_class() -> Iterator[_Classes]:
     """Gather per-class figures: the OD API looks for them in a pycocotools of its own making."""
     from object_detection.metrics import coco_tools
 

@@ -10,6 +10,7 @@ import time
 from typing import Any, Optional
 
 from .errors import JobError
+from .loss_watch import LossWatch
 
 LOSS_FILE = "loss.json"
 #: A long training's curve is thinned to about this many points, each the mean of its steps.
@@ -40,7 +41,7 @@ class LossCurve:
         self.path = path
         self.last_step = start
         self.points = [point for point in self._load() if point[0] <= start]
-        self._every = max(1, total // _POINTS)
+        self.every = max(1, total // _POINTS)
         self._losses: list[float] = []
 
     def _load(self) -> list[list[Any]]:
@@ -54,7 +55,7 @@ class LossCurve:
     def add(self, step: int, loss: float, rate: Optional[float]) -> None:
         self.last_step = step
         self._losses.append(loss)
-        if step % self._every == 0:
+        if step % self.every == 0:
             self.points.append([step, sum(self._losses) / len(self._losses), rate])
             self._losses = []
 
@@ -64,8 +65,8 @@ class LossCurve:
         os.replace(self.path + ".tmp", self.path)
 
 
-def hook(curve: LossCurve, total: int, emit: Any) -> Any:
-    """A session hook that feeds the curve and emits ``progress`` about once a second."""
+def hook(curve: LossCurve, watch: LossWatch, total: int, emit: Any) -> Any:
+    """A session hook that feeds the curve, has it watched, and emits ``progress`` about once a second."""
     import tensorflow.compat.v1 as tf
 
     class ProgressHook(tf.train.SessionRunHook):  # type: ignore[misc]
@@ -84,6 +85,7 @@ def hook(curve: LossCurve, total: int, emit: Any) -> Any:
             if not math.isfinite(loss):
                 raise not_finite(loss, curve.last_step)
             curve.add(step, loss, float(run_values.results["rate"]) if "rate" in run_values.results else None)
+            watch.look(curve, step)
             now = time.time()
             if self._clock is None:  # the first step builds and warms up; it says nothing about speed
                 self._clock = (now, step, now)
@@ -101,17 +103,6 @@ def hook(curve: LossCurve, total: int, emit: Any) -> Any:
                 )
 
     return ProgressHook()
-
-
-def listener(curve: LossCurve) -> Any:
-    """Saves the curve with every checkpoint, so that a resumed training finds both or neither."""
-    import tensorflow.compat.v1 as tf
-
-    class CurveListener(tf.train.CheckpointSaverListener):  # type: ignore[misc]
-        def before_save(self, session: Any, global_step_value: int) -> None:
-            curve.save()
-
-    return CurveListener()
 
 
 def _summarised(tag: str) -> Any:

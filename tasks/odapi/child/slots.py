@@ -17,31 +17,43 @@ _OF_NO_VARIABLE = ("beta1_power", "beta2_power")
 _FOLDER = "trained"
 
 
-def without_slots(model_dir: str) -> str:
-    """Keep of a finished training's checkpoints the last one, without optimizer slots.
+def place(model_dir: str, step: int) -> str:
+    """Prefix of a checkpoint without optimizer slots."""
+    return os.path.join(model_dir, _FOLDER, f"model.ckpt-{step}")
 
-    It lies in a folder of its own under the same name, and is written whole before ``checkpoint`` names it and the
-    others are deleted: whenever this is cut, the folder's last checkpoint is a whole one of the same step.
+
+def without_slots(model_dir: str, keep: int = 1) -> str:
+    """Keep of a finished training's checkpoints the last ones, without optimizer slots.
+
+    They lie in a folder of their own under the same names, and are written whole before ``checkpoint`` names them and
+    the others are deleted: whenever this is cut, the folder's last checkpoint is a whole one of the same step.
+
+    Args:
+        keep: Newest checkpoints that stay.
 
     Returns:
-        The checkpoint's prefix, relative to ``model_dir``.
+        The last checkpoint's prefix, relative to ``model_dir``.
     """
     import tensorflow.compat.v1 as tf
 
-    last = tf.train.latest_checkpoint(model_dir)
-    kept = os.path.join(model_dir, _FOLDER, os.path.basename(last))
-    if os.path.realpath(last) != os.path.realpath(kept):
-        tf.gfile.MakeDirs(os.path.dirname(kept))
-        _write(last, kept)
-        tf.train.update_checkpoint_state(model_dir, os.path.relpath(kept, model_dir))
+    kept = []
+    for prefix in tf.train.get_checkpoint_state(model_dir).all_model_checkpoint_paths[-keep:]:
+        slim = os.path.join(model_dir, _FOLDER, os.path.basename(prefix))
+        if os.path.realpath(prefix) != os.path.realpath(slim):
+            write(prefix, slim)
+        kept.append(os.path.relpath(slim, model_dir))
+    if tf.train.latest_checkpoint(model_dir) != os.path.join(model_dir, kept[-1]):
+        tf.train.update_checkpoint_state(model_dir, kept[-1], kept)
     for left in glob.glob(os.path.join(glob.escape(model_dir), "model.ckpt-*")):
         os.remove(left)
-    return os.path.relpath(kept, model_dir)
+    return kept[-1]
 
 
-def _write(source: str, target: str) -> None:
+def write(source: str, target: str) -> None:
+    """A checkpoint once more, without optimizer slots; both are prefixes."""
     import tensorflow.compat.v1 as tf
 
+    tf.gfile.MakeDirs(os.path.dirname(target))
     reader = tf.train.NewCheckpointReader(source)
     shapes = reader.get_variable_to_shape_map()
     names = sorted(name for name in shapes if not _is_slot(name, shapes))

@@ -7,65 +7,117 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
 
-from . import compat, configs, progress, slots
+from . import checkpoints, compat, configs, freezing, progress, slots
 from .errors import JobError
+from .loss_watch import LossWatch
+from .validation import Validation
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
-    """Train to the pipeline.config's ``num_steps``.
+    """Train to the pipeline.config's ``num_steps``, or until nothing is gained any more.
 
     Args:
-        arguments: See ``configs.estimator_and_inputs``; also ``model_dir``, ``checkpoint_every`` (steps) and
-            ``fine_tune_checkpoint`` (prefix, or None).
+        arguments: See ``configs.estimator_and_inputs``; also ``model_dir``, ``checkpoint_every`` (steps),
+            ``fine_tune_checkpoint`` (prefix, or None), ``evaluate_every`` (steps; 0: not at all), ``metric`` and
+            ``patience`` (see ``validation``), ``watch_loss``, and ``keep_checkpoints``: how many of the last ones stay.
     """
     compat.apply()
     import tensorflow.compat.v1 as tf
 
     model_dir = arguments["model_dir"]
     start = progress.saved_step(model_dir)
-    fine_tune = _fine_tune_override(arguments["fine_tune_checkpoint"])
     made = configs.estimator_and_inputs(
         arguments,
         model_dir,
-        override=fine_tune,
-        save_checkpoints_steps=arguments["checkpoint_every"],
+        override=_fine_tune_override(arguments["fine_tune_checkpoint"]),
+        save_checkpoints_steps=None,
+        save_checkpoints_secs=None,
         save_summary_steps=50,
         log_step_count_steps=100,
     )
     total = made["train_steps"]
     curve = progress.LossCurve(os.path.join(model_dir, progress.LOSS_FILE), total, start)
+    validation = _validation(arguments, made, total, emit)
     started = time.time()
     with _restored_variables() as restored:
-        try:
-            if start < total:
-                made["estimator"].train(
-                    made["train_input_fn"],
-                    max_steps=total,
-                    hooks=[progress.hook(curve, total, emit)],
-                    saving_listeners=[progress.listener(curve)],
-                )
-        except tf.estimator.NanLossDuringTrainingError:
-            raise progress.not_finite("not a number", curve.last_step) from None
+        if start and validation:
+            validation.see(tf.train.latest_checkpoint(model_dir), start)  # its evaluation may have been cut
+        if start < total and not (validation and validation.exhausted):
+            _train(arguments, made, curve, validation, restored, emit)
     curve.save()
+    if validation:
+        validation.close()
     if restored and not restored["loaded"]:
         raise JobError(
             "nothing of {} fits this model".format(arguments["fine_tune_checkpoint"]),
             "no variable of the same name and shape is in it",
             "give a checkpoint of the same architecture, or none to train from scratch",
         )
-    prefix = tf.train.latest_checkpoint(model_dir)
-    if prefix is None or progress.saved_step(model_dir) != total:
+    steps = progress.saved_step(model_dir)
+    if steps != total and not (validation and validation.exhausted):
         raise JobError(f"training ended without the checkpoint of step {total}", f"in {model_dir}", "run again")
+    last = slots.without_slots(model_dir, arguments["keep_checkpoints"])
     return {
-        "steps": total,
+        "steps": steps,
         "resumed_from": start,
-        "checkpoint": slots.without_slots(model_dir),
+        "checkpoint": _best(validation, model_dir) or last,
         "loss": curve.points[-1][1] if curve.points else None,
         "loss_curve": progress.LOSS_FILE,
         "seconds": round(time.time() - started, 3),
         "fine_tune": dict(restored) or None,
+        "validation": _validated(validation, total) if validation else None,
+    }
+
+
+def _validation(arguments: dict[str, Any], made: Any, total: int, emit: Any) -> Optional[Validation]:
+    every, metric, patience = (arguments[name] for name in ("evaluate_every", "metric", "patience"))
+    return Validation(arguments["model_dir"], made, every, metric, patience, total, emit) if every else None
+
+
+def _train(
+    arguments: dict[str, Any],
+    made: Any,
+    curve: progress.LossCurve,
+    validation: Optional[Validation],
+    restored: dict[str, Any],
+    emit: Any,
+) -> None:
+    import tensorflow.compat.v1 as tf
+
+    total = made["train_steps"]
+    every = [arguments["checkpoint_every"], *([validation.every] if validation else [])]
+    seen = validation.see if validation else lambda prefix, step: False
+    watch = LossWatch(total, lambda: not restored or bool(restored["skipped"]), arguments["watch_loss"])
+    hooks = [
+        progress.hook(curve, watch, total, emit),
+        checkpoints.hook(
+            arguments["model_dir"], curve.last_step, every, curve.save, seen, arguments["keep_checkpoints"]
+        ),
+        freezing.hook(configs.read_pipeline(arguments["pipeline_config"]).train_config.freeze_variables),
+    ]
+    try:
+        made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=hooks)
+    except tf.estimator.NanLossDuringTrainingError:
+        raise progress.not_finite("not a number", curve.last_step) from None
+    except ValueError as error:
+        if "No variables to optimize" not in str(error):
+            raise
+        raise JobError("train.freeze: nothing is left to train", "every variable is frozen", "freeze fewer") from error
+
+
+def _best(validation: Optional[Validation], model_dir: str) -> Optional[str]:
+    best = validation.checkpoint if validation else None
+    return os.path.relpath(best, model_dir) if best else None
+
+
+def _validated(validation: Validation, total: int) -> dict[str, Any]:
+    return {
+        "metric": validation.metric,
+        "best": validation.best,
+        "evaluations": validation.rows,
+        "gave_up": validation.exhausted and validation.rows[-1]["step"] < total,
     }
 
 
@@ -83,6 +135,12 @@ def _fine_tune_override(checkpoint: Any) -> str:
             str(error).split("\n")[0],
             "give the prefix of a TensorFlow checkpoint, such as model.ckpt-20000, without .index or .data",
         ) from error
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" in names:
+        raise JobError(
+            f"the checkpoint {checkpoint} is that of a Keras model",
+            "its variables have other names than those of the TF1-style model that is trained",
+            "start from the checkpoint of a TF1-style model, such as those of the TensorFlow 1 detection zoo",
+        )
     kind = "detection" if any(name.startswith("FeatureExtractor/") for name in names) else "classification"
     return "train_config {{ fine_tune_checkpoint: {} fine_tune_checkpoint_type: {} {} }}".format(
         json.dumps(checkpoint),

@@ -36,6 +36,10 @@ def test_training_leaves_checkpoint_events_and_curve(trained: Trained) -> None:
     assert trained.facts["loss"] == curve[-1][1]
 
 
+def test_what_tensorflow_writes_on_the_way_goes_with_the_child(child: OdapiChild, trained: Trained) -> None:
+    assert list(child.log.parent.glob("tmp-*/__autograph_generated_file*.py"))
+
+
 def test_progress_runs_to_the_end(trained: Trained) -> None:
     steps = [progress.step for progress in trained.progress]
     assert steps == sorted(steps)

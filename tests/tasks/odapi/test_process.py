@@ -22,6 +22,7 @@ from tests.tasks.odapi.conftest import TINY, Data
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.odapi import client
 from jetlane.tasks.odapi.client import OdapiChild
+from jetlane.tasks.odapi.temporary import TemporaryFolder
 
 CHILD = Path(client.__file__).with_name("child")
 
@@ -64,6 +65,24 @@ def test_an_interpreter_without_tensorflow_is_named(tmp_path: Path) -> None:
     with child, pytest.raises(TrainingError, match="has no tensorflow") as caught:
         child.probe()
     assert "train.python" in caught.value.remedy
+
+
+def test_no_temporary_folder_is_left(tmp_path: Path) -> None:
+    """Not by a child that ended, nor, once another is started, by one that was killed with its parent."""
+    left, used = tmp_path / "tmp-left", TemporaryFolder(tmp_path)
+    left.mkdir()
+    (left / "__autograph_generated_file1.py").touch()
+    told = tmp_path / "told.py"
+    told.write_text("#!/bin/sh\necho $TMPDIR\n")
+    told.chmod(0o755)
+    with OdapiChild(str(told), tmp_path / "log") as child:
+        with pytest.raises(TrainingError, match="died in its probe job"):
+            child.probe()
+        given = Path(child.log.read_text().strip())
+    assert given.parent == tmp_path
+    assert [path.name for path in tmp_path.glob("*tmp-*")] == [used.path.name]
+    used.remove()
+    assert not list(tmp_path.glob("*tmp-*"))
 
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:

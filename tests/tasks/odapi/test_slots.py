@@ -55,7 +55,7 @@ def cutting(function, before):
     return call
 
 full = values(model)
-stages = [(slots, "_write"), (tf.train, "update_checkpoint_state"), (os, "remove")]
+stages = [(slots, "write"), (tf.train, "update_checkpoint_state"), (os, "remove")]
 whole = [getattr(*stage) for stage in stages]
 at, was_cut = 0, True
 while was_cut:
