@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.states import Completed
 
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
@@ -16,6 +17,9 @@ from jetlane.flows.serving.run_names import run_name
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
+from jetlane.tasks.run.facts import NOTHING_DONE
+
+UNCHANGED = "Unchanged"
 
 
 @flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: Path(given["spec"]).stem))
@@ -26,13 +30,15 @@ def scheduled_retrain(spec: str) -> Any:
         spec: Absolute path, on the machine of the worker.
 
     Returns:
-        What ``retrain_and_deploy`` returns; it ends in the state Refused where that does.
+        What ``retrain_and_deploy`` returns; it ends in the state Refused where that does, and in the state Unchanged
+        where nothing had to be done.
 
     Raises:
         SpecError: The path is relative, or the file is no valid spec.
     """
     refuse_relative(spec=spec)
     try:
-        return outcome_or_refusal(retrain_and_deploy(**parameters(load_spec(Path(spec)))))
+        outcome = outcome_or_refusal(retrain_and_deploy(**parameters(load_spec(Path(spec)))))
     except GateError as error:
         return refused(error)
+    return outcome if outcome["changed"] else Completed(name=UNCHANGED, message=NOTHING_DONE, data=outcome)

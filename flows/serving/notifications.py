@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any, Optional
 
 from jetlane.specs.errors import GateError, JetlaneError, SpecError
 from jetlane.specs.schema import Notify, RunSpec
+from jetlane.specs.support.local_files import PRIVATE, read_json, write_atomic
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.workspace import digest_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,9 @@ def refuse_missing_blocks(notify: Notify) -> None:
 
 
 def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError], report: str = "") -> None:
-    """One message to each block, where the spec asks to hear of such an end. A message that does not go out is noted.
+    """One message to each block, where the spec asks to hear of such an end; of a refusal that was told before, none.
+
+    A message that does not go out is noted.
 
     Args:
         outcome: What the flow returns; None where it stopped.
@@ -38,10 +43,14 @@ def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[Jet
     """
     if not run.spec.notify.blocks or (end := _end(outcome, error)) not in run.spec.notify.ends:
         return
+    told = _Told(run, str(error))
+    if end == "refused" and told.before:  # a schedule meets the same refusal again and again
+        return
     subject, body = _message(run.spec, end, outcome, error, outcome["report"] if outcome else report)
     for name in run.spec.notify.blocks:
         try:
             _block(name).notify(body, subject)
+            told.remember()
         except Exception as failure:  # whatever the service or its client says; the run's own end counts
             what = failure.what if isinstance(failure, JetlaneError) else f"{type(failure).__name__}: {failure}"
             run.note(f"{name} was not told: {what}")
@@ -52,6 +61,21 @@ def _end(outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError]) ->
         return "refused" if isinstance(error, GateError) else "failed"
     active = outcome is not None and "active" in outcome["devices"].values()
     return "live" if active else "unchanged" if outcome is not None and not outcome["changed"] else "made"
+
+
+class _Told:
+    """The last end of a spec's runs that was told: what it said, and of which steps."""
+
+    def __init__(self, run: Run, said: str) -> None:
+        self._path = run.workspace.folder("told") / f"{run.spec.name}.json"
+        self._digest = digest_of([said, [[step.name, step.key] for step in run.steps if step.key]])
+
+    @property
+    def before(self) -> bool:
+        return bool(read_json(self._path) == self._digest)
+
+    def remember(self) -> None:
+        write_atomic(self._path, json.dumps(self._digest), PRIVATE)
 
 
 def _message(

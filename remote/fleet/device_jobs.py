@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.device.latency import MEASURED
 from jetlane.remote.fleet import state as states
 from jetlane.remote.fleet.device_operations import PASSING, DeviceOperations
 from jetlane.remote.fleet.execution import Backoff, Clock
@@ -75,6 +76,8 @@ class DeviceJobs:
             "backend": outcome.backend,
             "bytes": outcome.bytes_sent,
             "seconds": dict(outcome.seconds),
+            "latency_ms": (outcome.agreement.get("latency") or {}).get(MEASURED),
+            "model": outcome.board.get("model") or outcome.board.get("cpu"),
         }
         self._session.record(
             "device",

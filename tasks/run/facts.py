@@ -14,6 +14,7 @@ from typing import Any, Optional
 #: nothing to do because the devices already had it; stopped by an error; the model was refused, by the gate.
 MADE, CACHED, SKIPPED, DECIDED, UNCHANGED, FAILED = "made", "cached", "skipped", "decided", "unchanged", "failed"
 REFUSED = "refused"
+NOTHING_DONE = "nothing has changed: no training, no conversion, no upload, no build"
 #: Why a model is not proven although nothing speaks against it.
 NOTHING_COMPARED = "in no sample was anything found that could be compared"
 

@@ -61,7 +61,7 @@ class Plan:
         """Records of older runs of which nothing is left. A step that stays for another reason needs its record: to go
         when that reason has gone."""
         left = {step_of(path) for path in step_folders(root) if GONE not in path.name} - self.kept
-        return [record for record in self.older if not record.living and not record.steps & left]
+        return [record for record in self.older if not record.living and left.isdisjoint(record.steps)]
 
 
 def plan(root: Path, keep: int, needed: set[str]) -> Plan:

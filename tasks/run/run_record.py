@@ -33,14 +33,14 @@ class UsedSteps:
 
     Attributes:
         name: Of its spec; empty where a release was only used for a while.
-        steps: (step, key) of each that it looked at, found or made.
+        steps: (step, key) of each that it looked at, found or made, in the order of the run.
         log: File name in ``logs/``; empty where it wrote none.
         living: Whether the run goes on.
     """
 
     path: Path
     name: str
-    steps: frozenset[tuple[str, str]]
+    steps: tuple[tuple[str, str], ...]
     log: str
     living: bool
 
@@ -128,7 +128,7 @@ def forget(record: UsedSteps) -> None:
 def _read(path: Path) -> Optional[UsedSteps]:
     known = read_json(path)
     with suppress(KeyError, TypeError, ValueError, AttributeError):
-        steps = frozenset((str(step), str(key)) for step, key in known["steps"])
+        steps = tuple((str(step), str(key)) for step, key in known["steps"])
         return UsedSteps(path, str(known["name"]), steps, str(known["log"]), _held(path))
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from jetlane.flows.cli.main import main
 from jetlane.tasks.data.prepare import prepare
 from jetlane.tasks.data.source import SyntheticSource
 from jetlane.tasks.proof.baseline import Measured, measure_again
@@ -69,7 +71,15 @@ def test_with_validation_data_the_gate_decides(spec, flows, tmp_path: Path) -> N
     assert stopped["kind"] == "GateError"
 
 
-def test_slices_and_latency_hold_a_model_back_and_the_device_keeps_what_it_runs(spec, flows, tmp_path: Path) -> None:
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    with pytest.raises(SystemExit, match=""):
+        main(list(words))
+    return json.loads(capsys.readouterr().out)
+
+
+def test_slices_and_latency_hold_a_model_back_and_the_device_keeps_what_it_runs(
+    spec, flows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data").mkdir()
     prepare(SyntheticSource(train_images=1, validation_images=30, seed=4, shards=1), tmp_path / "data")
     data = {"validation": ["data/validation.record-*"], "label_map": "data/label_map.pbtxt"}
@@ -87,6 +97,18 @@ def test_slices_and_latency_hold_a_model_back_and_the_device_keeps_what_it_runs(
     assert slow["kind"] == "GateError" and "gate.max_latency_ms allows 0.001" in slow["error"], slow
     live = run(max_latency_ms={"other-*": 0.001, "virtual-*": 60_000})
     assert live["devices"] == {"virtual-jetson-1": "active"}, live
+    listed, compared, lineage = (
+        told(capsys, *words, "--workspace", str(tmp_path / ".jetlane"))
+        for words in (["releases", "--json"], ["compare", "given", live["release"], "--json"], ["lineage", "given"])
+    )
+    assert [(one["release"], one["state"], one["devices"]) for one in listed] == [
+        (live["release"], "live", ["virtual-jetson-1"])
+    ]
+    (taken,) = listed[0]["latency_ms"].values()
+    assert taken > 0 and listed[0]["mAP@0.5"] == compared["second"]["mAP@0.5"] and listed[0]["MB"] > 1
+    assert compared["images"] == [] and compared["seen"] == 30 and compared["map50"][0] == compared["map50"][1]
+    assert [row["step"] for row in lineage["steps"]] == ["dataset", "plugins", "convert", "preflight"]
+    assert lineage["sources"]["frozen_graph"] and lineage["devices"] == ["virtual-jetson-1"]
     assert run(force=True, slices={"all": {"images": ["*"]}})["devices"] == {"virtual-jetson-1": "unchanged"}
 
 

@@ -133,11 +133,12 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
     from jetlane.flows.serving.local_run import run_spec
+    from jetlane.tasks.run.facts import NOTHING_DONE
 
     click.echo(f"{spec.name}: workspace {spec.workspace.path}")
     outcome = run_spec(spec, force=force, verify=verify, debug=debug)
     if not outcome["changed"]:
-        click.echo("nothing has changed: no training, no conversion, no upload, no build")
+        click.echo(NOTHING_DONE)
     click.echo(f"release  {outcome['release_path']}")
     click.echo(f"report   {outcome['report']}")
     if spec.fleet.virtual:
