@@ -19,6 +19,7 @@ from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 CODE = (
     "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.coco_detail",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
 )
@@ -26,7 +27,7 @@ CODE = (
 
 @step("evaluate")
 def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
-    """Measure; ``metrics.json`` and the facts hold the numbers of pycocotools.
+    """Measure; ``metrics.json`` and the facts hold the numbers of pycocotools, curves and what is taken for what.
 
     Raises:
         TrainingError: With the last lines of the child's log.
@@ -40,7 +41,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
             "records": data.digest(*data.facts["validation"]),
             "label_map": data.digest("label_map.pbtxt"),
         },
-        params={},
+        params={"score": run.spec.verify.threshold},
         code=CODE,
         tools=versions(TRAINING, run.python),
         make=lambda out: _evaluate(run, data, trained, config, out),
@@ -59,6 +60,7 @@ def _evaluate(run: Run, data: StepResult, trained: StepResult, config: str, out:
             label_map=data.file("label_map.pbtxt"),
             checkpoint=checkpoint_of(trained),
             out=out / "events",
+            score=run.spec.verify.threshold,
         )
     )
     write_atomic(out / "metrics.json", json.dumps(metrics, indent=1, sort_keys=True))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.defaults import EXACT
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
@@ -30,6 +31,7 @@ from jetlane.tasks.run.workspace import StepResult, write_atomic
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
     from jetlane.tasks.bundle.release import Tolerance
+    from jetlane.tasks.proof.model_comparison import PreflightReport
 
 CODE = (
     "jetlane.tasks.preflight",
@@ -49,6 +51,8 @@ _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
 #: What drives TensorRT-RTX.
 _ADAPTERS = ("jetlane.remote.agent.trt",)
 _WHOLE, HALF = "model.trt.onnx", "model.trt.fp16.onnx"
+#: What the converted model found in the samples (``converted``, in their order), and ``worst``: see ``WorstPair``.
+COMPARED = "compared.json"
 
 
 @step("preflight")
@@ -153,10 +157,31 @@ def _prove(
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
     heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
     keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
+    _keep_comparison(seen, reference, report, out)
     if place is not None:
         facts["tensorrt"] = _run_in(run, place, data, converted, params, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
+
+
+def _keep_comparison(seen: Images, reference: Sequence[Detections], report: PreflightReport, out: Path) -> None:
+    """For people: what the converted model found in the samples, and where it is furthest from TensorFlow."""
+    from jetlane.tasks.proof.worst_pairs import worst_pairs
+
+    names = seen.names or [f"image {number}" for number in range(1, len(seen.arrays) + 1)]
+    agreement = report.agreement
+    worst = worst_pairs(
+        seen.arrays,
+        names,
+        reference,
+        report.detections,
+        threshold=agreement.threshold,
+        min_iou=agreement.min_iou,
+        max_score_difference=agreement.max_score_difference,
+    )
+    converted = [report.detections[index].to_json() for index in seen.samples]
+    compared = {"converted": converted, "worst": [pair.to_json() for pair in worst]}
+    write_atomic(out / COMPARED, json.dumps(compared))
 
 
 def _run_in(

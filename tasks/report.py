@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import JetlaneError
+from jetlane.tasks.preflight import COMPARED
 from jetlane.tasks.release import release_path
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.facts import FAILED, SKIPPED, DeviceFacts, RunFacts
+from jetlane.tasks.run.network_facts import network_facts
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, digest_of
 
@@ -68,7 +70,9 @@ def gather(
     def recorded(name: str) -> Mapping[str, Any]:
         return run.results[name].facts if name in run.results else {}
 
-    evaluated = recorded("evaluate")
+    evaluated, trained, proof = recorded("evaluate"), recorded("train"), recorded("preflight")
+    # of a graph that was given, preflight measures what TensorFlow finds
+    measured = evaluated or ((proof.get("mAP") or {}).get("tensorflow") or {})
     gate = next((step.facts for step in run.steps if step.name == "gate"), {})
     return RunFacts(
         name=run.spec.name,
@@ -77,23 +81,26 @@ def gather(
         seconds=round(run.seconds, 1),
         steps=tuple(run.steps),
         labels=tuple((release / "labels.txt").read_text(encoding="utf-8").splitlines()) if release else (),
-        dataset=_of_data(recorded("dataset").get("stats", {}), run.anchors),
+        dataset=recorded("dataset").get("stats", {}),
+        anchor_fit=run.anchor_fit,
         metrics=evaluated.get("coco", {}),
-        per_class=evaluated.get("per_class", {}),
-        loss_curve=tuple((int(at), float(loss)) for at, loss in recorded("train").get("curve", ())),
+        per_class=measured.get("per_class", {}),
+        curves=measured.get("curves", {}),
+        confusion=measured.get("confusion", {}),
+        loss_curve=tuple((int(at), float(loss)) for at, loss in trained.get("curve", ())),
+        validation_curve=tuple((int(at), float(a), float(b)) for at, a, b in trained.get("validation_curve", ())),
+        fine_tune=trained.get("fine_tune") or {},
+        network=network_facts(run),
         gate=gate,
         plugins=recorded("plugins"),
-        preflight=recorded("preflight"),
+        preflight=proof,
+        preflight_path=str(run.results["preflight"].file(COMPARED).parent) if proof else "",
         release=release.name if release else "",
         release_path=str(release or ""),
         devices=tuple(devices),
         error=error.what if error else "",
         notes=tuple(run.notes),
     )
-
-
-def _of_data(stats: Mapping[str, Any], anchors: Sequence[str]) -> Mapping[str, Any]:
-    return {**stats, "anchors": "; ".join(anchors)} if anchors else stats
 
 
 def _lasting(facts: RunFacts) -> Mapping[str, Any]:
@@ -106,7 +113,7 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     ]
     data["gate"] = {key: data["gate"].get(key) for key in ("passed", "forced")}
     for device in data["devices"]:
-        for name in ("bytes_sent", "seconds", "board"):
+        for name in ("bytes_sent", "seconds", "board", "previous"):
             del device[name]
         if device["state"] not in (FAILED, SKIPPED):  # else the reason is what a reader looks for
             del device["reason"]

@@ -19,6 +19,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.specs.defaults import THRESHOLD
 from jetlane.specs.errors import TrainingError
 
 _CHILD = Path(__file__).with_name("child")
@@ -68,13 +69,18 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class EvaluateJob:
-    """An evaluation of a checkpoint (prefix) on validation records; ``out`` gets TensorBoard events."""
+    """An evaluation of a checkpoint (prefix) on validation records; ``out`` gets TensorBoard events.
+
+    Attributes:
+        score: Least score of detections that the confusion matrix counts.
+    """
 
     pipeline_config: Path
     validation_records: Sequence[Path]
     label_map: Path
     checkpoint: Path
     out: Path
+    score: float = THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ class OdapiChild:
 
         Returns:
             ``mAP``, ``mAP@0.5``, ``mAP@0.75``, ``per_class`` ({name: {"AP", "AP@0.5"}}, None without ground truth),
-            ``coco`` (all twelve numbers under the OD API's names), ``losses``, ``images``, ``step``.
+            ``coco`` (all twelve numbers under the OD API's names), ``losses``, ``images``, ``step``; and ``curves`` and
+            ``confusion``: see ``child.coco_detail``.
         """
         job.out.mkdir(parents=True, exist_ok=True)
         return self._run("evaluate", {**vars(job), "train_records": [], "seed": 0})

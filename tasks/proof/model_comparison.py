@@ -118,7 +118,10 @@ def preflight(
     if ground_truth:
         evaluation = OnnxDetector(evaluation_model, params.input)
         everything = [evaluation.detect(image) for image in images]
-        maps = tuple(mean_average_precision(ground_truth, one, names or {}) for one in (tensorflow, everything))  # type: ignore[assignment]
+        maps = (
+            mean_average_precision(ground_truth, tensorflow, names or {}, confusion_score=threshold),
+            mean_average_precision(ground_truth, everything, names or {}),
+        )
     top_k = try_larger(with_top_k, params, images, tensorflow, agreement, found) if with_top_k else None
     notes = _notes(agreement, detector.largest_logit, top_k)
     report = PreflightReport(agreement, found, detector.largest_logit, *maps, top_k, notes)

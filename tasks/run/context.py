@@ -40,7 +40,7 @@ class Run:
         results: Finished content-addressed steps by name.
         notes: Sentences for the report.
         mended: Those about what was found damaged, and made again.
-        anchors: Sentences about how the network's anchors suit the data set.
+        anchor_fit: How the network's anchors suit the data set; see ``RunFacts.anchor_fit``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Run:
         self.results: dict[str, StepResult] = {}
         self.notes: list[str] = []
         self.mended: list[str] = []
-        self.anchors: tuple[str, ...] = ()
+        self.anchor_fit: Mapping[str, Any] = {}
         self._clock = time.monotonic()
         self._stack = ExitStack()
         self._stack.enter_context(self._record)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Dict  # noqa: UP035
 
-from . import configs
+from . import coco_detail, configs
 
 _BOXES = "DetectionBoxes_"
 
@@ -15,10 +15,11 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Evaluate.
 
     Args:
-        arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix) and ``out`` (TensorBoard events).
+        arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix), ``out`` (TensorBoard events) and
+            ``score`` (of detections that the confusion matrix counts).
     """
     made = configs.estimator_and_inputs(arguments, arguments["out"])
-    with _per_class() as classes:
+    with _per_class(arguments["score"]) as classes:
         measured = made["estimator"].evaluate(
             made["eval_input_fns"][0], steps=None, checkpoint_path=arguments["checkpoint"], name="validation"
         )
@@ -29,6 +30,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         "mAP@0.5": coco["Precision/mAP@.50IOU"],
         "mAP@0.75": coco["Precision/mAP@.75IOU"],
         "per_class": dict(classes),
+        **classes.detail,
         "coco": coco,
         "losses": losses,
         "images": classes.images,
@@ -40,11 +42,12 @@ class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Pytho
     """``{class name: {"AP": ..., "AP@0.5": ...}}``; None for a class without ground truth."""
 
     images = 0
+    detail: Dict[str, Any] = {}  # noqa: UP006, RUF012
 
 
 @contextlib.contextmanager
-def _per_class() -> Iterator[_Classes]:
-    """Gather per-class figures: the OD API looks for them in a pycocotools of its own making."""
+def _per_class(score: float) -> Iterator[_Classes]:
+    """Gather per-class figures and ``coco_detail.detail``: the OD API looks for them in a pycocotools of its making."""
     from object_detection.metrics import coco_tools
 
     original = coco_tools.COCOEvalWrapper.ComputeMetrics
@@ -57,6 +60,8 @@ def _per_class() -> Iterator[_Classes]:
         for index, number in enumerate(evaluator.params.catIds):
             of_class = precision[:, :, index, 0, -1]
             classes[evaluator.cocoGt.cats[number]["name"]] = {"AP": _mean(of_class), "AP@0.5": _mean(of_class[0])}
+        names = {number: category["name"] for number, category in evaluator.cocoGt.cats.items()}
+        classes.detail = coco_detail.detail(evaluator, names, score)
         return computed
 
     coco_tools.COCOEvalWrapper.ComputeMetrics = computing
