@@ -23,7 +23,7 @@ def page_environment() -> Environment:
     )
     environment.filters["figure"] = figure
     environment.filters["flat"] = flat
-    environment.filters.update(third=third, size=size, duration=duration, short=short)
+    environment.filters.update(third=third, size=size, duration=duration, short=short, moment=moment)
     return environment
 
 
@@ -62,6 +62,12 @@ def duration(seconds: Any) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(when: Any) -> str:
+    """A time of ISO 8601 to the minute, as people write it."""
+    text = str(when)
+    return text[:16].replace("T", " ") if text[10:11] == "T" else text
 
 
 def short(release: Any) -> str:

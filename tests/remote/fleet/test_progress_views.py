@@ -107,7 +107,8 @@ def test_the_page_shows_running_releases_and_failures(rolled: Any, ledger_url: s
     assert rollout in html and "1 of 22 devices did not take their last release: nano-05" in html
     assert "it does not find what the workstation found" in html
     assert html.count("<code>new-2</code>") >= 21
-    assert "<script" not in html and "http" not in html
+    assert "why" not in html.partition('id="failures"')[2].partition("</section>")[0], "what, why and remedy apart"
+    assert html.count("<script>") == 1 and "http:" not in html and "https:" not in html
 
 
 def test_the_page_of_an_empty_ledger(ledger_url: str, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _release(folder: Path) -> list[np.ndarray[Any, Any]]:
 
 
 def _preflight(folder: Path, arrays: list[np.ndarray[Any, Any]]) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     expected = [Detections(**FOUND) for _ in arrays]
     got = [Detections(FOUND["boxes"], FOUND["labels"], [0.91, 0.468, 0.88]) for _ in arrays]
     limits = {"threshold": 0.3, "min_iou": 0.99, "max_score_difference": 0.005}
