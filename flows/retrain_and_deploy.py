@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.terminal import TerminalRunObserver
+from jetlane.flows.cli.terminal import QUIET, TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.serving.notifications import refuse_missing_blocks, tell_end
 from jetlane.flows.serving.refusal import refused
@@ -154,9 +154,10 @@ def retrain_and_deploy(
     )
     spec = resolve(spec)
     refuse_missing(spec)
-    observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
+    terminal = TerminalRunObserver()
+    observer = RunObserverGroup([PrefectRunObserver(), *([] if QUIET.get() else [terminal])])
     refuse_missing_blocks(spec.notify)
-    with Run(spec, observer, force, PrefectSites, verify_all) as run:
+    with terminal, Run(spec, observer, force, PrefectSites, verify_all) as run:
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:

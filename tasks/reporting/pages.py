@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from jetlane.specs.support.text import human_size
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -45,12 +47,7 @@ def third(value: Any) -> str:
 
 def size(count: Any) -> str:
     """Bytes as people read them; empty for none."""
-    if not isinstance(count, (int, float)) or count <= 0:
-        return ""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count:.0f} B"
+    return human_size(count) if isinstance(count, (int, float)) and count > 0 else ""
 
 
 def duration(seconds: Any) -> str:

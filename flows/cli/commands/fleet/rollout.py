@@ -15,6 +15,7 @@ import click
 
 from jetlane.flows.cli.commands.fleet.request import FleetArguments, current_user, fleet_arguments, release_folder
 from jetlane.flows.cli.commands.fleet.tables import print_rows
+from jetlane.flows.cli.prompt import confirm
 from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class TerminalApprover:
     def __init__(self, yes: bool, aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
         self._yes, self._aside = yes, aside
 
-    def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
+    def ask(self, state: RolloutState, wave: int, decided: Callable[[], bool]) -> Optional[Answer]:
         from jetlane.remote.fleet.rollout import Answer
 
         if self._yes:
@@ -91,7 +92,8 @@ class TerminalApprover:
         done = f"{state.count('active')} of {len(state.devices)} devices are active, {state.failures} failed"
         question = f"{done}. Begin wave {wave + 1} of {len(state.waves)} ({counted(len(state.waves[wave]), 'device')})?"
         with self._aside():
-            return Answer(click.confirm(question, default=False), current_user())
+            approved = confirm(question, decided)
+        return Answer(approved, current_user()) if approved is not None else None
 
 
 def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, book: Ledger) -> None:
