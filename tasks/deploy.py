@@ -101,7 +101,8 @@ def summary(devices: Sequence[DeviceFacts]) -> StepFacts:
 def _ended(device: DeviceState) -> str:
     """How a device came out of the rollout, in a line."""
     if device.state != ACTIVE:
-        return f"{device.state}: {first_line(device.reason) or 'no reason is known'}"
+        reason = first_line(device.reason).removeprefix(f"{device.name}: ")
+        return f"{device.state}: {reason or 'no reason is known'}"
     if not device.changed:
         return "runs this release already"
     taken = device.facts.get("seconds")

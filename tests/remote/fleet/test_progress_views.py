@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ def test_without_a_terminal_only_lines_are_printed(capsys: pytest.CaptureFixture
         assert isinstance(watch.observer, RolloutLines)
 
 
+def test_lines_say_when_it_happened_not_when_it_is_shown(rolled: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, rollout, _ = rolled
+    follow(ledger, rollout, RolloutLines())
+    lines = capsys.readouterr().out.splitlines()
+    events = list(ledger.events(rollout))
+    ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(events[-1].at))
+    assert lines[-1].startswith(f"{ended}  ended: incomplete"), "with the date, as that was not today"
+    assert lines[0][:19] <= lines[-1][:19]
+
+
 def test_a_terminal_gets_lines_and_dashboard_and_none_during_input(rolled: Any) -> None:
     ledger, rollout, _ = rolled
     screen = io.StringIO()
@@ -90,8 +101,6 @@ def test_a_terminal_gets_lines_and_dashboard_and_none_during_input(rolled: Any) 
         follow(ledger, rollout, watch.observer)
         with watch.aside():
             before = len(screen.getvalue())
-            import time
-
             time.sleep(0.6)
             assert len(screen.getvalue()) == before
     text = screen.getvalue()
