@@ -1,4 +1,4 @@
-"""Step ``report``: one page that shows the run; a link to it is a Prefect artifact."""
+"""Step ``report``: one page that shows the run; what it says, and a link to it, are Prefect artifacts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def report(
         make=lambda out: {"page": write_report(out, facts).name},
         describe=lambda result: str(page(result)),
     )
-    _publish(run.spec.name, page(result))
+    _publish(run, facts, page(result))
     return result
 
 
@@ -121,7 +121,14 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     return data
 
 
-def _publish(name: str, path: Path) -> None:
-    from prefect.artifacts import create_link_artifact
+def _publish(run: Run, facts: RunFacts, path: Path) -> None:
+    from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-    create_link_artifact(f"file://{path}", link_text=f"report of {name}", key="report", description=str(path))
+    from jetlane.tasks.reporting.summary import markdown
+
+    address = run.share(path, run.workspace.root) if run.share is not None else None
+    create_markdown_artifact(markdown(facts, path, address), key="report", description=f"Report of {facts.name}")
+    if address is not None:
+        create_link_artifact(
+            address, link_text=f"report of {facts.name}", key="report-page", description="The whole report"
+        )

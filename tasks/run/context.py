@@ -34,6 +34,7 @@ class Run:
         force: A model the gate refuses is shipped all the same, and that is recorded.
         sites: Makes what brings work to other sites; see ``rollout.Listeners``.
         verify: Hash all that is found in the workspace, whenever that was done last.
+        share: Makes a page reachable for a browser elsewhere, given the page and the workspace; returns its address.
 
     Attributes:
         steps: The step table so far.
@@ -50,9 +51,11 @@ class Run:
         force: bool = False,
         sites: Optional[Callable[[SharedStore], Dispatch]] = None,
         verify: bool = False,
+        share: Optional[Callable[[Path, Path], Optional[str]]] = None,
     ) -> None:
         self.spec = spec
         self.sites = sites
+        self.share = share
         self.observer = observer or LoggingRunObserver()
         self.force = force
         self._record = RunRecord(Path(spec.workspace.path), spec.name)
