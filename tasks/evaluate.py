@@ -10,6 +10,7 @@ from typing import Any
 from jetlane.tasks.data.prepared import class_names, split_files
 from jetlane.tasks.proof.baseline import Measured, average_precisions
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.counting import counting
 from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
@@ -41,7 +42,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
             "records": data.digest(*data.facts["validation"]),
             "label_map": data.digest("label_map.pbtxt"),
         },
-        params={"score": run.spec.verify.threshold},
+        params={},
         code=CODE,
         tools=versions(TRAINING, run.python),
         make=lambda out: _evaluate(run, data, trained, config, out),
@@ -60,8 +61,8 @@ def _evaluate(run: Run, data: StepResult, trained: StepResult, config: str, out:
             label_map=data.file("label_map.pbtxt"),
             checkpoint=checkpoint_of(trained),
             out=out / "events",
-            score=run.spec.verify.threshold,
-        )
+        ),
+        counting(run, "evaluate", int(data.facts["stats"].get("validation", {}).get("images", 0))),
     )
     write_atomic(out / "metrics.json", json.dumps(metrics, indent=1, sort_keys=True))
     return metrics

@@ -16,7 +16,13 @@ from jetlane.tasks.run.network_facts import network_facts
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, digest_of
 
-CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run.facts")
+CODE = (
+    "jetlane.tasks.report",
+    "jetlane.tasks.reporting",
+    "jetlane.tasks.proof.worst_pairs",
+    "jetlane.tasks.run.facts",
+    "jetlane.tasks.run.network_facts",
+)
 
 
 @step("report")
@@ -72,7 +78,8 @@ def gather(
 
     evaluated, trained, proof = recorded("evaluate"), recorded("train"), recorded("preflight")
     # of a graph that was given, preflight measures what TensorFlow finds
-    measured = evaluated or ((proof.get("mAP") or {}).get("tensorflow") or {})
+    in_proof = (proof.get("mAP") or {}).get("tensorflow") or {}
+    measured = evaluated or in_proof
     gate = next((step.facts for step in run.steps if step.name == "gate"), {})
     return RunFacts(
         name=run.spec.name,
@@ -86,7 +93,7 @@ def gather(
         metrics=evaluated.get("coco", {}),
         per_class=measured.get("per_class", {}),
         curves=measured.get("curves", {}),
-        confusion=measured.get("confusion", {}),
+        confusion=in_proof.get("confusion") or measured.get("confusion", {}),  # there by the threshold of boards
         loss_curve=tuple((int(at), float(loss)) for at, loss in trained.get("curve", ())),
         validation_curve=tuple((int(at), float(a), float(b)) for at, a, b in trained.get("validation_curve", ())),
         fine_tune=trained.get("fine_tune") or {},
@@ -94,7 +101,7 @@ def gather(
         gate=gate,
         plugins=recorded("plugins"),
         preflight=proof,
-        preflight_path=str(run.results["preflight"].file(COMPARED).parent) if proof else "",
+        compared=str(run.results["preflight"].file(COMPARED)) if proof else str(run.disagreement or ""),
         release=release.name if release else "",
         release_path=str(release or ""),
         devices=tuple(devices),

@@ -13,6 +13,7 @@ from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.fitted_anchors import config_of
+from jetlane.tasks.run.lost_steps import LostSteps
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file, write_atomic
@@ -82,8 +83,8 @@ def _train(run: Run, data: StepResult, config: str, out: Path) -> Mapping[str, A
         seed=spec.seed,
         fine_tune_checkpoint=Path(spec.fine_tune_checkpoint) if spec.fine_tune_checkpoint else None,
     )
-    with _alone(run):
-        facts = dict(run.odapi().train(job, lambda at: _show_progress(run, at)))
+    with _alone(run), LostSteps(run, job.model_dir) as lost:
+        facts = dict(run.odapi().train(job, lambda at: _show_progress(run, at, lost)))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
     return {**facts, "checkpoint": f"model/{facts['checkpoint']}", "curve": [row[:2] for row in curve]}
 
@@ -108,7 +109,8 @@ def _alone(run: Run) -> Iterator[None]:
         yield
 
 
-def _show_progress(run: Run, at: TrainingProgress) -> None:
+def _show_progress(run: Run, at: TrainingProgress, lost: LostSteps) -> None:
+    lost.reached(at.step)
     text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
     if at.eta is not None:
         text += f", {at.eta:.0f} s to go"

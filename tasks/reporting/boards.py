@@ -106,9 +106,8 @@ def differences(facts: RunFacts, release: Optional[Path], labels: Sequence[str])
 
 def compared(facts: RunFacts) -> Mapping[str, Any]:
     """What preflight kept for people; empty where it is gone."""
-    path = Path(facts.preflight_path) / "compared.json"
     try:
-        found: Mapping[str, Any] = json.loads(path.read_text()) if facts.preflight_path else {}
+        found: Mapping[str, Any] = json.loads(Path(facts.compared).read_text()) if facts.compared else {}
     except (OSError, ValueError):  # it was tidied away
         return {}
     return found

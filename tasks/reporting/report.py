@@ -23,7 +23,7 @@ def write_report(out: Path, facts: RunFacts) -> Path:
 
     Args:
         out: A folder; made when missing.
-        facts: What the run did. The pictures are read from ``facts.release_path`` and ``facts.preflight_path``; a run
+        facts: What the run did. The pictures are read from ``facts.release_path`` and ``facts.compared``; a run
             that made no release has none.
     """
     out.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,7 @@ class Run:
         results: Finished content-addressed steps by name.
         notes: Sentences for the report.
         mended: Those about what was found damaged, and made again.
+        disagreement: Where it is kept what the converted model found, where that is not what the trained one finds.
         anchor_fit: How the network's anchors suit the data set; see ``RunFacts.anchor_fit``.
     """
 
@@ -65,6 +66,7 @@ class Run:
         self.results: dict[str, StepResult] = {}
         self.notes: list[str] = []
         self.mended: list[str] = []
+        self.disagreement: Optional[Path] = None
         self.anchor_fit: Mapping[str, Any] = {}
         self._clock = time.monotonic()
         self._stack = ExitStack()

@@ -104,7 +104,7 @@ class RunFacts:
             empty when skipped.
         plugins: ``PluginParams.to_json()``.
         preflight: The agreement of ONNX and TensorFlow on this workstation and mAP of both.
-        preflight_path: Absolute path of the folder with preflight's outputs, for its pictures; empty without one.
+        compared: Absolute path of what preflight kept for people (``preflight.COMPARED``); empty without one.
         release: The release's id.
         release_path: Absolute path of the release's folder: ``samples/NNN.npy`` and ``expected.json`` (the
             workstation's detections) are the left half of the report's pictures.
@@ -132,7 +132,7 @@ class RunFacts:
     gate: Mapping[str, Any] = field(default_factory=dict)
     plugins: Mapping[str, Any] = field(default_factory=dict)
     preflight: Mapping[str, Any] = field(default_factory=dict)
-    preflight_path: str = ""
+    compared: str = ""
     release: str = ""
     release_path: str = ""
     devices: tuple[DeviceFacts, ...] = ()

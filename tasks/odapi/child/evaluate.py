@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Dict  # noqa: UP035
 
-from . import coco_detail, configs
+from . import coco_detail, configs, counted
 
 _BOXES = "DetectionBoxes_"
 
@@ -21,7 +21,11 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     made = configs.estimator_and_inputs(arguments, arguments["out"])
     with _per_class(arguments["score"]) as classes:
         measured = made["estimator"].evaluate(
-            made["eval_input_fns"][0], steps=None, checkpoint_path=arguments["checkpoint"], name="validation"
+            made["eval_input_fns"][0],
+            steps=None,
+            hooks=[counted.hook(counted.Counted(emit))],
+            checkpoint_path=arguments["checkpoint"],
+            name="validation",
         )
     coco = {name[len(_BOXES) :]: float(value) for name, value in measured.items() if name.startswith(_BOXES)}
     losses = {name: float(value) for name, value in measured.items() if name.startswith("Loss/")}

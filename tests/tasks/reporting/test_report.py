@@ -143,6 +143,15 @@ def test_shows_everything_that_a_run_knows(tmp_path: Path) -> None:
     assert len(page.encode()) < 3_000_000
 
 
+def test_a_converted_model_that_is_another_is_shown(tmp_path: Path) -> None:
+    failed = StepFacts("preflight", FAILED, note="the converted model does not find what the trained one finds")
+    stopped = replace(whole_facts(tmp_path), steps=(failed,), preflight={}, devices=(), release_path="")
+    text = plain(render(stopped))
+    assert "Stopped at preflight. the converted model does not find" in text
+    assert "The worst pairs" in text and "line 3/cam<1>.png" in text
+    assert "not proven: the converted model was not compared" in text
+
+
 def test_many_classes_and_large_images_stay_within_3_mb(tmp_path: Path) -> None:
     facts = whole_facts(tmp_path)
     names = [f"class {number}" for number in range(90)]

@@ -67,7 +67,7 @@ def whole_facts(folder: Path) -> RunFacts:
         },
         plugins={"input": {"width": 300, "height": 300}, "num_priors": 1917, "grid_anchor": {"num_layers": 6}},
         preflight={"agreement": {"matched": 9, "expected": 9, "images": 3, "missing": 0, "lowest_iou": 0.9993}},
-        preflight_path=str(folder / "preflight"),
+        compared=str(folder / "preflight" / "compared.json"),
         release=RELEASE,
         release_path=str(folder / "release"),
         devices=_devices(),
