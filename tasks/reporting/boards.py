@@ -13,9 +13,11 @@ import numpy as np
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.tasks.proof.worst_pairs import WorstPair, worst_pairs
 from jetlane.tasks.reporting.pages import figure
-from jetlane.tasks.reporting.verdict import board_words
+from jetlane.tasks.reporting.verdict import RUNNING, board_words
 from jetlane.tasks.run.facts import DeviceFacts, RunFacts
 
+#: Devices that the page lists, and those that it compares with TensorFlow.
+DEVICES, AGREEMENTS = 300, 40
 #: Parts of a latency: key, and what it is.
 LATENCY = (
     ("engine_median_ms", "engine, median"),
@@ -38,8 +40,11 @@ class Board:
 
 
 def board_rows(facts: RunFacts) -> list[Board]:
-    """In the order of the inventory."""
-    return [Board(device, board_words(device), _engine(device)) for device in facts.devices]
+    """In the order of the inventory; of a large fleet those that failed, and some of the others."""
+    shown = facts.devices
+    if len(shown) > DEVICES:
+        shown = tuple(sorted(shown, key=lambda device: device.state in RUNNING)[:DEVICES])
+    return [Board(device, board_words(device), _engine(device)) for device in shown]
 
 
 def _engine(device: DeviceFacts) -> tuple[tuple[str, str], ...]:
@@ -77,13 +82,16 @@ def _clocks(conditions: Mapping[str, Any]) -> str:
 
 
 def agreements(facts: RunFacts) -> list[tuple[str, Agreement]]:
-    """(who was held against TensorFlow's detections, verdict): the converted model here, then every device."""
+    """(who was held against TensorFlow's detections, verdict): the converted model here, then the devices that are
+    furthest from it.
+    """
     here = facts.preflight.get("agreement")
     rows = [("converted model, workstation", here)] if here else []
     for backend, found in facts.preflight.get("tensorrt", {}).items():
         if "left_out" not in found:
             rows.append((f"TensorRT {found['version']}, {found.get('place', 'workstation')} ({backend})", found))
-    return rows + [(device.name, device.agreement) for device in facts.devices if device.agreement]
+    devices = [(device.name, device.agreement) for device in facts.devices if device.agreement]
+    return rows + sorted(devices, key=lambda row: row[1].get("lowest_iou") or 0.0)[:AGREEMENTS]
 
 
 @dataclass(frozen=True)

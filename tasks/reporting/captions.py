@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-#: A picture's panel in a page, and the height of its letters there, CSS pixels.
-PANEL_WIDTH, PANEL_HEIGHT, LETTERS = 500, 360, 13.0
+#: Width and height that a picture has at most in the report, and the height of letters, CSS pixels.
+PANEL, LETTERS = (500, 360), 13.0
 #: Width of a letter and height of a line, by the height of the letters. The page sets texts to just this width.
 _LETTER, _LINE, _PAD = 0.56, 1.3, 0.25
 
@@ -41,20 +41,22 @@ class Caption:
     length: float
 
 
-def letter_height(width: int, height: int) -> float:
-    """Of captions, in pixels of a picture of this size, so that they are ``LETTERS`` high in the page."""
-    shown = min(PANEL_WIDTH / width, PANEL_HEIGHT / height)
-    return LETTERS / shown
+def letter_height(width: int, height: int, panel: tuple[int, int] = PANEL) -> float:
+    """Of captions, in pixels of a picture of this size, so that they are ``LETTERS`` high in a panel of the page."""
+    return LETTERS / min(panel[0] / width, panel[1] / height)
 
 
-def place(texts: Sequence[tuple[Rect, str]], width: int, height: int) -> list[Optional[Caption]]:
+def place(
+    texts: Sequence[tuple[Rect, str]], width: int, height: int, panel: tuple[int, int] = PANEL
+) -> list[Optional[Caption]]:
     """A caption for each box, in their order: the first ones get the best places. None where no place is free.
 
     Args:
         texts: Boxes and what is to stand at them.
         width, height: Of the picture.
+        panel: Size at which it is shown, CSS pixels.
     """
-    letters = letter_height(width, height)
+    letters = letter_height(width, height, panel)
     taken: list[Rect] = []
     captions: list[Optional[Caption]] = []
     for box, text in texts:

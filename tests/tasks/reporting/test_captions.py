@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetlane.tasks.reporting.captions import LETTERS, PANEL_HEIGHT, PANEL_WIDTH, Rect, letter_height, place
+from jetlane.tasks.reporting.captions import LETTERS, Rect, letter_height, place
 
 share = st.floats(0, 1)
 
@@ -38,6 +38,7 @@ def test_a_crowded_small_picture_still_names_what_has_room() -> None:
 
 
 def test_letters_are_as_high_in_every_page() -> None:
-    for width, height in ((320, 180), (1920, 1080), (200, 240)):
-        shown = min(PANEL_WIDTH / width, PANEL_HEIGHT / height)
-        assert abs(letter_height(width, height) * shown - LETTERS) < 1e-9
+    for panel in ((500, 360), (250, 250)):
+        for width, height in ((320, 180), (1920, 1080), (200, 240)):
+            shown = min(panel[0] / width, panel[1] / height)
+            assert abs(letter_height(width, height, panel) * shown - LETTERS) < 1e-9

@@ -172,6 +172,15 @@ def test_many_classes_and_large_images_stay_within_3_mb(tmp_path: Path) -> None:
     assert page.count('class="pair"') == 12
 
 
+def test_a_large_fleet_shows_what_failed_and_some_of_the_rest(tmp_path: Path) -> None:
+    facts = whole_facts(tmp_path)
+    devices = [replace(facts.devices[1], name=f"nano-{number:05}", reason="x" * 300) for number in range(5000)]
+    devices[4321] = replace(devices[4321], state="failed", reason="no room")
+    page = render(replace(facts, devices=(facts.devices[0], *devices)))
+    assert len(page.encode()) < 3_000_000
+    assert "300 of 5001 devices" in page and "nano-04321" in page and "no room" in page
+
+
 def test_the_page_refers_to_nothing_outside_itself(facts: RunFacts, tmp_path: Path) -> None:
     page = write_report(tmp_path / "out", facts).read_text()
     assert "<script>alert" not in page, "class names are text, never markup"
