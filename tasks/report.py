@@ -95,7 +95,7 @@ def gather(
         curves=measured.get("curves", {}),
         confusion=in_proof.get("confusion") or measured.get("confusion", {}),  # there by the threshold of boards
         loss_curve=tuple((int(at), float(loss)) for at, loss in trained.get("curve", ())),
-        validation_curve=tuple((int(at), float(a), float(b)) for at, a, b in trained.get("validation_curve", ())),
+        validation_curve=tuple((int(at), a or 0.0, b or 0.0) for at, a, b in trained.get("validation_curve") or ()),
         fine_tune=trained.get("fine_tune") or {},
         network=network_facts(run),
         gate=gate,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Optional
 from jetlane.flows.cli.lines import RolloutLines
 from jetlane.flows.cli.terminal import clock
 from jetlane.remote.agent.manifest import short
-from jetlane.remote.fleet.observer import Observer, ObserverGroup, StageProgress
+from jetlane.remote.fleet.observer import NullObserver, Observer, ObserverGroup, StageProgress
 from jetlane.remote.fleet.state import (
     ACTIVE,
     BUILDING,
@@ -203,6 +203,12 @@ def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
 
     with live:
         yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), aside)
+
+
+@contextmanager
+def unseen() -> Iterator[RolloutDisplay]:
+    """Nothing is shown."""
+    yield RolloutDisplay(NullObserver(), nullcontext)
 
 
 def _cells(*texts: str) -> list[Text]:

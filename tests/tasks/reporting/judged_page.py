@@ -65,7 +65,7 @@ def requests(browser: Chromium, page: Path) -> list[str]:
 
 def hidden_sections(browser: Chromium) -> list[str]:
     """Sections, their headings and the verdict that nobody can see."""
-    every = "Array.from(document.querySelectorAll('h1, .verdict, section, section > h2, nav a'))"
+    every = "Array.from(document.querySelectorAll('h1, h2, .verdict, section, nav a'))"
     seen = "each.checkVisibility() && each.getBoundingClientRect().height > 0"
     return browser.run(f"{every}.filter(each => !({seen})).map(each => each.outerHTML.slice(0, 80))")
 
