@@ -188,6 +188,6 @@ def test_the_fleet_page_filters_and_sorts(browser: chromium.Chromium, pages: dic
     for _ in range(2):
         browser.run("document.querySelector('#devices th[data-column=since] button').click()")
     assert browser.run(first) == "line-5-camera-nano-59"
-    wrapped = "Array.from(document.querySelectorAll('.name')).filter(each => each.getClientRects().length > 1"
+    wrapped = "Array.from(document.querySelectorAll('.name, td.n')).filter(each => each.getClientRects().length > 1"
     assert browser.run(f"{wrapped} || each.offsetHeight > 60).length") == 0, "no name wraps"
     assert judged.errors(browser) == []
