@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-full check lint lock bindings clean docs
+.PHONY: setup demo test test-full check lint lock bindings axe clean docs
 
 $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
 	@$(if $(PYTHON),,echo "jetlane needs Python 3.10 or 3.11 on the PATH (found none); or say: make PYTHON=/path/to/python3.11" && exit 1)
@@ -20,10 +20,10 @@ setup: $(STAMP)
 demo: setup
 	$(BIN)/jetlane demo
 
-test: setup bindings lint
+test: setup bindings axe lint
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
-test-full: setup bindings lint
+test-full: setup bindings axe lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Seconds for a small change: the linters, and the tests that the change concerns, but for those that start servers or TensorFlow.
@@ -40,6 +40,19 @@ $(VENV)/bindings/%/.installed: requirements/bindings-%.txt $(STAMP)
 	@rm -rf $(@D)
 	@if $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(@D) -r $<; then touch $@; \
 	else echo "NVIDIA's bindings $* cannot be installed here; the tests that need them are skipped"; fi
+
+# axe-core (MPL-2.0), which judges the accessibility of pages in the tests; from npm, and only what its digest says.
+AXE := $(VENV)/axe/axe.min.js
+
+axe: $(AXE)
+
+$(AXE): requirements/axe-core.txt $(STAMP)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@read -r package digest < $<; \
+	if (cd $(@D) && npm pack --silent --ignore-scripts "$$package" >/dev/null) \
+	&& test "sha512-$$(openssl dgst -sha512 -binary $(@D)/*.tgz | base64 -w0)" = "$$digest" \
+	&& tar -xzf $(@D)/*.tgz -C $(@D) --strip-components=1 package/axe.min.js; then touch $@; \
+	else echo "axe-core cannot be had here (npm, openssl); pages are not held against it"; fi
 
 # NVIDIA's own UFF parsers, without a GPU; downloads them (tests/uffparser/README.md). No part of `make test`.
 UFFPARSER := 5.1,6.0,7.0,7.1,7.2

@@ -41,7 +41,9 @@ def fleet_rollout(
 
     Args:
         release: The release's folder. This and every other path is absolute.
+        fleet: Inventory, waves and limits, as in a spec.
         workspace: Where the ledger is, and where it is noted which release is live.
+        build: How a board builds its engine, as in a spec.
         devices: Names; all of the fleet when not given.
         gate: Its ``max_latency_ms`` is asked of each device; the rest was asked when the release was made.
         retry_failed: Only those that failed in the last rollout of this release.

@@ -10,11 +10,12 @@ from typing import Any, Optional
 
 from prefect import flow
 
-from jetlane.flows.cli.terminal import TerminalRunObserver
+from jetlane.flows.cli.terminal import QUIET, TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.serving.notifications import refuse_missing_blocks, tell_end
 from jetlane.flows.serving.refusal import refused
 from jetlane.flows.serving.run_names import run_name
+from jetlane.flows.serving.shared_reports import share_report
 from jetlane.specs.errors import GateError, JetlaneError
 from jetlane.specs.load import refuse_missing, resolve
 from jetlane.specs.schema import (
@@ -135,6 +136,11 @@ def retrain_and_deploy(
     """Retrain an SSD, prove the converted model, and bring it to a fleet; only what changed is done again.
 
     Args:
+        name: lower-case letters, digits, - and _; releases carry it
+        dataset: What is trained and validated with. Not needed where an existing model is deployed.
+        workspace: Where everything that runs make is kept, and for how long.
+        signing_key: ed25519 private key that signs releases; default: one of the workspace's own
+        base_dir: absolute folder that relative paths start from
         force: A model the gate refuses is shipped all the same, and that is recorded.
         verify_all: Everything found in the workspace is hashed, whenever that was done last.
 
@@ -161,9 +167,10 @@ def retrain_and_deploy(
     )
     spec = resolve(spec)
     refuse_missing(spec)
-    observer = RunObserverGroup([PrefectRunObserver(), TerminalRunObserver()])
+    terminal = TerminalRunObserver()
+    observer = RunObserverGroup([PrefectRunObserver(), *([] if QUIET.get() else [terminal])])
     refuse_missing_blocks(spec.notify)
-    with Run(spec, observer, force, PrefectSites, verify_all) as run:
+    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report) as run:
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Optional
 
 from jetlane.remote.fleet.observer import StageProgress
-from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, Event, RolloutState
+from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, DeviceState, Event, RolloutState
+from jetlane.remote.fleet.views import first_line
+from jetlane.specs.support.text import human_size
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.facts import FAILED, MADE, NOTHING_COMPARED, REFUSED, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
@@ -65,7 +67,15 @@ class StepObserver:
             self._observer.note(f"wave {wave} waits for a person: jetlane fleet approve {state.id}")
         elif event.kind in ("paused", "resumed"):
             self._observer.note(f"rollout {state.id} was {event.kind} by {event.data.get('by')}")
-        elif event.kind == "device" and self._count > 1:
+        elif event.kind == "device":
+            self._device(event, state)
+
+    def _device(self, event: Event, state: RolloutState) -> None:
+        """A line for each device that is done, and how many are."""
+        device = state.devices.get(event.device or "")
+        if device is not None and device.final:
+            self._observer.note(f"{device.name}: {_ended(device)}")
+        if self._count > 1:
             done = sum(device.final for device in state.devices.values())
             text = f"wave {state.wave + 1} of {len(state.waves)}: {state.count(ACTIVE)} of {self._count} devices active"
             self._observer.update("deploy", done / self._count, text)
@@ -92,13 +102,25 @@ def summary(devices: Sequence[DeviceFacts]) -> StepFacts:
     return StepFacts("deploy", MADE, seconds, note=note)
 
 
+def _ended(device: DeviceState) -> str:
+    """How a device came out of the rollout, in a line."""
+    if device.state != ACTIVE:
+        reason = first_line(device.reason).removeprefix(f"{device.name}: ")
+        return f"{device.state}: {reason or 'no reason is known'}"
+    if not device.changed:
+        return "runs this release already"
+    taken = device.facts.get("seconds")
+    took = f" in {sum(taken.values()):.1f} s" if isinstance(taken, dict) and taken else ""
+    return f"active by the {device.facts.get('backend') or 'cpu'} backend{took}"
+
+
 def _first_failure(devices: Sequence[DeviceFacts]) -> Optional[str]:
     return next((f"{device.name}: {_line(device)}" for device in devices if device.state == FAILED), None)
 
 
 def _line(device: DeviceFacts) -> str:
     if device.state == "active":
-        sent = f"{device.bytes_sent / 1e6:.1f} MB sent, " if device.bytes_sent else "nothing sent, "
+        sent = f"{human_size(device.bytes_sent)} sent, " if device.bytes_sent else "nothing sent, "
         matched = device.agreement.get("matched", 0)
         proven = f"{matched} detections agree" if matched else f"not proven: {NOTHING_COMPARED}"
         return f"active by the {device.backend} backend, {sent}{proven}"

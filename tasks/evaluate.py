@@ -10,6 +10,7 @@ from typing import Any
 from jetlane.tasks.data.prepared import class_names, split_files
 from jetlane.tasks.proof.baseline import Measured, average_precisions
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.counting import counting
 from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
@@ -19,6 +20,7 @@ from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 CODE = (
     "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.coco_detail",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
 )
@@ -26,7 +28,7 @@ CODE = (
 
 @step("evaluate")
 def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
-    """Measure; ``metrics.json`` and the facts hold the numbers of pycocotools.
+    """Measure; ``metrics.json`` and the facts hold the numbers of pycocotools, curves and what is taken for what.
 
     Raises:
         TrainingError: With the last lines of the child's log.
@@ -59,7 +61,8 @@ def _evaluate(run: Run, data: StepResult, trained: StepResult, config: str, out:
             label_map=data.file("label_map.pbtxt"),
             checkpoint=checkpoint_of(trained),
             out=out / "events",
-        )
+        ),
+        counting(run, "evaluate", int(data.facts["stats"].get("validation", {}).get("images", 0))),
     )
     write_atomic(out / "metrics.json", json.dumps(metrics, indent=1, sort_keys=True))
     return metrics

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.defaults import EXACT
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.prepared import class_names, labels_of
@@ -21,6 +23,7 @@ from jetlane.tasks.proof.kept_samples import KeptSamples, keep_samples
 from jetlane.tasks.proof.sample_images import Images, image_source, load_images
 from jetlane.tasks.run import workstation_tensorrt
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.counting import counting
 from jetlane.tasks.run.facts import NOTHING_COMPARED
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tensorrt_places import Place, find_place
@@ -30,6 +33,7 @@ from jetlane.tasks.run.workspace import StepResult, write_atomic
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
     from jetlane.tasks.bundle.release import Tolerance
+    from jetlane.tasks.proof.model_comparison import PreflightReport
 
 CODE = (
     "jetlane.tasks.preflight",
@@ -49,6 +53,8 @@ _MODELS = ("model.onnx", "model.eval.onnx", "model.uff")
 #: What drives TensorRT-RTX.
 _ADAPTERS = ("jetlane.remote.agent.trt",)
 _WHOLE, HALF = "model.trt.onnx", "model.trt.fp16.onnx"
+#: What the converted model found in the samples (``converted``, in their order), and ``worst``: see ``WorstPair``.
+COMPARED = "compared.json"
 
 
 @step("preflight")
@@ -133,10 +139,11 @@ def _prove(
 
     engines = _compile(run, converted, compiled)
     run.observer.update("preflight", None, f"TensorFlow looks at {len(seen.arrays)} images")
-    reference = run.odapi().infer(model.graph, seen.arrays)
+    reference = run.odapi().infer(model.graph, seen.arrays, counting(run, "preflight", len(seen.arrays)))
     run.observer.update("preflight", None, "onnxruntime looks at the same")
     params = params_of(parameters)
-    report = proof.preflight(
+    compare = partial(
+        proof.preflight,
         converted.file("model.onnx").read_bytes(),
         converted.file("model.eval.onnx").read_bytes(),
         params,
@@ -146,17 +153,49 @@ def _prove(
         names=labels_of(data.facts) if data is not None else None,
         threshold=run.spec.verify.threshold,
         with_top_k=_evaluation_model(converted, params),
+        on_count=counting(run, "preflight", len(seen.arrays)),
+        image_names=_names(seen),
         **tolerance,
     )
+    try:
+        report = compare()
+    except proof.Disagreement as error:
+        run.disagreement = run.workspace.folder("disagreements") / f"{run.spec.name}.json"
+        _keep_comparison(seen, reference, error.report, run.disagreement)
+        raise
     facts = {**report.to_json(), **engines}
     if run.spec.build.precision == "fp16":
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
     heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
     keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
+    _keep_comparison(seen, reference, report, out / COMPARED)
     if place is not None:
         facts["tensorrt"] = _run_in(run, place, data, converted, params, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
+
+
+def _names(seen: Images) -> Sequence[str]:
+    return seen.names or [f"image {number}" for number in range(1, len(seen.arrays) + 1)]
+
+
+def _keep_comparison(seen: Images, reference: Sequence[Detections], report: PreflightReport, path: Path) -> None:
+    """For people: what the converted model found in the samples, and where it is furthest from TensorFlow."""
+    from jetlane.tasks.proof.worst_pairs import worst_pairs
+
+    agreement = report.agreement
+    worst = worst_pairs(
+        seen.arrays,
+        _names(seen),
+        reference,
+        report.detections,
+        threshold=agreement.threshold,
+        min_iou=agreement.min_iou,
+        max_score_difference=agreement.max_score_difference,
+    )
+    converted = [report.detections[index].to_json() for index in seen.samples]
+    compared = {"converted": converted, "worst": [pair.to_json() for pair in worst]}
+    write_atomic(path, json.dumps(compared))
 
 
 def _run_in(

@@ -111,8 +111,13 @@ def origin_of(run: Run, data: Optional[StepResult], model: FrozenModel, proof: S
     return Origin(
         labels=labels(run, data),
         metrics={
-            "evaluation": {key: evaluated.facts[key] for key in ("mAP", "mAP@0.5", "per_class")} if evaluated else None,
-            "preflight": {"mAP": proof.facts["mAP"], "agreement": proof.facts["agreement"]},
+            "evaluation": _averages(evaluated.facts) if evaluated else None,
+            "preflight": {
+                "mAP": {side: _averages(found) for side, found in proof.facts["mAP"].items()}
+                if proof.facts["mAP"]
+                else None,
+                "agreement": proof.facts["agreement"],
+            },
         },
         sources={
             "frozen_graph": model.graph_digest,
@@ -120,6 +125,11 @@ def origin_of(run: Run, data: Optional[StepResult], model: FrozenModel, proof: S
             **{f"step {name}": result.digest() for name, result in run.results.items() if name in _SOURCES},
         },
     )
+
+
+def _averages(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a release says of its worth; curves and the like stay in the report."""
+    return {key: facts[key] for key in ("mAP", "mAP@0.5", "per_class")}
 
 
 def labels(run: Run, data: Optional[StepResult]) -> tuple[str, ...]:
@@ -164,6 +174,7 @@ def _write(
         samples=kept.images,
         expected=kept.expected,
         near_ties=kept.near_ties,
+        origins=kept.origins,
         params=params_of(parameters),
         labels=origin.labels,
         metrics=origin.metrics,

@@ -1,4 +1,4 @@
-"""Step ``report``: one page that shows the run; a link to it is a Prefect artifact."""
+"""Step ``report``: one page that shows the run; what it says, and a link to it, are Prefect artifacts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import JetlaneError
+from jetlane.tasks.preflight import COMPARED
 from jetlane.tasks.release import release_path
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.facts import FAILED, SKIPPED, DeviceFacts, RunFacts
+from jetlane.tasks.run.network_facts import network_facts
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, digest_of
 
-CODE = ("jetlane.tasks.report", "jetlane.tasks.reporting", "jetlane.tasks.run.facts")
+CODE = (
+    "jetlane.tasks.report",
+    "jetlane.tasks.reporting",
+    "jetlane.tasks.proof.worst_pairs",
+    "jetlane.tasks.run.facts",
+    "jetlane.tasks.run.network_facts",
+)
 
 
 @step("report")
@@ -38,7 +46,7 @@ def report(
         make=lambda out: {"page": write_report(out, facts).name},
         describe=lambda result: str(page(result)),
     )
-    _publish(run.spec.name, page(result))
+    _publish(run, facts, page(result))
     return result
 
 
@@ -68,7 +76,10 @@ def gather(
     def recorded(name: str) -> Mapping[str, Any]:
         return run.results[name].facts if name in run.results else {}
 
-    evaluated = recorded("evaluate")
+    evaluated, trained, proof = recorded("evaluate"), recorded("train"), recorded("preflight")
+    # of a graph that was given, preflight measures what TensorFlow finds
+    in_proof = (proof.get("mAP") or {}).get("tensorflow") or {}
+    measured = evaluated or in_proof
     gate = next((step.facts for step in run.steps if step.name == "gate"), {})
     return RunFacts(
         name=run.spec.name,
@@ -77,23 +88,28 @@ def gather(
         seconds=round(run.seconds, 1),
         steps=tuple(run.steps),
         labels=tuple((release / "labels.txt").read_text(encoding="utf-8").splitlines()) if release else (),
-        dataset=_of_data(recorded("dataset").get("stats", {}), run.anchors),
+        dataset=recorded("dataset").get("stats", {}),
+        anchor_fit=run.anchor_fit,
         metrics=evaluated.get("coco", {}),
-        per_class=evaluated.get("per_class", {}),
-        loss_curve=tuple((int(at), float(loss)) for at, loss in recorded("train").get("curve", ())),
+        per_class=measured.get("per_class", {}),
+        curves=measured.get("curves", {}),
+        confusion=in_proof.get("confusion") or measured.get("confusion", {}),  # there by the threshold of boards
+        loss_curve=tuple((int(at), float(loss)) for at, loss in trained.get("curve", ())),
+        validation_curve=tuple(
+            (int(row[0]), row[1] or 0.0, row[2] or 0.0) for row in trained.get("validation_curve") or ()
+        ),
+        fine_tune=trained.get("fine_tune") or {},
+        network=network_facts(run),
         gate=gate,
         plugins=recorded("plugins"),
-        preflight=recorded("preflight"),
+        preflight=proof,
+        compared=str(run.results["preflight"].file(COMPARED)) if proof else str(run.disagreement or ""),
         release=release.name if release else "",
         release_path=str(release or ""),
         devices=tuple(devices),
         error=error.what if error else "",
         notes=tuple(run.notes),
     )
-
-
-def _of_data(stats: Mapping[str, Any], anchors: Sequence[str]) -> Mapping[str, Any]:
-    return {**stats, "anchors": "; ".join(anchors)} if anchors else stats
 
 
 def _lasting(facts: RunFacts) -> Mapping[str, Any]:
@@ -106,7 +122,7 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     ]
     data["gate"] = {key: data["gate"].get(key) for key in ("passed", "forced")}
     for device in data["devices"]:
-        for name in ("bytes_sent", "seconds", "board"):
+        for name in ("bytes_sent", "seconds", "board", "previous"):
             del device[name]
         if device["state"] not in (FAILED, SKIPPED):  # else the reason is what a reader looks for
             del device["reason"]
@@ -114,7 +130,14 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     return data
 
 
-def _publish(name: str, path: Path) -> None:
-    from prefect.artifacts import create_link_artifact
+def _publish(run: Run, facts: RunFacts, path: Path) -> None:
+    from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-    create_link_artifact(f"file://{path}", link_text=f"report of {name}", key="report", description=str(path))
+    from jetlane.tasks.reporting.summary import markdown
+
+    address = run.share(path, run.workspace.root) if run.share is not None else None
+    create_markdown_artifact(markdown(facts, path, address), key="report", description=f"Report of {facts.name}")
+    if address is not None:
+        create_link_artifact(
+            address, link_text=f"report of {facts.name}", key="report-page", description="The whole report"
+        )

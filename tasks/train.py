@@ -13,6 +13,7 @@ from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.fitted_anchors import config_of
+from jetlane.tasks.run.lost_steps import LostSteps
 from jetlane.tasks.run.start_point import Start, start_of
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.sweep import best_of
@@ -137,8 +138,8 @@ def _train(run: Run, data: StepResult, config: str, every: int, start: Optional[
         watch_loss=spec.watch_loss,
         keep_checkpoints=spec.keep_checkpoints,
     )
-    shown = _Shown(run)
-    with _alone(run):
+    with _alone(run), LostSteps(run, job.model_dir) as lost:
+        shown = _Shown(run, lost)
         facts = dict(run.odapi().train(job, shown.progress, shown.evaluated))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
     told: dict[str, Any] = {"curve": [row[:2] for row in curve], "validation_curve": _validation_curve(facts)}
@@ -184,11 +185,12 @@ def _alone(run: Run) -> Iterator[None]:
 class _Shown:
     """A training in one line: where it is, and what it was worth when it was last evaluated."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, lost: LostSteps) -> None:
+        self._run, self._lost = run, lost
         self._worth = ""
 
     def progress(self, at: TrainingProgress) -> None:
+        self._lost.reached(at.step)
         text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
         if at.eta is not None:
             text += f", {at.eta:.0f} s to go"

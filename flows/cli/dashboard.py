@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.cli.lines import RolloutLines
+from jetlane.flows.cli.terminal import clock
 from jetlane.remote.agent.manifest import short
-from jetlane.remote.fleet.observer import Observer, ObserverGroup, StageProgress
+from jetlane.remote.fleet.observer import NullObserver, Observer, ObserverGroup, StageProgress
 from jetlane.remote.fleet.state import (
     ACTIVE,
     BUILDING,
@@ -98,10 +99,10 @@ class Dashboard:
         done = sum(device.final for device in devices)
         text = Text(f"{state.operation} {state.id}  {short(state.release)}  ", style="bold")
         text.append(f"{state.phase}  ", style="yellow" if state.phase != "running" else "green")
-        text.append(f"{done} of {len(devices)} devices  {_clock(time.time() - state.started)}")
+        text.append(f"{done} of {len(devices)} devices  {clock(time.time() - state.started)}")
         left = self._left(state, devices)
         if left is not None:
-            text.append(f"  about {_clock(left)} left")
+            text.append(f"  about {clock(left)} left")
         return text
 
     def _left(self, state: RolloutState, devices: list[DeviceState]) -> Optional[float]:
@@ -204,6 +205,12 @@ def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
         yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), aside)
 
 
+@contextmanager
+def unseen() -> Iterator[RolloutDisplay]:
+    """Nothing is shown."""
+    yield RolloutDisplay(NullObserver(), nullcontext)
+
+
 def _cells(*texts: str) -> list[Text]:
     """Texts of others as they are: a string would be read as Rich's markup."""
     from rich.text import Text
@@ -227,12 +234,5 @@ def _progress_cells(progress: StageProgress) -> tuple[str, str, str, str]:
     if progress.rate:
         rate = f"{progress.rate / 1e6:.1f} MB/s"
         if progress.total is not None and progress.done is not None:
-            left = f"{_clock((progress.total - progress.done) / progress.rate)} left"
-    return share, rate, left or f"for {_clock(progress.seconds)}", first_line(progress.note)
-
-
-def _clock(seconds: float) -> str:
-    """``0:07``, ``12:05``, ``3:00:00``."""
-    minutes, rest = divmod(int(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+            left = f"{clock((progress.total - progress.done) / progress.rate)} left"
+    return share, rate, left or f"for {clock(progress.seconds)}", first_line(progress.note)

@@ -20,7 +20,7 @@ class RolloutLines:
     def recorded(self, event: Event, state: RolloutState) -> None:
         text = self._text(event, state)
         if text:
-            print(f"{time.strftime('%H:%M:%S')}  {harmless(text, TEXT)}", file=sys.stdout, flush=True)
+            print(f"{_clock(event.at)}  {harmless(text, TEXT)}", file=sys.stdout, flush=True)
 
     def progress(self, progress: StageProgress) -> None: ...
 
@@ -56,6 +56,16 @@ class RolloutLines:
         if state == "unreachable" and not data.get("final"):
             state = "not reached, tried again"
         return f"{event.device}: {state}" + (f" ({reason})" if reason else "")
+
+
+def _clock(at: float) -> str:
+    """When it happened, by the clock on the wall here; with the date where that is not today's."""
+    try:
+        happened, now = time.localtime(at), time.localtime()
+    except (OverflowError, ValueError, OSError):  # a ledger may hold anything
+        return f"{at:.0f} s"
+    today = happened[:3] == now[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", happened)
 
 
 def _whole(seconds: object) -> str:

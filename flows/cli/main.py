@@ -95,7 +95,21 @@ class LazyGroup(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+#: Also in docs/terminal.md.
+EXIT_CODES = {
+    0: "done",
+    1: "failed: standard error says what, why, and what to do",
+    2: "the command line, a spec or an inventory cannot be accepted",
+    3: "refused by the gate: nothing was shipped",
+    130: "stopped by Ctrl-C; the same command goes on from there",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items()),
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks and Prefect's own log.")
 @click.version_option(package_name="jetlane")
 @click.pass_context
@@ -105,7 +119,7 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Run the command line; errors are printed as what, why, remedy. Exits with 0, 1, or 2 for a bad spec."""
+    """Run the command line; errors are printed as what, why, remedy. Exits with one of ``EXIT_CODES``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     if debug:  # accepted anywhere on the line
@@ -134,6 +148,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         _explain_import(error, debug)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # the terminal has shown ^C on this line
         click.echo("stopped; run the same command again to go on from here", err=True)
         sys.exit(130)
 

@@ -1,13 +1,17 @@
-"""A run on the terminal: one line per finished step, a live line for the one that is under way."""
+"""The run on a terminal: a line per finished step, and what is under way."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from typing import Optional
+from contextvars import ContextVar
+from typing import Any, Optional
 
 from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, REFUSED, SKIPPED, UNCHANGED, StepFacts
 
+#: Whether runs of this process say nothing while they go on.
+QUIET: ContextVar[bool] = ContextVar("jetlane-quiet", default=False)
 _STYLES = {
     MADE: "green",
     CACHED: "cyan",
@@ -17,13 +21,15 @@ _STYLES = {
     FAILED: "bold red",
     REFUSED: "bold red",
 }
-_PLAIN_SECONDS = 10.0
+#: Seconds between two lines about a step where there is no terminal; and from which on the time left is estimated.
+PLAIN_SECONDS, _ESTIMATED = 30.0, 2.0
 
 
 class TerminalRunObserver:
-    """A ``jetlane.tasks.run.observer.RunObserver`` for people.
+    """A ``jetlane.tasks.run.observer.RunObserver`` for people; a context manager that leaves the terminal clean.
 
-    On a terminal the running step is redrawn in place; into a file or pipe a line is written at most every ten seconds.
+    On a terminal the running step is redrawn in place, every second and whenever it tells something; into a file or
+    pipe a line is written every half minute. Both say for how long it has been at work, and for how long still.
     """
 
     def __init__(self) -> None:
@@ -31,25 +37,31 @@ class TerminalRunObserver:
 
         self._console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
         self._live = self._console.status("") if self._console.is_terminal else None
+        self._lock = threading.RLock()
         self._began = self._said = time.monotonic()
+        self._step, self._fraction, self._text = "", None, ""  # type: tuple[str, Optional[float], str]
+        self._ended: Optional[threading.Event] = None
+
+    def __enter__(self) -> TerminalRunObserver:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stop()
 
     def started(self, step: str) -> None:
-        self._began = self._said = time.monotonic()
-        if self._live is not None:
-            self._live.update(f"{step} ...")
-            self._live.start()
+        self._stop()
+        with self._lock:
+            self._began = self._said = time.monotonic()
+            self._step, self._fraction, self._text = step, None, ""
+            if self._live is not None:
+                self._live.start()
+            self._ended = threading.Event()
+        threading.Thread(target=self._tick, args=(self._ended,), name="jetlane-terminal", daemon=True).start()
 
     def update(self, step: str, fraction: Optional[float], text: str) -> None:
-        from rich.markup import escape
-
-        now = time.monotonic()
-        share = f" {100 * fraction:3.0f} %" if fraction is not None else ""
-        line = f"{step:<10}{share}  {text}"
-        if self._live is not None:
-            self._live.update(escape(line))
-        elif now - self._said >= _PLAIN_SECONDS:
-            self._said = now
-            self._console.print(line, markup=False)
+        with self._lock:
+            self._step, self._fraction, self._text = step, fraction, text
+            self._show()
 
     def finished(self, step: StepFacts) -> None:
         self._stop()
@@ -59,9 +71,43 @@ class TerminalRunObserver:
         self._console.print(step.note, markup=False)
 
     def note(self, text: str) -> None:
-        self._stop()
-        self._console.print(f"           {text}", style="yellow", markup=False)
+        with self._lock:
+            self._console.print(f"           {text}", style="yellow", markup=False)
+
+    def _tick(self, ended: threading.Event) -> None:
+        while not ended.wait(1.0):
+            with self._lock:
+                if not ended.is_set():
+                    self._show()
+
+    def _show(self) -> None:
+        from rich.markup import escape
+
+        now = time.monotonic()
+        if self._live is not None:
+            self._live.update(escape(self._line(now)))
+        elif now - self._said >= PLAIN_SECONDS:
+            self._said = now
+            self._console.print(self._line(now), markup=False)
+
+    def _line(self, now: float) -> str:
+        """Step, share, what it says, for how long, and for how long still where the step does not say so itself."""
+        share = f" {100 * self._fraction:3.0f} %" if self._fraction is not None else ""
+        took, left = now - self._began, ""
+        if self._fraction and took >= _ESTIMATED and "to go" not in self._text:
+            left = f", about {clock(took * (1 - self._fraction) / self._fraction)} to go"
+        return f"{self._step:<10}{share}  {self._text or '...'}  ({clock(took)}{left})"
 
     def _stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
+        with self._lock:
+            if self._ended is not None:
+                self._ended.set()
+            if self._live is not None:
+                self._live.stop()
+
+
+def clock(seconds: float) -> str:
+    """``0:07``, ``12:05``, ``3:00:00``."""
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

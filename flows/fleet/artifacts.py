@@ -12,6 +12,7 @@ from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import Event, RolloutState
 from jetlane.remote.fleet.views import devices
 from jetlane.specs.support.background import BackgroundThread
+from jetlane.specs.support.text import human_size
 
 #: Seconds between two versions of the table: each is a row in Prefect's database.
 INTERVAL = 3.0
@@ -57,7 +58,7 @@ class FleetArtifacts(BackgroundThread):
                 return
             self._dirty = False
             rows, waves = [dict(row) for row in self._rows.values()], dict(self._waves)
-        create_table_artifact(rows, key="fleet", description="the devices of the rollout")
+        create_table_artifact([_shown(row) for row in rows], key="fleet", description="the devices of the rollout")
         for wave, percent in waves.items():
             if wave not in self._bars:
                 bar = create_progress_artifact(percent, key=f"wave-{wave + 1}", description=f"wave {wave + 1}")
@@ -65,6 +66,15 @@ class FleetArtifacts(BackgroundThread):
             elif self._bars[wave][1] != percent:
                 update_progress_artifact(self._bars[wave][0], progress=percent)
                 self._bars[wave] = (self._bars[wave][0], percent)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for people: what was sent and how long it took in their units, the engine by the beginning of its key."""
+    sent, took = row.pop("bytes"), row.pop("seconds")
+    row["engine"] = row["engine"][:12]
+    row["sent"] = human_size(sent) if isinstance(sent, (int, float)) and sent else ""
+    row["took"] = f"{took:.1f} s" if isinstance(took, (int, float)) else ""
+    return row
 
 
 def _emit(event: Event, state: RolloutState) -> None:

@@ -23,21 +23,26 @@ def quiet_prefect(debug: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
 
 
-def run_spec(spec: RunSpec, *, force: bool = False, verify: bool = False, debug: bool = False) -> dict[str, Any]:
+def run_spec(
+    spec: RunSpec, *, force: bool = False, verify: bool = False, debug: bool = False, quiet: bool = False
+) -> dict[str, Any]:
     """``retrain-and-deploy`` for a spec whose paths are absolute; returns what the flow returns.
 
     Args:
         verify: Hash all that is found in the workspace, whenever that was done last.
+        quiet: Nothing is shown of it.
 
     Raises:
         JetlaneError: Whatever stopped it.
     """
     quiet_prefect(debug)
     with _full_disk_as_the_error(Path(spec.workspace.path)), PrefectApi(Path(spec.workspace.path)) as api:
+        from jetlane.flows.cli.terminal import QUIET
         from jetlane.flows.retrain_and_deploy import retrain_and_deploy
         from jetlane.flows.serving.refusal import outcome_or_refusal
 
         api.wait()
+        QUIET.set(quiet)
         return outcome_or_refusal(retrain_and_deploy(**parameters(spec), force=force, verify_all=verify))
 
 

@@ -16,9 +16,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jetlane.flows.serving.shared_reports import PREFIX
+
 _OWN_HOST = re.compile(rb"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?")  # any port: it may be reached through a tunnel
 _POLICY_VIOLATION = 1008
 _PAGES = "connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
+#: Reports hold what others wrote: nothing in them runs or asks for anything.
+_REPORTS = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'none'"
 
 
 class LoopbackFilter:
@@ -37,7 +41,7 @@ class LoopbackFilter:
             return
         refusal = _refusal(scope["headers"])
         if refusal is None:
-            await self._app(scope, receive, _confined(send) if scope["type"] == "http" else send)
+            await self._app(scope, receive, _confined(send, scope["path"]) if scope["type"] == "http" else send)
         elif scope["type"] == "http":
             await PlainTextResponse(refusal + "\n", status_code=403)(scope, receive, send)
         else:
@@ -57,10 +61,12 @@ def _refusal(headers: Iterable[tuple[bytes, bytes]]) -> Optional[str]:
     return None
 
 
-def _confined(send: Send) -> Send:
+def _confined(send: Send, path: str) -> Send:
+    policy = _REPORTS if path.startswith(PREFIX) else _PAGES
+
     async def with_header(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)["Content-Security-Policy"] = _PAGES
+            MutableHeaders(scope=message)["Content-Security-Policy"] = policy
         await send(message)
 
     return with_header

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def run_name(subject: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
-    """For a flow's ``flow_run_name``: ``<subject>-2026-11-28-0312``, in UTC.
+    """For a flow's ``flow_run_name``: ``<subject>-2026-11-28-031245``, in UTC.
 
     Args:
         subject: Takes the flow run's parameters.
@@ -18,7 +18,7 @@ def run_name(subject: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
     def name() -> str:
         from prefect.runtime import flow_run
 
-        return f"{subject(flow_run.parameters)}-{datetime.now(timezone.utc):%Y-%m-%d-%H%M}"
+        return f"{subject(flow_run.parameters)}-{datetime.now(timezone.utc):%Y-%m-%d-%H%M%S}"
 
     return name
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 
 def main() -> None:
@@ -23,10 +24,12 @@ def main() -> None:
 
     from jetlane.flows.serving.loopback_filter import LoopbackFilter
     from jetlane.flows.serving.ports import listening
+    from jetlane.flows.serving.shared_reports import SharedReports
 
     # Schedules, late runs and clean-up are the business of a lasting server (`jetlane up`).
     app = create_app(webserver_only=kind == "private", final=True)
-    served = LoopbackFilter(app)
+    home = Path(os.environ["PREFECT_HOME"])
+    served = LoopbackFilter(SharedReports(app, home) if kind == "lasting" else app)
     settings = uvicorn.Config(served, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=2)
     uvicorn.Server(settings).run(sockets=[listening(port)])
 

@@ -37,8 +37,13 @@ class Answer:
 class Approver(Protocol):
     """Asks a person. Optional: an answer may also come through the ledger (``controls.answer``)."""
 
-    def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
-        """Return the answer; None to wait for one in the ledger."""
+    def ask(self, state: RolloutState, wave: int, decided: Callable[[], bool]) -> Optional[Answer]:
+        """Return the answer; None to wait for one in the ledger.
+
+        Args:
+            decided: Looks into the ledger, from any thread: whether there is nothing to ask any more, as somebody
+                answered, paused or aborted elsewhere. To be called every half second while a person thinks.
+        """
 
 
 class Rollout:
@@ -129,12 +134,22 @@ class Rollout:
 
         if number not in self.state.asked:
             self._session.record("approval_asked", wave=number)
-        if not answered() and self._approver is not None:
-            self._record_answer(number, self._approver.ask(self.state, number))
+        while not answered() and self._approver is not None:
+            self._scheduler.wait(math.inf, lambda: answered() or not self.state.paused_by)
+            if answered():
+                break
+            self._record_answer(number, self._approver.ask(self.state, number, lambda: self._heard(answered)))
+            if not self.state.paused_by:
+                break
         self._scheduler.wait(math.inf, answered)
 
+    def _heard(self, answered: Callable[[], bool]) -> bool:
+        """Whether another process answered, paused or stopped the rollout."""
+        self._session.poll()
+        return answered() or bool(self.state.paused_by)
+
     def _record_answer(self, number: int, answer: Optional[Answer]) -> None:
-        if answer is None:
+        if answer is None or number in self.state.approved or self._session.halted:
             return
         if answer.approved:
             self._session.record("approved", wave=number, by=answer.by, note=answer.note)

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any, Optional
 
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.state import Event, RolloutState
+from jetlane.remote.fleet.state import FAILURES, Event, RolloutState
 
 Row = dict[str, Any]
 
@@ -39,6 +39,18 @@ def devices(state: RolloutState) -> list[Row]:
         }
         for device in state.devices.values()
     ]
+
+
+def failures(state: RolloutState) -> list[Row]:
+    """One row per device of a rollout that failed: ``device``, ``what`` happened, ``why``, and the ``remedy``."""
+    rows = []
+    for device in state.devices.values():
+        if device.state in FAILURES:
+            # as the text of a JetlaneError says it
+            what, _, rest = device.reason.partition("\n")
+            why, _, remedy = rest.removeprefix("why: ").partition("what to do: ")
+            rows.append({"device": device.name, "what": what, "why": why.strip(), "remedy": remedy.strip()})
+    return rows
 
 
 def history(ledger: Ledger, limit: Optional[int] = None) -> list[Row]:

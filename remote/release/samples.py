@@ -22,23 +22,27 @@ class ExpectedSample:
         detections: The workstation's, above the release's threshold.
         truth: What the image really shows: ``{"boxes", "labels", "crowd", "size"}``; None where that is not known.
         near_ties: Detections that another rounding adds or takes away; None in releases that do not say.
+        origin: The user's name of the image; None where that is not known.
     """
 
     file: str
     detections: Detections
     truth: Optional[Mapping[str, Any]] = None
     near_ties: Optional[NearTies] = None
+    origin: Optional[str] = None
 
     def to_json(self) -> dict[str, Any]:
         truth = {"truth": dict(self.truth)} if self.truth is not None else {}
         near_ties = {"near_ties": self.near_ties.to_json()} if self.near_ties is not None else {}
-        return {"file": self.file, **self.detections.to_json(), **truth, **near_ties}
+        origin = {"origin": self.origin} if self.origin is not None else {}
+        return {"file": self.file, **origin, **self.detections.to_json(), **truth, **near_ties}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ExpectedSample:
         """Rebuild what ``to_json`` made."""
         near_ties = NearTies.from_json(entry["near_ties"]) if entry.get("near_ties") is not None else None
-        return cls(str(entry["file"]), Detections.from_json(dict(entry)), entry.get("truth"), near_ties)
+        found = Detections.from_json(dict(entry))
+        return cls(str(entry["file"]), found, entry.get("truth"), near_ties, entry.get("origin"))
 
 
 def samples_to_json(samples: Sequence[ExpectedSample], threshold: float) -> dict[str, Any]:

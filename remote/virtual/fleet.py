@@ -18,11 +18,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.support.local_files import in_words, locked, private_folder, read_json, room_at
 from jetlane.specs.support.processes import start_ticks
+
+if TYPE_CHECKING:
+    from jetlane.remote.inventory import Device
 
 HOST = "127.0.0.1"
 USER = "jetson"
@@ -149,6 +152,11 @@ def _make_boards(folder: Path, names: Sequence[str], key: bytes) -> None:
                 os.rename(draft, root)
         except AgentError as error:
             raise DeviceError(error.what, error.why, error.remedy, error.kind) from error
+
+
+def is_virtual(device: Device) -> bool:
+    """Whether a device of an inventory is a virtual Jetson: it is logged in to with the key that ``start`` made."""
+    return device.key is not None and (Path(device.key).parent / _STATE).exists()
 
 
 def find(folder: Path) -> Optional[VirtualFleet]:

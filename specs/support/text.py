@@ -25,6 +25,14 @@ def counted(number: object, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def human_size(count: float) -> str:
+    """Bytes as people read them: ``900 B``, ``17.6 MB``."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
 def harmless(text: object, limit: int = LINE, lines: bool = False) -> str:
     """The text with every control, format, surrogate and line-separating character shown as its escape.
 

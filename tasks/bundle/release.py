@@ -87,6 +87,7 @@ def write_release(
     calibration: Sequence[np.ndarray[Any, Any]] = (),
     truth: Sequence[Optional[GroundTruth]] = (),
     near_ties: Sequence[Optional[NearTies]] = (),
+    origins: Sequence[Optional[str]] = (),
     activate: Optional[Mapping[str, Any]] = None,
     around_build: Optional[Mapping[str, Any]] = None,
     project: Optional[str] = None,
@@ -117,6 +118,7 @@ def write_release(
         calibration: Images to calibrate int8 with, as ``samples``; none where int8 is not built.
         truth: What each sample really shows, where that is known; none given: unknown.
         near_ties: Of each sample, where that is known; none given: unknown.
+        origins: The user's name of each sample, where that is known; none given: unknown.
         backends: Those a board may take (keys of ``BACKEND_FILES``); all whose file is there, unless named. A UFF with
             unproven operations travels with the release, but is no backend.
         uff_not_on: Versions of TensorRT that misread the UFF, as ``converter.uff.evidence.not_on`` gives them.
@@ -148,7 +150,7 @@ def write_release(
         for path, text in {**runtime_files(), **deepstream}.items():
             made.put(path, text)
         images = made.put_images(SAMPLES, samples)
-        made.put_samples(_samples(images, expected, truth, near_ties, threshold), threshold)
+        made.put_samples(_samples(images, expected, truth, near_ties, origins, threshold), threshold)
         made.put_images(CALIBRATION, calibration)
         manifest: dict[str, Any] = {
             "format": manifests.FORMAT,
@@ -182,11 +184,12 @@ def _samples(
     expected: Sequence[Detections],
     truth: Sequence[Optional[GroundTruth]],
     near_ties: Sequence[Optional[NearTies]],
+    origins: Sequence[Optional[str]],
     threshold: float,
 ) -> list[ExpectedSample]:
     return [
-        ExpectedSample(file, found.above(threshold), real.to_json() if real is not None else None, ties)
-        for file, found, real, ties in zip_longest(images, expected, truth, near_ties)
+        ExpectedSample(file, found.above(threshold), real.to_json() if real is not None else None, ties, origin)
+        for file, found, real, ties, origin in zip_longest(images, expected, truth, near_ties, origins)
     ]
 
 

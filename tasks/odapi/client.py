@@ -19,9 +19,12 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.specs.defaults import THRESHOLD
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.odapi.temporary import TemporaryFolder
 
+#: Gets how many are done.
+OnCount = Callable[[int], None]
 _CHILD = Path(__file__).with_name("child")
 _LOG_LINES = 15
 
@@ -79,13 +82,18 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class EvaluateJob:
-    """An evaluation of a checkpoint (prefix) on validation records; ``out`` gets TensorBoard events."""
+    """An evaluation of a checkpoint (prefix) on validation records; ``out`` gets TensorBoard events.
+
+    Attributes:
+        score: Least score of detections that the confusion matrix counts.
+    """
 
     pipeline_config: Path
     validation_records: Sequence[Path]
     label_map: Path
     checkpoint: Path
     out: Path
+    score: float = THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -162,15 +170,19 @@ class OdapiChild:
         job.model_dir.mkdir(parents=True, exist_ok=True)
         return self._run("train", vars(job), on_progress, on_evaluated)
 
-    def evaluate(self, job: EvaluateJob) -> dict[str, Any]:
+    def evaluate(self, job: EvaluateJob, on_count: Optional[OnCount] = None) -> dict[str, Any]:
         """COCO metrics.
+
+        Args:
+            on_count: Called about once a second with the number of images that are done.
 
         Returns:
             ``mAP``, ``mAP@0.5``, ``mAP@0.75``, ``per_class`` ({name: {"AP", "AP@0.5"}}, None without ground truth),
-            ``coco`` (all twelve numbers under the OD API's names), ``losses``, ``images``, ``step``.
+            ``coco`` (all twelve numbers under the OD API's names), ``losses``, ``images``, ``step``; and ``curves`` and
+            ``confusion``: see ``child.coco_detail``.
         """
         job.out.mkdir(parents=True, exist_ok=True)
-        return self._run("evaluate", {**vars(job), "train_records": [], "seed": 0})
+        return self._run("evaluate", {**vars(job), "train_records": [], "seed": 0}, on_count=on_count)
 
     def export(self, job: ExportJob) -> dict[str, Any]:
         """Freeze. Returns ``input``, ``outputs`` (node names), ``nodes`` (count), ``bytes``."""
@@ -189,16 +201,22 @@ class OdapiChild:
         out.mkdir(parents=True, exist_ok=True)
         return self._run("freeze", {"saved_model": saved_model, "out": out})
 
-    def infer(self, frozen_graph: Path, images: Sequence[Union[Path, np.ndarray[Any, Any]]]) -> list[Detections]:
+    def infer(
+        self,
+        frozen_graph: Path,
+        images: Sequence[Union[Path, np.ndarray[Any, Any]]],
+        on_count: Optional[OnCount] = None,
+    ) -> list[Detections]:
         """Detections of a frozen graph, all that it returns, one set per image.
 
         Args:
             images: uint8 [H, W, 3] RGB arrays, or .npy files of such; original size.
+            on_count: Called about once a second with the number of images that are done.
         """
         with tempfile.TemporaryDirectory(prefix="jetlane-infer-") as folder:
             out = Path(folder) / "detections.npz"
             files = [_as_file(image, Path(folder) / f"{index}.npy") for index, image in enumerate(images)]
-            self._run("infer", {"frozen_graph": frozen_graph, "images": files, "out": out})
+            self._run("infer", {"frozen_graph": frozen_graph, "images": files, "out": out}, on_count=on_count)
             with np.load(out) as found:
                 ends = np.cumsum(found["counts"])[:-1]
                 columns = [np.split(found[name], ends) for name in ("boxes", "labels", "scores")]
@@ -259,6 +277,7 @@ class OdapiChild:
         arguments: dict[str, Any],
         on_progress: Optional[Callable[[TrainingProgress], None]] = None,
         on_evaluated: Optional[Callable[[Mapping[str, float]], None]] = None,
+        on_count: Optional[OnCount] = None,
     ) -> dict[str, Any]:
         if self._process is None:
             self._start()
@@ -272,6 +291,8 @@ class OdapiChild:
                     on_progress(TrainingProgress(**{key: value for key, value in event.items() if key != "event"}))
                 elif event["event"] == "evaluated" and on_evaluated is not None:
                     on_evaluated({key: value for key, value in event.items() if key != "event"})
+                elif event["event"] == "count" and on_count is not None:
+                    on_count(int(event["done"]))
                 elif event["event"] == "result":
                     facts: dict[str, Any] = event["facts"]
                     return facts

@@ -12,6 +12,7 @@ import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.errors import PreflightError
+from jetlane.tasks.odapi.child.coco_detail import detail
 
 Array = np.ndarray[Any, Any]
 
@@ -46,16 +47,20 @@ class GroundTruth:
 
 
 def mean_average_precision(
-    truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str]
+    truth: Sequence[GroundTruth],
+    found: Sequence[Detections],
+    names: Mapping[int, str],
+    confusion_score: Optional[float] = None,
 ) -> dict[str, Any]:
     """COCO's average precision, 100 detections an image at most.
 
     Args:
         names: Label map id -> name.
+        confusion_score: Also count what is taken for what, among detections of at least this score.
 
     Returns:
         ``mAP`` (IoU 0.5 to 0.95), ``mAP@0.5``, and ``per_class`` ({name: {"AP", "AP@0.5"}}). None stands where there is
-        no ground truth.
+        no ground truth. With ``confusion_score`` also ``curves`` and ``confusion``: see ``coco_detail``.
 
     Raises:
         PreflightError: pycocotools is not installed.
@@ -77,7 +82,10 @@ def mean_average_precision(
         names[number]: {"AP": _mean(precision[..., index]), "AP@0.5": _mean(precision[0, :, index])}
         for index, number in enumerate(evaluation.params.catIds)
     }
-    return {"mAP": _mean(precision), "mAP@0.5": _mean(precision[0]), "per_class": per_class}
+    found_on_average = {"mAP": _mean(precision), "mAP@0.5": _mean(precision[0]), "per_class": per_class}
+    if confusion_score is None:
+        return found_on_average
+    return {**found_on_average, **detail(evaluation, dict(names), confusion_score)}
 
 
 def _dataset(truth: Sequence[GroundTruth], names: Mapping[int, str]) -> dict[str, Any]:

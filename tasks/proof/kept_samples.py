@@ -44,6 +44,8 @@ def keep_samples(
         boxes, scores, content = heads(seen.arrays[index])
         ties = near_ties(boxes, scores, params.nms, threshold, content)
         rows.append({"file": file, **reference[index].above(threshold).to_json(), "near_ties": ties.to_json()})
+        if seen.names:
+            rows[-1]["origin"] = seen.names[index]
         if seen.truth:
             rows[-1]["truth"] = seen.truth[index].to_json()
     write_atomic(out / _EXPECTED, json.dumps(rows))
@@ -72,6 +74,11 @@ class KeptSamples:
     def expected(self) -> list[Detections]:
         """What TensorFlow found in each, above the threshold."""
         return [Detections.from_json(row) for row in self._rows]
+
+    @property
+    def origins(self) -> list[Optional[str]]:
+        """What the user calls each; None where it was drawn here."""
+        return [row.get("origin") for row in self._rows]
 
     @property
     def near_ties(self) -> list[NearTies]:

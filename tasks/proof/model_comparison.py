@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -55,9 +55,10 @@ class PreflightReport:
 class Disagreement(PreflightError):
     """The converted model does not find what the trained one finds; ``report`` says how far apart they are."""
 
-    def __init__(self, report: PreflightReport) -> None:
+    def __init__(self, report: PreflightReport, names: Sequence[str] = ()) -> None:
         agreement = report.agreement
-        images = ", ".join(map(str, agreement.disagreeing[:8])) + (", ..." if len(agreement.disagreeing) > 8 else "")
+        shown = [names[index] if names else str(index) for index in agreement.disagreeing[:8]]
+        images = ", ".join(shown) + (", ..." if len(agreement.disagreeing) > 8 else "")
         super().__init__(
             "the converted model does not find what the trained one finds",
             f"of {agreement.expected} detections above {agreement.threshold:g} in {agreement.images} images, "
@@ -82,6 +83,8 @@ def preflight(
     min_iou: float = EXACT.iou,
     max_score_difference: float = EXACT.score,
     with_top_k: Optional[WithTopK] = None,
+    on_count: Callable[[int], None] = lambda done: None,
+    image_names: Sequence[str] = (),
 ) -> PreflightReport:
     """Run the converted model and hold it against TensorFlow.
 
@@ -93,6 +96,8 @@ def preflight(
         ground_truth: Ground truth of each image; ``names`` then gives the label map's names.
         threshold: Detections of at least this score are compared; the deployment threshold if not given.
         with_top_k: Makes the evaluation model with another topK; to see what a larger one would change.
+        on_count: Called with the number of images that the converted model has seen.
+        image_names: What the user calls the images.
 
     Returns:
         A report of models that agree; or, where ``report.top_k.needed`` is set, of one that loses detections of
@@ -112,19 +117,30 @@ def preflight(
             f"compare above {own:g} or more",
         )
     detector = OnnxDetector(model, params.input)
-    found = tuple(detector.detect(image) for image in images)
+    found = tuple(_detected(detector, images, on_count))
     agreement = compare(tensorflow, found, threshold, min_iou, max_score_difference)
     maps: tuple[Optional[dict[str, Any]], Optional[dict[str, Any]]] = (None, None)
     if ground_truth:
         evaluation = OnnxDetector(evaluation_model, params.input)
         everything = [evaluation.detect(image) for image in images]
-        maps = tuple(mean_average_precision(ground_truth, one, names or {}) for one in (tensorflow, everything))  # type: ignore[assignment]
+        maps = (
+            mean_average_precision(ground_truth, tensorflow, names or {}, confusion_score=threshold),
+            mean_average_precision(ground_truth, everything, names or {}),
+        )
     top_k = try_larger(with_top_k, params, images, tensorflow, agreement, found) if with_top_k else None
     notes = _notes(agreement, detector.largest_logit, top_k)
     report = PreflightReport(agreement, found, detector.largest_logit, *maps, top_k, notes)
     if not agreement.agreed and (top_k is None or top_k.needed is None):
-        raise Disagreement(report)
+        raise Disagreement(report, image_names)
     return report
+
+
+def _detected(
+    detector: OnnxDetector, images: Sequence[np.ndarray[Any, Any]], on_count: Callable[[int], None]
+) -> Iterator[Detections]:
+    for number, image in enumerate(images):
+        yield detector.detect(image)
+        on_count(number + 1)
 
 
 def _notes(agreement: Agreement, largest_logit: float, top_k: Optional[TopK]) -> tuple[str, ...]:

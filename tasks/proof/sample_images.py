@@ -13,6 +13,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.specs.paths import expand
 from jetlane.specs.schema import RunSpec
 from jetlane.specs.support.files import LARGEST, odd
+from jetlane.specs.support.text import harmless
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.workspace import StepResult, digest_of, sha256_file
 
@@ -23,6 +24,8 @@ CODE = ("jetlane.tasks.proof.sample_images", "jetlane.tasks.data")
 #: mAP of both models is measured on so many validation images at most; each is held in memory.
 MOST_IMAGES = 500
 _SYNTHETIC_SEED = 2
+#: Characters of an image's name.
+_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ class Images:
         arrays: uint8 [H, W, 3] RGB, original size.
         truth: Ground truth of each array where they are validation images; else empty.
         samples: Indices of those that travel with the release.
+        names: What the user calls each: its name in the data set, or its file's; empty where they are drawn here.
     """
 
     arrays: Sequence[np.ndarray[Any, Any]]
     truth: Sequence[GroundTruth]
     samples: Sequence[int]
+    names: Sequence[str] = ()
 
 
 def image_source(spec: RunSpec, data: Optional[StepResult]) -> ImageSource:
@@ -69,7 +74,7 @@ def image_source(spec: RunSpec, data: Optional[StepResult]) -> ImageSource:
             raise DatasetError(f"{path} is {other}, no image", "", "fix verify.images")
     digests = {
         "validation": data.digest(*data.facts["validation"]) if data is not None and files else "",
-        "pictures": [sha256_file(path) for path in pictures],
+        "pictures": [(path.name, sha256_file(path)) for path in pictures],
         "synthetic": _SYNTHETIC_SEED,
     }
     return ImageSource(files, pictures, digest_of(digests))
@@ -116,7 +121,10 @@ def load_images(source: ImageSource, samples: int) -> Images:
     ]
     arrays = [item.image for item in known] or [_picture(path) for path in source.pictures] or _drawn(samples)
     chosen = np.linspace(0, len(arrays) - 1, min(samples, len(arrays))).round().astype(int).tolist()
-    return Images(arrays, truth, chosen)
+    names = [harmless(item.source_id, _NAME) for item in known] or [
+        harmless(path.name, _NAME) for path in source.pictures
+    ]
+    return Images(arrays, truth, chosen, names)
 
 
 def _picture(path: Path) -> np.ndarray[Any, Any]:

@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from jetlane.tasks.data.boxes import Object
 from jetlane.tasks.data.dataset_model import ImageOrigin
@@ -19,10 +19,14 @@ from jetlane.tasks.data.looks import Problem
 from jetlane.tasks.data.orientation import Fractions
 from jetlane.tasks.data.pixels import ImageFacts
 from jetlane.tasks.data.uniform import uniform
+from jetlane.tasks.reporting.captions import Caption, Rect, letter_height
+from jetlane.tasks.reporting.captions import place as placed_captions
 
 if TYPE_CHECKING:
     from PIL import Image
 
+#: Size at which a picture is shown in the page, CSS pixels.
+PANEL = (250, 250)
 #: Longest side, pixels; colours of classes; boxes that are drawn on one image; characters of a caption.
 SIDE, COLOURS, _BOXES, _CAPTION = 320, 6, 100, 40
 #: Images of the set itself, of which each class has some; and bytes of all pictures, as they stand in the page.
@@ -34,12 +38,9 @@ _QUALITY = 80
 class DrawnBox:
     """A box in pixels of its picture; ``style`` is a class of the page's style sheet."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    rect: Rect
     style: str
-    caption: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class DataPicture:
         uri: JPEG; empty where the image cannot be decoded.
         notes: What was found about it, a sentence each.
         described: Its boxes in words.
+        captions: Of each box; None where there is no room for one.
+        letters: Height of their letters.
     """
 
     name: str
@@ -58,6 +61,8 @@ class DataPicture:
     height: int
     boxes: tuple[DrawnBox, ...]
     described: str
+    captions: tuple[Optional[Caption], ...] = ()
+    letters: float = 0.0
     size: str = ""
     split: str = ""
     notes: tuple[tuple[str, str], ...] = ()
@@ -88,7 +93,8 @@ def pictures(images: Iterable[PlannedImage], colours: Mapping[str, int], room: R
             return
         boxes = tuple(_drawn(item, colours, width, height) for item in each.objects[:_BOXES])
         shown = f"{each.facts.upright[0]}×{each.facts.upright[1]}"
-        yield DataPicture(each.name, uri, width, height, boxes, _described(each.objects), shown, each.split)
+        captioned = _captions(boxes, width, height)
+        yield DataPicture(each.name, uri, width, height, boxes, _described(each.objects), *captioned, shown, each.split)
 
 
 def flawed_pictures(
@@ -116,6 +122,7 @@ def flawed_pictures(
             height,
             tuple(boxes),
             _described(each.objects),
+            *_captions(boxes, width, height),
             size,
             each.image.split or "",
             told,
@@ -175,7 +182,17 @@ def _placed(box: Fractions, style: str, caption: str, width: int, height: int) -
     edges = [min(max(edge, -0.05), 1.05) for edge in box]
     x, y = edges[0] * width, edges[1] * height
     sides = max((edges[2] - edges[0]) * width, 1.0), max((edges[3] - edges[1]) * height, 1.0)
-    return DrawnBox(x, y, *sides, style, caption[:_CAPTION])
+    return DrawnBox(Rect(x, y, *sides), style, caption[:_CAPTION])
+
+
+def _captions(boxes: Sequence[DrawnBox], width: int, height: int) -> tuple[tuple[Optional[Caption], ...], float]:
+    """Those of what is wrong have the best places; and the height of their letters."""
+    if not boxes:
+        return (), 0.0
+    ranked = sorted(range(len(boxes)), key=lambda index: boxes[index].style != "wrong")
+    placed = placed_captions([(boxes[index].rect, boxes[index].text) for index in ranked], width, height, PANEL)
+    by_box = dict(zip(ranked, placed))
+    return tuple(by_box[index] for index in range(len(boxes))), letter_height(width, height, PANEL)
 
 
 def _described(objects: Sequence[Object]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ class FleetPage:
         devices: One row per device of the rollout shown, with its ``wave``; that rollout is the first of ``history``
             whose ``rollout`` is theirs.
         rollout: The row of the rollout shown.
+        failures: One row per device of that rollout that failed: ``device``, ``what``, ``why``, ``remedy``.
         at: When the ledger was read.
     """
 
@@ -37,6 +40,17 @@ class FleetPage:
     devices: Sequence[Row]
     rollout: Optional[Row]
     at: str
+    failures: Sequence[Row] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What happened to some devices, and what to do."""
+
+    what: str
+    why: str
+    remedy: str
+    devices: tuple[str, ...]
 
 
 def write_fleet_page(path: Path, page: FleetPage) -> None:
@@ -45,7 +59,8 @@ def write_fleet_page(path: Path, page: FleetPage) -> None:
 
 
 def render(page: FleetPage) -> str:
-    """The page's HTML: no script, no link to any other file or host."""
+    """The page's HTML: one script of its own, which sorts and filters; no link to any other file or host."""
+    script = Path(__file__).with_name("tables.js").read_text(encoding="utf-8")
     troubled = [str(row["device"]) for row in page.fleet if row["state"] in _TROUBLED]
     return (
         page_environment()
@@ -53,7 +68,9 @@ def render(page: FleetPage) -> str:
         .render(
             page=page,
             waves=_waves(page.devices),
-            reasons=_reasons(page.devices),
+            reasons=_reasons(page.failures),
+            script=script,
+            script_digest="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             releases=Counter(row["runs"] or "nothing known" for row in page.fleet).most_common(),
             troubled=troubled,
             verdict=_verdict(page.fleet, troubled),
@@ -82,11 +99,12 @@ def _waves(devices: Sequence[Row]) -> list[dict[str, int]]:
     return rows
 
 
-def _reasons(devices: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """(reason, names), the most common first; a reason that begins with its device's name is shown without it."""
-    found: dict[str, list[str]] = {}
-    for row in devices:
-        if row["state"] in _TROUBLED:
-            name = str(row["device"])
-            found.setdefault(str(row["reason"]).removeprefix(f"{name}: "), []).append(name)
-    return sorted(found.items(), key=lambda item: -len(item[1]))
+def _reasons(failures: Sequence[Row]) -> list[Failure]:
+    """The most common first; what begins with its device's name is shown without it."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in failures:
+        name = str(row["device"])
+        parts = str(row["what"]).removeprefix(f"{name}: "), str(row["why"]), str(row["remedy"])
+        found.setdefault(parts, []).append(name)
+    reasons = [Failure(*parts, tuple(names)) for parts, names in found.items()]
+    return sorted(reasons, key=lambda reason: -len(reason.devices))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from jetlane.tasks.reporting.chart import loss_curve
+from jetlane.tasks.reporting import boards, quality
+from jetlane.tasks.reporting.chart import loss_curve, validation_curve
 from jetlane.tasks.reporting.pages import page_environment
-from jetlane.tasks.reporting.pictures import load_pictures
-from jetlane.tasks.run.facts import FAILED, NOTHING_COMPARED, REFUSED, RunFacts
+from jetlane.tasks.reporting.pictures import Side, load_pictures
+from jetlane.tasks.reporting.provenance import file_sizes, manifest_of, provenance
+from jetlane.tasks.reporting.verdict import RUNNING, verdict
+from jetlane.tasks.run.facts import RunFacts
 from jetlane.tasks.run.workspace import write_atomic
 
 MAP50 = "Precision/mAP@.50IOU"
@@ -20,7 +23,8 @@ def write_report(out: Path, facts: RunFacts) -> Path:
 
     Args:
         out: A folder; made when missing.
-        facts: What the run did. The pictures are read from ``facts.release_path``; a run that made no release has none.
+        facts: What the run did. The pictures are read from ``facts.release_path`` and ``facts.compared``; a run
+            that made no release has none.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "report.html"
@@ -30,53 +34,53 @@ def write_report(out: Path, facts: RunFacts) -> Path:
 
 def render(facts: RunFacts) -> str:
     """The page's HTML: no script, no link to any other file or host."""
+    release = Path(facts.release_path) if facts.release_path and Path(facts.release_path).is_dir() else None
+    manifest = manifest_of(release)
     shown = next((device for device in facts.devices if device.detections), None)
-    pictures = []
-    if facts.release_path and Path(facts.release_path).is_dir():
-        pictures = load_pictures(Path(facts.release_path), shown.detections if shown else (), facts.labels)
     return (
         page_environment()
         .get_template("report.html.j2")
         .render(
             facts=facts,
             verdict=verdict(facts),
-            chart=loss_curve(facts.loss_curve),
-            pictures=pictures,
+            map50=_map50(facts),
+            running=sum(device.state in RUNNING for device in facts.devices),
+            sizes=file_sizes(manifest),
+            loss=loss_curve(facts.loss_curve),
+            validation=validation_curve(facts.validation_curve),
+            classes=quality.class_rows(facts),
+            curves=quality.curves(facts),
+            confusion=quality.confusion(facts),
+            rules=quality.gate_rules(facts),
+            splits=quality.splits(facts),
+            bins=quality.anchor_bins(facts),
+            notes=[note for note in facts.notes if note not in facts.anchor_fit.get("lines", ())],
+            agreements=boards.agreements(facts),
+            differences=boards.differences(facts, release, facts.labels),
+            boards=boards.board_rows(facts),
+            pictures=load_pictures(release, _sides(facts), facts.labels) if release else [],
             shown=shown,
-            agreements=agreements(facts),
-            map50=facts.metrics.get(MAP50),
+            provenance=provenance(facts, manifest),
             longest=max((step.seconds for step in facts.steps), default=0.0) or 1.0,
         )
     )
 
 
-def verdict(facts: RunFacts) -> tuple[str, str]:
-    """(good|bad, sentence): where the run ended, in a line."""
-    failed = next((step for step in facts.steps if step.state == FAILED), None)
-    refused = next((step for step in facts.steps if step.state == REFUSED), None)
-    if refused is not None:
-        return "bad", f"Refused by the gate; nothing was shipped, and every device keeps what it runs. {refused.note}"
-    if failed is not None:
-        return "bad", f"Stopped at {failed.name}. {failed.note}".strip()
-    if facts.error:
-        return "bad", f"Stopped. {facts.error}"
-    running = sum(device.state in ("active", "unchanged") for device in facts.devices)
-    if facts.preflight.get("agreement", {}).get("matched") == 0:
-        ends = f"{running} of {len(facts.devices)} devices run this release" if facts.devices else "Made"
-        return "bad", f"{ends}, not proven: {NOTHING_COMPARED}."
-    if not facts.devices:
-        return "good", "Made and proven; no device was asked for."
-    if running == len(facts.devices):
-        plural = "device runs" if running == 1 else "devices run"
-        return "good", f"{running} {plural} this release, verified on the device."
-    return "bad", f"{running} of {len(facts.devices)} devices run this release."
+def _map50(facts: RunFacts) -> Optional[float]:
+    measured = facts.metrics.get(MAP50)
+    found = (facts.preflight.get("mAP") or {}).get("tensorflow") or {}
+    return measured if measured is not None else found.get("mAP@0.5")
 
 
-def agreements(facts: RunFacts) -> list[tuple[str, Mapping[str, Any]]]:
-    """(who was held against TensorFlow's detections, verdict): the converted model here, then every device."""
-    here = facts.preflight.get("agreement")
-    rows = [("converted model, workstation", here)] if here else []
-    for backend, found in facts.preflight.get("tensorrt", {}).items():
-        if "left_out" not in found:
-            rows.append((f"TensorRT {found['version']}, {found.get('place', 'workstation')} ({backend})", found))
-    return rows + [(device.name, device.agreement) for device in facts.devices if device.agreement]
+def _sides(facts: RunFacts) -> list[Side]:
+    """Whose detections stand beside TensorFlow's: a device's, else the converted model's."""
+    device = next((one for one in facts.devices if one.detections), None)
+    if device is not None:
+        return [Side(f"{device.name}, {device.backend} engine", _by_file(device.detections))]
+    converted = boards.compared(facts).get("converted", ())
+    numbered = [{**one, "file": f"{number:03d}.npy"} for number, one in enumerate(converted)]
+    return [Side("converted model, this workstation", _by_file(numbered))] if numbered else []
+
+
+def _by_file(rows: Any) -> dict[str, Mapping[str, Any]]:
+    return {Path(row["file"]).name: row for row in rows}

@@ -34,13 +34,15 @@ class Run:
         force: A model the gate refuses is shipped all the same, and that is recorded.
         sites: Makes what brings work to other sites; see ``rollout.Listeners``.
         verify: Hash all that is found in the workspace, whenever that was done last.
+        share: Makes a page reachable for a browser elsewhere, given the page and the workspace; returns its address.
 
     Attributes:
         steps: The step table so far.
         results: Finished content-addressed steps by name.
         notes: Sentences for the report.
         mended: Those about what was found damaged, and made again.
-        anchors: Sentences about how the network's anchors suit the data set.
+        disagreement: Where it is kept what the converted model found, where that is not what the trained one finds.
+        anchor_fit: How the network's anchors suit the data set; see ``RunFacts.anchor_fit``.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class Run:
         force: bool = False,
         sites: Optional[Callable[[SharedStore], Dispatch]] = None,
         verify: bool = False,
+        share: Optional[Callable[[Path, Path], Optional[str]]] = None,
     ) -> None:
         self.spec = spec
         self.sites = sites
+        self.share = share
         self.observer = observer or LoggingRunObserver()
         self.force = force
         self._record = RunRecord(Path(spec.workspace.path), spec.name)
@@ -62,7 +66,8 @@ class Run:
         self.results: dict[str, StepResult] = {}
         self.notes: list[str] = []
         self.mended: list[str] = []
-        self.anchors: tuple[str, ...] = ()
+        self.disagreement: Optional[Path] = None
+        self.anchor_fit: Mapping[str, Any] = {}
         self._clock = time.monotonic()
         self._stack = ExitStack()
         self._stack.enter_context(self._record)

@@ -58,6 +58,8 @@ class DeviceFacts:
         seconds: Duration of each phase (``ship``, ``build``, ``verify``, ``activate``), where it took place.
         signed: Whether a key that is enrolled on the device vouches for the release; a device without one takes any.
         agreement: The agent's verdict: matched, unmatched, smallest IoU, largest score difference, latency, ...
+        previous: The release that it would roll back to: what this one replaced on it. Empty where there is none.
+        virtual: Whether it is a virtual Jetson of this workstation.
         detections: The device's own detections of each sample, in the order of the release's ``expected.json``; each
             ``{"file", "boxes" [[xmin, ymin, xmax, ymax] in 0..1], "labels" [int], "scores" [float]}``.
     """
@@ -74,6 +76,8 @@ class DeviceFacts:
     signed: bool = True
     agreement: Mapping[str, Any] = field(default_factory=dict)
     kind: str = ""
+    previous: str = ""
+    virtual: bool = False
     detections: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -92,11 +96,18 @@ class RunFacts:
         metrics: COCO metrics of the trained checkpoint by their usual names (``Precision/mAP@.50IOU``,
             ...; empty where nothing was evaluated.
         per_class: By class name, ``{"AP", "AP@0.5"}``; empty where nothing was evaluated.
+        curves: By class name, precision by recall: see ``odapi.child.coco_detail``; empty where nothing was evaluated.
+        confusion: What was taken for what, likewise.
         loss_curve: (step, total loss) pairs of the training, by rising step.
+        validation_curve: (step, mAP, mAP@0.5) of checkpoints that were evaluated on the way, by rising step.
+        fine_tune: What the training took from another checkpoint (``loaded``, ``skipped``); empty from scratch.
+        network: What was trained or given: see ``jetlane.tasks.run.network_facts``.
+        anchor_fit: How the anchors suit the data set: ``AnchorFit.to_json`` and its ``lines``; empty where not known.
         gate: ``{"passed", "forced", "map", "min_map", "baseline", "baseline_release", "margin", "reasons"}``;
             empty when skipped.
         plugins: ``PluginParams.to_json()``.
         preflight: The agreement of ONNX and TensorFlow on this workstation and mAP of both.
+        compared: Absolute path of what preflight kept for people (``preflight.COMPARED``); empty without one.
         release: The release's id.
         release_path: Absolute path of the release's folder: ``samples/NNN.npy`` and ``expected.json`` (the
             workstation's detections) are the left half of the report's pictures.
@@ -114,10 +125,17 @@ class RunFacts:
     dataset: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Mapping[str, Any] = field(default_factory=dict)
     loss_curve: tuple[tuple[int, float], ...] = ()
+    validation_curve: tuple[tuple[int, float, float], ...] = ()
+    fine_tune: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
+    anchor_fit: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
     plugins: Mapping[str, Any] = field(default_factory=dict)
     preflight: Mapping[str, Any] = field(default_factory=dict)
+    compared: str = ""
     release: str = ""
     release_path: str = ""
     devices: tuple[DeviceFacts, ...] = ()
@@ -139,6 +157,7 @@ class RunFacts:
         devices = [{**item, "detections": tuple(item["detections"])} for item in given["devices"]]
         given["devices"] = tuple(DeviceFacts(**item) for item in devices)
         given["loss_curve"] = tuple((int(step), float(loss)) for step, loss in given["loss_curve"])
+        given["validation_curve"] = tuple(tuple(point) for point in given.get("validation_curve", ()))
         for name in ("labels", "notes"):
             given[name] = tuple(given[name])
         return cls(**given)

@@ -69,7 +69,7 @@ def tell_fit(run: Run, data: StepResult) -> None:
         found = fit_of(run, data)
     except JetlaneError:
         return
-    run.anchors = tuple(found["lines"])
+    run.anchor_fit = found
     if found["objects"] and (found["matched"] < ENOUGH or run.spec.model.anchors == "fit"):
         for line in found["lines"]:
             run.note(line)

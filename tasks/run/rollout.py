@@ -283,14 +283,17 @@ class Reports:
 
     def facts(self, device: Device, known: DeviceState) -> DeviceFacts:
         """One device as the report shows it."""
+        from jetlane.remote.virtual.fleet import is_virtual
+
         if known.state != states.ACTIVE:
             state = FAILED if known.failed else known.state  # skipped, or rolled back as it was asked to be
             reason = known.reason if known.state in (FAILED, state) else f"{known.state}: {known.reason}"
-            return DeviceFacts(device.name, device.address, state, reason, kind=known.kind)
+            known_as = (device.name, device.address, state, reason)
+            return DeviceFacts(*known_as, kind=known.kind, virtual=is_virtual(device))
         state = states.ACTIVE if known.changed else UNCHANGED
         report = self._reports.get(device.name)
         if report is None:  # it could not be asked anew
-            return DeviceFacts(device.name, device.address, state, known.reason)
+            return DeviceFacts(device.name, device.address, state, known.reason, virtual=is_virtual(device))
         return DeviceFacts(
             name=device.name,
             host=device.address,
@@ -303,6 +306,8 @@ class Reports:
             seconds=dict(report.seconds),
             signed=report.signed is not None,
             agreement=dict(report.agreement),
+            previous=report.previous or "",
+            virtual=is_virtual(device),
             detections=tuple(report.detections),
         )
 

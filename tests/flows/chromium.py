@@ -19,6 +19,8 @@ from websockets.sync.client import connect
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --no-default-browser-check --remote-debugging-port=0"""
 _SECONDS = 60
+#: Pixels of a screenshot; Chromium draws no higher ones.
+_TALLEST = 16_000
 
 
 def program() -> str | None:
@@ -35,9 +37,13 @@ class Chromium:
 
     Args:
         hosts: Names that lead to this machine for this browser.
+
+    Attributes:
+        events: What the protocol told meanwhile, of the domains that a test enabled.
     """
 
     def __init__(self, *hosts: str) -> None:
+        self.events: list[dict[str, Any]] = []
         self._profile = Path(tempfile.mkdtemp(prefix="chromium-"))
         mapped = ", ".join(f"MAP {host} 127.0.0.1" for host in hosts)
         self._process = subprocess.Popen(
@@ -69,6 +75,8 @@ class Chromium:
         self._page.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
             answer = json.loads(self._page.recv(timeout=_SECONDS))
+            if "method" in answer:
+                self.events.append(answer)
             if answer.get("id") == number:
                 if "error" in answer:
                     raise ProtocolError(answer["error"])
@@ -114,8 +122,14 @@ class Chromium:
         self.send("Input.dispatchKeyEvent", type="keyDown", **key)
         self.send("Input.dispatchKeyEvent", type="keyUp", **key)
 
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+    def screenshot(self, path: Path, whole: bool = False) -> None:
+        """What the window shows, or the whole page."""
+        area: dict[str, Any] = {}
+        if whole:
+            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], _TALLEST), "scale": 1}
+            area = {"clip": clip, "captureBeyondViewport": True}
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", **area)["data"]))
 
     def close(self) -> None:
         self._process.terminate()

@@ -53,7 +53,9 @@ def test_a_short_training_reaches_a_device_and_then_nothing_is_left_to_do(tmp_pa
     assert "nothing has changed: no training, no conversion, no upload, no build" in second
     assert len(list((tmp_path / ".jetlane" / "logs").iterdir())) == 1  # TensorFlow was not started again
     report = re.search(r"^report   (/.+)$", second, re.M)
-    assert report and Path(report[1]).is_file()
+    assert report and "<b>validation-0000" in Path(report[1]).read_text(), "the images' own names"
+    third = json.loads(jetlane("run", "spec.yaml", "--json", cwd=tmp_path))
+    assert third["report"] == report[1] and not third["changed"] and third["steps"]["deploy"] == "unchanged"
     assert virtual.find(tmp_path / ".jetlane" / "virtual") is None
 
 

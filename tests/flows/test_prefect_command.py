@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -62,11 +63,15 @@ def test_the_literal_command(project: Path) -> None:
     assert (release / "manifest.json").is_file()
     state = UpState(project / ".jetlane/up")
     (run,) = ask(f"{state.url}/flow_runs/filter", {}, state.login)
-    assert re.fullmatch(r"literal-\d{4}-\d\d-\d\d-\d{4}", run["name"])
+    assert re.fullmatch(r"literal-\d{4}-\d\d-\d\d-\d{6}", run["name"])
     answer = ask(f"{state.url}/artifacts/filter", {}, state.login)
     artifacts = {artifact["key"]: artifact["data"] for artifact in answer}
     assert artifacts["train-progress"] == 100.0
-    assert "report.html" in artifacts["report"]
+    (address,) = re.findall(r"\[Open the whole report\]\((\S+)\)", artifacts["report"])
+    assert address in artifacts["report-page"]
+    with urllib.request.urlopen(address, timeout=20) as page:  # a browser sends no login with a link
+        assert "<h1>literal</h1>" in page.read().decode()
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     for path in project.rglob("*"):
         if path.is_file() and path != state.login_file:
             assert state.login and state.login.encode() not in path.read_bytes(), f"the login is in {path}"

@@ -34,8 +34,25 @@ def test_the_live_line_shows_markup_as_text() -> None:
     shown = io.StringIO()
     terminal._console = Console(file=shown, force_terminal=True, width=200, highlight=False)
     terminal._live = terminal._console.status("")
-    terminal.started("train")
-    terminal.update("train", None, NASTY)
-    time.sleep(0.3)
-    terminal.note("end")
+    with terminal:
+        terminal.started("train")
+        terminal.update("train", None, NASTY)
+        time.sleep(0.3)
+        terminal.note("end")
     assert "[bold]x[/nope] [link=http://y]z[/link]" in shown.getvalue()
+
+
+def test_a_pipe_gets_a_line_every_half_minute_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("jetlane.flows.cli.terminal.PLAIN_SECONDS", 0.5)
+    with TerminalRunObserver() as terminal:
+        terminal.started("evaluate")
+        terminal._began -= 60
+        time.sleep(1.3)  # nothing is told, and a line comes all the same
+        terminal.update("evaluate", 0.25, "image 10 of 40")
+        time.sleep(1.2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["evaluate", "...", "(1:01)"]
+    assert lines[-1].startswith("evaluate    25 %  image 10 of 40  (1:0") and ", about 3:0" in lines[-1]
+    assert 2 <= len(lines) <= 3

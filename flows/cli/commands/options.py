@@ -36,6 +36,12 @@ class _TopK(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
 workspace = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), show_default=True)
 signing_key = click.option("--signing-key", type=_PATH, help="The project's key, where its spec names one.")
 
+#: What of a run is said.
+quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing while it goes on; errors are said.")
+json_outcome = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else."
+)
+
 # which devices
 #: Two spellings: a release goes `--to` the devices. Of one device's commands, `--to` names a release.
 devices_file = click.option("--to", "--inventory", "inventory", type=_PATH, help="The devices, as YAML.")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -12,6 +16,7 @@ import click
 
 from jetlane.flows.cli.commands import options
 from jetlane.specs.defaults import WORKSPACE
+from jetlane.specs.errors import JetlaneError
 from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
@@ -21,21 +26,24 @@ _FORCE = click.option("--force", is_flag=True, help="Ship the model although the
 _VERIFY = click.option(
     "--verify", is_flag=True, help="Hash everything in the workspace now; else once a day, and whatever leaves it."
 )
+_SAID = options.together(options.quiet, options.json_outcome)
 
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @_FORCE
 @_VERIFY
+@_SAID
 @click.pass_obj
-def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool) -> None:
+def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool, quiet: bool, as_json: bool) -> None:
     """Take SPEC from its data set to a verified fleet.
 
     Only what changed since the last run is done again, and what was damaged; a run that was cut goes on where it was.
     """
     from jetlane.specs.load import load_spec
 
-    _run(load_spec(spec), force, settings["debug"], verify)
+    with _as_asked(quiet, as_json) as told:
+        told.outcome = _run(load_spec(spec), force, settings["debug"], verify, told)
 
 
 @click.command()
@@ -51,6 +59,7 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool) -> None
 @click.option("--allow-unproven", is_flag=True, help="Ship to UFF boards although no TensorRT was run on an operation.")
 @click.option("--precision", help="Arithmetic of the engines, as in a spec's build.precision; default: fp32.")
 @_FORCE
+@_SAID
 @options.python
 @options.workspace
 @click.pass_obj
@@ -68,6 +77,8 @@ def deploy(
     allow_unproven: bool,
     precision: Optional[str],
     force: bool,
+    quiet: bool,
+    as_json: bool,
     python: Optional[str],
     workspace: Path,
 ) -> None:
@@ -101,7 +112,8 @@ def deploy(
         data["build"] = {"precision": precision}
     if python is not None:
         data["train"] = {"python": python}
-    _run(spec_from_data(data, Path.cwd()), force, settings["debug"])
+    with _as_asked(quiet, as_json) as told:
+        told.outcome = _run(spec_from_data(data, Path.cwd()), force, settings["debug"], False, told)
 
 
 @click.command()
@@ -120,7 +132,7 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     example = Path(next(iter(jetlane.specs.__path__))).resolve() / "examples" / "shapes.yaml"
     spec = load_spec(example)
     here = WorkspaceFolder(path=str(Path.cwd() / WORKSPACE))
-    _run(spec.model_copy(update={"workspace": here}), force, settings["debug"], verify)
+    _run(spec.model_copy(update={"workspace": here}), force, settings["debug"], verify, _Told())
     program = "jetlane" if shutil.which("jetlane") else str(Path(sys.executable).with_name("jetlane"))
     click.echo(
         "\nwhat next:\n"
@@ -131,10 +143,36 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     )
 
 
-def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
+@dataclass
+class _Told:
+    """What a command says: nothing while it goes on if ``quiet``; ``outcome`` as JSON at the end if ``as_json``."""
+
+    quiet: bool = False
+    as_json: bool = False
+    outcome: Optional[dict[str, Any]] = None
+
+
+@contextmanager
+def _as_asked(quiet: bool, as_json: bool) -> Iterator[_Told]:
+    """With JSON, an error is an object, too; it is raised all the same, and said on standard error."""
+    told = _Told(quiet or as_json, as_json)
+    try:
+        yield told
+    except JetlaneError as error:
+        if as_json:
+            said = {"what": error.what, "why": error.why, "remedy": error.remedy}
+            click.echo(json.dumps({"error": said, "exit_code": error.exit_code}))
+        raise
+    if as_json:
+        click.echo(json.dumps(told.outcome))
+
+
+def _run(spec: RunSpec, force: bool, debug: bool, verify: bool, told: _Told) -> dict[str, Any]:
     from jetlane.flows.serving.local_run import run_spec
     from jetlane.tasks.run.facts import NOTHING_DONE
 
+    if told.quiet:
+        return run_spec(spec, force=force, verify=verify, debug=debug, quiet=True)
     click.echo(f"{spec.name}: workspace {spec.workspace.path}")
     outcome = run_spec(spec, force=force, verify=verify, debug=debug)
     if not outcome["changed"]:
@@ -144,3 +182,4 @@ def _run(spec: RunSpec, force: bool, debug: bool, verify: bool = False) -> None:
     if spec.fleet.virtual:
         place = shlex.quote(str(spec.workspace.path))
         click.echo(f"virtual Jetsons are off between runs: jetlane virtual-device start --workspace {place}")
+    return outcome

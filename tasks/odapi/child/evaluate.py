@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Dict  # noqa: UP035
+from typing import Any, Dict, Optional  # noqa: UP035
 
-from . import configs
+from . import coco_detail, configs, counted
 
 #: What the names of the OD API's box metrics begin with.
 BOXES = "DetectionBoxes_"
@@ -16,12 +16,17 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Evaluate.
 
     Args:
-        arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix) and ``out`` (TensorBoard events).
+        arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix), ``out`` (TensorBoard events) and
+            ``score`` (of detections that the confusion matrix counts).
     """
     made = configs.estimator_and_inputs(arguments, arguments["out"])
-    with per_class() as classes:
+    with per_class(arguments["score"]) as classes:
         measured = made["estimator"].evaluate(
-            made["eval_input_fns"][0], steps=None, checkpoint_path=arguments["checkpoint"], name="validation"
+            made["eval_input_fns"][0],
+            steps=None,
+            hooks=[counted.hook(counted.Counted(emit))],
+            checkpoint_path=arguments["checkpoint"],
+            name="validation",
         )
     coco = {name[len(BOXES) :]: float(value) for name, value in measured.items() if name.startswith(BOXES)}
     losses = {name: float(value) for name, value in measured.items() if name.startswith("Loss/")}
@@ -30,6 +35,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         "mAP@0.5": coco["Precision/mAP@.50IOU"],
         "mAP@0.75": coco["Precision/mAP@.75IOU"],
         "per_class": dict(classes),
+        **classes.detail,
         "coco": coco,
         "losses": losses,
         "images": classes.images,
@@ -41,11 +47,16 @@ class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Pytho
     """``{class name: {"AP": ..., "AP@0.5": ...}}``; None for a class without ground truth."""
 
     images = 0
+    detail: Dict[str, Any] = {}  # noqa: UP006, RUF012
 
 
 @contextlib.contextmanager
-def per_class() -> Iterator[_Classes]:
-    """Gather per-class figures: the OD API looks for them in a pycocotools of its own making."""
+def per_class(score: Optional[float] = None) -> Iterator[_Classes]:
+    """Gather per-class figures and ``coco_detail.detail``: the OD API looks for them in a pycocotools of its making.
+
+    Args:
+        score: Of detections that the detail counts; there is none without it.
+    """
     from object_detection.metrics import coco_tools
 
     original = coco_tools.COCOEvalWrapper.ComputeMetrics
@@ -58,6 +69,9 @@ def per_class() -> Iterator[_Classes]:
         for index, number in enumerate(evaluator.params.catIds):
             of_class = precision[:, :, index, 0, -1]
             classes[evaluator.cocoGt.cats[number]["name"]] = {"AP": _mean(of_class), "AP@0.5": _mean(of_class[0])}
+        if score is not None:
+            names = {number: category["name"] for number, category in evaluator.cocoGt.cats.items()}
+            classes.detail = coco_detail.detail(evaluator, names, score)
         return computed
 
     coco_tools.COCOEvalWrapper.ComputeMetrics = computing

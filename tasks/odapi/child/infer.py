@@ -6,7 +6,7 @@ import io
 import time
 from typing import Any
 
-from . import compat
+from . import compat, counted
 from .errors import JobError
 
 _FETCHES = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
@@ -28,7 +28,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     boxes: list[Any] = []
     labels: list[Any] = []
     scores: list[Any] = []
-    started = time.time()
+    started, done = time.time(), counted.Counted(emit)
     with tf.Session(graph=graph) as session:
         feed, encode = _input(graph, prefix, arguments["frozen_graph"])
         batch, size = _fixed(feed)
@@ -42,6 +42,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
             boxes.append(found["detection_boxes"][0, :count][:, [1, 0, 3, 2]])
             labels.append(np.rint(found["detection_classes"][0, :count]).astype(np.int32))
             scores.append(found["detection_scores"][0, :count])
+            done.more()
     with open(arguments["out"], "wb") as file:
         np.savez(
             file,

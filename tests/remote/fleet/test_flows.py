@@ -17,6 +17,8 @@ import pytest
 from tests.remote.fleet.relay import Relay
 from tests.remote.fleet.site import Site
 
+from jetlane.remote.fleet import controls
+
 pytestmark = pytest.mark.prefect
 
 
@@ -82,13 +84,16 @@ def test_prefect_shows_a_rollout_with_approval(
     site: Any, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
     release = make_release(tmp_path, seed=41)
-    place = rules(site, tmp_path, waves=[1, "100%"], approval=True)
+    place = rules(site, tmp_path, waves=[1, 2, "100%"], approval=True)
     flow = Flow(prefect_server, "fleet_rollout", release=str(release), **place)
     paused = wait_for(lambda: (run := flow.newest_run("fleet-rollout")).get("state_type") == "PAUSED" and run)
     assert [site.runs(name) for name in site.names].count(release.name) == 1, "only the first wave has it"
     wrong = flow.ask(f"/flow_runs/{paused['id']}/resume", {"run_input": {"approve": "perhaps so"}})
     assert wrong["status"] == "REJECT", "the answer is typed"
     flow.ask(f"/flow_runs/{paused['id']}/resume", {"run_input": {"approve": True, "by": "ann", "note": "looks well"}})
+    with site.ledger(tmp_path / "ws") as book:
+        wait_for(lambda: 2 in controls.find(book).asked)
+        controls.answer(book, controls.find(book), "bob")  # which resumes the paused flow run
     outcome = flow.outcome()
     assert outcome["outcome"] == "succeeded" and set(outcome["devices"].values()) == {"active"}
 
@@ -96,11 +101,11 @@ def test_prefect_shows_a_rollout_with_approval(
     assert sorted(run["name"] for run in runs) == site.names and {run["state_type"] for run in runs} == {"COMPLETED"}
     found = flow.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [paused["id"]]}}})
     artifacts = {artifact["key"]: artifact for artifact in sorted(found, key=lambda one: one["created"])}
-    assert set(artifacts) == {"fleet", "wave-1", "wave-2"}
+    assert set(artifacts) == {"fleet", "wave-1", "wave-2", "wave-3"}
     table = artifacts["fleet"]["data"]
     table = json.loads(table) if isinstance(table, str) else table
     assert [(row["device"], row["state"]) for row in table] == [(name, "active") for name in site.names]
-    assert [float(artifacts[f"wave-{wave}"]["data"]) for wave in (1, 2)] == [100.0, 100.0]
+    assert [float(artifacts[f"wave-{wave}"]["data"]) for wave in (1, 2, 3)] == [100.0] * 3
 
     def names() -> set[str]:
         query = {"filter": {"event": {"prefix": ["jetlane."]}}, "limit": 50}
@@ -110,7 +115,8 @@ def test_prefect_shows_a_rollout_with_approval(
     wait_for(lambda: wanted <= names(), 120)
     with site.ledger(tmp_path / "ws") as book:
         approved = book.events(outcome["rollout"], kinds=["approved"])
-        assert [(event.data["by"], event.data["note"]) for event in approved] == [("ann", "looks well")]
+        answers = [(event.data["by"], event.data.get("note", "")) for event in approved]
+        assert answers == [("ann", "looks well"), ("bob", "")]
 
     again = Flow(prefect_server, "rollback", **place, devices=[site.names[0]])
     assert "nothing to roll back to" in again.outcome()["error"]

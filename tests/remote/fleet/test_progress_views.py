@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ def test_without_a_terminal_only_lines_are_printed(capsys: pytest.CaptureFixture
         assert isinstance(watch.observer, RolloutLines)
 
 
+def test_lines_say_when_it_happened_not_when_it_is_shown(rolled: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, rollout, _ = rolled
+    follow(ledger, rollout, RolloutLines())
+    lines = capsys.readouterr().out.splitlines()
+    events = list(ledger.events(rollout))
+    ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(events[-1].at))
+    assert lines[-1].startswith(f"{ended}  ended: incomplete"), "with the date, as that was not today"
+    assert lines[0][:19] <= lines[-1][:19]
+
+
 def test_a_terminal_gets_lines_and_dashboard_and_none_during_input(rolled: Any) -> None:
     ledger, rollout, _ = rolled
     screen = io.StringIO()
@@ -90,8 +101,6 @@ def test_a_terminal_gets_lines_and_dashboard_and_none_during_input(rolled: Any) 
         follow(ledger, rollout, watch.observer)
         with watch.aside():
             before = len(screen.getvalue())
-            import time
-
             time.sleep(0.6)
             assert len(screen.getvalue()) == before
     text = screen.getvalue()
@@ -107,7 +116,8 @@ def test_the_page_shows_running_releases_and_failures(rolled: Any, ledger_url: s
     assert rollout in html and "1 of 22 devices did not take their last release: nano-05" in html
     assert "it does not find what the workstation found" in html
     assert html.count("<code>new-2</code>") >= 21
-    assert "<script" not in html and "http" not in html
+    assert "why" not in html.partition('id="failures"')[2].partition("</section>")[0], "what, why and remedy apart"
+    assert html.count("<script>") == 1 and "http:" not in html and "https:" not in html
 
 
 def test_the_page_of_an_empty_ledger(ledger_url: str, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ class Person:
     def __init__(self, *words: Optional[bool]) -> None:
         self.words, self.asked = list(words), []
 
-    def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
+    def ask(self, state: RolloutState, wave: int, decided: Callable[[], bool]) -> Optional[Answer]:
         self.asked.append(wave)
         word = self.words.pop(0)
         return None if word is None else Answer(word, "ann", "seen it")
@@ -246,6 +246,44 @@ def test_approval_pause_and_abort_from_elsewhere(world) -> None:
     assert w.states(state) == ["active"] + ["skipped"] * 5
     with pytest.raises(DeviceError, match="has ended"):
         controls.pause(other, other.state(state.id), "bob")
+
+
+class Thinker:
+    """Thinks until it hears that something was decided elsewhere."""
+
+    def __init__(self, *acts: Callable[[RolloutState], object]) -> None:
+        self.acts, self.heard = list(acts), 0
+
+    def ask(self, state: RolloutState, wave: int, decided: Callable[[], bool]) -> Optional[Answer]:
+        assert not decided()
+        self.acts.pop(0)(state)
+        assert decided()
+        self.heard += 1
+        return None
+
+
+def test_who_is_asked_hears_what_is_decided_elsewhere(world) -> None:
+    w = world(6)
+    other = w.fakes.Ledger(w.url, w.clock.now)
+
+    def approve(state: RolloutState) -> None:
+        controls.answer(other, other.state(state.id), "bob")
+
+    def pause(state: RolloutState) -> None:
+        controls.pause(other, other.state(state.id), "bob")
+
+    person = Thinker(pause, approve)
+    go_on = Meanwhile("paused", lambda state: controls.resume(other, other.state(state.id), "bob"))
+    state = w.run(Fleet(waves=[1, "100%"], approval=True), approver=person, observer=go_on)
+    assert person.heard == 2, "asked once more after the pause"
+    approved = w.ledger.events(state.id, kinds=["approved"])
+    assert state.outcome == "succeeded" and [event.data["by"] for event in approved] == ["bob"]
+
+    for board in w.boards.values():
+        board.current = "old-1"
+    person = Thinker(lambda state: controls.abort(other, other.state(state.id), "bob"))
+    state = w.run(Fleet(waves=[1, "100%"], approval=True), approver=person)
+    assert state.outcome == "aborted" and w.states(state) == ["active"] + ["skipped"] * 5
 
 
 def test_aborting_an_abandoned_rollout_ends_it(world) -> None:

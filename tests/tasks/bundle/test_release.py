@@ -57,6 +57,11 @@ def test_holds_what_the_architecture_says(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [identity]
 
 
+def test_samples_keep_the_users_names(tmp_path: Path) -> None:
+    named, unnamed = read_release(tmp_path / write(tmp_path, origins=["line 3/IMG 1.jpg", None])).samples
+    assert (named.origin, unnamed.origin) == ("line 3/IMG 1.jpg", None)
+
+
 def test_says_which_versions_of_tensorrt_misread_its_uff(tmp_path: Path) -> None:
     rules = [{"from": "5.0", "below": "6.0", "patterns": ["LeakyRelu"]}]
     assert read_release(tmp_path / write(tmp_path, uff_not_on=rules)).manifest["uff_not_on"] == rules

@@ -90,6 +90,9 @@ def test_each_kind_of_difference_stops_the_run(trained, change):
         preflight(model, evaluation, params, images, changed)
     assert error.value.report.agreement.disagreeing == (index,)
     assert f"images {index}" in error.value.why
+    names = [f"IMG {number}.jpg" for number in range(len(images))]
+    with pytest.raises(Disagreement, match=f"IMG {index}.jpg"):
+        preflight(model, evaluation, params, images, changed, image_names=names)
 
 
 def test_a_wrong_preprocessing_is_noticed(trained):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from tests.flows import chromium
 from tests.tasks.data.flawed_set import HOSTILE, flawed_folder
+from tests.tasks.reporting.pages import plain
 
 from jetlane.specs.schema import RunSpec
 from jetlane.tasks.data.ingest import SPLITS
@@ -38,11 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(folder: Path) -> str:
     with shown_data(spec({"voc": str(folder)})) as shown:
         return render(shown)
-
-
-def plain(page: str) -> str:
-    """What a reader sees, in one line."""
-    return unescape(" ".join(re.sub("<[^>]+>", " ", re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)).split()))
 
 
 class Tags(HTMLParser):

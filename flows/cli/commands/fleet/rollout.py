@@ -5,6 +5,7 @@ The same engine runs as the deployment ``fleet-rollout`` where Prefect should sh
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
 from jetlane.flows.cli.commands.fleet.request import FleetArguments, current_user, fleet_arguments, release_folder
 from jetlane.flows.cli.commands.fleet.tables import print_rows
+from jetlane.flows.cli.prompt import confirm
 from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
@@ -39,12 +42,16 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Answer every such question with yes; this is recorded.")
 @click.option("--retry-failed", is_flag=True, help="Only the devices that failed in the last rollout of RELEASE.")
 @click.option("--dry-run", is_flag=True, help="Show the waves and what each device lacks; boards are only looked at.")
+@options.quiet
+@options.json_outcome
 def rollout(
     release: str,
     chosen: FleetArguments,
     yes: bool,
     retry_failed: bool,
     dry_run: bool,
+    quiet: bool,
+    as_json: bool,
     **rules: Any,
 ) -> None:
     """Bring RELEASE (its id, or its folder) to devices, wave by wave.
@@ -52,7 +59,7 @@ def rollout(
     Run it again to take up a rollout that was cut, by Ctrl-C or by a crash: what was done is not done again, and its
     waves and limits stay those it began with.
     """
-    from jetlane.flows.cli.dashboard import watching
+    from jetlane.flows.cli.dashboard import unseen, watching
     from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
     from jetlane.tasks.run.live_release import remember_live
@@ -67,31 +74,41 @@ def rollout(
         if dry_run:
             _show_plan(folder, devices, asked, book)
             return
-        with watching() as watch, using_release(store, folder):
-            listeners = task.Listeners(watch.observer, TerminalApprover(yes, watch.aside), sites=known_server())
+        with unseen() if quiet or as_json else watching() as watch, using_release(store, folder):
+            approver = TerminalApprover(yes, watch.aside, silent=quiet or as_json)
+            listeners = task.Listeners(watch.observer, approver, sites=known_server())
             rolled = task.roll_out(folder, devices, asked.fleet, asked.build, book, listeners, retry_failed, asked.gate)
+    if as_json:
+        states = {device.name: device.state for device in rolled.devices}
+        told = {"release": rolled.release, "rollout": rolled.rollout, "outcome": rolled.outcome, "devices": states}
+        click.echo(json.dumps(told))
     task.refuse_failures(rolled)
     if chosen.whole_fleet and not retry_failed:  # some devices do not speak for the fleet
         remember_live(store, folder.name)
 
 
 class TerminalApprover:
-    """Asks on the terminal, or says yes to everything. Without a terminal the answer comes through the ledger."""
+    """Asks on the terminal, or says yes to everything. Without a terminal, or where nothing may be said, the answer
+    comes through the ledger.
+    """
 
-    def __init__(self, yes: bool, aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
-        self._yes, self._aside = yes, aside
+    def __init__(
+        self, yes: bool, aside: Callable[[], AbstractContextManager[object]] = nullcontext, silent: bool = False
+    ) -> None:
+        self._yes, self._aside, self._silent = yes, aside, silent
 
-    def ask(self, state: RolloutState, wave: int) -> Optional[Answer]:
+    def ask(self, state: RolloutState, wave: int, decided: Callable[[], bool]) -> Optional[Answer]:
         from jetlane.remote.fleet.rollout import Answer
 
         if self._yes:
             return Answer(True, current_user(), "--yes")
-        if not sys.stdin.isatty():
+        if self._silent or not sys.stdin.isatty():
             return None
         done = f"{state.count('active')} of {len(state.devices)} devices are active, {state.failures} failed"
         question = f"{done}. Begin wave {wave + 1} of {len(state.waves)} ({counted(len(state.waves[wave]), 'device')})?"
         with self._aside():
-            return Answer(click.confirm(question, default=False), current_user())
+            approved = confirm(question, decided)
+        return Answer(approved, current_user()) if approved is not None else None
 
 
 def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, book: Ledger) -> None:

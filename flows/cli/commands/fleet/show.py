@@ -98,6 +98,7 @@ def page(rollout: Optional[str], out: Path, workspace: Path, ledger: Optional[st
             devices=views.devices(shown) if shown is not None else [],
             rollout=views.overview(shown) if shown is not None else None,
             at=views.when(time.time()),
+            failures=views.failures(shown) if shown is not None else [],
         )
     write_fleet_page(real(out), drawn)
     click.echo(out)
