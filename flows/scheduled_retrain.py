@@ -12,13 +12,13 @@ from prefect import flow
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
 from jetlane.flows.serving.refusal import outcome_or_refusal, refused
-from jetlane.flows.serving.run_names import run_name
+from jetlane.flows.serving.run_names import project_in, run_name
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
 
 
-@flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: Path(given["spec"]).stem))
+@flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: project_in(Path(given["spec"]))))
 def scheduled_retrain(spec: str) -> Any:
     """Run a spec file.
 

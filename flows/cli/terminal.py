@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import Optional
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Optional
 
+from jetlane.flows.cli.live_line import LiveLine
 from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, REFUSED, SKIPPED, UNCHANGED, StepFacts
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _STYLES = {
     MADE: "green",
@@ -17,51 +22,58 @@ _STYLES = {
     FAILED: "bold red",
     REFUSED: "bold red",
 }
-_PLAIN_SECONDS = 10.0
+#: What a step does before it can say how far it is.
+_BEGINS = {
+    "dataset": "labels and images are read",
+    "train": "TensorFlow starts, and builds the network",
+    "evaluate": "TensorFlow starts, and measures the checkpoint on the validation images",
+    "export": "TensorFlow starts, and freezes the graph",
+    "convert": "the graph is written as UFF and ONNX",
+    "preflight": "TensorFlow and the converted model detect in the same images",
+    "release": "files are packed, hashed and signed",
+    "deploy": "devices are asked what they run",
+    "report": "the page is drawn",
+}
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[Callable[[], None]]:
+    """Say what is waited for, until the context ends or what it gives is called."""
+    line = LiveLine(_console())
+    line.begin(text)
+    try:
+        yield line.end
+    finally:
+        line.end()
 
 
 class TerminalRunObserver:
-    """A ``jetlane.tasks.run.observer.RunObserver`` for people.
-
-    On a terminal the running step is redrawn in place; into a file or pipe a line is written at most every ten seconds.
-    """
+    """A ``jetlane.tasks.run.observer.RunObserver`` for people."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
-        self._live = self._console.status("") if self._console.is_terminal else None
-        self._began = self._said = time.monotonic()
+        self._console = _console()
+        self._line = LiveLine(self._console)
 
     def started(self, step: str) -> None:
-        self._began = self._said = time.monotonic()
-        if self._live is not None:
-            self._live.update(f"{step} ...")
-            self._live.start()
+        self._line.begin(f"{step:<10} {_BEGINS.get(step, '...')}")
 
     def update(self, step: str, fraction: Optional[float], text: str) -> None:
-        from rich.markup import escape
-
-        now = time.monotonic()
         share = f" {100 * fraction:3.0f} %" if fraction is not None else ""
-        line = f"{step:<10}{share}  {text}"
-        if self._live is not None:
-            self._live.update(escape(line))
-        elif now - self._said >= _PLAIN_SECONDS:
-            self._said = now
-            self._console.print(line, markup=False)
+        self._line.update(f"{step:<10}{share}  {text}")
 
     def finished(self, step: StepFacts) -> None:
-        self._stop()
+        self._line.end()
         seconds = f"{step.seconds:7.1f} s" if step.state == MADE else " " * 9
         style = _STYLES.get(step.state, "")
         self._console.print(f"{step.name:<10} [{style}]{step.state:<9}[/] {seconds}  ", end="")
         self._console.print(step.note, markup=False)
 
     def note(self, text: str) -> None:
-        self._stop()
+        self._line.end()
         self._console.print(f"           {text}", style="yellow", markup=False)
-
-    def _stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
