@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-full check lint lock bindings clean docs
+.PHONY: setup demo test test-full check lint lock bindings clean docs docs-lock
 
 $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
 	@$(if $(PYTHON),,echo "jetlane needs Python 3.10 or 3.11 on the PATH (found none); or say: make PYTHON=/path/to/python3.11" && exit 1)
@@ -28,10 +28,10 @@ setup: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/jetlane demo
 
-test: bindings lint
+test: bindings $(VENV)/docs/.installed lint
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
-test-full: bindings lint
+test-full: bindings $(VENV)/docs/.installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Seconds for a small change: the linters, and the tests that the change concerns, but for those that start servers or TensorFlow.
@@ -86,11 +86,22 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The pages that are made from the code (docs/supported-models.md is not among them: minutes).
-docs: $(STAMP)
+# The pages that are made from the code (docs/supported-models.md is not among them: minutes), and the site, in build/site.
+docs: $(STAMP) $(VENV)/docs/.installed
 	$(BIN)/python -m jetlane.specs.document > docs/spec.md
 	$(BIN)/python -m jetlane.specs.troubleshooting > docs/troubleshooting.md
+	$(BIN)/python -m tests.pages.write
 	$(BIN)/python tests/rooms.py
+	NO_MKDOCS_2_WARNING=true $(VENV)/docs/bin/mkdocs build --strict
+	@echo "the site: build/site/index.html"
+
+$(VENV)/docs/.installed: requirements/docs.txt $(STAMP)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/docs
+	@if $(BIN)/uv pip install --quiet --python $(VENV)/docs/bin/python --require-hashes -r $<; then touch $@; \
+	else echo "MkDocs cannot be installed here; the test that builds the site is skipped"; fi
+
+docs-lock: $(STAMP)
+	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/docs.txt requirements/docs.in
 
 # The lock is universal (Python 3.10 and 3.11) and names no index.
 lock: $(STAMP)
