@@ -40,7 +40,7 @@ def status(found: Mapping[str, Any]) -> Iterator[Row]:
             f"signed by {signed}" if signed else "not signed by a key that the board knows",
             f"verified with engine {engine}" if engine else "not verified",
         ]
-        yield f"release {release}", ", ".join(words)
+        yield "release", f"{release}: {', '.join(words)}"
     yield "engines", ", ".join(found["engines"]) or "none"
     building = found["building"]
     yield "builds", f"{building['release']}, since {building['seconds'] or 0:.0f} s" if building else "nothing"

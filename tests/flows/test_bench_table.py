@@ -31,7 +31,7 @@ def test_a_later_measurement_replaces_the_one_of_the_same_board_and_the_page_sta
     lines = page.read_text().splitlines()
     assert lines[0] == "# Ours" and lines[2] == "words before" and lines[-1] == "words after"
     assert [line for line in lines if line.startswith("| Jetson / Nano")] == [
-        "| Jetson / Nano | 4.6.1 | 8.2.1 | - | cars | uff | fp16 | 25.0 | 25.0 | 25.0 | 40.0 |",
-        "| Jetson / Nano | 4.6.1 | 8.2.1 | - | cars | uff | fp32 | 50.0 | 50.0 | 50.0 | 20.0 |",
+        "| Jetson / Nano | 4.6.1 | TensorRT 8.2.1 | - | cars | uff | fp16 | 25.0 | 25.0 | 25.0 | 40.0 |",
+        "| Jetson / Nano | 4.6.1 | TensorRT 8.2.1 | - | cars | uff | fp32 | 50.0 | 50.0 | 50.0 | 20.0 |",
     ]
     assert sum(line.startswith("| x86_64 | - | onnxruntime 1.2 |") for line in lines) == 1

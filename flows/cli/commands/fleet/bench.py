@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jetlane.remote.ssh.watchdog import GivenUp
 
 #: What tells one measurement from another; the other columns are what was measured.
-_SAME = ("board", "JetPack", "TensorRT", "power mode", "model", "backend", "precision")
+_SAME = ("board", "JetPack", "runtime", "power mode", "model", "backend", "precision")
 _MEASURED = ("engine ms", "all ms", "95 % ms", "images/s")
 
 
@@ -76,7 +76,7 @@ def row(probe: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     from jetlane.remote.inventory.facts import board_facts
 
     board, table = board_facts(probe), measured["table"]
-    runtime = board.tensorrt or (f"onnxruntime {probe['onnxruntime']}" if probe.get("onnxruntime") else None)
+    runtime = f"TensorRT {board.tensorrt}" if board.tensorrt else f"onnxruntime {probe.get('onnxruntime')}"
     kind = board.model or probe.get("cpu") or probe.get("machine")
     same = (kind, board.jetpack, runtime, board.power_mode, measured["release"].rsplit("-", 1)[0])
     names = dict(zip(_SAME, (*same, measured["backend"], measured["precision"])))
