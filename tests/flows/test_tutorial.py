@@ -40,6 +40,7 @@ def test_the_tutorial_is_true(tutorial: tuple[Reader, str]) -> None:
     assert said.count("the next run of the spec puts its release live again") == 2
 
 
+@pytest.mark.slow
 def test_what_is_for_a_real_board_is_true_of_a_virtual_one(tutorial: tuple[Reader, str]) -> None:
     home = tutorial[0].home
     newer = sorted((home / ".jetlane" / "releases").iterdir(), key=lambda link: link.lstat().st_mtime)[1:]
