@@ -13,7 +13,7 @@ from prefect.states import Completed
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
 from jetlane.flows.serving.refusal import outcome_or_refusal, refused
-from jetlane.flows.serving.run_names import run_name
+from jetlane.flows.serving.run_names import project_in, run_name
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
@@ -22,7 +22,7 @@ from jetlane.tasks.run.facts import NOTHING_DONE
 UNCHANGED = "Unchanged"
 
 
-@flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: Path(given["spec"]).stem))
+@flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: project_in(Path(given["spec"]))))
 def scheduled_retrain(spec: str) -> Any:
     """Run a spec file.
 

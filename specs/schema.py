@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from jetlane.specs import contradictions
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, QUANTIZED, THRESHOLD, WORKSPACE
+from jetlane.specs.names import PATTERN
 from jetlane.specs.paths import FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.schema_data import Dataset as Dataset
 from jetlane.specs.schema_data import Percent
@@ -20,7 +21,7 @@ from jetlane.specs.schema_data import Shapes as Shapes
 from jetlane.specs.schema_train import Train as Train
 from jetlane.specs.section import Address, Section
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 
 
 Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2", "ssdlite_mobilenet_v2"]

@@ -43,7 +43,7 @@ COMMANDS = {
     "device": Command("device", "device", "Look at one device, or enroll it."),
     "key": Command("key", "key", "The key that signs this project's releases."),
     "renew": Command("key", "renew", "Let a project's next release count as a new one."),
-    "virtual-device": Command("device", "virtual_device", "Start and stop virtual Jetsons."),
+    "virtual-device": Command("virtual_device", "virtual_device", "Start and stop virtual Jetsons."),
     "workspace": Command("workspace", "workspace", "What a workspace holds, and what of it may go."),
     "status": Command("status", "status", "What runs here, on one screen."),
     "releases": Command("releases", "releases", "List releases: what each is worth, and where it runs."),
@@ -52,6 +52,7 @@ COMMANDS = {
     "schedule": Command("schedule", "schedule", "Retrain a spec by the clock."),
     "up": Command("up", "up", "Start a Prefect server, a worker and the deployments."),
     "down": Command("up", "down", "Stop what `up` started."),
+    "completion": Command("completion", "completion", "Let the shell complete commands and names."),
 }
 _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),

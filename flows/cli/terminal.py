@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, REFUSED, SKIPPED, UNCHANGED, StepFacts
 
@@ -21,8 +23,29 @@ _STYLES = {
     FAILED: "bold red",
     REFUSED: "bold red",
 }
+#: What a step does before it can say how far it is.
+_BEGINS = {
+    "dataset": "labels and images are read",
+    "train": "TensorFlow starts, and builds the network",
+    "evaluate": "TensorFlow starts, and measures the checkpoint on the validation images",
+    "export": "TensorFlow starts, and freezes the graph",
+    "convert": "the graph is written as UFF and ONNX",
+    "preflight": "TensorFlow and the converted model detect in the same images",
+    "release": "files are packed, hashed and signed",
+    "deploy": "devices are asked what they run",
+    "report": "the page is drawn",
+}
 #: Seconds between two lines about a step where there is no terminal; and from which on the time left is estimated.
 PLAIN_SECONDS, _ESTIMATED = 30.0, 2.0
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[Callable[[], None]]:
+    """Say what is waited for, until the context ends or what it gives is called."""
+    with TerminalRunObserver() as shown:
+        shown.started("")
+        shown.update("", None, text)
+        yield shown.stop
 
 
 class TerminalRunObserver:
@@ -46,13 +69,13 @@ class TerminalRunObserver:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._stop()
+        self.stop()
 
     def started(self, step: str) -> None:
-        self._stop()
+        self.stop()
         with self._lock:
             self._began = self._said = time.monotonic()
-            self._step, self._fraction, self._text = step, None, ""
+            self._step, self._fraction, self._text = step, None, _BEGINS.get(step, "")
             if self._live is not None:
                 self._live.start()
             self._ended = threading.Event()
@@ -64,7 +87,7 @@ class TerminalRunObserver:
             self._show()
 
     def finished(self, step: StepFacts) -> None:
-        self._stop()
+        self.stop()
         seconds = f"{step.seconds:7.1f} s" if step.state == MADE else " " * 9
         style = _STYLES.get(step.state, "")
         self._console.print(f"{step.name:<10} [{style}]{step.state:<9}[/] {seconds}  ", end="")
@@ -98,7 +121,8 @@ class TerminalRunObserver:
             left = f", about {clock(took * (1 - self._fraction) / self._fraction)} to go"
         return f"{self._step:<10}{share}  {self._text or '...'}  ({clock(took)}{left})"
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Nothing is under way any more; a terminal shows no line of it."""
         with self._lock:
             if self._ended is not None:
                 self._ended.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,20 @@ def quiet_prefect(debug: bool) -> None:
 
 
 def run_spec(
-    spec: RunSpec, *, force: bool = False, verify: bool = False, debug: bool = False, quiet: bool = False
+    spec: RunSpec,
+    *,
+    force: bool = False,
+    verify: bool = False,
+    debug: bool = False,
+    quiet: bool = False,
+    ready: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """``retrain-and-deploy`` for a spec whose paths are absolute; returns what the flow returns.
 
     Args:
         verify: Hash all that is found in the workspace, whenever that was done last.
         quiet: Nothing is shown of it.
+        ready: Called when the server answers and the flow begins.
 
     Raises:
         JetlaneError: Whatever stopped it.
@@ -43,6 +50,7 @@ def run_spec(
 
         api.wait()
         QUIET.set(quiet)
+        ready()
         return outcome_or_refusal(retrain_and_deploy(**parameters(spec), force=force, verify_all=verify))
 
 

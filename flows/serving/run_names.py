@@ -26,3 +26,17 @@ def run_name(subject: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
 def project_of(release: str) -> str:
     """The project's name in a release's id or folder."""
     return Path(release).name.rsplit("-", 1)[0]
+
+
+def project_in(spec: Path) -> str:
+    """The project's name in a spec's file; the file's own where the spec cannot be read, which the run will say."""
+    from jetlane.specs.errors import JetlaneError
+    from jetlane.specs.names import is_name
+    from jetlane.specs.support.yaml_marks import read
+
+    try:
+        data = read(spec).data
+    except (JetlaneError, OSError):
+        return spec.stem
+    name = data.get("name") if isinstance(data, Mapping) else None
+    return name if isinstance(name, str) and is_name(name) else spec.stem

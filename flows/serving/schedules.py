@@ -7,19 +7,18 @@ the next ``jetlane up`` brings them there. What a person switched in the server'
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
 from jetlane.specs.errors import JetlaneError, SpecError
+from jetlane.specs.names import RULE, is_name
 from jetlane.specs.support.local_files import PRIVATE, locked, private_folder, read_json, write_atomic
 
 #: Of every deployment that stands for a schedule.
 TAG = "jetlane-schedule"
 FLOW = "scheduled-retrain"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,8 @@ def named(given: str) -> str:
     Raises:
         SpecError: It cannot.
     """
-    if not _NAME.match(given):
-        raise SpecError(
-            f"{given!r} cannot be a schedule's name", "small letters, digits, - and _", "give another with --name"
-        )
+    if not is_name(given):
+        raise SpecError(f"{given!r} cannot be a schedule's name", f"it may have {RULE}", "give another with --name")
     return given
 
 

@@ -5,7 +5,7 @@ Every phase skips what is done already. When a phase fails, the device keeps run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
@@ -151,8 +151,7 @@ def rollback(
     """
     with open_agent(device, on_event, given_up) as agent:
         status = agent.call("status")
-        with _naming(device):
-            wanted = manifests.find(release, status["releases"]) if release else status["previous"]
+        wanted = kept_release(device, release, status["releases"]) if release else status["previous"]
         request: dict[str, Any] = {"release": wanted}
         try:
             return _run_rollback(agent, request)
@@ -164,6 +163,16 @@ def rollback(
         agent.call("build", request, limit=chosen.get("time_limit"))
         agent.call("verify", request)
         return _run_rollback(agent, request)
+
+
+def kept_release(device: Device, given: str, releases: Iterable[str]) -> str:
+    """The release on a device that is meant by the beginning of its id.
+
+    Raises:
+        AgentFailure: None of ``releases``, or several.
+    """
+    with _naming(device):
+        return manifests.find(given, releases)
 
 
 def _run_rollback(agent: Agent, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from jetlane.remote.inventory import Device
 from jetlane.remote.ssh import host_keys
 from jetlane.remote.ssh.config import resolve
 from jetlane.remote.ssh.connection import LOGIN, AgentFailure
-from jetlane.remote.ssh.login import CONNECT, road
+from jetlane.remote.ssh.login import CONNECT, how_to_reach, road
 from jetlane.remote.ssh.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.support.text import harmless
@@ -54,7 +54,7 @@ def _fetch(device: Device, given_up: Optional[GivenUp] = None) -> paramiko.PKey:
             raise DeviceError(
                 f"{device.name}: no SSH server answers at {device.address}",
                 harmless(str(error) or type(error).__name__),
-                "check that the device is on and reachable",
+                how_to_reach(device),
                 "unreachable",
             ) from error
 

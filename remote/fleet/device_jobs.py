@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 
 
+class NothingToRollBackTo(JetlaneError):
+    """A device has run no other release before.
+
+    Attributes:
+        runs: What it runs; None for nothing.
+    """
+
+    def __init__(self, name: str, runs: Optional[str]) -> None:
+        why = f"it runs {runs or 'nothing'}, and no other release was active before"
+        super().__init__(f"{name}: there is nothing to roll back to", why, "")
+        self.runs = runs
+
+
 class DeviceJobs:
     """Each job of a rollout (``deliver``) with the method that records its outcome (``record_delivery``).
 
@@ -126,11 +139,7 @@ class DeviceJobs:
             found = self._operations.status(name, self._reporter(name))
             target = self._session.state.release or found.previous
             if target is None or (target == found.current and not self._session.state.release):
-                raise JetlaneError(
-                    f"{name}: there is nothing to roll back to",
-                    f"it runs {found.current or 'nothing'}, and no other release was active before",
-                    "",
-                )
+                raise NothingToRollBackTo(name, found.current)
             facts = {"from": found.current, "to": target}
             self._session.record("device", name, state=states.ROLLING_BACK, facts=facts)
         self._operations.rollback(name, str(target), self._reporter(name))
@@ -138,6 +147,10 @@ class DeviceJobs:
 
     def record_rollback(self, name: str, outcome: Any) -> Optional[float]:
         """Record whether a requested rollback succeeded."""
+        if isinstance(outcome, NothingToRollBackTo):  # no failure of the device: it runs what it ran
+            state = ACTIVE if outcome.runs else states.SKIPPED
+            self._session.record("device", name, outcome.runs, state=state, changed=False, reason=str(outcome))
+            return None
         if isinstance(outcome, Exception):
             return self._record_failure(name, outcome)
         before = self._session.state.devices[name].facts.get("from")

@@ -193,12 +193,13 @@ class Rollout:
         if state.stopping and not state.aborted_by and state.scope != STOP:
             self._rollback_devices()
         bad = [device.name for device in state.devices.values() if device.failed]
+        undone = state.operation == states.ROLLBACK and state.count(states.ROLLED_BACK) < len(state.devices)
         if state.aborted_by:
             outcome = states.ABORTED
         elif state.stopping:
             outcome = states.STOPPED
         else:
-            outcome, why = (states.INCOMPLETE if bad else states.SUCCEEDED), ""
+            outcome, why = (states.INCOMPLETE if bad or undone else states.SUCCEEDED), ""
         self._session.record("ended", outcome=outcome, reason=why, failed=bad)
 
     def _rollback_devices(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -169,9 +170,19 @@ def _unreachable(device: Device, error: Exception) -> DeviceError:
     return DeviceError(
         f"{device.name}: no SSH connection to {device.address}",
         harmless(str(error) or type(error).__name__),
-        f"check that the device is on and reachable, and that `host` and `port` in {device.inventory} are right",
+        how_to_reach(device),
         "unreachable",
     )
+
+
+def how_to_reach(device: Device) -> str:
+    """What a person does about a device that does not answer."""
+    if "virtual" in device.tags and device.inventory.parent.name == "virtual":
+        workspace = shlex.quote(str(device.inventory.parent.parent))
+        return (
+            f"a virtual Jetson is off between runs; switch it on: jetlane virtual-device start --workspace {workspace}"
+        )
+    return f"check that the device is on and reachable, and that `host` and `port` in {device.inventory} are right"
 
 
 def _private_key(device: Device) -> Optional[paramiko.PKey]:

@@ -61,6 +61,7 @@ class AnchorFit:
         larger: The smallest larger input, with its anchors, at which enough objects are matched; None where this input
             does, or none would.
         searched: Whether better anchors were looked for.
+        taken: Whether the fitted ones are what the network is trained with (``model.anchors: fit``).
     """
 
     objects: int
@@ -73,6 +74,7 @@ class AnchorFit:
     fitted: Optional[Fitted] = None
     larger: Optional[Fitted] = None
     searched: bool = False
+    taken: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; an open end of a histogram is null."""
@@ -86,8 +88,9 @@ class AnchorFit:
         """The same for people, a sentence each."""
         if not self.objects:
             return
+        whose = "the pipeline.config's own anchors" if self.taken else "the anchors"
         yield (
-            f"the anchors match {self.matched:.1%} of {self.objects} objects (IoU of {MATCHED} or more; "
+            f"{whose} match {self.matched:.1%} of {self.objects} objects (IoU of {MATCHED} or more; "
             f"mean best IoU {self.mean_iou:.2f})"
         )
         for name, histogram in (("pixels", self.sides), ("width by height", self.ratios)):
@@ -96,9 +99,14 @@ class AnchorFit:
                 high = "more" if worst.high == float("inf") else f"{worst.high:g}"
                 lost = f"{worst.unmatched} of {worst.objects} objects"
                 yield f"no anchor matches {lost} of {worst.low:g} to {high} {name}"
-        for found, how in ((self.fitted, "model.anchors: fit"), (self.larger, "with a larger input")):
-            if found is not None:
-                yield f"{how}: {_shown(found)} would match {found.matched:.1%}"
+        if self.taken and self.fitted is not None:
+            yield f"model.anchors: fit chose {_shown(self.fitted)}, which match {self.fitted.matched:.1%}"
+        elif self.taken:
+            yield "model.anchors: fit found none that match more: they stay"
+        elif self.fitted is not None:
+            yield f"model.anchors: fit: {_shown(self.fitted)} would match {self.fitted.matched:.1%}"
+        if self.larger is not None:
+            yield f"with a larger input: {_shown(self.larger)} would match {self.larger.matched:.1%}"
         if self.searched and self.larger is None and max(self.matched, self.fitted_share) < ENOUGH:
             yield f"no input of up to {LARGEST} pixels would match {ENOUGH:.0%}: cut the images into tiles"
 

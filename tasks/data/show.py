@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -135,4 +135,5 @@ def _fits(spec: RunSpec, made: Plan) -> dict[str, Any]:
     sizes = np.array([size for _, size in objects], np.float64)
     text = pipeline_config(spec, made.labels.num_classes)
     by_class = fit_by_class(boxes, sizes, [item.label for item, _ in objects], text)
-    return {"fit": fit(boxes, sizes, text), "class_fits": by_class}
+    taken = spec.model.anchors == "fit"
+    return {"fit": replace(fit(boxes, sizes, text), taken=taken), "class_fits": by_class}

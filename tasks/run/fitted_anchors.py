@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,10 @@ def tell_fit(run: Run, data: StepResult) -> None:
         found = fit_of(run, data)
     except JetlaneError:
         return
-    run.anchor_fit = found
-    if found["objects"] and (found["matched"] < ENOUGH or run.spec.model.anchors == "fit"):
-        for line in found["lines"]:
+    taken = run.spec.model.anchors == "fit"
+    run.anchor_fit = {**found, "lines": found["lines_taken" if taken else "lines"]}
+    if found["objects"] and (found["matched"] < ENOUGH or taken):
+        for line in run.anchor_fit["lines"]:
             run.note(line)
 
 
@@ -82,7 +84,8 @@ def _fit(data: StepResult, text: str, out: Path) -> Mapping[str, Any]:
 
     placed = np.load(data.file(data.facts["boxes"]), allow_pickle=False)
     found = fit(placed[:, :4], placed[:, 4:], text)
-    facts = {**found.to_json(), "lines": list(found.lines())}
+    lines, taken = list(found.lines()), list(replace(found, taken=True).lines())
+    facts = {**found.to_json(), "lines": lines, "lines_taken": taken}
     write_atomic(out / FIT, json.dumps(facts, indent=1))
     return facts
 

@@ -147,7 +147,7 @@ def test_a_virtual_device_is_started_looked_at_and_stopped(tmp_path: Path) -> No
     assert stopped.stdout == "stopped\n"
     assert jetlane("virtual-device", "stop", cwd=tmp_path).stdout == "none was running\n"
     off = jetlane("device", "probe", "virtual-jetson-1", cwd=tmp_path)
-    assert off.returncode == 1 and "what to do: " in off.stderr
+    assert off.returncode == 1 and "switch it on: jetlane virtual-device start --workspace" in off.stderr
 
 
 def test_deploy_names_a_graph_that_is_not_there(tmp_path: Path, golden_model: Path) -> None:

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.flows.test_prefect_command import command
+from pydantic import TypeAdapter, ValidationError
+from tests.flows.programs import command
 
 from jetlane.flows.cli.main import cli
+from jetlane.flows.serving import schedules
+from jetlane.flows.serving.run_names import project_in
 from jetlane.remote.virtual import fleet as virtual
+from jetlane.specs.errors import SpecError
+from jetlane.specs.names import is_name, name_from
+from jetlane.specs.schema import Name
 from jetlane.specs.support.text import counted
 
 SHAPES = "name: shapes\ndataset: {shapes: {}}\n"
@@ -41,6 +47,8 @@ def test_a_spec_names_device_workspace_and_key(tmp_path: Path) -> None:
         for spelling in ("--to", "--inventory"):
             back = command("jetlane", "rollback", spelling, inventory, "--workspace", "elsewhere", cwd=tmp_path)
             assert "No such option" not in back.stderr and "nothing to roll back" in back.stdout + back.stderr
+        told = command("jetlane", "fleet", "status", "--spec", "spec.yaml", cwd=tmp_path)
+        assert "nothing to roll back" in told.stdout and "failed" not in told.stdout, told.stdout + told.stderr
     finally:
         virtual.stop(elsewhere / "virtual")
 
@@ -73,17 +81,62 @@ def test_one_is_no_plural() -> None:
     assert [counted(number, "device") for number in (0, 1, 2)] == ["0 devices", "1 device", "2 devices"]
 
 
+def every_command(group: click.Group = cli) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        if isinstance(found, click.Group):
+            yield from every_command(found)
+        else:
+            yield found
+
+
 def test_no_option_is_declared_twice() -> None:
     """Newer versions of click warn at every call."""
-
-    def commands(group: click.Group, context: click.Context) -> Iterator[click.Command]:
-        for name in group.list_commands(context):
-            found = group.get_command(context, name)
-            assert found is not None
-            yield found
-            if isinstance(found, click.Group):
-                yield from commands(found, context)
-
-    for one in commands(cli, click.Context(cli)):
+    for one in every_command():
         spelled = [spelling for parameter in one.params for spelling in (*parameter.opts, *parameter.secondary_opts)]
         assert len(spelled) == len(set(spelled)), (one.name, spelled)
+
+
+def test_a_workspace_is_named_in_one_way_by_itself_or_by_its_spec() -> None:
+    """`deploy` makes a spec of its own, and `schedule add` is given one."""
+    for one in every_command():
+        names = {parameter.name for parameter in one.params}
+        if "workspace" in names and one.name != "deploy":
+            assert "spec" in names, one.name
+
+
+def test_where_nothing_is_yet_a_command_says_where_it_looked_and_what_it_makes(tmp_path: Path) -> None:
+    here = tmp_path / ".jetlane"
+    assert f"{here}: there is none (--workspace or --spec names another)" in command(
+        "jetlane", "status", cwd=tmp_path
+    ).stdout.replace("\n", " ")
+    (tmp_path / "spec.yaml").write_text(SHAPES + "workspace: elsewhere\n")
+    for words in (("fleet", "status"), ("fleet", "history"), ("workspace", "du"), ("status",)):
+        done = command("jetlane", *words, "--spec", "spec.yaml", cwd=tmp_path)
+        assert str(tmp_path / "elsewhere") in done.stdout + done.stderr, done.stderr
+    (tmp_path / "nano.yaml").write_text("devices: {nano: {host: 127.0.0.1, port: 9}}\n")
+    said = command("jetlane", "fleet", "probe", "--inventory", "nano.yaml", cwd=tmp_path).stderr
+    assert f"there is no workspace {here} yet: it is made" in said
+
+
+@pytest.mark.parametrize(("text", "valid"), [("a" * 63, True), ("a" * 64, False), ("-a", False), ("0_b-c", True)])
+def test_a_projects_name_is_the_same_everywhere(text: str, valid: bool) -> None:
+    for take in (TypeAdapter(Name).validate_python, schedules.named):
+        try:
+            take(text)
+            assert valid
+        except (ValidationError, SpecError):
+            assert not valid
+    assert is_name(text) is valid and is_name(name_from(text))
+
+
+def test_a_scheduled_run_has_the_projects_name(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("name: bottles\n")
+    (tmp_path / "damaged.yaml").write_text("name: [\n")
+    assert [project_in(tmp_path / name) for name in ("spec.yaml", "damaged.yaml", "gone.yaml")] == [
+        "bottles",
+        "damaged",
+        "gone",
+    ]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.flows.output import read_until
+from tests.flows.programs import command
 from tests.flows.small_spec import write_spec
 
 from jetlane.flows.plugin.spec_arguments import rewrite
@@ -26,13 +27,6 @@ from jetlane.specs.errors import SpecError
 from jetlane.specs.support.processes import ProcessIdentity
 
 DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
-
-
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.flows.programs import command
 from tests.flows.small_spec import write_spec
-from tests.flows.test_prefect_command import command
 
 from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve

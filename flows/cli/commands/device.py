@@ -1,23 +1,24 @@
-"""``jetlane device`` and ``jetlane virtual-device``."""
+"""``jetlane device``."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 import click
 
+from jetlane.flows.cli import completion
 from jetlane.flows.cli.commands import options
 from jetlane.flows.cli.commands.key import tell_new_key
-from jetlane.specs.defaults import KEEP_RELEASES, WORKSPACE
-from jetlane.specs.support.files import real
+from jetlane.specs.defaults import KEEP_RELEASES
 
 if TYPE_CHECKING:
+    from jetlane.flows.cli.board_words import Row
     from jetlane.remote.inventory import Device
-    from jetlane.specs.schema import RunSpec
 
 
 @click.group()
@@ -26,31 +27,24 @@ def device() -> None:
 
 
 def takes_device(command: Callable[..., None]) -> Callable[..., None]:
-    """A command's arguments ``NAME --inventory --spec``; it gets the device as ``chosen``.
-
-    A command that takes ``workspace`` and ``signing_key`` gets those of the spec where one is given.
-    """
+    """``NAME --inventory --spec --workspace``: the command gets ``chosen``, and ``workspace`` where it takes that."""
+    takes_workspace = "workspace" in inspect.signature(command).parameters
 
     @functools.wraps(command)
-    def found(name: str, inventory: Optional[Path], spec: Optional[Path], **given: Any) -> None:
+    def found(*, name: str, inventory: Optional[Path], workspace: Path, **given: Any) -> None:
         from jetlane.remote.inventory import load_inventory
 
-        if spec is not None:
-            from jetlane.specs.load import load_spec
+        if takes_workspace:
+            given["workspace"] = workspace
+        command(chosen=load_inventory(inventory_at(inventory, workspace)).device(name), **given)
 
-            read = load_spec(spec)
-            inventory = inventory or _inventory_of(read)
-            for option, value in (("workspace", read.workspace.path), ("signing_key", read.signing_key)):
-                if option in given and value is not None:
-                    given[option] = Path(value)
-        command(chosen=load_inventory(inventory_at(inventory)).device(name), **given)
-
-    return cast(Callable[..., None], options.device(found))
+    name = click.argument("name", shell_complete=completion.devices)
+    add = options.together(name, options.inventory, options.workspace)
+    return cast(Callable[..., None], add(found))
 
 
 @device.command()
 @takes_device
-@options.workspace
 @options.signing_key
 @click.option("--host-key-only", is_flag=True, help="Pin the host key; the device keeps the project keys that it has.")
 @click.option("--add-key", "change", flag_value="add", help="Beside the keys that the device has of other projects.")
@@ -82,31 +76,37 @@ def enroll(
     fingerprint = pin(chosen, ask("is that the device's own key?"))
     click.echo(f"{chosen.name}: pinned {fingerprint}")
     if not host_key_only:
-        tell_new_key(real(workspace), signing_key)
-        key = project_key(real(workspace), signing_key)
+        tell_new_key(workspace, signing_key)
+        key = project_key(workspace, signing_key)
         installed = install_key(chosen, key.public, ask("is that this project's key?"), change)
         click.echo(f"{chosen.name}: takes the releases signed by {' or '.join(installed)}, and no others")
 
 
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: everything that the board says.")
+
+
 @device.command()
 @takes_device
-def probe(chosen: Device) -> None:
+@_JSON
+def probe(chosen: Device, as_json: bool) -> None:
     """Show what device NAME is and can do."""
+    from jetlane.flows.cli.board_words import facts
     from jetlane.remote.device.client import probe as look
 
-    _show(look(chosen))
+    _show(look(chosen), facts, as_json)
 
 
 @device.command()
 @takes_device
-def status(chosen: Device) -> None:
+@_JSON
+def status(chosen: Device, as_json: bool) -> None:
     """Show what is on device NAME: the live release, the one before, engines, a build under way."""
+    from jetlane.flows.cli.board_words import status as words
     from jetlane.remote.device.client import status as look
 
     found = look(chosen)
     found.pop("samples", None)  # what it found in each takes many screens
-    found["verified on the board"] = found.pop("report")
-    _show(found)
+    _show(found, words, as_json)
 
 
 @device.command()
@@ -121,27 +121,29 @@ def keys(chosen: Device) -> None:
 
 @device.command()
 @takes_device
-def health(chosen: Device) -> None:
+@_JSON
+def health(chosen: Device, as_json: bool) -> None:
     """Ask once more whether all is well with what device NAME runs."""
+    from jetlane.flows.cli.board_words import health as words
     from jetlane.remote.device.client import health as ask
 
-    _show(ask(chosen))
+    _show(ask(chosen), words, as_json)
+
+
+_LIVE = "Its id, or the beginning of it; default: the live one."
 
 
 @device.command()
 @takes_device
 @click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=5.0, show_default=True)
-@click.option("--release", help="Its id, or the beginning of it; default: the live one.")
-def bench(chosen: Device, seconds: float, release: Optional[str]) -> None:
+@click.option("--release", help=_LIVE, shell_complete=completion.releases)
+@_JSON
+def bench(chosen: Device, seconds: float, release: Optional[str], as_json: bool) -> None:
     """Measure how fast a release is on device NAME."""
+    from jetlane.flows.cli.board_words import benched
     from jetlane.remote.device.client import bench as measure
 
-    found = measure(chosen, seconds, release)
-    table = found.pop("table")
-    _show(found)
-    click.echo(f"\n{'milliseconds':<14}{'median':>10}{'95 %':>10}{'longest':>10}")
-    for part, row in table.items():
-        click.echo(f"{part:<14}{row['median_ms']:>10.3f}{row['p95_ms']:>10.3f}{row['max_ms']:>10.3f}")
+    _show(measure(chosen, seconds, release), benched, as_json)
 
 
 @device.command()
@@ -161,14 +163,18 @@ def cancel(chosen: Device) -> None:
     "--to",
     "release",
     help="Its id in `jetlane device status`, or the beginning of it; default: the one that ran before.",
+    shell_complete=completion.releases,
 )
-def rollback(chosen: Device, release: Optional[str]) -> None:
-    """Roll device NAME back to a release it has; an engine that no longer fits is built and verified again first."""
-    from jetlane.flows.cli.commands.fleet.rollback import STAYS_UNTIL
-    from jetlane.remote.device import delivery
+@options.ledger
+def rollback(chosen: Device, release: Optional[str], workspace: Path, ledger: Optional[str]) -> None:
+    """Roll device NAME back to a release it has; an engine that no longer fits is built and verified again first.
 
-    done = delivery.rollback(chosen, release=release)
-    click.echo(f"{chosen.name}: runs {done['release']}, before: {done['previous']}")
+    It stands in the fleet's history, where the workspace or the spec has one.
+    """
+    from jetlane.flows.cli.commands.fleet.rollback import STAYS_UNTIL, roll_back_one
+
+    now, before = roll_back_one(chosen, release, workspace, ledger)
+    click.echo(f"{chosen.name}: runs {now}, before: {before}")
     click.echo(STAYS_UNTIL)
 
 
@@ -187,58 +193,24 @@ def collect_garbage(chosen: Device, keep: int) -> None:
     )
 
 
-@click.group(name="virtual-device")
-def virtual_device() -> None:
-    """Start and stop virtual Jetsons: a real agent behind a real SSH server, on this machine."""
-
-
-@virtual_device.command()
-@click.option("--count", type=click.IntRange(1, 200), default=1, show_default=True, help="How many.")
-@options.workspace
-def start(count: int, workspace: Path) -> None:
-    """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
-    from jetlane.remote.release.signing import project_key
-    from jetlane.remote.virtual import fleet as virtual
-    from jetlane.tasks.run.workspace import Workspace
-
-    folder = Workspace(real(workspace)).folder("virtual")
-    (folder / virtual.STAYS).touch()
-    key = project_key(real(workspace)).public
-    fleet = virtual.start(folder, virtual.numbered(count), key=key)
-    click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
-    click.echo(f"inventory: {fleet.inventory}")
-
-
-@virtual_device.command()
-@options.workspace
-def stop(workspace: Path) -> None:
-    """Stop them; what is on them stays."""
-    from jetlane.remote.virtual import fleet as virtual
-
-    folder = real(workspace) / "virtual"
-    (folder / virtual.STAYS).unlink(missing_ok=True)
-    click.echo("stopped" if virtual.stop(folder) else "none was running")
-
-
-def _inventory_of(spec: RunSpec) -> Optional[Path]:
-    """The devices of a spec: its inventory's, or its virtual Jetsons."""
-    if spec.fleet.inventory is not None:
-        return Path(spec.fleet.inventory)
-    return Path(spec.workspace.path, "virtual", "inventory.yaml") if spec.fleet.virtual else None
-
-
-def inventory_at(given: Optional[Path]) -> Path:
-    """The inventory that is meant: the one that was named, else one that lies here."""
+def inventory_at(given: Optional[Path], workspace: Path) -> Path:
+    """The inventory that is meant: the one that was named, else one that lies here, else the virtual Jetsons'."""
     from jetlane.specs.errors import SpecError
 
-    usual = [Path("inventory.yaml"), Path(WORKSPACE, "virtual", "inventory.yaml")]
+    usual = [Path("inventory.yaml"), workspace / "virtual" / "inventory.yaml"]
     path = given or next((candidate for candidate in usual if candidate.is_file()), None)
     if path is None:
-        raise SpecError("there is no inventory here", f"looked for {usual[0]} and {usual[1]}", "name it: --inventory")
+        remedy = "name it: --inventory, or the spec that does: --spec"
+        raise SpecError("there is no inventory here", f"looked for {usual[0]} and {usual[1]}", remedy)
     return path
 
 
-def _show(facts: dict[str, Any]) -> None:
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value if isinstance(value, (str, int, float)) else json.dumps(value)}")
+def _show(found: dict[str, Any], words: Callable[[Mapping[str, Any]], Iterator[Row]], as_json: bool) -> None:
+    """What a board said: rows of words, or JSON."""
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    rows = list(words(found))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name:<{width}}  {value}".rstrip())

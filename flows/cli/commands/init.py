@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.flows.cli.starter.boards import KINDS
 from jetlane.tasks.data.readers.formats import FORMATS
 
 if TYPE_CHECKING:
     from jetlane.flows.cli.starter.boards import Board
     from jetlane.tasks.data.survey import Origin, Survey
 
-_BOARDS = "nano, tx2, xavier, orin, x86, virtual"
+_BOARDS = ", ".join(KINDS)
 
 
 @click.command()
@@ -50,6 +51,7 @@ def init(
     from jetlane.flows.cli.starter import texts
     from jetlane.flows.cli.starter.boards import boards
     from jetlane.flows.cli.starter.choices import choose
+    from jetlane.specs.names import name_from
     from jetlane.tasks.data.survey import survey
 
     asks = not yes and sys.stdin.isatty()
@@ -67,7 +69,7 @@ def init(
     files = {texts.INVENTORY: texts.inventory_text(meant)}
     if found.unnamed and found.label_map is None:
         files[texts.LABEL_MAP] = texts.label_map_text(found)
-    name = _checked_name(name) if name else texts.name_of(folder.absolute())
+    name = _checked_name(name) if name else name_from(folder.absolute().name)
     files[texts.SPEC] = texts.spec_text(name, found, choices, meant, out)
     _write(out, files, overwrite, asks)
     for line in _next_steps(out, meant, choices.delivers):
@@ -94,7 +96,7 @@ def _origins(folder: Path, chosen: Optional[str], asks: bool) -> Sequence[Origin
 
 
 def _summary(found: Survey) -> Iterator[str]:
-    from jetlane.tasks.data.findings import KINDS
+    from jetlane.tasks.data import findings
 
     for origin in found.origins:
         yield f"{origin.path}: {FORMATS[origin.format].title}"
@@ -103,22 +105,18 @@ def _summary(found: Survey) -> Iterator[str]:
     yield f"{found.images} labelled images, {sum(found.objects.values())} objects: {objects}{more}"
     if len(found.splits) > 1:  # one side alone is divided
         yield "given: " + ", ".join(f"{count} for {split}" for split, count in sorted(found.splits.items()))
-    noticed = {kind: count for kind, count in found.findings.items() if KINDS[kind].default}
+    noticed = {kind: count for kind, count in found.findings.items() if findings.KINDS[kind].default}
     if noticed:
-        listed = ", ".join(f"{count} {KINDS[kind].title}" for kind, count in noticed.items())
+        listed = ", ".join(f"{count} {findings.KINDS[kind].title}" for kind, count in noticed.items())
         yield f"noticed: {listed}"
 
 
 def _checked_name(name: str) -> str:
-    from jetlane.flows.cli.starter.texts import name_of
     from jetlane.specs.errors import SpecError
+    from jetlane.specs.names import RULE, is_name, name_from
 
-    if name_of(Path(name)) != name:
-        raise SpecError(
-            f"--name {name}",
-            "a name has lower-case letters, digits, - and _, at most 63",
-            f"as in {name_of(Path(name))}",
-        )
+    if not is_name(name):
+        raise SpecError(f"--name {name}", f"a name has {RULE}", f"as in {name_from(name)}")
     return name
 
 

@@ -63,7 +63,7 @@ def list_devices(inventory: Optional[Path], select: Optional[str], workspace: Pa
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
 
-    listed = load_inventory(inventory_at(inventory))
+    listed = load_inventory(inventory_at(inventory, workspace))
     devices = select_devices(listed, select, recorded(workspace / NAME)) if select else listed.devices
     for device in devices:
         words = [device.name, device.address, device.group or "-", ",".join(device.tags)]

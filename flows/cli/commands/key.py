@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Optional
 
 import click
 
+from jetlane.flows.cli import completion
 from jetlane.flows.cli.commands import options
-from jetlane.specs.support.files import real
 
 
 @click.group()
@@ -27,8 +26,8 @@ def show(workspace: Path, signing_key: Optional[Path]) -> None:
     """
     from jetlane.remote.release.signing import project_key
 
-    tell_new_key(real(workspace), signing_key)
-    found = project_key(real(workspace), signing_key)
+    tell_new_key(workspace, signing_key)
+    found = project_key(workspace, signing_key)
     click.echo(f"{found.fingerprint}  {found.path}")
 
 
@@ -50,7 +49,8 @@ def new(workspace: Path) -> None:
     """
     from jetlane.remote.release.signing import new_key
 
-    before, now = new_key(real(workspace))
+    options.tell_new_workspace(workspace)
+    before, now = new_key(workspace)
     if before is not None:
         click.echo(f"before  {before.fingerprint}  {before.path}")
     click.echo(f"now     {now.fingerprint}  {now.path}")
@@ -58,7 +58,7 @@ def new(workspace: Path) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.projects)
 @click.option("--above", type=click.IntRange(min=0), default=0, help="A serial that devices already know.")
 @options.workspace
 def renew(name: str, above: int, workspace: Path) -> None:
@@ -67,13 +67,13 @@ def renew(name: str, above: int, workspace: Path) -> None:
     For a release that devices refuse because they have accepted a newer one; run the spec again afterwards.
     """
     from jetlane.specs.errors import SpecError
+    from jetlane.specs.names import is_name
     from jetlane.tasks.run.serials import Serials
     from jetlane.tasks.run.workspace import Workspace
 
-    root = real(workspace)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+    if not is_name(name):
         raise SpecError(f"{name!r} is no project's name", "", "give the `name` that stands in its spec")
-    if not (root / "steps").is_dir():
-        raise SpecError(f"{root} is not a workspace", "", "name the spec's workspace: --workspace")
-    Serials(Workspace(root), name).renew(above)
+    if not (workspace / "steps").is_dir():
+        raise SpecError(f"{workspace} is not a workspace", "", "name the spec's workspace: --workspace")
+    Serials(Workspace(workspace), name).renew(above)
     click.echo(f"{name}: the next run makes its release anew, with a higher serial")

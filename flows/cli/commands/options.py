@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import click
 
+from jetlane.flows.cli import completion
 from jetlane.specs.defaults import WORKSPACE
+from jetlane.specs.support.files import real
 
 _PATH = click.Path(path_type=Path)
 
@@ -33,8 +36,61 @@ class _TopK(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
         return value if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
 
 
-workspace = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), show_default=True)
-signing_key = click.option("--signing-key", type=_PATH, help="The project's key, where its spec names one.")
+_SPEC = click.option("--spec", type=_PATH, help="Take what is not named here from this spec: workspace, devices, ...")
+_WORKSPACE = click.option("--workspace", type=_PATH, help=f"Default: the spec's, else {WORKSPACE} in this folder.")
+
+
+#: Of a command that makes a spec of its own.
+workspace_alone = click.option("--workspace", type=_PATH, default=Path(WORKSPACE), show_default=True)
+#: Both, for commands that read the spec themselves.
+spec_and_workspace = together(_SPEC, _WORKSPACE)
+
+
+def _of_spec(spec: Path) -> dict[str, Any]:
+    """What a spec says of the parameters that commands have, by the parameter's name."""
+    from jetlane.specs.load import load_spec
+
+    read = load_spec(spec)
+    root = Path(read.workspace.path)
+    inventory = None if read.fleet.inventory is None else Path(read.fleet.inventory)
+    return {
+        "workspace": root,
+        "keep": read.workspace.keep,
+        "ledger": read.fleet.ledger,
+        "signing_key": None if read.signing_key is None else Path(read.signing_key),
+        "inventory": root / "virtual" / "inventory.yaml" if read.fleet.virtual and inventory is None else inventory,
+    }
+
+
+def settled(given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters without ``spec``: what was not given is the spec's; ``workspace`` is absolute."""
+    spec: Optional[Path] = given.pop("spec")
+    said = {} if spec is None else _of_spec(spec)
+    found = {name: said.get(name) if value is None else value for name, value in given.items()}
+    return {**found, "workspace": real(found["workspace"] or Path(WORKSPACE))}
+
+
+def workspace(command: Callable[..., None]) -> Callable[..., None]:
+    """``--spec`` and ``--workspace``: the command gets ``workspace``, absolute.
+
+    Its parameters ``inventory``, ``ledger``, ``signing_key`` and ``keep`` become the spec's where they were not given.
+    The command line takes precedence.
+    """
+
+    @functools.wraps(command)
+    def filled(**given: Any) -> None:
+        command(**settled(given))
+
+    return spec_and_workspace(filled)  # type: ignore[no-any-return]
+
+
+def tell_new_workspace(workspace: Path) -> None:
+    """Say so before a workspace is made because there is none yet: a person may stand in the wrong folder."""
+    if not workspace.exists():
+        click.echo(f"there is no workspace {workspace} yet: it is made (--workspace or --spec names another)", err=True)
+
+
+signing_key = click.option("--signing-key", type=_PATH, help="The project's key; default: the spec's or workspace's.")
 
 #: What of a run is said.
 quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing while it goes on; errors are said.")
@@ -48,22 +104,21 @@ devices_file = click.option("--to", "--inventory", "inventory", type=_PATH, help
 inventory = click.option(
     "--inventory",
     type=_PATH,
-    help=f"The devices, as YAML; default: inventory.yaml, else the virtual Jetsons of {WORKSPACE}.",
+    help="The devices, as YAML; default: the spec's, else inventory.yaml, else the workspace's virtual Jetsons.",
 )
 select = click.option("--select", help="Only devices that this means, such as `tag:nano and not site-b`.")
-device_names = click.option("--device", "names", multiple=True, help="Only this device; may be given several times.")
+device_names = click.option(
+    "--device",
+    "names",
+    multiple=True,
+    help="Only this device; may be given several times.",
+    shell_complete=completion.devices,
+)
 
 # a fleet's rollouts and ledger
-spec = click.option("--spec", type=_PATH, help="Take fleet, build and workspace from this spec.")
-ledger = click.option("--ledger", help="URL of the ledger; default: fleet.db in the workspace.")
-rollout = click.argument("rollout", required=False)
+ledger = click.option("--ledger", help="URL of the ledger; default: the spec's, else fleet.db in the workspace.")
+rollout = click.argument("rollout", required=False, shell_complete=completion.rollouts)
 
-#: One device: ``name``, ``inventory``, ``spec``.
-device = together(
-    click.argument("name"),
-    inventory,
-    click.option("--spec", type=_PATH, help="Take devices, workspace and key from this spec."),
-)
 
 # how a model is converted
 

@@ -61,7 +61,7 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool, quiet: 
 @_FORCE
 @_SAID
 @options.python
-@options.workspace
+@options.workspace_alone
 @click.pass_obj
 def deploy(
     settings: dict[str, Any],
@@ -87,13 +87,12 @@ def deploy(
     FROZEN is a frozen_inference_graph.pb, or the SavedModel folder of a TensorFlow 2 export. A spec can say more
     (validation data for the gate, tolerances, waves): see `jetlane run`.
     """
-    import re
-
     from jetlane.specs.load import spec_from_data
+    from jetlane.specs.names import RULE, name_from
 
-    made = re.sub(r"[^a-z0-9_-]+", "-", (name or real(frozen).parent.name).lower()).strip("-_") or "model"
+    made = name_from(name or real(frozen).parent.name)
     if name is not None and made != name:
-        click.echo(f"the release is named {made}: small letters, digits, - and _")
+        click.echo(f"the release is named {made}: a name has {RULE}")
     convert: dict[str, Any] = {"anchors": anchors, "normalize": normalize, "allow_unproven": allow_unproven}
     if nvidia_python is not None:
         convert |= {"converter": "nvidia", "nvidia_python": nvidia_python}
@@ -168,13 +167,16 @@ def _as_asked(quiet: bool, as_json: bool) -> Iterator[_Told]:
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool, told: _Told) -> dict[str, Any]:
+    from jetlane.flows.cli.terminal import waiting
     from jetlane.flows.serving.local_run import run_spec
     from jetlane.tasks.run.facts import NOTHING_DONE
 
     if told.quiet:
         return run_spec(spec, force=force, verify=verify, debug=debug, quiet=True)
-    click.echo(f"{spec.name}: workspace {spec.workspace.path}")
-    outcome = run_spec(spec, force=force, verify=verify, debug=debug)
+    new = "" if Path(spec.workspace.path).exists() else ", which is new"
+    click.echo(f"{spec.name}: workspace {spec.workspace.path}{new}")
+    with waiting("this run's own Prefect server starts, or that of `jetlane up` is asked") as ready:
+        outcome = run_spec(spec, force=force, verify=verify, debug=debug, ready=ready)
     if not outcome["changed"]:
         click.echo(NOTHING_DONE)
     click.echo(f"release  {outcome['release_path']}")

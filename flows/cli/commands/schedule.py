@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from jetlane.flows.cli import completion
 from jetlane.flows.cli.commands import options
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import SpecError
 from jetlane.specs.support.files import real
 
@@ -44,7 +46,11 @@ def schedule() -> None:
 @click.option("--rrule", help='A rule of iCalendar: "FREQ=WEEKLY;BYDAY=MO".')
 @click.option("--timezone", default="UTC", show_default=True, help="Such as Europe/Berlin; for --cron and --rrule.")
 @click.option("--name", help="Of the schedule; default: the spec's name.")
-@options.workspace
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path),
+    help=f"Of `jetlane up`; default: {WORKSPACE} in this folder, or the spec's, where a server of that one runs.",
+)
 def add(
     spec: Path,
     cron: Optional[str],
@@ -52,7 +58,7 @@ def add(
     rrule: Optional[str],
     timezone: str,
     name: Optional[str],
-    workspace: Path,
+    workspace: Optional[Path],
 ) -> None:
     """Make a schedule for SPEC, or replace the one of the same name."""
     from jetlane.flows.serving.schedules import RetrainSchedule, named
@@ -70,11 +76,12 @@ def add(
         timezone=timezone,
     )
     _refuse_wrong(made)
-    book = _book(workspace)
-    book.put(replace(made, pending=True))
-    _bring(workspace)
-    click.echo(f"{made.name}: {made.spec} is retrained {made.when}")
-    _say_whether_it_runs(workspace)
+    place = _place(workspace, Path(read.workspace.path))
+    options.tell_new_workspace(place)
+    _book(place).put(replace(made, pending=True))
+    _bring(place)
+    click.echo(f"{made.name}: {made.spec} is retrained {made.when} by the server of {place}")
+    _say_whether_it_runs(place)
 
 
 @schedule.command("list")
@@ -83,7 +90,7 @@ def show(workspace: Path) -> None:
     """List the schedules, and when each runs next."""
     from jetlane.flows.serving.schedules import next_runs
 
-    coming = next_runs(real(workspace) / "up")
+    coming = next_runs(workspace / "up")
     kept = _book(workspace).all()
     for one in kept:
         click.echo(line_of(one, coming.get(one.name)))
@@ -93,7 +100,7 @@ def show(workspace: Path) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.schedules)
 @options.workspace
 def pause(name: str, workspace: Path) -> None:
     """Switch a schedule off; it stays."""
@@ -101,7 +108,7 @@ def pause(name: str, workspace: Path) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.schedules)
 @options.workspace
 def resume(name: str, workspace: Path) -> None:
     """Switch a schedule on again."""
@@ -109,7 +116,7 @@ def resume(name: str, workspace: Path) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.schedules)
 @options.workspace
 def remove(name: str, workspace: Path) -> None:
     """Remove a schedule."""
@@ -131,17 +138,26 @@ def _switch(name: str, active: bool, workspace: Path) -> None:
     _say_whether_it_runs(workspace)
 
 
+def _place(given: Optional[Path], of_spec: Path) -> Path:
+    """The workspace whose `jetlane up` runs the schedule: this folder's, else the spec's where that one runs."""
+    from jetlane.flows.serving.up_state import UpState
+
+    here = real(given or Path(WORKSPACE))
+    elsewhere = given is None and UpState(here / "up").server() is None and UpState(of_spec / "up").server() is not None
+    return of_spec if elsewhere else here
+
+
 def _book(workspace: Path) -> ScheduleBook:
     from jetlane.flows.serving.schedules import ScheduleBook
 
-    return ScheduleBook(real(workspace) / "up")
+    return ScheduleBook(workspace / "up")
 
 
 def _bring(workspace: Path) -> None:
     """Tell the server, where it runs."""
     from jetlane.flows.serving.up_state import UpState
 
-    folder = real(workspace) / "up"
+    folder = workspace / "up"
     server = UpState(folder).server()
     if server is not None:
         from jetlane.flows.serving.deployments import bring_schedules
@@ -152,7 +168,7 @@ def _bring(workspace: Path) -> None:
 def _say_whether_it_runs(workspace: Path) -> None:
     from jetlane.flows.serving.up_state import UpState
 
-    if UpState(real(workspace) / "up").server() is None:
+    if UpState(workspace / "up").server() is None:
         click.echo("no server runs: nothing is retrained before `jetlane up`")
 
 

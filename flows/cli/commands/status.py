@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from jetlane.flows.cli.commands import options
-from jetlane.specs.support.files import real
 
 _RUNS = 5
 
@@ -19,8 +18,9 @@ _RUNS = 5
 @options.workspace
 def status(workspace: Path) -> None:
     """What runs here: server, worker, schedules, the last runs, what is live, the fleet."""
-    root = real(workspace)
+    root = workspace
     for title, lines in (
+        ("workspace", _place(root)),
         ("server", _server(root)),
         ("schedules", _schedules(root)),
         ("last runs", _runs(root)),
@@ -29,6 +29,10 @@ def status(workspace: Path) -> None:
         for number, line in enumerate(lines):
             click.echo(f"{'' if number else title:<10} {line}")
     _show_fleet(root)
+
+
+def _place(root: Path) -> Iterator[str]:
+    yield str(root) if root.exists() else f"{root}: there is none (--workspace or --spec names another)"
 
 
 def _server(root: Path) -> Iterator[str]:

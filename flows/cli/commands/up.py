@@ -33,7 +33,8 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     from jetlane.flows.serving.up import up as start
     from jetlane.flows.serving.up_state import UpState
 
-    if UpState(real(workspace) / "up").server() is None:
+    options.tell_new_workspace(workspace)
+    if UpState(workspace / "up").server() is None:
         click.echo("starting a Prefect server and a worker; this takes 15 to 30 seconds", err=True)
     running = start(workspace, port)
     _enable_plugins()
@@ -42,7 +43,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     click.echo(f"Prefect answers at {running.url.removesuffix('/api')}, a worker waits. To start a run, then to stop:")
     click.echo("  prefect deployment run retrain-and-deploy --params SPEC.yaml")
     click.echo("  jetlane down")
-    where = "" if workspace == Path(WORKSPACE) else f" --workspace {shlex.quote(str(workspace))}"
+    where = "" if workspace == real(Path(WORKSPACE)) else f" --workspace {shlex.quote(str(workspace))}"
     click.echo(f"its pages ask for a password: jetlane up --show-login{where}")
     click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={running.url}")
     click.echo(f'  export PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(running.login_file))})"')

@@ -11,7 +11,6 @@ from jetlane.flows.cli.commands import options
 
 #: Runs that `clean` keeps where neither the spec nor the command line says.
 _KEEP = 3
-_SPEC = click.option("--spec", type=click.Path(path_type=Path), help="Take workspace, keep and ledger from this spec.")
 
 
 @click.group()
@@ -20,25 +19,23 @@ def workspace() -> None:
 
 
 @workspace.command()
-@_SPEC
 @options.workspace
 @options.forms
-def du(spec: Optional[Path], workspace: Path, form: Optional[str]) -> None:
+def du(workspace: Path, form: Optional[str]) -> None:
     """Show how much room each kind of thing takes on the disk."""
     from jetlane.flows.cli.commands.fleet.tables import print_rows
     from jetlane.tasks.run.room import rooms
 
-    root, _, _ = _asked(spec, workspace, None, None)
-    found = rooms(root)
+    _refuse_others(workspace)
+    found = rooms(workspace)
     if form is not None:
         print_rows([{"kind": room.kind, "items": room.items, "bytes": room.size} for room in found], form)
         return
     shown = [{"kind": room.kind, "items": room.items, "size": _size(room.size)} for room in found if room.items]
-    print_rows(shown, None, f"{root}: {_size(sum(room.size for room in found))}")
+    print_rows(shown, None, f"{workspace}: {_size(sum(room.size for room in found))}")
 
 
 @workspace.command()
-@_SPEC
 @options.workspace
 @options.ledger
 @click.option(
@@ -47,7 +44,7 @@ def du(spec: Optional[Path], workspace: Path, form: Optional[str]) -> None:
     help=f"Newest runs of each name that stay; default: the spec's workspace.keep, else {_KEEP}.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
-def clean(spec: Optional[Path], workspace: Path, ledger: Optional[str], keep: Optional[int], dry_run: bool) -> None:
+def clean(workspace: Path, ledger: Optional[str], keep: Optional[int], dry_run: bool) -> None:
     """Remove records, checkpoints, releases and logs of all but the newest runs.
 
     What is live, what was live before, what a rollout that has not ended or a device needs, and what runs use at this
@@ -59,8 +56,9 @@ def clean(spec: Optional[Path], workspace: Path, ledger: Optional[str], keep: Op
     from jetlane.tasks.run.room import kind_of
     from jetlane.tasks.run.workspace import Workspace
 
-    root, kept, book = _asked(spec, workspace, keep, ledger)
-    gone = remove(Workspace(root), kept, lambda: releases_of_rollouts(root, book), dry_run)
+    _refuse_others(workspace)
+    kept = keep or _KEEP
+    gone = remove(Workspace(workspace), kept, lambda: releases_of_rollouts(workspace, ledger), dry_run)
     kinds = {kind_of(one.path): (0, 0) for one in gone}
     for one in gone:
         count, size = kinds[kind_of(one.path)]
@@ -68,33 +66,18 @@ def clean(spec: Optional[Path], workspace: Path, ledger: Optional[str], keep: Op
     word = "would go" if dry_run else "removed"
     runs = "the newest run" if kept == 1 else f"the {kept} newest runs"
     if not gone:
-        click.echo(f"{root}: nothing but {runs} of each name and what is needed; nothing {word}")
+        click.echo(f"{workspace}: nothing but {runs} of each name and what is needed; nothing {word}")
         return
     total = _size(sum(one.size for one in gone))
     rows = [{"kind": kind, "items": count, "size": _size(size)} for kind, (count, size) in sorted(kinds.items())]
-    print_rows(rows, None, f"{root}: {total} {word}; {runs} of each name and what is needed stay")
+    print_rows(rows, None, f"{workspace}: {total} {word}; {runs} of each name and what is needed stay")
 
 
-def _asked(
-    spec: Optional[Path], workspace: Path, keep: Optional[int], ledger: Optional[str]
-) -> tuple[Path, int, Optional[str]]:
-    """The workspace that is meant, how many runs stay, and the ledger; the command line takes precedence.
-
-    Raises:
-        WorkspaceError: There is none.
-    """
+def _refuse_others(folder: Path) -> None:
     from jetlane.specs.errors import WorkspaceError
-    from jetlane.specs.load import load_spec
-    from jetlane.specs.support.files import real
 
-    root, kept = real(workspace), keep
-    if spec is not None:
-        given = load_spec(spec)
-        root, kept = real(Path(given.workspace.path)), keep or given.workspace.keep
-        ledger = ledger or given.fleet.ledger
-    if not (root / "steps").is_dir():
-        raise WorkspaceError(f"{root} is no workspace", "it has no folder steps", "name one: --workspace, or --spec")
-    return root, kept or _KEEP, ledger
+    if not (folder / "steps").is_dir():
+        raise WorkspaceError(f"{folder} is no workspace", "it has no folder steps", "name one: --workspace, or --spec")
 
 
 def _size(count: int) -> str:

@@ -27,8 +27,10 @@ _LONG = 2.0
 _LEAST, _MOST = 96, 1024
 _BATCH = 16
 _LEARNING_RATE = 0.004
-#: Images on which a score says something.
-_FEW_VALIDATION, _MANY_VALIDATION = 30, 60
+#: Images that a board verifies with: the least that a spec may say, and the most where there are more.
+_LEAST_SAMPLES, _MOST_SAMPLES = 30, 60
+#: mAP@0.5 of about 0.9 on n images varies by sqrt(0.9 * 0.1 / n), the standard error of a share, without any reason.
+_DEVIATION, _LEAST_MARGIN = 0.3, 0.01
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Choices:
         divided: Whether jetlane divides them.
         passes: How often the training sees each image.
         samples: Images that the boards verify with.
+        margin: How far below the live release the gate lets a model be: as much as mAP@0.5 varies on so few images.
         matched: Share of the objects that the template's anchors match.
         fit_anchors: Too few: the run is to look for better ones.
         delivers: All boards were given with their address.
@@ -61,6 +64,7 @@ class Choices:
     passes: int
     learning_rate: float
     samples: int
+    margin: float
     matched: float
     fit_anchors: bool
     precision: str
@@ -93,7 +97,8 @@ def choose(found: Survey, boards: Sequence[Board]) -> Choices:
         steps=int(steps),
         passes=round(int(steps) * batch_size / max(train, 1)),
         learning_rate=round(_LEARNING_RATE * batch_size / _BATCH, 5),
-        samples=min(max(validation, _FEW_VALIDATION), _MANY_VALIDATION),
+        samples=min(max(validation, _LEAST_SAMPLES), _MOST_SAMPLES),
+        margin=max(round(_DEVIATION / max(validation, 1) ** 0.5, 2), _LEAST_MARGIN),
         matched=matched,
         fit_anchors=matched < ENOUGH,
         precision="fp16" if coarse else "fp32",

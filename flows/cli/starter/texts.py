@@ -24,12 +24,6 @@ _LISTED = 12
 _EXAMPLE = Board("nano-1", "nano", "192.168.1.20", "jetson")
 
 
-def name_of(folder: Path) -> str:
-    """A spec's name from a folder's."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", folder.name.lower()).strip("-_")
-    return name[:63].strip("-_") or "model"
-
-
 def spec_text(name: str, found: Survey, chosen: Choices, boards: Sequence[Board], out: Path) -> str:
     """The spec, to be written into the folder ``out``."""
     return "\n".join(
@@ -107,9 +101,14 @@ def _training(chosen: Choices) -> Iterator[str]:
         yield "  min_map: 0.0  # a first model always goes on; set the mAP@0.5 that your application needs"
     else:
         yield "  min_map: 0.5  # mAP@0.5 that a model needs to be delivered"
+    yield f"  # So far below the live release a model may be: on {chosen.validation} images mAP varies by as much."
+    yield f"  margin: {chosen.margin:g}"
     yield ""
     yield "verify:"
-    yield f"  samples: {chosen.samples}  # of about {chosen.validation} validation images, that every board repeats"
+    few = f"all validation images, about {chosen.validation}"
+    some = f"of about {chosen.validation} validation images"
+    which = some if chosen.samples < chosen.validation else few
+    yield f"  samples: {chosen.samples}  # at most; {which}: every board repeats them"
 
 
 def _delivery(chosen: Choices, boards: Sequence[Board]) -> Iterator[str]:

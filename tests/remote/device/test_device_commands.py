@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from jetlane.remote.device.client import bench, health, status
 from jetlane.remote.device.delivery import deliver, rollback
+from jetlane.remote.fleet import views
+from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.inventory import Device, load_inventory
 from jetlane.remote.ssh.connection import AgentFailure
 from jetlane.remote.virtual import fleet as virtual
@@ -84,7 +86,29 @@ def test_health_shows_the_release_and_the_answer(jetlane: Callable[..., str], re
 
 def test_status_fits_on_a_screen(jetlane: Callable[..., str]) -> None:
     shown = jetlane("status")
-    assert "lowest_iou" in shown and "samples/" not in shown and len(shown) < 4000
+    assert "worst pair" in shown and "samples/" not in shown and len(shown) < 4000
+    assert "{" not in shown and "[" not in shown, "words, no JSON"
+
+
+def test_probe_speaks_to_people_and_to_programs(jetlane: Callable[..., str], device: Device) -> None:
+    shown = jetlane("probe")
+    assert "{" not in shown and re.search(r"^onnxruntime +\d", shown, re.MULTILINE), shown
+    assert json.loads(jetlane("probe", "--json"))["python"] in shown
+    assert json.loads(jetlane("status", "--json"))["current"] == status(device)["current"]
+
+
+def test_a_rollback_of_one_device_is_in_the_fleets_history(
+    jetlane: Callable[..., str], device: Device, releases: list[Path], tmp_path: Path
+) -> None:
+    Ledger(f"sqlite:///{tmp_path / 'fleet.db'}").close()
+    said = jetlane("rollback", "--workspace", str(tmp_path), "--to", releases[0].name[:-4])
+    assert f"runs {releases[0].name}, before: {releases[2].name}" in said
+    book = Ledger(f"sqlite:///{tmp_path / 'fleet.db'}")
+    (row,) = views.fleet(book)
+    assert (row["device"], row["runs"], row["state"]) == (device.name, releases[0].name, "rolled_back")
+    assert [entry["operation"] for entry in views.history(book)] == ["rollback"]
+    book.close()
+    deliver(releases[1], device)  # for the other tests: what was before
 
 
 def test_rollback_goes_to_the_previous_or_a_named_release(

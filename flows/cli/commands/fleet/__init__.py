@@ -2,7 +2,7 @@
 
 import click
 
-from jetlane.flows.cli.commands.fleet import control, ledger, probe, rollout, show
+from jetlane.flows.cli.commands.fleet import bench, control, ledger, probe, rollout, show
 
 
 @click.group()
@@ -12,6 +12,7 @@ def fleet() -> None:
 
 for _command in (
     probe.probe,
+    bench.bench,
     ledger.ledger,
     rollout.rollout,
     control.pause,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 from jetlane.flows.cli.commands import options
-from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger_check import LedgerCheck
@@ -97,7 +96,7 @@ def _named(given: Optional[str], workspace: Path, new: bool = False) -> tuple[st
     from jetlane.specs.errors import WorkspaceError
     from jetlane.specs.support import secrets
 
-    url = database.named(given) if given else database.location(real(workspace))
+    url = database.named(given) if given else database.location(workspace)
     path = database.file_of(url)
     if path is not None and not new and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its file")

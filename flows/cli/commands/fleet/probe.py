@@ -38,7 +38,8 @@ def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_
     from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError
 
-    listed = load_inventory(inventory_at(inventory))
+    listed = load_inventory(inventory_at(inventory, workspace))
+    options.tell_new_workspace(workspace)
     kept = workspace / NAME
     devices = select_devices(listed, select, recorded(kept)) if select else listed.devices
     found = {device.name: result for device, result in on_each(devices, _look, at_once)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class FleetArguments:
     select: Optional[str]
     names: tuple[str, ...]
     spec: Optional[Path]
-    workspace: Path
+    workspace: Optional[Path]
     ledger: Optional[str]
 
     @property
@@ -47,7 +48,7 @@ class FleetArguments:
 
         Sections that the command line leaves as they are in the spec are not validated again.
         """
-        from jetlane.specs.load import fleet_spec_from_data, load_spec
+        from jetlane.specs.load import load_spec
 
         given = None if self.spec is None else load_spec(self.spec)
         changed = {key: value for key, value in _rules(rules, self.ledger).items() if value is not None}
@@ -56,10 +57,20 @@ class FleetArguments:
         elif given is None or not (given.fleet.inventory or given.fleet.virtual):
             raise click.UsageError("name the devices: --to INVENTORY, or a spec with a fleet: --spec SPEC")
         if given is None:
-            return fleet_spec_from_data({"workspace": str(self.workspace), "fleet": changed}, Path.cwd())
+            return self._told({"workspace": str(self.workspace or WORKSPACE), "fleet": changed})
         fleet = {**given.fleet.model_dump(mode="json", exclude_none=True), **changed} if changed else given.fleet
         kept = {key: getattr(given, key) for key in ("build", "activate", "gate", "workspace")}
-        return fleet_spec_from_data({**kept, "fleet": fleet}, Path.cwd())
+        if self.workspace is not None:
+            kept["workspace"] = str(self.workspace)
+        return self._told({**kept, "fleet": fleet})
+
+    def _told(self, data: Mapping[str, Any]) -> FleetSpec:
+        """The spec of these sections; that its workspace is a new one is said."""
+        from jetlane.specs.load import fleet_spec_from_data
+
+        asked = fleet_spec_from_data(data, Path.cwd())
+        options.tell_new_workspace(Path(asked.workspace.path))
+        return asked
 
     def devices(self, asked: FleetSpec, listed: Sequence[Device]) -> Sequence[Device]:
         """The devices that ``--select`` or ``--device`` name; all that are listed without either."""
@@ -84,7 +95,7 @@ def fleet_arguments(command: Callable[..., None]) -> Callable[..., None]:
         command(chosen=chosen, **given)
 
     declared = (options.devices_file, options.select, options.device_names)
-    add = options.together(*declared, options.spec, options.workspace, options.ledger)
+    add = options.together(*declared, options.spec_and_workspace, options.ledger)
     return cast(Callable[..., None], add(packed))
 
 
@@ -129,7 +140,7 @@ def open_ledger(workspace: Path, given: Optional[str]) -> Iterator[Ledger]:
     from jetlane.remote.fleet.ledger import Ledger
     from jetlane.specs.errors import WorkspaceError
 
-    url = database.location(real(workspace), given)
+    url = database.location(workspace, given)
     path = database.file_of(url)
     if path is not None and not path.exists():
         raise WorkspaceError(f"there is no ledger at {path}", "nothing was rolled out from here", "name its workspace")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Optional
 
 import click
 
-from jetlane.flows.cli.commands.fleet.request import FleetArguments, fleet_arguments, release_id
+from jetlane.flows.cli import completion
+from jetlane.flows.cli.commands.fleet.request import FleetArguments, fleet_arguments, open_ledger, release_id
+
+if TYPE_CHECKING:
+    from jetlane.remote.inventory import Device
 
 #: What a rollback is not: a word to runs to come.
 STAYS_UNTIL = (
@@ -21,6 +26,7 @@ STAYS_UNTIL = (
     "--release",
     default="",
     help="A release that the devices kept, by its id or the beginning of it; default: each one's previous.",
+    shell_complete=completion.releases,
 )
 def rollback(chosen: FleetArguments, release: str) -> None:
     """Roll devices back to their previous release, or to one that they kept."""
@@ -43,3 +49,28 @@ def rollback(chosen: FleetArguments, release: str) -> None:
         click.echo(f"{name} runs {now}")
     if runs:
         click.echo(STAYS_UNTIL)
+
+
+def roll_back_one(
+    device: Device, release: Optional[str], workspace: Path, ledger: Optional[str]
+) -> tuple[str, Optional[str]]:
+    """Roll one device back, in the fleet's history where there is one; returns what it runs and what it ran.
+
+    Args:
+        release: On the device, by its id or the beginning of it; the one that ran before unless given.
+    """
+    from jetlane.remote.device import client, delivery
+    from jetlane.remote.fleet import database
+    from jetlane.specs.schema import Fleet
+    from jetlane.tasks.run import rollout as task
+    from jetlane.tasks.run.workspace import Workspace
+
+    path = database.file_of(database.location(workspace, ledger))
+    if path is not None and not path.exists():
+        done = delivery.rollback(device, release=release)
+        return str(done["release"]), done["previous"]
+    found = client.status(device)
+    named = delivery.kept_release(device, release, found["releases"]) if release else ""
+    with open_ledger(workspace, ledger) as book:
+        runs = task.rollback_and_remember([device], Fleet(), book, Workspace(workspace), release=named, whole=False)
+    return runs[device.name], found["current"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
+from jetlane.flows.cli import completion
 from jetlane.flows.cli.commands import options
 from jetlane.flows.cli.commands.fleet.request import FleetArguments, current_user, fleet_arguments, release_folder
 from jetlane.flows.cli.commands.fleet.tables import print_rows
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("release")
+@click.argument("release", shell_complete=completion.releases)
 @fleet_arguments
 @click.option("--waves", help="How many devices have the release after each wave, such as 1,5%,100%.")
 @click.option("--max-failures", help="More failures than this (a count, or a share such as 5%) stop the rollout.")

@@ -8,6 +8,7 @@ from typing import Optional
 
 import click
 
+from jetlane.flows.cli import completion
 from jetlane.flows.cli.commands import options
 from jetlane.flows.cli.commands.fleet.request import open_ledger
 from jetlane.flows.cli.commands.fleet.tables import print_rows
@@ -50,7 +51,7 @@ def history(limit: int, form: Optional[str], workspace: Path, ledger: Optional[s
 
 @click.command()
 @options.rollout
-@click.option("--device", help="Only what happened to this device.")
+@click.option("--device", help="Only what happened to this device.", shell_complete=completion.devices)
 @options.forms
 @options.workspace
 @options.ledger

@@ -1,0 +1,97 @@
+"""The pages: jetlane takes their commands and specs, generated ones are up to date, and the site is built."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from tests.pages import protocol
+from tests.pages.blocks import SHELL, Block, blocks_of, jetlane_commands, refuse_unknown
+from tests.pages.write import FOLDER, PAGES
+
+from jetlane.remote.inventory.load import inventory_from_text
+from jetlane.remote.protocol.results import RESULTS
+from jetlane.specs.errors import SpecError
+from jetlane.specs.schema import RunSpec
+from jetlane.specs.support.yaml_marks import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [(path, block) for path in TEXTS for block in blocks_of(path)]
+
+
+def named(path: Path, block: Block) -> str:
+    return f"{path.relative_to(ROOT)}:{block.line}"
+
+
+def test_every_command_is_one_of_jetlanes() -> None:
+    wrong, count = [], 0
+    for path, block in BLOCKS:
+        if block.kind not in (*SHELL, ""):
+            continue
+        for words in jetlane_commands(block):
+            count += 1
+            try:
+                refuse_unknown(words)
+            except click.ClickException as error:
+                wrong.append(f"{named(path, block)}: jetlane {' '.join(words)}: {error.format_message()}")
+    assert not wrong, "\n".join(wrong)
+    assert count > 40
+
+
+def test_every_shell_block_is_shell() -> None:
+    for path, block in BLOCKS:
+        if block.kind in SHELL:
+            text = "\n".join(re.sub(r"\[[^]]*\]|<\w+>", "X", line) for line in block.commands)
+            done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+            assert done.returncode == 0, f"{named(path, block)}: {done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("path", "block"), [pytest.param(*one, id=named(*one)) for one in BLOCKS if one[1].kind == "yaml"]
+)
+def test_every_yaml_block_is_of_a_spec_or_an_inventory(path: Path, block: Block) -> None:
+    marked = parse(block.text, path)
+    data = dict(marked.data)
+    if data.keys() & {"devices", "groups", "defaults"}:
+        try:
+            inventory_from_text(block.text, path)
+        except SpecError as error:
+            assert "key" not in error.what, error
+    elif data.keys() <= RunSpec.model_fields.keys():
+        RunSpec.model_validate({"name": "page", "dataset": {"shapes": {}}, **data})
+    else:
+        assert path.name in ("fleet.md", "inventory.md"), "parameters of a deployment, of a work pool, or of Ansible"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_pages_are_up_to_date(name: str) -> None:
+    assert (FOLDER / name).read_text() == PAGES[name](), "make them again: python -m tests.pages.write"
+
+
+def test_every_command_of_the_agent_is_described() -> None:
+    assert set(protocol.REQUESTS) == protocol.commands() == set(RESULTS) - {"place"}
+
+
+def test_the_site_is_built_without_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    program = ROOT / ".venv" / "docs" / "bin" / "mkdocs"
+    if not program.exists():
+        pytest.skip("MkDocs is not installed: make docs")
+    done = subprocess.run(
+        [program, "build", "--strict", "--site-dir", tmp_path / "site"],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 40
+    outside = re.compile(r"<(?:script|img|iframe|link)[^>]*\s(?:src|href)=.https?:[^>]*>")
+    for page in pages:
+        assert not outside.findall(page.read_text()), page.name
