@@ -19,6 +19,7 @@ from jetlane.tasks.train import CONFIG, checkpoint_digest, checkpoint_of
 CODE = (
     "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.class_metrics",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
 )
