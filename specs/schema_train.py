@@ -8,11 +8,14 @@ from pydantic import Field, StringConstraints, model_validator
 
 from jetlane.specs.paths import CheckpointPath, Program, ReleasePath, SourcePath
 from jetlane.specs.section import Section
+from jetlane.specs.support import secrets
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+#: As ``section.Address`` has it: Prefect's server takes no URL with a secret into its database.
+_NO_SECRET: dict[str, Any] = {"not": {"pattern": secrets.PATTERN}}
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
@@ -102,7 +105,9 @@ class StartFrom(Section):
     )
     checkpoint: Optional[CheckpointPath] = Field(default=None, description="prefix of a checkpoint's files")
     archive: Optional[SourcePath] = Field(
-        default=None, description=".tar.gz of a model zoo, with a checkpoint in it: a path, or a URL with its sha256"
+        default=None,
+        description=".tar.gz of a model zoo, with a checkpoint in it: a path, or a URL with its sha256",
+        json_schema_extra=_NO_SECRET,
     )
     sha256: Optional[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = Field(
         default=None, description="of the archive; another one is refused"
@@ -120,7 +125,7 @@ class StartFrom(Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
         """A text is accepted, by Prefect's server too, which goes by this schema."""
-        return {"anyOf": [handler(core), {"type": "string", "minLength": 1}]}
+        return {"anyOf": [handler(core), {"type": "string", "minLength": 1, **_NO_SECRET}]}
 
 
 def _is_archive(text: str) -> bool:

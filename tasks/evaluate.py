@@ -21,6 +21,7 @@ CODE = (
     "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.evaluate",
     "jetlane.tasks.odapi.child.coco_detail",
+    "jetlane.tasks.odapi.child.class_metrics",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
 )

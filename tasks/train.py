@@ -28,7 +28,7 @@ CODE = (
     "jetlane.tasks.odapi.evaluation_plan",
     "jetlane.tasks.odapi.child.train",
     "jetlane.tasks.odapi.child.checkpoints",
-    "jetlane.tasks.odapi.child.evaluate",
+    "jetlane.tasks.odapi.child.class_metrics",
     "jetlane.tasks.odapi.child.validation",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",

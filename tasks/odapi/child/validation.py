@@ -12,7 +12,7 @@ import os
 from typing import Any, Optional
 
 from . import slots
-from .evaluate import BOXES, per_class
+from .class_metrics import BOXES, per_class
 
 FILE = "validation.json"
 #: What is best, by the name it has in the spec.
