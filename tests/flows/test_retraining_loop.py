@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Loop:
         self.folder = folder
 
     def write(self, images: int, **train: Any) -> None:
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
         EXPORTERS["voc"](shapes(images), self.folder / "data")
         (self.folder / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "train": {**SPEC["train"], **train}}))
 
