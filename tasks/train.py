@@ -28,6 +28,15 @@ CODE = (
     "jetlane.tasks.odapi.child.progress",
     "jetlane.tasks.odapi.child.slots",
 )
+KERAS_CODE = (
+    "jetlane.tasks.train",
+    "jetlane.tasks.odapi.child.train_keras",
+    "jetlane.tasks.odapi.child.keras_model",
+    "jetlane.tasks.odapi.child.keras_checkpoint",
+    "jetlane.tasks.odapi.child.configs",
+    "jetlane.tasks.odapi.child.compat",
+    "jetlane.tasks.odapi.child.progress",
+)
 #: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
 #: everything one server starts.
 LIMIT = "jetlane-training"
@@ -43,6 +52,7 @@ def train(run: Run, data: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
+    from jetlane.tasks.odapi.loops import is_keras_text
     from jetlane.tasks.odapi.pipeline import read_by_training
 
     spec = run.spec.train
@@ -59,7 +69,7 @@ def train(run: Run, data: StepResult) -> StepResult:
         inputs=inputs,
         # How often it is saved, and where the interpreter lies, does not shape the model.
         params={"seed": spec.seed},
-        code=CODE,
+        code=KERAS_CODE if is_keras_text(config) else CODE,
         tools=versions(TRAINING, run.python),
         make=lambda out: _train(run, data, config, out),
         describe=_describe,

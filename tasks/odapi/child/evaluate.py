@@ -18,10 +18,15 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         arguments: See ``configs.estimator_and_inputs``; also ``checkpoint`` (prefix) and ``out`` (TensorBoard events).
     """
     made = configs.estimator_and_inputs(arguments, arguments["out"])
-    with _per_class() as classes:
+    with per_class() as classes:
         measured = made["estimator"].evaluate(
             made["eval_input_fns"][0], steps=None, checkpoint_path=arguments["checkpoint"], name="validation"
         )
+    return facts_of(measured, classes, int(measured["global_step"]))
+
+
+def facts_of(measured: dict[str, Any], classes: _Classes, step: int) -> dict[str, Any]:
+    """The facts of an evaluation, of what the OD API measured."""
     coco = {name[len(_BOXES) :]: float(value) for name, value in measured.items() if name.startswith(_BOXES)}
     losses = {name: float(value) for name, value in measured.items() if name.startswith("Loss/")}
     return {
@@ -32,7 +37,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         "coco": coco,
         "losses": losses,
         "images": classes.images,
-        "step": int(measured["global_step"]),
+        "step": step,
     }
 
 
@@ -43,7 +48,7 @@ class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Pytho
 
 
 @contextlib.contextmanager
-def _per_class() -> Iterator[_Classes]:
+def per_class() -> Iterator[_Classes]:
     """Gather per-class figures: the OD API looks for them in a pycocotools of its own making."""
     from object_detection.metrics import coco_tools
 
