@@ -24,6 +24,12 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Train to the pipeline.config's ``num_steps``; arguments and facts are those of ``train``."""
     configs = keras_model.configs_of(arguments)
     tf1_configs.refuse_quantisation(arguments["pipeline_config"])
+    # The optimizer that keeps moving averages is not written for graphs.
+    averages = configs["train_config"].optimizer.use_moving_average
+    return (_train if averages else keras_model.without_autograph(_train))(configs, arguments, emit)  # type: ignore[no-any-return]
+
+
+def _train(configs: dict[str, Any], arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     model_dir, total = arguments["model_dir"], configs["train_config"].num_steps
     start = progress.saved_step(model_dir)
     curve = progress.LossCurve(os.path.join(model_dir, progress.LOSS_FILE), total, start)

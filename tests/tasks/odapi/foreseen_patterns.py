@@ -23,6 +23,7 @@ from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.converter.uff.foreseen import CONSTANT, EVERY, PLUGIN, RELU6, SHARED, SOFTMAX, TABLE, traits
+from jetlane.tasks.odapi.loops import is_keras_type
 
 #: Golden graphs of the Object Detection API's present form.
 GRAPHS = (
@@ -90,8 +91,9 @@ def exported(folder: Path) -> Iterable[tuple[Path, Path]]:
     """(frozen graph, pipeline.config) of the architectures of which there is no golden graph."""
     present = {config.read(golden() / "graphs" / name / "pipeline.config").ssd.feature_extractor.type
                for name in GRAPHS}  # fmt: skip
-    with closing(Builders(folder)) as builders:
+    with closing(Builders(folder)) as of_tf1, closing(Builders(folder, keras=True)) as of_keras:
         for architecture in (*ARCHITECTURES, RELU):
+            builders = of_keras if is_keras_type(architecture.extractor) else of_tf1
             padded = "explicit" in architecture.changes
             if architecture.extractor in present and not padded and architecture is not RELU:
                 continue
