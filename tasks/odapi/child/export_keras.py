@@ -18,9 +18,9 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     pipeline = configs.read_pipeline(arguments["pipeline_config"])
     configs.refuse_quantisation(arguments["pipeline_config"])
     keras_model.reset()
-    facts = freeze.write(*keras_model.without_autograph(_frozen)(pipeline, arguments["checkpoint"]), arguments["out"])
+    graph, inputs, outputs = keras_model.without_autograph(_frozen)(pipeline, arguments["checkpoint"])
     keep_config(arguments)
-    return facts
+    return freeze.write(graph, inputs, outputs, arguments["out"])
 
 
 def _frozen(pipeline: Any, checkpoint: str) -> Any:

@@ -26,7 +26,8 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """
     compat.require("tensorflow")
     folder = arguments["saved_model"]
-    return write(*(_frozen_by_version_1(folder) or _frozen(folder)), arguments["out"])
+    graph, inputs, outputs = _frozen_by_version_1(folder) or _frozen(folder)
+    return write(graph, inputs, outputs, arguments["out"])
 
 
 def write(graph: Any, inputs: Any, outputs: dict[str, str], out: str) -> dict[str, Any]:

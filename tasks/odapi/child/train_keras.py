@@ -26,7 +26,9 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     tf1_configs.refuse_quantisation(arguments["pipeline_config"])
     # The optimizer that keeps moving averages is not written for graphs.
     averages = configs["train_config"].optimizer.use_moving_average
-    return (_train if averages else keras_model.without_autograph(_train))(configs, arguments, emit)  # type: ignore[no-any-return]
+    train = _train if averages else keras_model.without_autograph(_train)
+    facts: dict[str, Any] = train(configs, arguments, emit)
+    return facts
 
 
 def _train(configs: dict[str, Any], arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
