@@ -30,6 +30,7 @@ GRAPHS = (
     *("C_t15_emb_v1_256_c3", "E_t15_v1_strides_300_c3", "E_t15_v3small_160_c3", "F_t215_i2_160_c3"),
     *("F_t215_lite_v2_224_c6", "F_t215_mdetcpu_160_c3", "F_t215_v1fpn_160_c3", "F_t215_v1ppn_160_c3"),
     *("F_t215_v2_softmax_160_c3", "trained_F_t215_v1_160_c3", "trained_F_t215_v2_160_c3"),
+    *("TF2_v2fpnkeras_160_c3", "TF2_v2keras_160_c3"),
 )
 SETTINGS = (SOFTMAX, CONSTANT, PLUGIN, SHARED, RELU6)
 #: Beside those that are tested: with another activation throughout.
