@@ -177,7 +177,7 @@ ARCHITECTURES = [
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False),
     Architecture("ssd_mobilenet_v1_keras", "ssd_mobilenet_v1"),
     Architecture("ssd_mobilenet_v2_keras", "ssd_mobilenet_v2_keras"),
-    Architecture("ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_fpnlite", plugin=False),
+    Architecture("ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_fpnlite", plugin=False, shows_images=False),
     Architecture("ssd_mobilenet_v1_fpn_keras", "ssd_mobilenet_v1_fpn", plugin=False),
     Architecture(
         "ssd_resnet50_v1_fpn_keras", "ssd_resnet50_v1_fpn", changes=_SMALL_WEIGHTS, depth_multiplier=1, plugin=False
