@@ -148,6 +148,11 @@ _EMBEDDED = """
 image_resizer { fixed_shape_resizer { height: 256 width: 256 } }
 anchor_generator { ssd_anchor_generator { num_layers: 5 } }
 """
+#: Its separable convolutions make small numbers of large ones: with averages that follow slowly nothing comes through.
+_FPNLITE = """
+feature_extractor { conv_hyperparams { batch_norm { decay: 0.01 } } }
+box_predictor { weight_shared_convolutional_box_predictor { conv_hyperparams { batch_norm { decay: 0.01 } } } }
+"""
 
 ARCHITECTURES = [
     Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", depth_multiplier=1),
@@ -177,7 +182,7 @@ ARCHITECTURES = [
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False),
     Architecture("ssd_mobilenet_v1_keras", "ssd_mobilenet_v1"),
     Architecture("ssd_mobilenet_v2_keras", "ssd_mobilenet_v2_keras"),
-    Architecture("ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_fpnlite", plugin=False, shows_images=False),
+    Architecture("ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_fpnlite", changes=_FPNLITE, plugin=False),
     Architecture("ssd_mobilenet_v1_fpn_keras", "ssd_mobilenet_v1_fpn", plugin=False),
     Architecture(
         "ssd_resnet50_v1_fpn_keras", "ssd_resnet50_v1_fpn", changes=_SMALL_WEIGHTS, depth_multiplier=1, plugin=False
