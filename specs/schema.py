@@ -24,7 +24,16 @@ from jetlane.specs.section import Address, Section
 Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 
 
-Architecture = Literal["ssd_inception_v2", "ssd_mobilenet_v1", "ssd_mobilenet_v2", "ssdlite_mobilenet_v2"]
+Architecture = Literal[
+    "ssd_inception_v2",
+    "ssd_mobilenet_v1",
+    "ssd_mobilenet_v1_fpn",
+    "ssd_mobilenet_v2",
+    "ssd_mobilenet_v2_fpnlite",
+    "ssd_mobilenet_v2_keras",
+    "ssd_resnet50_v1_fpn",
+    "ssdlite_mobilenet_v2",
+]
 #: In YAML without quotes it is a number.
 ComputeCapability = Annotated[
     str,
@@ -44,10 +53,10 @@ class Model(Section):
         default=None, description="a bundled template; default: ssd_mobilenet_v2"
     )
     width: Optional[Annotated[int, Field(ge=96, le=1024)]] = Field(
-        default=None, description="of the input; default: 300 pixels"
+        default=None, description="of the input, pixels; default: 300, of feature pyramids 320"
     )
     height: Optional[Annotated[int, Field(ge=96, le=1024)]] = Field(
-        default=None, description="of the input; default: 300 pixels"
+        default=None, description="of the input, pixels; default: 300, of feature pyramids 320"
     )
     depth_multiplier: Optional[Annotated[float, Field(gt=0, le=2)]] = Field(
         default=None, description="width of the backbone's layers; default: 1.0"

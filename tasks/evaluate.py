@@ -25,6 +25,11 @@ CODE = (
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
 )
+KERAS_CODE = (
+    *CODE,
+    "jetlane.tasks.odapi.child.evaluate_keras",
+    "jetlane.tasks.odapi.child.keras_model",
+)
 
 
 @step("evaluate")
@@ -34,6 +39,8 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
+    from jetlane.tasks.odapi.loops import is_keras_text
+
     config = config_of(run, data)  # not the one trained by: post-processing may differ
     return run.step(
         "evaluate",
@@ -44,7 +51,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
             "label_map": data.digest("label_map.pbtxt"),
         },
         params={},
-        code=CODE,
+        code=KERAS_CODE if is_keras_text(config) else CODE,
         tools=versions(TRAINING, run.python),
         make=lambda out: _evaluate(run, data, trained, config, out),
         describe=lambda result: f"mAP@0.5 {result.facts['mAP@0.5']:.3f}, mAP {result.facts['mAP']:.3f}",

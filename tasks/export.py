@@ -21,6 +21,12 @@ CODE = (
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
 )
+KERAS_CODE = (
+    *CODE,
+    "jetlane.tasks.odapi.child.export_keras",
+    "jetlane.tasks.odapi.child.freeze",
+    "jetlane.tasks.odapi.child.keras_model",
+)
 FREEZE_CODE = ("jetlane.tasks.export", "jetlane.tasks.odapi.child.freeze", "jetlane.tasks.odapi.child.compat")
 FROZEN = "frozen_inference_graph.pb"
 
@@ -42,6 +48,7 @@ def export(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
+    from jetlane.tasks.odapi.loops import is_keras_text
     from jetlane.tasks.odapi.pipeline import for_export
 
     config = for_export(config_of(run, data))
@@ -49,7 +56,7 @@ def export(run: Run, data: StepResult, trained: StepResult) -> StepResult:
         "export",
         inputs={"checkpoint": checkpoint_digest(trained), "pipeline_config": digest_of(config)},
         params={},
-        code=CODE,
+        code=KERAS_CODE if is_keras_text(config) else CODE,
         tools=versions(TRAINING, run.python),
         make=lambda out: _export(run, config, trained, out),
         describe=lambda result: f"{result.facts['bytes'] / 1e6:.1f} MB, {result.facts['nodes']} nodes",

@@ -35,6 +35,15 @@ CODE = (
     "jetlane.tasks.odapi.child.progress",
     "jetlane.tasks.odapi.child.slots",
 )
+KERAS_CODE = (
+    "jetlane.tasks.train",
+    "jetlane.tasks.odapi.child.train_keras",
+    "jetlane.tasks.odapi.child.keras_model",
+    "jetlane.tasks.odapi.child.keras_checkpoint",
+    "jetlane.tasks.odapi.child.configs",
+    "jetlane.tasks.odapi.child.compat",
+    "jetlane.tasks.odapi.child.progress",
+)
 #: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
 #: everything one server starts.
 LIMIT = "jetlane-training"
@@ -64,11 +73,13 @@ def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
     Raises:
         TrainingError: With the last lines of the child's log.
     """
+    from jetlane.tasks.odapi.loops import is_keras_text
     from jetlane.tasks.odapi.pipeline import read_by_training
 
     spec = run.spec.train
     config = config_of(run, data)
-    every = _evaluate_every(run, data, config, compared)
+    keras = is_keras_text(config)
+    every = 0 if keras else _evaluate_every(run, data, config, compared)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),
@@ -78,8 +89,9 @@ def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
     if every:  # the validation data decides which checkpoint is taken, and perhaps when training ends
         inputs["validation_records"] = data.digest(*data.facts["validation"])
         params.update(evaluate_every=every, metric=spec.metric, patience=spec.patience)
+    code = KERAS_CODE if keras else CODE
     tools = versions(TRAINING, run.python)
-    recipe = digest_of({"inputs": inputs, "params": params, "code": code_digest(CODE), "tools": tools})
+    recipe = digest_of({"inputs": inputs, "params": params, "code": code_digest(code), "tools": tools})
     start = start_of(run, recipe)
     if start is not None:
         inputs["fine_tune_checkpoint"] = start.digest
@@ -88,7 +100,7 @@ def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
         inputs=inputs,
         # How often it is saved, and where the interpreter lies, does not shape the model.
         params=params,
-        code=CODE,
+        code=code,
         tools=tools,
         make=lambda out: {**_train(run, data, config, every, start, out), "recipe": str(recipe)},
         describe=_describe,

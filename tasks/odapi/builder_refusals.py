@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from jetlane.tasks.odapi.loops import is_keras_type
+
 #: (whether it is so, field below the config's root, why it cannot be, what to do)
 Refusal = tuple[bool, str, str, str]
 
@@ -15,7 +17,7 @@ _SSD, _EXTRACTOR, _PREDICTOR = "model.ssd.", "model.ssd.feature_extractor.", "mo
 #: Extractors that take ``num_layers``.
 _LAYERED = (
     *("ssd_inception_v2", "ssd_inception_v3", "ssd_mobilenet_v1", "ssd_mobilenet_v1_ppn", "ssd_mobilenet_v2"),
-    "ssd_pnasnet",
+    *("ssd_pnasnet", "ssd_mobilenet_v1_keras", "ssd_mobilenet_v2_keras"),
 )
 #: Height and width, in pixels.
 _LEAST_RESNET = 129
@@ -27,7 +29,7 @@ def refusals(pipeline: Any) -> Iterator[Refusal]:
     ssd = pipeline.model.ssd
     yield from _extractor(ssd)
     yield from _sizes(ssd)
-    yield from _hyperparameters(ssd.feature_extractor, _EXTRACTOR)
+    yield from _hyperparameters(ssd.feature_extractor, _EXTRACTOR, is_keras_type(ssd.feature_extractor.type))
     yield from _predictor(ssd)
     yield from _training(ssd)
     yield from _optimizer(pipeline.train_config.optimizer)
@@ -36,18 +38,20 @@ def refusals(pipeline: Any) -> Iterator[Refusal]:
 def _extractor(ssd: Any) -> Iterator[Refusal]:
     """Arguments that an extractor's constructor does not have, or refuses."""
     own, kind = ssd.feature_extractor, ssd.feature_extractor.type
-    pyramid = kind.endswith("fpn")
+    keras, bidirectional = is_keras_type(kind), "bifpn" in kind
+    pyramid = kind.removesuffix("_keras").endswith("fpn") and not bidirectional
     for name, takes, why in (
         ("num_layers", kind in _LAYERED, "its number of layers is fixed"),
         ("fpn", pyramid, "it has no feature pyramid"),
-        ("bifpn", False, "it has no bidirectional feature pyramid"),
+        ("bifpn", bidirectional, "it has no bidirectional feature pyramid"),
         ("spaghettinet_arch_name", kind == "ssd_spaghettinet", "it is no SpaghettiNet"),
         ("replace_preprocessor_with_placeholder", False, "it always has its preprocessor"),
     ):
         yield own.HasField(name) and not takes, _EXTRACTOR + name, why, "remove it"
     yield (
         own.use_explicit_padding
-        and (kind.startswith(("ssd_mobiledet", "ssd_mobilenet_edgetpu")) or ("resnet" in kind and pyramid)),
+        and (kind.startswith(("ssd_mobiledet", "ssd_mobilenet_edgetpu")) or ("resnet" in kind and pyramid))
+        and not keras,
         f"{_EXTRACTOR}use_explicit_padding",
         "it has no explicit padding",
         "set it to false",
@@ -90,9 +94,41 @@ def _sizes(ssd: Any) -> Iterator[Refusal]:
         "it takes the levels 3 to 6 alone",
         "set min_level: 3 and max_level: 6",
     )
+    if kind.endswith("_fpn_keras"):
+        yield from _keras_pyramid(own, sides)
 
 
-def _hyperparameters(owner: Any, prefix: str) -> Iterator[Refusal]:
+def _keras_pyramid(own: Any, sides: list[int]) -> Iterator[Refusal]:
+    """Feature maps of the backbone, of which a coarser one is doubled and added to the next."""
+    levels, backbone = own.fpn, (2, 5)
+    if "resnet" in own.type:  # its own constructor takes no other, whatever the config says
+        yield (
+            (levels.min_level, levels.max_level) != (3, 7),
+            f"{_EXTRACTOR}fpn",
+            "it makes the levels 3 to 7 alone",
+            "set min_level: 3 and max_level: 7",
+        )
+    low, high = levels.min_level, min(levels.max_level, backbone[1])
+    yield (
+        not backbone[0] <= low <= high,
+        f"{_EXTRACTOR}fpn.min_level",
+        f"its backbone has the levels {backbone[0]} to {backbone[1]}",
+        "set min_level: 3, as the bundled templates do",
+    )
+    multiple, doubled = max(1, own.pad_to_multiple), 2**high
+    padded = [-(-side // multiple) * multiple for side in sides]
+    cut = own.use_explicit_padding and "resnet" not in own.type  # then the doubled map is cut to the other's size
+    yield (
+        not cut and any(-(-side // 2**low) % 2 ** max(0, high - low) for side in padded),
+        f"{_SSD}image_resizer",
+        f"its feature maps of {' x '.join(map(str, sides))} pixels cannot be halved {high - low} times without a rest",
+        f"make width and height multiples of {doubled}, or set feature_extractor.pad_to_multiple: {doubled}",
+    )
+
+
+def _hyperparameters(owner: Any, prefix: str, of_keras: bool) -> Iterator[Refusal]:
+    if of_keras:
+        return
     own, keras = owner.conv_hyperparams, "only the API's Keras models have it"
     yield own.force_use_bias, f"{prefix}conv_hyperparams.force_use_bias", keras, "remove it"
     yield own.HasField("sync_batch_norm"), f"{prefix}conv_hyperparams.sync_batch_norm", keras, "use batch_norm"
@@ -107,14 +143,17 @@ def _predictor(ssd: Any) -> Iterator[Refusal]:
         "use one of these",
     )
     if kind in (_CONVOLUTIONAL, _SHARED):
-        yield from _hyperparameters(getattr(ssd.box_predictor, kind), f"{_PREDICTOR}{kind}.")
-    own, anchors = ssd.box_predictor.convolutional_box_predictor, ssd.anchor_generator.ssd_anchor_generator
-    yield (
-        own.use_depthwise and own.kernel_size == 1,
-        f"{_PREDICTOR}{_CONVOLUTIONAL}.kernel_size",
-        "a depthwise predictor has no kernel of 1 x 1",
-        "set it to 3, or use_depthwise to false",
-    )
+        of_keras = is_keras_type(ssd.feature_extractor.type)
+        yield from _hyperparameters(getattr(ssd.box_predictor, kind), f"{_PREDICTOR}{kind}.", of_keras)
+    anchors = ssd.anchor_generator.ssd_anchor_generator
+    for name in (_CONVOLUTIONAL, _SHARED):
+        chosen = getattr(ssd.box_predictor, name)
+        yield (
+            chosen.use_depthwise and chosen.kernel_size == 1,
+            f"{_PREDICTOR}{name}.kernel_size",
+            "a depthwise predictor has no kernel of 1 x 1",
+            "set it to 3, or use_depthwise to false",
+        )
     per_place = len(anchors.aspect_ratios) + (anchors.interpolated_scale_aspect_ratio > 0)
     yield (
         kind == _SHARED

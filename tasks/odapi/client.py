@@ -123,6 +123,7 @@ class OdapiChild:
         self._events = -1
         self._unread = b""
         self._temporary: Optional[TemporaryFolder] = None
+        self._keras: Optional[bool] = None
 
     def __enter__(self) -> OdapiChild:
         return self
@@ -142,7 +143,7 @@ class OdapiChild:
 
     def probe(self) -> dict[str, Any]:
         """Versions of the child's Python, TensorFlow and numpy, and what was patched."""
-        return self._run("probe", {})
+        return self._run("probe", {}, keras=False)
 
     def train(
         self,
@@ -168,7 +169,8 @@ class OdapiChild:
                 fit, or the process failed (the last lines of its log are in the message).
         """
         job.model_dir.mkdir(parents=True, exist_ok=True)
-        return self._run("train", vars(job), on_progress, on_evaluated)
+        keras = _is_keras(job.pipeline_config)
+        return self._run("train", vars(job), on_progress, on_evaluated, keras=keras)
 
     def evaluate(self, job: EvaluateJob, on_count: Optional[OnCount] = None) -> dict[str, Any]:
         """COCO metrics.
@@ -182,12 +184,13 @@ class OdapiChild:
             ``confusion``: see ``child.coco_detail``.
         """
         job.out.mkdir(parents=True, exist_ok=True)
-        return self._run("evaluate", {**vars(job), "train_records": [], "seed": 0}, on_count=on_count)
+        arguments = {**vars(job), "train_records": [], "seed": 0}
+        return self._run("evaluate", arguments, on_count=on_count, keras=_is_keras(job.pipeline_config))
 
     def export(self, job: ExportJob) -> dict[str, Any]:
         """Freeze. Returns ``input``, ``outputs`` (node names), ``nodes`` (count), ``bytes``."""
         job.out.mkdir(parents=True, exist_ok=True)
-        return self._run("export", vars(job))
+        return self._run("export", vars(job), keras=_is_keras(job.pipeline_config))
 
     def freeze(self, saved_model: Path, out: Path) -> dict[str, Any]:
         """Freeze a TF2-native SavedModel's serving signature: ``out`` gets frozen_inference_graph.pb.
@@ -234,6 +237,7 @@ class OdapiChild:
             if descriptor >= 0:
                 os.close(descriptor)
         self._jobs = self._events = -1
+        self._keras = None
         if self._process is not None:
             try:
                 self._process.wait(2)
@@ -278,13 +282,20 @@ class OdapiChild:
         on_progress: Optional[Callable[[TrainingProgress], None]] = None,
         on_evaluated: Optional[Callable[[Mapping[str, float]], None]] = None,
         on_count: Optional[OnCount] = None,
+        keras: Optional[bool] = None,
     ) -> dict[str, Any]:
+        """Do a job: of Keras models, of TF1-style ones, or (None) whatever the process serves."""
+        if keras is not None:
+            if self._keras not in (None, keras):
+                self.close()  # a process that imported TensorFlow in one mode cannot change to the other
+            self._keras = keras
         if self._process is None:
             self._start()
+        job = f"{name}_keras" if keras else name
         try:
             # BrokenPipe: the child is gone; reading its end says so.
             with contextlib.suppress(BrokenPipeError):
-                _write_all(self._jobs, json.dumps({"job": name, **arguments}, default=str).encode() + b"\n")
+                _write_all(self._jobs, json.dumps({"job": job, **arguments}, default=str).encode() + b"\n")
             while True:
                 event = self._next_event(name)
                 if event["event"] == "progress" and on_progress is not None:
@@ -339,6 +350,13 @@ class OdapiChild:
     def _last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
         return "\n".join(f"  | {line}" for line in lines)
+
+
+def _is_keras(pipeline_config: Path) -> bool:
+    from jetlane.tasks.converter.ssd import config
+    from jetlane.tasks.odapi.loops import is_keras
+
+    return is_keras(config.read(pipeline_config).message)
 
 
 def _as_file(image: Union[Path, np.ndarray[Any, Any]], path: Path) -> Path:

@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from jetlane.specs.errors import SpecError
+from jetlane.specs.schema_train import Train
 from jetlane.tasks.odapi.builder_refusals import refusals
+from jetlane.tasks.odapi.loops import is_keras
 from jetlane.tasks.run.tool_versions import versions
 
 if TYPE_CHECKING:
@@ -23,7 +25,12 @@ EXTRACTORS = (
     *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small", "ssd_pnasnet", "ssd_spaghettinet"),
     *(f"ssd_resnet{depth}_v1_{head}" for depth in (50, 101, 152) for head in ("fpn", "ppn")),
 )
-_KERAS = "_keras"
+#: ``SSD_KERAS_FEATURE_EXTRACTOR_CLASS_MAP``: Keras models.
+KERAS_EXTRACTORS = (
+    *(f"ssd_mobilenet_{version}{head}_keras" for version in ("v1", "v2") for head in ("", "_fpn")),
+    *(f"ssd_resnet{depth}_v1_fpn_keras" for depth in (50, 101, 152)),
+    *(f"ssd_efficientnet-b{number}_bifpn_keras" for number in range(8)),
+)
 
 
 def refuse_untrainable(read: PipelineConfig, python: str) -> None:
@@ -33,8 +40,8 @@ def refuse_untrainable(read: PipelineConfig, python: str) -> None:
         python: ``train.python``, or jetlane's own interpreter; what others have is seen by their versions alone.
 
     Raises:
-        SpecError: TensorFlow or the API is missing; the extractor is unknown or a Keras one; the API's builders refuse
-            a setting; or the config asks for quantisation-aware training, which TensorFlow 2 does not have.
+        SpecError: TensorFlow or the API is missing; the extractor is unknown; the API's builders refuse a setting; or
+            the config asks for what this TensorFlow does not have: quantisation-aware training or, of 1, Keras models.
     """
     if python == sys.executable:
         _refuse_missing()
@@ -42,6 +49,29 @@ def refuse_untrainable(read: PipelineConfig, python: str) -> None:
     _refuse_settings(read)
     if read.message.HasField("graph_rewriter"):
         _refuse_quantisation(read, python)
+    if is_keras(read.message) and python != sys.executable:
+        _refuse_version_1(read, python)
+
+
+def refuse_unknown_to_keras(read: PipelineConfig, train: Train) -> None:
+    """Check that the spec asks nothing of a Keras model's training that its loop does not do.
+
+    Raises:
+        SpecError: It does.
+    """
+    asked = {
+        "evaluate_every": train.evaluate_every not in ("auto", 0),
+        "metric": train.metric != "map50",
+        "patience": train.patience is not None,
+        "sweep": train.sweep is not None,
+    }
+    wrong = [f"train.{name}" for name, given in asked.items() if given]
+    if wrong and is_keras(read.message):
+        raise SpecError(
+            f"{', '.join(wrong)}: Keras models are not evaluated on their way",
+            f"{read.ssd.feature_extractor.type} is one, and the checkpoint of its last step is what is exported",
+            f"remove {'it' if len(wrong) == 1 else 'them'}, or use a feature extractor without _keras",
+        )
 
 
 def _refuse_missing() -> None:
@@ -56,20 +86,14 @@ def _refuse_missing() -> None:
 
 def _refuse_extractor(read: PipelineConfig) -> None:
     kind = read.ssd.feature_extractor.type
-    if kind in EXTRACTORS:
+    known = (*EXTRACTORS, *KERAS_EXTRACTORS)
+    if kind in known:
         return
     where = read.place("model.ssd.feature_extractor.type")
-    if kind.endswith(_KERAS):
-        raise SpecError(
-            f"feature_extractor.type: {kind} cannot be trained here",
-            "it is a Keras model of TensorFlow 2; what is trained here are the API's other models",
-            f"use {kind[: -len(_KERAS)]}, or train it elsewhere and give its SavedModel as model.saved_model",
-            where=where,
-        )
-    near = difflib.get_close_matches(kind, EXTRACTORS, 1)
+    near = difflib.get_close_matches(kind, known, 1)
     raise SpecError(
         f"feature_extractor.type: the Object Detection API has no {kind!r}",
-        f"it has {', '.join(EXTRACTORS)}",
+        f"it has {', '.join(known)}",
         f"did you mean {near[0]}?" if near else "use one of these",
         where=where,
     )
@@ -90,4 +114,16 @@ def _refuse_quantisation(read: PipelineConfig, python: str) -> None:
             f"it needs tf.contrib.quantize, which TensorFlow {version} does not have",
             "remove graph_rewriter from the config, or name a Python with TensorFlow 1.15 as train.python",
             where=read.place("graph_rewriter"),
+        )
+
+
+def _refuse_version_1(read: PipelineConfig, python: str) -> None:
+    version = versions(("tensorflow",), python).get("tensorflow", "")
+    if version.startswith("1."):
+        kind = read.ssd.feature_extractor.type
+        raise SpecError(
+            f"feature_extractor.type: {kind} is a Keras model, which TensorFlow {version} of train.python cannot train",
+            "the Object Detection API has its Keras models with TensorFlow 2 alone",
+            "leave train.python out, or use an extractor without _keras",
+            where=read.place("model.ssd.feature_extractor.type"),
         )

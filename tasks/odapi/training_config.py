@@ -19,6 +19,9 @@ _SETTINGS = (
     "freeze",
 )
 
+#: Pixels of a template's input where the spec gives none; a feature pyramid needs multiples of 32.
+_SIDE, _PYRAMID_SIDE = 300, 320
+
 
 def pipeline_config(spec: RunSpec, num_classes: int, images: Optional[int] = None) -> str:
     """The text of the pipeline.config to train by: a filled-in template, or the user's own with what must change.
@@ -51,10 +54,12 @@ def _unconfigured(spec: RunSpec, num_classes: int, images: Optional[int], batch_
         steps = steps_of(train, images, own) or (DEFAULT_STEPS if train.epochs else None)
         return overlay(path, num_classes, steps=steps, batch_size=batch_size)
     batch_size = batch_size or _BATCH_SIZE
+    architecture = model.architecture or "ssd_mobilenet_v2"
+    side = _PYRAMID_SIDE if "fpn" in architecture else _SIDE
     settings = ModelSettings(
-        architecture=model.architecture or "ssd_mobilenet_v2",
-        width=model.width or 300,
-        height=model.height or 300,
+        architecture=architecture,
+        width=model.width or side,
+        height=model.height or side,
         depth_multiplier=model.depth_multiplier or 1.0,
         batch_size=batch_size,
         steps=steps_of(train, images, batch_size) or DEFAULT_STEPS,

@@ -95,7 +95,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     from jetlane.tasks.converter.ssd import config
     from jetlane.tasks.data.labels import refuse_other_count
     from jetlane.tasks.odapi.pipeline import for_export
-    from jetlane.tasks.odapi.trainable import refuse_untrainable
+    from jetlane.tasks.odapi.trainable import refuse_unknown_to_keras, refuse_untrainable
     from jetlane.tasks.odapi.training_config import pipeline_config
 
     own = Path(spec.model.pipeline_config) if spec.model.pipeline_config is not None else None
@@ -111,6 +111,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     read = config.read(own) if own is not None else config.parse(text, Path(f"{spec.model.architecture}.config"))
     read.ssd.num_classes = labels.num_classes  # as it will be trained
     refuse_untrainable(read, spec.train.python or sys.executable)
+    refuse_unknown_to_keras(read, spec.train)
     notes = _unproven(read, _check_derivation(read, spec), spec)
     if for_export(text) != text:
         said = "use_static_shapes is switched off for the export; TensorRT's suppression replaces what it makes"

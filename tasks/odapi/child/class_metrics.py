@@ -12,7 +12,7 @@ from . import coco_detail
 BOXES = "DetectionBoxes_"
 
 
-class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Python 3.7 too)
+class Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Python 3.7 too)
     """``{class name: {"AP": ..., "AP@0.5": ...}}``; None for a class without ground truth."""
 
     images = 0
@@ -20,7 +20,7 @@ class _Classes(Dict[str, Any]):  # noqa: UP006  (evaluated at run time, by Pytho
 
 
 @contextlib.contextmanager
-def per_class(score: Optional[float] = None) -> Iterator[_Classes]:
+def per_class(score: Optional[float] = None) -> Iterator[Classes]:
     """Gather per-class figures and ``coco_detail.detail``: the OD API looks for them in a pycocotools of its making.
 
     Args:
@@ -29,7 +29,7 @@ def per_class(score: Optional[float] = None) -> Iterator[_Classes]:
     from object_detection.metrics import coco_tools
 
     original = coco_tools.COCOEvalWrapper.ComputeMetrics
-    classes = _Classes()
+    classes = Classes()
 
     def computing(evaluator: Any, *args: Any, **kwargs: Any) -> Any:
         computed = original(evaluator)

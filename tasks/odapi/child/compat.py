@@ -19,21 +19,45 @@ from typing import Any, Optional
 from .errors import JobError
 
 _applied: Optional[list[str]] = None
+_keras = False
 
 
-def apply() -> list[str]:
-    """Make ``object_detection`` able to train, evaluate and export TF1-style SSDs. Call before importing it.
+def apply(keras: bool = False) -> list[str]:
+    """Make ``object_detection`` able to train, evaluate and export SSDs. Call before importing it.
+
+    A process has one mode, that of its first call: the OD API has its TF1-style models or its Keras models, not both.
+
+    Args:
+        keras: Whether Keras models are wanted, which need TensorFlow 2's behaviour; later calls need not say so.
 
     Returns:
         The names of the incompatibilities that were found and patched.
+
+    Raises:
+        JobError: A package is missing, or Keras models are wanted of TensorFlow 1.
     """
-    global _applied
+    global _applied, _keras
     if _applied is None:
         # One Keras in this process: the one that _legacy_layers takes its layers from.
         os.environ.pop("TF_USE_LEGACY_KERAS", None)
         require("tensorflow", "object_detection")
-        _applied = [step.__name__.strip("_") for step in _STEPS if step()]
+        if keras:
+            _require_tensorflow_2()
+        _applied, _keras = [step.__name__.strip("_") for step in (_KERAS_STEPS if keras else _STEPS) if step()], keras
+    elif keras and not _keras:
+        raise RuntimeError("this process serves TF1-style models")
     return _applied
+
+
+def _require_tensorflow_2() -> None:
+    import tensorflow
+
+    if tensorflow.__version__.startswith("1."):
+        raise JobError(
+            f"{sys.executable} has TensorFlow {tensorflow.__version__}",
+            "the model is a Keras model, which needs TensorFlow 2",
+            "leave train.python out, or use an extractor without _keras",
+        )
 
 
 def require(*packages: str) -> None:
@@ -250,14 +274,28 @@ def _profiler() -> bool:
     return True
 
 
-_STEPS = (
-    _stale_protos,
-    _tf2_behaviour,
+def _rmsprop_decay() -> bool:
+    """The OD API hands ``decay`` of its RMSprop to Keras, where that name makes the learning rate fade with the steps.
+
+    What is meant is TF1's, the decay of the mean of squared gradients; Keras calls it ``rho``.
+    """
+    import tensorflow.compat.v1 as tf
+
+    class RMSprop(tf.keras.optimizers.RMSprop):  # type: ignore[misc]
+        def __init__(self, learning_rate: Any, decay: float = 0.9, **others: Any) -> None:
+            super().__init__(learning_rate, rho=decay, **others)
+
+    tf.keras.optimizers.RMSprop = RMSprop
+    return True
+
+
+_COMMON_STEPS = (
     _numpy_aliases,
     _pillow_text_size,
     _legacy_layers,
     _tensorflow_attributes,
     _contrib,
     _slim_packages,
-    _profiler,
 )
+_STEPS = (_stale_protos, _tf2_behaviour, *_COMMON_STEPS, _profiler)
+_KERAS_STEPS = (_stale_protos, *_COMMON_STEPS, _rmsprop_decay)

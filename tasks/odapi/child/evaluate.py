@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import configs, counted
-from .class_metrics import BOXES, per_class
+from .class_metrics import BOXES, Classes, per_class
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
@@ -24,6 +24,11 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
             checkpoint_path=arguments["checkpoint"],
             name="validation",
         )
+    return facts_of(measured, classes, int(measured["global_step"]))
+
+
+def facts_of(measured: dict[str, Any], classes: Classes, step: int) -> dict[str, Any]:
+    """The facts of an evaluation, of what the OD API measured."""
     coco = {name[len(BOXES) :]: float(value) for name, value in measured.items() if name.startswith(BOXES)}
     losses = {name: float(value) for name, value in measured.items() if name.startswith("Loss/")}
     return {
@@ -35,5 +40,5 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         "coco": coco,
         "losses": losses,
         "images": classes.images,
-        "step": int(measured["global_step"]),
+        "step": step,
     }

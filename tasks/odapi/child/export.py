@@ -32,11 +32,16 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         exporter.export_inference_graph("image_tensor", pipeline, arguments["checkpoint"], raw)
     facts = _inspect(os.path.join(raw, GRAPH))
     os.replace(os.path.join(raw, GRAPH), os.path.join(out, GRAPH))
-    config = os.path.join(out, "pipeline.config")
-    if os.path.realpath(config) != os.path.realpath(arguments["pipeline_config"]):
-        shutil.copyfile(arguments["pipeline_config"], config)
+    keep_config(arguments)
     shutil.rmtree(raw)  # a SavedModel and a checkpoint with the same weights
     return facts
+
+
+def keep_config(arguments: dict[str, Any]) -> None:
+    """Put the pipeline.config beside the frozen graph, where it does not lie there already."""
+    config = os.path.join(arguments["out"], "pipeline.config")
+    if os.path.realpath(config) != os.path.realpath(arguments["pipeline_config"]):
+        shutil.copyfile(arguments["pipeline_config"], config)
 
 
 def _inspect(path: str) -> dict[str, Any]:

@@ -20,7 +20,10 @@ from typing import Any
 from .errors import JobError
 
 #: Modules of this package; each has ``run(arguments, emit) -> facts``.
-JOBS = ("train", "evaluate", "export", "freeze", "infer", "probe")
+JOBS = (
+    *("train", "evaluate", "export", "freeze", "infer", "probe"),
+    *("train_keras", "evaluate_keras", "export_keras"),
+)
 
 
 def serve(jobs_fd: int, events_fd: int) -> None:
