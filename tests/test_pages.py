@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.flows import chromium
 from tests.pages import protocol
 from tests.pages.blocks import SHELL, Block, blocks_of, jetlane_commands, refuse_unknown
 from tests.pages.write import FOLDER, PAGES
@@ -77,12 +78,15 @@ def test_every_command_of_the_agent_is_described() -> None:
     assert set(protocol.REQUESTS) == protocol.commands() == set(RESULTS) - {"place"}
 
 
-def test_the_site_is_built_without_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site; it is not built where a link or an anchor leads nowhere."""
     program = ROOT / ".venv" / "docs" / "bin" / "mkdocs"
     if not program.exists():
         pytest.skip("MkDocs is not installed: make docs")
+    out = tmp_path_factory.mktemp("built") / "site"
     done = subprocess.run(
-        [program, "build", "--strict", "--site-dir", tmp_path / "site"],
+        [program, "build", "--strict", "--site-dir", out],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
         capture_output=True,
@@ -90,8 +94,26 @@ def test_the_site_is_built_without_a_link_that_leads_nowhere(tmp_path: Path) -> 
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return out
+
+
+def test_the_site_has_every_page_and_fetches_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 40
     outside = re.compile(r"<(?:script|img|iframe|link)[^>]*\s(?:src|href)=.https?:[^>]*>")
     for page in pages:
         assert not outside.findall(page.read_text()), page.name
+
+
+@pytest.mark.skipif(chromium.program() is None, reason="Debian's chromium is not installed")
+def test_the_site_is_read_in_a_browser(site: Path) -> None:
+    browser = chromium.Chromium()
+    try:
+        for page, heading in (("index", "jetlane"), ("tutorial", "Ten minutes"), ("reference/commands", "Commands")):
+            browser.open((site / f"{page}.html").as_uri())
+            assert heading in browser.run("document.querySelector('h1').innerText")
+            assert browser.run("document.querySelector('.md-nav--primary, .md-tabs') !== null")
+            fetched = browser.run("performance.getEntriesByType('resource').map(one => one.name).join(' ')")
+            assert "http" not in fetched, fetched
+    finally:
+        browser.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,9 @@ def test_thin_objects_are_missed_and_fitted_anchors_match_them() -> None:
     assert sum(one.unmatched for one in found.ratios) == pytest.approx(missed, abs=1)
     assert any("no anchor matches" in line and "width by height" in line for line in found.lines())
     assert "Infinity" not in json.dumps(found.to_json())
+    assert any("would match" in line for line in found.lines())
+    taken = [line for line in replace(found, taken=True).lines() if line.startswith("model.anchors: fit")]
+    assert len(taken) == 1 and "fit chose 300x300" in taken[0] and "which match" in taken[0]
 
 
 @pytest.mark.parametrize("architecture", architectures())
