@@ -57,7 +57,7 @@ axe: $(STAMP) $(AXE)
 $(AXE): requirements/axe-core.txt $(STAMP)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@read -r package digest < $<; \
-	if (cd $(@D) && npm pack --silent --ignore-scripts "$$package" >/dev/null) \
+	if (cd $(@D) && npm pack --silent --ignore-scripts --fetch-retries 1 "$$package" >/dev/null) \
 	&& test "sha512-$$(openssl dgst -sha512 -binary $(@D)/*.tgz | base64 -w0)" = "$$digest" \
 	&& tar -xzf $(@D)/*.tgz -C $(@D) --strip-components=1 package/axe.min.js; then touch $@; \
 	else echo "axe-core cannot be had here (npm, openssl); pages are not held against it"; fi

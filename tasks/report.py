@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import JetlaneError
+from jetlane.tasks.gate import read_live
 from jetlane.tasks.preflight import COMPARED
 from jetlane.tasks.release import release_path
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.facts import FAILED, SKIPPED, DeviceFacts, RunFacts
+from jetlane.tasks.run.facts import FAILED, RUNNING, SKIPPED, DeviceFacts, RunFacts
 from jetlane.tasks.run.network_facts import network_facts
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, digest_of
@@ -104,6 +105,7 @@ def gather(
         plugins=recorded("plugins"),
         preflight=proof,
         compared=str(run.results["preflight"].file(COMPARED)) if proof else str(run.disagreement or ""),
+        live=known.release if (known := read_live(run.workspace, run.spec.name)) else "",
         release=release.name if release else "",
         release_path=str(release or ""),
         devices=tuple(devices),
@@ -120,6 +122,8 @@ def _lasting(facts: RunFacts) -> Mapping[str, Any]:
     data["steps"] = [
         (step["name"], step["key"], step["note"] if step["state"] == FAILED else "") for step in data["steps"]
     ]
+    if any(device.state in RUNNING for device in facts.devices):
+        del data["live"]
     data["gate"] = {key: data["gate"].get(key) for key in ("passed", "forced")}
     for device in data["devices"]:
         for name in ("bytes_sent", "seconds", "board", "previous"):

@@ -13,8 +13,8 @@ import numpy as np
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.tasks.proof.worst_pairs import WorstPair, worst_pairs
 from jetlane.tasks.reporting.pages import figure
-from jetlane.tasks.reporting.verdict import RUNNING, board_words
-from jetlane.tasks.run.facts import DeviceFacts, RunFacts
+from jetlane.tasks.reporting.verdict import board_words
+from jetlane.tasks.run.facts import RUNNING, DeviceFacts, RunFacts
 
 #: Devices that the page lists, and those that it compares with TensorFlow.
 DEVICES, AGREEMENTS = 300, 40

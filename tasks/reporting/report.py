@@ -11,8 +11,8 @@ from jetlane.tasks.reporting.chart import loss_curve, validation_curve
 from jetlane.tasks.reporting.pages import page_environment
 from jetlane.tasks.reporting.pictures import Side, load_pictures
 from jetlane.tasks.reporting.provenance import file_sizes, manifest_of, provenance
-from jetlane.tasks.reporting.verdict import RUNNING, verdict
-from jetlane.tasks.run.facts import RunFacts
+from jetlane.tasks.reporting.verdict import verdict
+from jetlane.tasks.run.facts import RUNNING, RunFacts
 from jetlane.tasks.run.workspace import write_atomic
 
 MAP50 = "Precision/mAP@.50IOU"

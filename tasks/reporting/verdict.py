@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetlane.specs.support.text import counted
-from jetlane.tasks.run.facts import FAILED, NOTHING_COMPARED, REFUSED, DeviceFacts, RunFacts
+from jetlane.tasks.run.facts import FAILED, NOTHING_COMPARED, REFUSED, RUNNING, DeviceFacts, RunFacts
 
-RUNNING = ("active", "unchanged")
 #: Names that a sentence lists.
 _LISTED = 5
 
@@ -76,10 +75,11 @@ def _live(facts: RunFacts) -> str:
     running = _running(facts)
     if running:
         return f"{facts.release} on {_names(running)}"
-    before = str(facts.gate.get("baseline_release") or "")
-    if before:
-        return f"{before}, as before: this run changed no device"
-    return "nothing of this name" if facts.devices or facts.error else "nothing: the spec names no fleet"
+    if facts.live:
+        return f"{facts.live}, as before this run"
+    fleet = facts.spec.get("fleet") or {}
+    asked = fleet.get("inventory") or fleet.get("virtual")
+    return "nothing of this name" if asked else "nothing: the spec names no fleet"
 
 
 def _replaced(facts: RunFacts) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Optional
 #: nothing to do because the devices already had it; stopped by an error; the model was refused, by the gate.
 MADE, CACHED, SKIPPED, DECIDED, UNCHANGED, FAILED = "made", "cached", "skipped", "decided", "unchanged", "failed"
 REFUSED = "refused"
+#: States of devices that run the release.
+RUNNING = ("active", "unchanged")
 NOTHING_DONE = "nothing has changed: no training, no conversion, no upload, no build"
 #: Why a model is not proven although nothing speaks against it.
 NOTHING_COMPARED = "in no sample was anything found that could be compared"
@@ -108,6 +110,7 @@ class RunFacts:
         plugins: ``PluginParams.to_json()``.
         preflight: The agreement of ONNX and TensorFlow on this workstation and mAP of both.
         compared: Absolute path of what preflight kept for people (``preflight.COMPARED``); empty without one.
+        live: The release of this name that was live from this workspace when the report was drawn; empty for none.
         release: The release's id.
         release_path: Absolute path of the release's folder: ``samples/NNN.npy`` and ``expected.json`` (the
             workstation's detections) are the left half of the report's pictures.
@@ -136,6 +139,7 @@ class RunFacts:
     plugins: Mapping[str, Any] = field(default_factory=dict)
     preflight: Mapping[str, Any] = field(default_factory=dict)
     compared: str = ""
+    live: str = ""
     release: str = ""
     release_path: str = ""
     devices: tuple[DeviceFacts, ...] = ()

@@ -96,6 +96,9 @@ def test_the_verdict_answers_what_people_ask(tmp_path: Path) -> None:
         "real: 1 × NVIDIA Jetson Nano Developer Kit, L4T 32.7.1, TensorRT 8.2.1.8; and 1 vi"
     )
     assert "9 of 9 detections in 3 images match" in answers["Proven"]
+    stopped = replace(facts, devices=(), error="the disk is full", spec={"fleet": {"inventory": "fleet.yaml"}})
+    assert dict(verdict(stopped).points)["Live"] == "nothing of this name"
+    assert dict(verdict(replace(stopped, live=BEFORE)).points)["Live"] == f"{BEFORE}, as before this run"
     alone = verdict(replace(facts, devices=facts.devices[1:]))
     assert alone.good and "1 virtual Jetson runs this release" in alone.sentence and "no real board" in alone.sentence
 
