@@ -15,10 +15,11 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     from object_detection import model_lib_v2
 
     model = keras_model.build(configs)
-    data = keras_model.eval_input(configs, model)
+    data = keras_model.without_autograph(keras_model.eval_input)(configs, model)
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     restored = tf.train.Checkpoint(step=step, model=model).restore(arguments["checkpoint"])
     with tf.summary.create_file_writer(arguments["out"]).as_default(), per_class() as classes:
-        measured = model_lib_v2.eager_eval_loop(model, configs, data, global_step=step)
+        loop = keras_model.without_autograph(model_lib_v2.eager_eval_loop)
+        measured = loop(model, configs, data, global_step=step)
     restored.assert_existing_objects_matched()
     return facts_of(measured, classes, int(step))

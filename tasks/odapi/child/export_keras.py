@@ -1,9 +1,7 @@
-"""A Keras model's checkpoint becomes frozen_inference_graph.pb, by the OD API's own exporter and ``freeze``."""
+"""A Keras model's checkpoint becomes frozen_inference_graph.pb: what the OD API's own exporter saves, frozen."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import Any
 
 from . import compat, configs, freeze, keras_model
@@ -11,23 +9,28 @@ from .export import keep_config
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
-    """Export; arguments and facts are those of ``export``."""
+    """Export; arguments and facts are those of ``export``.
+
+    The function that the exporter puts into a SavedModel is frozen as it is. Saving it first and loading it again takes
+    several times as long, for the same graph.
+    """
     compat.apply(keras=True)
     pipeline = configs.read_pipeline(arguments["pipeline_config"])
     configs.refuse_quantisation(arguments["pipeline_config"])
+    keras_model.reset()
+    graph, inputs, outputs = keras_model.without_autograph(_frozen)(pipeline, arguments["checkpoint"])
+    keep_config(arguments)
+    return freeze.write(graph, inputs, outputs, arguments["out"])
+
+
+def _frozen(pipeline: Any, checkpoint: str) -> Any:
+    """As ``freeze.frozen_function``, of a checkpoint (prefix)."""
     import tensorflow as tf
     from object_detection import exporter_lib_v2
+    from object_detection.builders import model_builder
 
-    out = arguments["out"]
-    raw = os.path.join(out, "exporter")
-    shutil.rmtree(raw, ignore_errors=True)
-    # The exporter takes a folder, and of that the checkpoint which its file `checkpoint` names.
-    named = os.path.join(raw, "trained")
-    os.makedirs(named)
-    tf.compat.v1.train.update_checkpoint_state(named, os.path.abspath(arguments["checkpoint"]))
-    keras_model.reset()
-    exporter_lib_v2.export_inference_graph("image_tensor", pipeline, named, raw)
-    facts = freeze.run({"saved_model": os.path.join(raw, "saved_model"), "out": out}, emit)
-    keep_config(arguments)
-    shutil.rmtree(raw)
-    return facts
+    model = model_builder.build(pipeline.model, is_training=False)
+    restored = tf.train.Checkpoint(model=model).read(checkpoint).expect_partial()
+    function = exporter_lib_v2.DetectionFromImageModule(model).__call__.get_concrete_function()
+    restored.assert_existing_objects_matched()
+    return freeze.frozen_function(function)

@@ -12,6 +12,8 @@ from .errors import JobError
 GRAPH = "frozen_inference_graph.pb"
 _SIGNATURE = "serving_default"
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+#: What many exports also give.
+_RAW = ("raw_detection_boxes", "raw_detection_scores")
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
@@ -25,9 +27,14 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     compat.require("tensorflow")
     folder = arguments["saved_model"]
     graph, inputs, outputs = _frozen_by_version_1(folder) or _frozen(folder)
+    return write(graph, inputs, outputs, arguments["out"])
+
+
+def write(graph: Any, inputs: Any, outputs: dict[str, str], out: str) -> dict[str, Any]:
+    """Name a frozen graph's input and outputs as TF1-style exports do, and write it into the folder ``out``."""
     image = _name_input(graph, inputs[0])
     _name_outputs(graph, outputs)
-    path = os.path.join(arguments["out"], GRAPH)
+    path = os.path.join(out, GRAPH)
     with open(path, "wb") as file:
         file.write(graph.SerializeToString(deterministic=True))
     return {"input": image, "outputs": list(_OUTPUTS), "nodes": len(graph.node), "bytes": os.path.getsize(path)}
@@ -68,7 +75,6 @@ def _frozen(folder: str) -> Any:
     """(GraphDef, names of the image inputs' tensors and their types, {output: tensor})."""
     import tensorflow as tf
     from tensorflow.python.eager import context
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # A process that trained before runs in TensorFlow 1's mode.
     with contextlib.nullcontext() if tf.executing_eagerly() else context.eager_mode():
@@ -83,11 +89,19 @@ def _frozen(folder: str) -> Any:
             raise JobError(f"{folder} has no signature {_SIGNATURE}", why, "export it with exporter_main_v2")
         signature = signatures[_SIGNATURE]
         _require_outputs(folder, signature.structured_outputs)
-        function = convert_variables_to_constants_v2(signature)
-        inputs = [(tensor.name, tensor.dtype) for tensor in function.inputs if tensor.dtype != tf.resource]
-        names = sorted(signature.structured_outputs)  # the order in which a signature returns them
-        outputs = {name: tensor.name for name, tensor in zip(names, function.outputs)}
-        return function.graph.as_graph_def(), inputs, outputs
+        return frozen_function(signature)
+
+
+def frozen_function(signature: Any) -> Any:
+    """The same of a concrete function that returns a dictionary, in eager mode."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    function = convert_variables_to_constants_v2(signature)
+    inputs = [(tensor.name, tensor.dtype) for tensor in function.inputs if tensor.dtype != tf.resource]
+    names = sorted(signature.structured_outputs)  # the order in which a function returns them
+    outputs = {name: tensor.name for name, tensor in zip(names, function.outputs)}
+    return function.graph.as_graph_def(), inputs, outputs
 
 
 def _name_input(graph: Any, given: tuple[str, Any]) -> str:
@@ -115,8 +129,8 @@ def _name_outputs(graph: Any, outputs: dict[str, str]) -> None:
     """Add an Identity of each output, under its own name."""
     import tensorflow as tf
 
-    for name in _OUTPUTS:
-        if outputs[name] == f"{name}:0":
+    for name in (*_OUTPUTS, *_RAW):
+        if outputs.get(name, f"{name}:0") == f"{name}:0":
             continue
         node = graph.node.add(name=name, op="Identity", input=[outputs[name]])
         node.attr["T"].type = tf.float32.as_datatype_enum

@@ -34,6 +34,17 @@ def configs_of(arguments: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def without_autograph(function: Any) -> Any:
+    """The same function, in which TensorFlow translates no Python source.
+
+    The OD API's models, inputs and losses are written for TensorFlow 1's graphs, and need no translation, which takes
+    most of the time before the first step and leaves files in the temporary folder.
+    """
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)
+
+
 def reset() -> None:
     """Forget what an earlier job of this process left in Keras, above all that it was training."""
     import tensorflow as tf

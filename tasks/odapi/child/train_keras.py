@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import math
 import os
+import re
 import time
 from typing import Any
 
@@ -24,6 +25,14 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Train to the pipeline.config's ``num_steps``; arguments and facts are those of ``train``."""
     configs = keras_model.configs_of(arguments)
     tf1_configs.refuse_quantisation(arguments["pipeline_config"])
+    # The optimizer that keeps moving averages is not written for graphs.
+    averages = configs["train_config"].optimizer.use_moving_average
+    train = _train if averages else keras_model.without_autograph(_train)
+    facts: dict[str, Any] = train(configs, arguments, emit)
+    return facts
+
+
+def _train(configs: dict[str, Any], arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     model_dir, total = arguments["model_dir"], configs["train_config"].num_steps
     start = progress.saved_step(model_dir)
     curve = progress.LossCurve(os.path.join(model_dir, progress.LOSS_FILE), total, start)
@@ -128,7 +137,7 @@ class _Training:
             features,
             labels,
             self._config.unpad_groundtruth_tensors,
-            self._optimizer,
+            _Chosen(self._optimizer, self._config),
             training_step=self._step,
             add_regularization_loss=self._config.add_regularization_loss,
             clip_gradients_value=self._config.gradient_clipping_by_norm or None,
@@ -159,6 +168,21 @@ class _Training:
         """End what runs beside the training."""
         self._batches = None
         self._summaries.close()
+
+
+class _Chosen:
+    """Applies gradients to the variables that the config trains, by name: the OD API's Keras loop trains them all."""
+
+    def __init__(self, optimizer: Any, config: Any) -> None:
+        self._optimizer = optimizer
+        self._trained, self._frozen = list(config.update_trainable_variables), list(config.freeze_variables)
+
+    def apply_gradients(self, pairs: Any) -> None:
+        self._optimizer.apply_gradients([pair for pair in pairs if self._trains(pair[1].name.split(":")[0])])
+
+    def _trains(self, name: str) -> bool:
+        wanted = not self._trained or any(re.search(pattern, name) for pattern in self._trained)
+        return wanted and not any(re.search(pattern, name) for pattern in self._frozen)
 
 
 class _Pace:

@@ -16,6 +16,15 @@ def test_the_first_architecture_is_bundled() -> None:
     assert "ssd_mobilenet_v2" in architectures()
 
 
+#: Of templates that are named otherwise than the extractor of their model.
+EXTRACTORS = {
+    "ssdlite_mobilenet_v2": "ssd_mobilenet_v2",
+    "ssd_mobilenet_v1_fpn": "ssd_mobilenet_v1_fpn_keras",
+    "ssd_mobilenet_v2_fpnlite": "ssd_mobilenet_v2_fpn_keras",
+    "ssd_resnet50_v1_fpn": "ssd_resnet50_v1_fpn_keras",
+}
+
+
 @pytest.mark.parametrize("architecture", architectures())
 def test_every_template_renders(architecture: str) -> None:
     settings = ModelSettings(architecture, 320, 224, 0.5, batch_size=8, steps=1200, learning_rate=0.002)
@@ -24,9 +33,9 @@ def test_every_template_renders(architecture: str) -> None:
     assert ssd.num_classes == 7
     resizer = ssd.image_resizer.fixed_shape_resizer
     assert (resizer.width, resizer.height) == (320, 224)
-    assert ssd.feature_extractor.type == architecture.replace("ssdlite", "ssd")
+    assert ssd.feature_extractor.type == EXTRACTORS.get(architecture, architecture)
     assert ssd.feature_extractor.depth_multiplier == 0.5
-    assert ssd.feature_extractor.use_depthwise == architecture.startswith("ssdlite")
+    assert ssd.feature_extractor.use_depthwise == ("lite" in architecture)
     assert (train.batch_size, train.num_steps) == (8, 1200)
     cosine = train.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
     assert (cosine.total_steps, cosine.warmup_steps) == (1200, 100)
