@@ -178,6 +178,21 @@ def fit_by_class(boxes: Array, sizes: Array, names: Sequence[str], text: str) ->
     return found
 
 
+def refuse_unfittable(read: config.PipelineConfig) -> None:
+    """Let a config pass whose anchors can be fitted.
+
+    Raises:
+        SpecError: They are made of other settings than scales and ratios.
+    """
+    if not is_fittable(read):
+        raise SpecError(
+            "model.anchors: fit cannot be used with this pipeline.config",
+            "its anchors are not those of an ssd_anchor_generator with min_scale, max_scale and three aspect_ratios, "
+            "nor of a multiscale_anchor_generator with two",
+            "take model.anchors out, or the explicit scales, strides or offsets out of the config",
+        )
+
+
 def with_anchors(text: str, chosen: Anchors) -> str:
     """A pipeline.config with these anchors.
 
@@ -187,12 +202,7 @@ def with_anchors(text: str, chosen: Anchors) -> str:
     from google.protobuf import text_format
 
     read = config.parse(text)
-    if not is_fittable(read):
-        raise SpecError(
-            "model.anchors: fit cannot be used with this pipeline.config",
-            "its anchors are not those of an ssd_anchor_generator with min_scale, max_scale and three aspect_ratios",
-            "take model.anchors out, or the explicit scales, strides or offsets out of the config",
-        )
+    refuse_unfittable(read)
     return str(text_format.MessageToString(changed(read, chosen).message))
 
 
@@ -207,5 +217,7 @@ def _histogram(values: Array, best: Array, edges: Sequence[float]) -> tuple[Bin,
 def _shown(found: Fitted) -> str:
     ratios = ", ".join(f"{ratio:g}" for ratio in found.anchors.aspect_ratios)
     scales = f"min_scale {found.anchors.min_scale:g}, max_scale {found.anchors.max_scale:g}"
+    if found.anchors.anchor_scale:
+        scales = f"anchor_scale {found.anchors.anchor_scale:g}"
     said = f" ({found.not_grid_anchor})" if found.not_grid_anchor else ""
     return f"{found.width}x{found.height}, {scales}, aspect_ratios {ratios}{said}"

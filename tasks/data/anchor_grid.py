@@ -63,9 +63,13 @@ class AnchorGrid:
         return cls(size, tuple(centres), tuple(one[0, 0, :, 2:] - one[0, 0, :, :2] for one in levels))
 
     def with_boxes_of(self, read: PipelineConfig) -> AnchorGrid:
-        """The same cells with the boxes of an ``ssd_anchor_generator`` that has as many levels."""
+        """The same cells with the boxes of a generator of the same kind that has as many levels."""
         one_cell = [(1, 1)] * len(self.centres)
-        own = anchors.ssd_anchors(read.ssd.anchor_generator.ssd_anchor_generator, one_cell, self.size)
+        given = read.ssd.anchor_generator
+        if given.HasField("multiscale_anchor_generator"):
+            own = anchors.multiscale_anchors(given.multiscale_anchor_generator, one_cell, self.size)
+        else:
+            own = anchors.ssd_anchors(given.ssd_anchor_generator, one_cell, self.size)
         levels = anchors.by_level(own.astype(np.float64), one_cell, _per_cell(read))
         return replace(self, cells=tuple(one[0, 0, :, 2:] - one[0, 0, :, :2] for one in levels))
 

@@ -26,7 +26,8 @@ def config_of(run: Run, data: StepResult) -> str:
     Raises:
         SpecError: Spec and config do not go together; ``model.anchors: fit`` for anchors of another kind.
     """
-    from jetlane.tasks.data.anchor_fit import with_anchors
+    from jetlane.tasks.converter.ssd.config import parse
+    from jetlane.tasks.data.anchor_fit import refuse_unfittable, with_anchors
     from jetlane.tasks.data.anchor_search import Anchors
     from jetlane.tasks.odapi.training_config import pipeline_config
 
@@ -35,10 +36,10 @@ def config_of(run: Run, data: StepResult) -> str:
         return text
     fitted = fit_of(run, data)["fitted"]
     if fitted is None:  # the config's own do as well; a config that could not be fitted is refused all the same
-        with_anchors(text, Anchors(0.2, 0.95, (1.0, 2.0, 0.5)))
+        refuse_unfittable(parse(text))
         return text
     chosen = fitted["anchors"]
-    return with_anchors(text, Anchors(chosen["min_scale"], chosen["max_scale"], tuple(chosen["aspect_ratios"])))
+    return with_anchors(text, Anchors(**{**chosen, "aspect_ratios": tuple(chosen["aspect_ratios"])}))
 
 
 def fit_of(run: Run, data: StepResult) -> Mapping[str, Any]:
