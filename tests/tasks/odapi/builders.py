@@ -14,8 +14,8 @@ from tests.tasks.odapi.test_architectures import Architecture
 class Builders:
     """The Object Detection API's side: ``training_server``."""
 
-    def __init__(self, folder: Path) -> None:
-        program = [sys.executable, str(Path(__file__).with_name("training_server.py"))]
+    def __init__(self, folder: Path, *, keras: bool = False) -> None:
+        program = [sys.executable, str(Path(__file__).with_name("training_server.py")), *["keras"] * keras]
         with open(folder / "api.log", "w") as log:
             self._process = subprocess.Popen(
                 program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True

@@ -23,12 +23,14 @@ from jetlane.tasks.converter.convert import convert_model
 from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.converter.uff.foreseen import CONSTANT, EVERY, PLUGIN, RELU6, SHARED, SOFTMAX, TABLE, traits
+from jetlane.tasks.odapi.loops import is_keras_type
 
 #: Golden graphs of the Object Detection API's present form.
 GRAPHS = (
     *("C_t15_emb_v1_256_c3", "E_t15_v1_strides_300_c3", "E_t15_v3small_160_c3", "F_t215_i2_160_c3"),
     *("F_t215_lite_v2_224_c6", "F_t215_mdetcpu_160_c3", "F_t215_v1fpn_160_c3", "F_t215_v1ppn_160_c3"),
     *("F_t215_v2_softmax_160_c3", "trained_F_t215_v1_160_c3", "trained_F_t215_v2_160_c3"),
+    *("TF2_v2fpnkeras_160_c3", "TF2_v2keras_160_c3"),
 )
 SETTINGS = (SOFTMAX, CONSTANT, PLUGIN, SHARED, RELU6)
 #: Beside those that are tested: with another activation throughout.
@@ -90,8 +92,9 @@ def exported(folder: Path) -> Iterable[tuple[Path, Path]]:
     """(frozen graph, pipeline.config) of the architectures of which there is no golden graph."""
     present = {config.read(golden() / "graphs" / name / "pipeline.config").ssd.feature_extractor.type
                for name in GRAPHS}  # fmt: skip
-    with closing(Builders(folder)) as builders:
+    with closing(Builders(folder)) as of_tf1, closing(Builders(folder, keras=True)) as of_keras:
         for architecture in (*ARCHITECTURES, RELU):
+            builders = of_keras if is_keras_type(architecture.extractor) else of_tf1
             padded = "explicit" in architecture.changes
             if architecture.extractor in present and not padded and architecture is not RELU:
                 continue

@@ -62,7 +62,8 @@ class Architecture:
         message = config.read(path).message
         ssd = message.model.ssd
         ssd.feature_extractor.type = self.extractor
-        for changes in (_LIVELY, self.changes):
+        lively = _LIVELY.replace("PREDICTOR", ssd.box_predictor.WhichOneof("box_predictor_oneof"))
+        for changes in (lively, self.changes):
             text_format.Merge(changes, ssd)
         path.write_text(text_format.MessageToString(message))
 
@@ -72,7 +73,7 @@ feature_extractor { conv_hyperparams {
     batch_norm { decay: 0.6 }
     initializer { truncated_normal_initializer { stddev: 0.3 } }
 } }
-box_predictor { convolutional_box_predictor {
+box_predictor { PREDICTOR {
     class_prediction_bias_init: -2
     conv_hyperparams {
         batch_norm { decay: 0.6 }
@@ -147,6 +148,11 @@ _EMBEDDED = """
 image_resizer { fixed_shape_resizer { height: 256 width: 256 } }
 anchor_generator { ssd_anchor_generator { num_layers: 5 } }
 """
+#: Its separable convolutions make small numbers of large ones: with averages that follow slowly nothing comes through.
+_FPNLITE = """
+feature_extractor { conv_hyperparams { batch_norm { decay: 0.01 } } }
+box_predictor { weight_shared_convolutional_box_predictor { conv_hyperparams { batch_norm { decay: 0.01 } } } }
+"""
 
 ARCHITECTURES = [
     Architecture("ssd_mobilenet_v1", "ssd_mobilenet_v1", depth_multiplier=1),
@@ -174,6 +180,13 @@ ARCHITECTURES = [
     Architecture("ssd_pnasnet", changes=_PNASNET, depth_multiplier=1),
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN, plugin=False),
     Architecture("ssd_mobilenet_v2_mnasfpn", changes=_MNASFPN_PADDED, plugin=False),
+    Architecture("ssd_mobilenet_v1_keras", "ssd_mobilenet_v1"),
+    Architecture("ssd_mobilenet_v2_keras", "ssd_mobilenet_v2_keras"),
+    Architecture("ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_fpnlite", changes=_FPNLITE, plugin=False),
+    Architecture("ssd_mobilenet_v1_fpn_keras", "ssd_mobilenet_v1_fpn", plugin=False),
+    Architecture(
+        "ssd_resnet50_v1_fpn_keras", "ssd_resnet50_v1_fpn", changes=_SMALL_WEIGHTS, depth_multiplier=1, plugin=False
+    ),
 ]
 
 

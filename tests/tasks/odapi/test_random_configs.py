@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,51 @@ def test_what_the_apis_builders_refuse_is_refused_by_its_field(builders: Builder
                 continue
         unseen.append((extractor, changes))
     assert not unseen
+
+
+#: Of Keras models: (template, changes of model.ssd, field).
+KERAS_REFUSED = [
+    ("ssd_mobilenet_v2_keras", "feature_extractor { fpn { min_level: 3 max_level: 6 } }", "feature_extractor.fpn"),
+    ("ssd_mobilenet_v2_keras", "feature_extractor { bifpn { min_level: 3 } }", "feature_extractor.bifpn"),
+    ("ssd_mobilenet_v2_fpnlite", "feature_extractor { num_layers: 6 }", "feature_extractor.num_layers"),
+    ("ssd_mobilenet_v2_fpnlite", "feature_extractor { fpn { min_level: 6 } }", "feature_extractor.fpn.min_level"),
+    ("ssd_mobilenet_v1_fpn", "feature_extractor { fpn { min_level: 1 } }", "feature_extractor.fpn.min_level"),
+    ("ssd_mobilenet_v1_fpn", "image_resizer { fixed_shape_resizer { height: 150 } }", "image_resizer"),
+    ("ssd_resnet50_v1_fpn", "feature_extractor { fpn { min_level: 4 } }", "feature_extractor.fpn"),
+    ("ssd_resnet50_v1_fpn", "image_resizer { fixed_shape_resizer { height: 128 width: 128 } }", "image_resizer"),
+    (
+        "ssd_mobilenet_v2_fpnlite",
+        "box_predictor { weight_shared_convolutional_box_predictor { kernel_size: 1 } }",
+        "box_predictor.weight_shared_convolutional_box_predictor.kernel_size",
+    ),
+]
+#: What Keras models take, and others do not.
+KERAS_TAKEN = [
+    ("ssd_mobilenet_v2_keras", "feature_extractor { num_layers: 6 conv_hyperparams { force_use_bias: true } }"),
+    ("ssd_mobilenet_v2_fpnlite", "image_resizer { fixed_shape_resizer { height: 150 } } "
+                                 "feature_extractor { use_explicit_padding: true }"),
+    ("ssd_mobilenet_v1_fpn", "image_resizer { fixed_shape_resizer { height: 150 } } "
+                             "feature_extractor { pad_to_multiple: 32 }"),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_what_the_builders_of_keras_models_refuse_is_refused_by_its_field(tmp_path: Path) -> None:
+    with closing(Builders(tmp_path, keras=True)) as builders:
+        for template, changes, field in (*KERAS_REFUSED, *((*taken, "") for taken in KERAS_TAKEN)):
+            settings = ModelSettings(template, 160, 160, 0.25, batch_size=2, steps=2)
+            message = config.parse(render(settings, 3)).message
+            text_format.Merge(changes, message.model.ssd)
+            (tmp_path / "own.config").write_text(text_format.MessageToString(message))
+            said = builders.ask(config=tmp_path / "own.config")
+            assert bool(said) == bool(field), (template, changes, said)
+            try:
+                refuse_untrainable(config.read(tmp_path / "own.config"), sys.executable)
+                refused = ""
+            except SpecError as error:
+                refused = error.what
+            assert refused.startswith(f"{field}: " if field else "") and bool(refused) == bool(field), refused
 
 
 @pytest.mark.slow

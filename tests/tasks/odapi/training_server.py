@@ -7,6 +7,8 @@ One JSON request per line of stdin, one JSON answer per line of stdout, {"error"
   gets the checkpoint, frozen_inference_graph.pb and reference.npz: ``images``, uint8 [2, H, W, 3] RGB, and the frozen
   graph's ``boxes`` and ``scores`` of them.
 
+With the argument ``keras`` it serves the API's Keras models, else its TF1-style ones.
+
 An Estimator takes several times as long: its input pipeline, summaries and optimizer's slots have no part in what is
 exported.
 """
@@ -17,16 +19,19 @@ import gc
 import json
 import os
 import sys
+from typing import Any
 
 os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # libraries print
 
-from jetlane.tasks.odapi.child import compat, configs  # noqa: E402
+from jetlane.tasks.odapi.child import compat, configs, export_keras  # noqa: E402
 
-compat.apply()
+KERAS = sys.argv[1:] == ["keras"]
+compat.apply(KERAS)
 
 import numpy as np  # noqa: E402
+import tensorflow as tf2  # noqa: E402
 import tensorflow.compat.v1 as tf  # noqa: E402
 from object_detection import exporter  # noqa: E402
 from object_detection.builders import model_builder  # noqa: E402
@@ -41,19 +46,38 @@ PLAIN.graph_options.rewrite_options.disable_meta_optimizer = True
 exporter.write_graph_and_checkpoint = exporter.write_saved_model = lambda *args, **kwargs: None
 
 
-def train(config: str, checkpoint: str) -> None:
-    random = np.random.default_rng(5)
+def loss_of(model: Any, classes: int) -> Any:
+    """Of two images of noise with three objects each."""
+    images = np.random.default_rng(5).integers(0, 256, (2, 150, 170, 3)).astype(np.float32)
+    pixels, shapes = model.preprocess(tf.constant(images))
+    model.provide_groundtruth([tf.constant(BOXES)] * 2, [tf.constant(np.eye(classes, dtype=np.float32)[:3])] * 2)
+    losses = model.loss(model.predict(pixels, shapes), shapes)
+    return tf.add_n([*losses.values(), *model.regularization_losses()])
+
+
+def train_keras(config: str, checkpoint: str) -> None:
+    tf.keras.backend.clear_session()
+    tf.keras.backend.set_learning_phase(1)
     message = configs.read_pipeline(config).model
-    images = random.integers(0, 256, (2, 150, 170, 3)).astype(np.float32)
-    classes = np.eye(message.ssd.num_classes, dtype=np.float32)[[0, 1, 2]]
+    model = model_builder.build(message, is_training=True)
+    optimizer = tf.keras.optimizers.SGD(0.01)
+    for _ in range(STEPS):
+        with tf2.GradientTape() as tape:
+            loss = loss_of(model, message.ssd.num_classes)
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        if not np.isfinite(float(loss)):
+            raise ValueError(f"the loss is {loss}")
+    tf2.train.Checkpoint(model=model).write(checkpoint)
+
+
+def train(config: str, checkpoint: str) -> None:
+    message = configs.read_pipeline(config).model
     with tf.Graph().as_default(), tf.Session(config=PLAIN) as session:
         tf.set_random_seed(7)
         step = tf.train.get_or_create_global_step()  # first, as an Estimator does: PNASNet would name it after itself
         model = model_builder.build(message, is_training=True)
-        pixels, shapes = model.preprocess(tf.constant(images))
-        model.provide_groundtruth([tf.constant(BOXES)] * 2, [tf.constant(classes)] * 2)
-        losses = model.loss(model.predict(pixels, shapes), shapes)
-        loss = tf.add_n([*losses.values(), *model.regularization_losses()])
+        loss = loss_of(model, message.ssd.num_classes)
         with tf.control_dependencies(model.updates()):
             update = tf.train.GradientDescentOptimizer(0.01).minimize(loss, step)
         session.run(tf.global_variables_initializer())
@@ -65,6 +89,9 @@ def train(config: str, checkpoint: str) -> None:
 
 
 def export(config: str, checkpoint: str, out: str) -> None:
+    if KERAS:
+        export_keras.run({"pipeline_config": config, "checkpoint": checkpoint, "out": out}, None)
+        return
     with tf.Graph().as_default():
         exporter.export_inference_graph("image_tensor", configs.read_pipeline(config), checkpoint, out)
 
@@ -81,6 +108,11 @@ def reference(frozen: str, out: str) -> None:
 
 
 def build(config: str) -> None:
+    """A Keras model is made when it is first called."""
+    if KERAS:
+        message = configs.read_pipeline(config).model
+        loss_of(model_builder.build(message, is_training=True), message.ssd.num_classes)
+        return
     with tf.Graph().as_default():
         model_builder.build(configs.read_pipeline(config).model, is_training=True)
 
@@ -92,7 +124,7 @@ def answer(request: dict) -> dict:
     out = request["out"]
     checkpoint = os.path.join(out, "checkpoint", "model.ckpt")
     os.makedirs(os.path.dirname(checkpoint))
-    train(request["config"], checkpoint)
+    (train_keras if KERAS else train)(request["config"], checkpoint)
     export(request["export_config"], checkpoint, out)
     reference(os.path.join(out, "frozen_inference_graph.pb"), os.path.join(out, "reference.npz"))
     return {}

@@ -15,7 +15,8 @@ from jetlane.flows.cli.commands.spec import spec as command
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
 from jetlane.tasks.converter.uff import foreseen
-from jetlane.tasks.odapi.trainable import EXTRACTORS
+from jetlane.tasks.odapi import trainable
+from jetlane.tasks.odapi.trainable import EXTRACTORS, KERAS_EXTRACTORS
 from jetlane.tasks.run.early_checks import check_spec
 
 TYPE = 'type: "ssd_mobilenet_v2"'
@@ -116,7 +117,18 @@ def test_padding_with_a_colour_is_noted(tmp_path: Path, own: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says", "remedy"),
     [
-        (TYPE, 'type: "ssd_mobilenet_v2_fpn_keras"', "is a Keras model", "use ssd_mobilenet_v2_fpn"),
+        (
+            TYPE,
+            'type: "ssd_mobilenet_v2_kers"',
+            "has no 'ssd_mobilenet_v2_kers'",
+            "did you mean ssd_mobilenet_v2_keras?",
+        ),
+        (
+            TYPE,
+            'type: "ssd_resnet50_v1_fpn_keras" fpn { min_level: 4 max_level: 7 }',
+            "it makes the levels 3 to 7 alone",
+            "min_level: 3",
+        ),
         (TYPE, 'type: "ssd_mobilnet_v2"', "has no 'ssd_mobilnet_v2'", "did you mean ssd_mobilenet_v2?"),
         ("train_config {", "graph_rewriter { quantization {} } train_config {", "quantisation-aware", "TensorFlow 1"),
         (
@@ -165,8 +177,38 @@ def test_the_extractors_are_the_apis() -> None:
     if found is None or not found.submodule_search_locations:
         pytest.skip("the Object Detection API is not installed")
     source = (Path(found.submodule_search_locations[0]) / "builders" / "model_builder.py").read_text()
-    table = source.partition("SSD_FEATURE_EXTRACTOR_CLASS_MAP = {")[2].partition("}")[0]
-    assert sorted(re.findall(r"'([\w-]+)':", table)) == sorted(EXTRACTORS)
+    for kind, known in (("", EXTRACTORS), ("KERAS_", KERAS_EXTRACTORS)):
+        table = source.partition(f"SSD_{kind}FEATURE_EXTRACTOR_CLASS_MAP = {{")[2].partition("}")[0]
+        assert sorted(re.findall(r"'([\w-]+)':", table)) == sorted(known)
+
+
+@pytest.mark.parametrize("version", ["1.15.5", "2.15.1"])
+def test_keras_models_need_tensorflow_2(
+    tmp_path: Path, own: str, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(trainable, "versions", lambda names, python: {"tensorflow": version})
+    path = write(
+        tmp_path, own.replace(TYPE, 'type: "ssd_mobilenet_v2_keras"'), True, train={"python": "/usr/bin/python3"}
+    )
+    if version.startswith("2."):
+        assert check_spec(load_spec(path)) == []
+    else:
+        with pytest.raises(JetlaneError, match=r"own\.config:.* is a Keras model, which TensorFlow 1\.15\.5"):
+            check_spec(load_spec(path))
+
+
+@pytest.mark.parametrize(("side", "taken"), [(None, True), (160, True), (150, False)])
+@pytest.mark.parametrize("architecture", ["ssd_mobilenet_v2_fpnlite", "ssd_resnet50_v1_fpn", "ssd_mobilenet_v1_fpn"])
+def test_a_pyramids_maps_halve_without_a_rest(tmp_path: Path, architecture: str, side: int | None, taken: bool) -> None:
+    size = f", width: {side}, height: {side}" if side else ""
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"name: a\ndataset: {{shapes: {{}}}}\nmodel: {{architecture: {architecture}{size}}}\n")
+    if taken:
+        assert check_spec(load_spec(path)) == []
+    else:
+        with pytest.raises(JetlaneError, match="cannot be halved 2 times without a rest") as caught:
+            check_spec(load_spec(path))
+        assert "multiples of 32" in caught.value.remedy
 
 
 def test_a_template_that_cannot_be_filled_in(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ Beyond these, `tests/tasks/odapi/test_architectures.py` trains, exports and conv
 Object Detection API of today, and holds it against TensorFlow: raw boxes and scores within 5e-5, detections one to one.
 ssd_mobilenet_v1 (depth 1, 0.75, 0.5 and 0.25), ssd_mobilenet_v2, its lite form, ssd_inception_v2,
 ssd_mobilenet_v3_small and _large, ssd_mobiledet_cpu, ssd_mobilenet_v1_ppn, ssd_mobilenet_v1_fpn, ssd_resnet50_v1_fpn,
-embedded_ssd_mobilenet_v1, ssd_mobilenet_v2_mnasfpn (also with explicit padding).
+embedded_ssd_mobilenet_v1, ssd_mobilenet_v2_mnasfpn (also with explicit padding); and Keras models of TensorFlow 2:
+ssd_mobilenet_v2_fpn_keras with separable convolutions (FPNLite), ssd_resnet50_v1_fpn_keras, ssd_mobilenet_v1_fpn_keras,
+ssd_mobilenet_v2_keras, ssd_mobilenet_v1_keras.
 
 Exports of 2017 and of early 2018 (here: G17, G18) clip boxes to the image before suppression, and so do both ONNX
 backends of such a graph. NMS_TRT clips after it: boards that take the UFF can find other boxes at the image's edge.

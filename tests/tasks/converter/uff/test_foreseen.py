@@ -16,7 +16,7 @@ from jetlane.tasks.converter.ssd import config
 from jetlane.tasks.converter.ssd.derive import derive
 from jetlane.tasks.converter.uff.foreseen import EVERY, TABLE, foresee
 from jetlane.tasks.odapi.pipeline import ModelSettings, render
-from jetlane.tasks.odapi.trainable import EXTRACTORS
+from jetlane.tasks.odapi.trainable import EXTRACTORS, KERAS_EXTRACTORS
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -31,7 +31,7 @@ def test_a_conversion_gives_what_is_foreseen(shared_data: Path, name: str) -> No
 
 def test_every_row_is_an_extractors_or_a_settings() -> None:
     rows = {name.removesuffix(", explicit padding") for name in json.loads(TABLE.read_text())}
-    assert rows <= {EVERY, *EXTRACTORS, *SETTINGS}
+    assert rows <= {EVERY, *EXTRACTORS, *KERAS_EXTRACTORS, *SETTINGS}
 
 
 #: What is merged over a template's model.ssd, a pattern, and whether every model of it has that.
