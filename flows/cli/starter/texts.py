@@ -78,7 +78,8 @@ def _dataset(found: Survey, chosen: Choices, out: Path) -> Iterator[str]:
 
 def _model(chosen: Choices) -> Iterator[str]:
     yield "model:"
-    yield "  architecture: ssd_mobilenet_v2  # or ssdlite_mobilenet_v2 (smaller), ssd_mobilenet_v1, ssd_inception_v2"
+    yield "  architecture: ssd_mobilenet_v2  # or ssdlite_mobilenet_v2 (smaller), ssd_mobilenet_v1, ssd_inception_v2;"
+    yield "  # with feature pyramids, for small objects: ssd_mobilenet_v2_fpnlite, ssd_resnet50_v1_fpn (docs/models.md)"
     pixels = chosen.small * (chosen.width * chosen.height) ** 0.5
     yield f"  # Nine objects in ten are larger than {pixels:.0f} pixels here; below {SMALL_OBJECT} few are found."
     yield f"  width: {chosen.width}"
