@@ -66,7 +66,15 @@ def refuse_unknown_to_keras(read: PipelineConfig, train: Train) -> None:
         "sweep": train.sweep is not None,
     }
     wrong = [f"train.{name}" for name, given in asked.items() if given]
-    if wrong and is_keras(read.message):
+    if not is_keras(read.message):
+        return
+    if train.freeze == "backbone":
+        raise SpecError(
+            "train.freeze: backbone is not known of Keras models",
+            "their variables have other names, such as Conv1/kernel and BoxPredictor/...",
+            "give patterns of names instead: ['^(?!BoxPredictor)'] freezes all but the heads",
+        )
+    if wrong:
         raise SpecError(
             f"{', '.join(wrong)}: Keras models are not evaluated on their way",
             f"{read.ssd.feature_extractor.type} is one, and the checkpoint of its last step is what is exported",

@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from jetlane.flows.cli.commands.spec import spec as command
-from jetlane.specs.errors import JetlaneError
+from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.load import load_spec
+from jetlane.specs.schema import RunSpec
 from jetlane.tasks.converter.uff import foreseen
 from jetlane.tasks.odapi import trainable
 from jetlane.tasks.odapi.trainable import EXTRACTORS, KERAS_EXTRACTORS
@@ -253,3 +254,21 @@ def test_a_pattern_that_no_parser_is_known_to_read_is_noted_where_there_are_boar
     for more in ({"convert": {"allow_unproven": True}, "fleet": fleet}, {}):
         assert check_spec(load_spec(write(tmp_path, own, True, **more))) == []
     assert check_spec(load_spec(write(tmp_path, own, False, fleet=fleet))) == []  # it is converted at once
+
+
+# Each row: keys of the train section that a Keras model's loop does not know, words of the refusal.
+UNKNOWN_TO_KERAS = [
+    ({"patience": 3}, "train.patience: Keras models are not evaluated on their way"),
+    ({"evaluate_every": 50, "metric": "map"}, "train.evaluate_every, train.metric: Keras models are not evaluated"),
+    ({"sweep": {"learning_rate": [0.1, 0.2]}}, "train.sweep: Keras models"),
+    ({"freeze": "backbone", "start_from": "live"}, "train.freeze: backbone is not known of Keras models"),
+]
+
+
+@pytest.mark.parametrize(("train", "words"), UNKNOWN_TO_KERAS)
+def test_what_the_loop_of_keras_models_does_not_do_is_refused_before_training(train, words) -> None:
+    spec = {"name": "x", "dataset": {"shapes": {}}, "model": {"architecture": "ssd_mobilenet_v2_fpnlite"}}
+    with pytest.raises(SpecError, match=re.escape(words)):
+        check_spec(RunSpec(**spec, train=train))
+    spec["model"] = {"architecture": "ssd_mobilenet_v2"}
+    check_spec(RunSpec(**spec, train=train))
