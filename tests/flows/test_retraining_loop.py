@@ -23,7 +23,7 @@ SPEC: dict[str, Any] = {
     "name": "loop",
     "dataset": {"voc": "data"},
     "model": {"architecture": "ssd_mobilenet_v1", "width": 128, "height": 128, "depth_multiplier": 0.25},
-    "train": {"steps": 400, "batch_size": 16, "learning_rate": 0.006, "start_from": "live"},
+    "train": {"steps": 600, "batch_size": 16, "learning_rate": 0.006, "start_from": "live"},
     "gate": {"min_map": 0.2, "margin": 0.1},
     "fleet": {"virtual": 1},
     "notify": {"blocks": ["custom-webhook/ops"], "ends": ["refused"]},
@@ -90,7 +90,7 @@ class Loop:
 
 def test_the_clock_retrains_and_the_gate_decides_what_the_fleet_runs(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
-    loop.write(60)
+    loop.write(200)
     jetlane(tmp_path, "schedule", "spec.yaml", "--interval", "60s", "--name", NAME)
     try:
         up(tmp_path)
@@ -109,7 +109,7 @@ def test_the_clock_retrains_and_the_gate_decides_what_the_fleet_runs(tmp_path: P
             up(tmp_path)
             assert f"{NAME}  on" in jetlane(tmp_path, "schedule", "list")
 
-            loop.change(70, steps=5, start_from=None)
+            loop.change(220, steps=5, start_from=None)
             worse = loop.next_run()
             assert worse["state_name"] == "Refused" and "below the live release" in worse["state"]["message"]
             assert loop.live == one
@@ -117,7 +117,7 @@ def test_the_clock_retrains_and_the_gate_decides_what_the_fleet_runs(tmp_path: P
             assert again["state_name"] == "Refused" and loop.live == one
             assert [message["subject"] for message in posted] == ["jetlane: loop is refused"], "the same is told once"
 
-            loop.change(80)
+            loop.change(240)
             better = loop.next_run()
             assert better["state_name"] == "Completed", better["state"]
             assert loop.live != one and loop.starts[-1]["told"] == f"the live release {one}"
