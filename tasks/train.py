@@ -43,6 +43,8 @@ KERAS_CODE = (
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
+    "jetlane.tasks.odapi.child.loss_watch",
+    "jetlane.tasks.odapi.child.slots",
 )
 #: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
 #: everything one server starts.

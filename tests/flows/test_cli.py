@@ -166,7 +166,7 @@ def test_what_deploy_is_told_is_what_a_spec_would_say(
     from jetlane.flows.cli.commands import run as commands
 
     specs = []
-    monkeypatch.setattr(commands, "_run", lambda spec, force, debug: specs.append(spec))
+    monkeypatch.setattr(commands, "_run", lambda spec, *more: specs.append(spec))
     monkeypatch.chdir(tmp_path)
     Path("inventory.yaml").write_text("devices:\n  nano: {host: 10.0.0.1}\n")
     Path("My Model/saved_model").mkdir(parents=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 from typing import Any
 
 #: What TensorFlow's optimisers append to a variable's name.
@@ -45,8 +46,16 @@ def without_slots(model_dir: str, keep: int = 1) -> str:
     if tf.train.latest_checkpoint(model_dir) != os.path.join(model_dir, kept[-1]):
         tf.train.update_checkpoint_state(model_dir, kept[-1], kept)
     for left in glob.glob(os.path.join(glob.escape(model_dir), "model.ckpt-*")):
-        os.remove(left)
+        delete(left)
     return kept[-1]
+
+
+def delete(path: str) -> None:
+    """Delete a checkpoint's file, or the folder of one whose writing was cut."""
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    else:
+        os.remove(path)
 
 
 def write(source: str, target: str) -> None:

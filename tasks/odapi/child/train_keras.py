@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from . import configs as tf1_configs
-from . import keras_checkpoint, keras_model, progress
+from . import keras_checkpoint, keras_model, progress, slots
 from .loss_watch import LossWatch
 
 _PREFIX = "ckpt"
@@ -77,7 +77,7 @@ def _advance(training: _Training, total: int, arguments: dict[str, Any], curve: 
 def _without_others(model_dir: str, step: int) -> str:
     """Delete all checkpoints but the one that is kept; return its prefix, relative to ``model_dir``."""
     for left in glob.glob(os.path.join(glob.escape(model_dir), _PREFIX + "-*")):
-        os.remove(left)
+        slots.delete(left)
     return os.path.join(_FOLDER, f"{_PREFIX}-{step}")
 
 

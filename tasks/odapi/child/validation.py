@@ -90,7 +90,7 @@ class Validation:
         os.replace(self._path + ".tmp", self._path)
         for path in glob.glob(os.path.join(glob.escape(os.path.dirname(best)), "model.ckpt-*")):
             if not path.startswith(best + "."):
-                os.remove(path)
+                slots.delete(path)
 
 
 def _load(path: str) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ class Watched(Uploads):
 
 
 def test_uploads_take_turns_and_share_the_bandwidth(tmp_path: Path, make_release) -> None:
-    release = make_release(tmp_path / "release", weight_bytes=1_000_000)
+    release = make_release(tmp_path / "release", weight_bytes=3_000_000)
     fleet = virtual.start(tmp_path / "fleet", virtual.numbered(3))
     try:
         devices = load_inventory(fleet.inventory).devices
