@@ -56,7 +56,7 @@ def compare(first: str, second: str, workspace: Path, ledger: Optional[str], as_
 
     with _known(workspace, ledger) as known:
         pair = find_release(known, first), find_release(known, second)
-    found = compare_releases(*pair)
+    found = compare_releases(pair[0].path, pair[1].path)
     if as_json:
         sides = [{**_row(one), "classes": dict(one.classes), "latency_ms": dict(one.latency)} for one in pair]
         click.echo(json.dumps({"first": sides[0], "second": sides[1], **asdict(found)}, indent=1, default=str))
