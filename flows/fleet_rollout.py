@@ -10,8 +10,9 @@ from jetlane.flows.fleet.approval import PausedRunApprover
 from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
-from jetlane.flows.serving.run_names import project_of, run_name
+from jetlane.flows.serving.run_names import run_name
 from jetlane.remote.fleet.observer import ObserverGroup
+from jetlane.specs.names import project_of
 from jetlane.specs.paths import refuse_relative
 from jetlane.specs.schema import Build, Fleet, Gate
 from jetlane.specs.support.files import real

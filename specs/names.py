@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 #: A name, as a regular expression.
 PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
@@ -13,6 +14,11 @@ RULE = "small letters, digits, - and _, at most 63, the first a letter or a digi
 def is_name(text: str) -> bool:
     """Whether a text can be a project's name."""
     return re.fullmatch(PATTERN, text) is not None
+
+
+def project_of(release: str) -> str:
+    """The project's name in a release's id or folder."""
+    return Path(release).name.rsplit("-", 1)[0]
 
 
 def name_from(text: str) -> str:

@@ -7,7 +7,7 @@ checks and its form come from them. Numbers and choices only: files are looked a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Any, ClassVar, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -19,7 +19,7 @@ from jetlane.specs.schema_data import Dataset as Dataset
 from jetlane.specs.schema_data import Percent
 from jetlane.specs.schema_data import Shapes as Shapes
 from jetlane.specs.schema_train import Train as Train
-from jetlane.specs.section import Address, Section
+from jetlane.specs.section import Address, Section, ShortSection
 
 Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 
@@ -297,8 +297,11 @@ class Fleet(Section):
     )
 
 
-class WorkspaceFolder(Section):
+class WorkspaceFolder(ShortSection):
     """Where everything that is made is kept, and for how long. A text is its path."""
+
+    SHORT = "path"
+    SHORT_SCHEMA: ClassVar = {"type": "string", "minLength": 1}
 
     path: NewPath = Field(default=WORKSPACE, description="folder of everything that is made")
     keep: Optional[Annotated[int, Field(ge=1, le=10_000)]] = Field(
@@ -306,16 +309,6 @@ class WorkspaceFolder(Section):
         description="newest runs of each name whose records, checkpoints, releases and logs stay; what is live, and "
         "what a rollout or the gate needs, is in any case; default: all of them",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_path(cls, given: Any) -> Any:
-        return {"path": given} if isinstance(given, str) else given
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """A path alone is accepted, by Prefect's server too, which goes by this schema."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
 
 class Notify(Section):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Any, ClassVar, Literal, Optional, Union
 
 from pydantic import Field, StringConstraints, model_validator
 
 from jetlane.specs.paths import CheckpointPath, Program, ReleasePath, SourcePath
-from jetlane.specs.section import Section
+from jetlane.specs.section import Section, ShortSection
 from jetlane.specs.support import secrets
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -19,8 +19,11 @@ _NO_SECRET: dict[str, Any] = {"not": {"pattern": secrets.PATTERN}}
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class Optimizer(Section):
+class Optimizer(ShortSection):
     """Which optimiser; what is not given is the API's default. A text is its kind."""
+
+    SHORT = "kind"
+    SHORT_SCHEMA: ClassVar = {"type": "string", "enum": ["adam", "momentum", "rms_prop"]}
 
     kind: Literal["adam", "momentum", "rms_prop"] = Field(description="Adam, SGD with momentum, or RMSprop")
     momentum: Optional[Fraction] = Field(default=None, description="of momentum and rms_prop; default: 0.9")
@@ -28,16 +31,6 @@ class Optimizer(Section):
     epsilon: Optional[Annotated[float, Field(gt=0, le=10)]] = Field(
         default=None, description="of adam and rms_prop; default: 1e-8 and 1"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_kind(cls, given: Any) -> Any:
-        return {"kind": given} if isinstance(given, str) else given
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """A kind alone is accepted, by Prefect's server too, which goes by this schema."""
-        return {"anyOf": [handler(core), {"type": "string", "enum": ["adam", "momentum", "rms_prop"]}]}
 
 
 class RateFrom(Section):
@@ -73,28 +66,24 @@ class Schedule(Section):
     )
 
 
-class Regularizer(Section):
+class Regularizer(ShortSection):
     """The penalty on the weights of all layers that have one in the pipeline.config. A number is the weight of l2."""
+
+    SHORT = "weight"
+    SHORT_SCHEMA: ClassVar = {"type": "number", "minimum": 0, "maximum": 10}
 
     kind: Literal["l1", "l2"] = Field(default="l2", description="of absolute values, or of squares")
     weight: Annotated[float, Field(ge=0, le=10)] = Field(description="0 for none")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_weight(cls, given: Any) -> Any:
-        return {"weight": given} if isinstance(given, (int, float)) and not isinstance(given, bool) else given
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """A weight alone is accepted, by Prefect's server too, which goes by this schema."""
-        return {"anyOf": [handler(core), {"type": "number", "minimum": 0, "maximum": 10}]}
-
-
-class StartFrom(Section):
+class StartFrom(ShortSection):
     """A trained model to go on from; what does not fit, such as the heads of other classes, starts anew and is told.
 
     As a text: `live`, a checkpoint's prefix, or an archive.
     """
+
+    SHORT = "checkpoint"
+    SHORT_SCHEMA: ClassVar = {"type": "string", "minLength": 1, **_NO_SECRET}
 
     live: bool = Field(
         default=False,
@@ -115,17 +104,12 @@ class StartFrom(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_text(cls, given: Any) -> Any:
+    def _of_value(cls, given: Any) -> Any:
         if not isinstance(given, str):
             return given
         if given == "live":
             return {"live": True}
-        return {"archive" if _is_archive(given) else "checkpoint": given}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """A text is accepted, by Prefect's server too, which goes by this schema."""
-        return {"anyOf": [handler(core), {"type": "string", "minLength": 1, **_NO_SECRET}]}
+        return {"archive" if _is_archive(given) else cls.SHORT: given}
 
 
 def _is_archive(text: str) -> bool:

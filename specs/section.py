@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -53,6 +53,29 @@ class Section(BaseModel):
                     if isinstance(text, str):
                         _refuse_unfit(text, _ARGUMENT, lines=True)
         return value
+
+
+class ShortSection(Section):
+    """A section that may also be given as the value of one of its keys.
+
+    Attributes:
+        SHORT: That key.
+        SHORT_SCHEMA: The JSON schema of such a value, a string's or a number's.
+    """
+
+    SHORT: ClassVar[str]
+    SHORT_SCHEMA: ClassVar[dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_value(cls, given: Any) -> Any:
+        kinds = (str,) if cls.SHORT_SCHEMA["type"] == "string" else (int, float)
+        return {cls.SHORT: given} if isinstance(given, kinds) and not isinstance(given, bool) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """The value alone is accepted, by Prefect's server too, which goes by this schema."""
+        return {"anyOf": [cls.SHORT_SCHEMA, handler(core)]}
 
 
 def _refuse_unfit(text: str, most: int, lines: bool) -> None:

@@ -232,10 +232,6 @@ def read_live(workspace: Workspace, name: str) -> Optional[Live]:
 _UNKNOWN: dict[str, Any] = {"model": "", "map50": None, "validation": None}
 
 
-def _name(release: str) -> str:
-    return release.rsplit("-", 1)[0]
-
-
 def _read(path: Path) -> Optional[dict[str, Any]]:
     """A file's object; None when there is no file, empty when it was damaged: something was there."""
     opened = unsealed(read_json(path))

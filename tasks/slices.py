@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.specs.errors import SpecError
@@ -37,7 +38,17 @@ def refuse_empty_slices(run: Run, data: Optional[StepResult]) -> None:
         return
     if data is None or not data.facts["validation"]:
         raise SpecError("gate.slices names validation images, and there are none", "", "give validation data")
-    refuse_empty(split_files(data, "validation"), _patterns(run))
+
+    def check(out: Path) -> None:
+        refuse_empty(split_files(data, "validation"), _patterns(run))
+
+    run.workspace.step(  # all records are read for it: once
+        "slice-names",
+        inputs={"records": data.digest(*data.facts["validation"])},
+        params=_patterns(run),
+        code=CODE,
+        make=check,
+    )
 
 
 @step("slices")

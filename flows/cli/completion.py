@@ -46,7 +46,9 @@ def _releases(given: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _projects(given: Mapping[str, Any]) -> Iterable[str]:
-    return {release.rsplit("-", 1)[0] for release in _releases(given)}
+    from jetlane.specs.names import project_of
+
+    return {project_of(release) for release in _releases(given)}
 
 
 def _rollouts(given: Mapping[str, Any]) -> Iterable[str]:

@@ -23,11 +23,6 @@ def run_name(subject: Callable[[Mapping[str, Any]], str]) -> Callable[[], str]:
     return name
 
 
-def project_of(release: str) -> str:
-    """The project's name in a release's id or folder."""
-    return Path(release).name.rsplit("-", 1)[0]
-
-
 def project_in(spec: Path) -> str:
     """The project's name in a spec's file; the file's own where the spec cannot be read, which the run will say."""
     from jetlane.specs.errors import JetlaneError

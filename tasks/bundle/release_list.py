@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.remote.release.folder import meant
 from jetlane.specs.errors import ReleaseError
+from jetlane.specs.names import project_of
 from jetlane.specs.support.local_files import read_json
+from jetlane.tasks.run.live_release import noted
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger import Ledger
@@ -51,9 +54,7 @@ def known_releases(root: Path, ledger: Optional[Ledger] = None) -> list[KnownRel
         root: The workspace's folder.
         ledger: Where its rollouts are recorded.
     """
-    notes = [_note(path) for path in (root / "live").glob("*.json")]
-    live = {note.get("release") for note in notes}
-    before = {note.get("previous") for note in notes}
+    live, before = noted(root)
     running, latency = _in_ledger(ledger) if ledger is not None else ({}, {})
     found = []
     for path in (root / "releases").glob("*"):
@@ -72,12 +73,17 @@ def find_release(releases: list[KnownRelease], given: str) -> KnownRelease:
     Raises:
         ReleaseError: None, or several.
     """
-    fitting = [one for one in releases if one.id.startswith(given)]
-    if len(fitting) == 1 or given in {one.id.rsplit("-", 1)[0] for one in fitting}:
-        return fitting[0]
-    there = ", ".join(one.id for one in releases[:5]) or "none"
-    what = f"no release begins with {given!r}" if not fitting else f"{len(fitting)} releases begin with {given!r}"
-    raise ReleaseError(what, f"the newest here: {there}", "name one: `jetlane releases` lists them")
+    newest = next((one for one in releases if project_of(one.id) == given), None)
+    if newest is not None:
+        return newest
+    known = {one.id: one for one in releases}
+    found = known.get(meant(given, known))
+    if found is None:
+        there = ", ".join(list(known)[:5]) or "none"
+        raise ReleaseError(
+            f"no release begins with {given!r}", f"the newest here: {there}", "name one: `jetlane releases` lists them"
+        )
+    return found
 
 
 def _known(
@@ -134,8 +140,3 @@ def _latencies(ledger: Ledger) -> Iterator[tuple[str, str, float]]:
         taken, board = facts.get("latency_ms"), facts.get("model")
         if isinstance(taken, (int, float)):
             yield event.runs, str(board or "unknown board"), float(taken)
-
-
-def _note(path: Path) -> dict[str, Any]:
-    known = read_json(path)
-    return known if isinstance(known, dict) else {}

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jetlane.remote.agent.detect.detections import Detections, iou_matrix
+from jetlane.remote.agent.detect.detections import Detections
+from jetlane.remote.agent.detect.matching import match
 from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.text import counted
 from jetlane.tasks.data.examples import Sample, to_sample
@@ -18,6 +19,8 @@ from jetlane.tasks.data.messages import message_class
 from jetlane.tasks.data.records import read_records
 
 Array = np.ndarray[Any, Any]
+#: An object is found however sure the model is of it, above the threshold.
+_ANY_SCORE = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,10 @@ def samples_of(records: Iterable[Path], patterns: Mapping[str, Sequence[str]]) -
     Args:
         patterns: By slice, names of images with wildcards (``fnmatch``).
     """
-    for path in records:
-        for payload in read_records(path):
-            features = message_class("tensorflow.Example").FromString(payload).features.feature
-            slices = _slices(features["image/source_id"].bytes_list.value[0].decode(), patterns)
-            if slices:
-                yield to_sample(features), slices
+    for image, features in _examples(records):
+        slices = _slices(image, patterns)
+        if slices:
+            yield to_sample(features), slices
 
 
 def refuse_empty(records: Iterable[Path], patterns: Mapping[str, Sequence[str]]) -> None:
@@ -79,11 +80,9 @@ def refuse_empty(records: Iterable[Path], patterns: Mapping[str, Sequence[str]])
         DatasetError: One has none.
     """
     names, found = [], set[str]()
-    for path in records:
-        for payload in read_records(path):
-            features = message_class("tensorflow.Example").FromString(payload).features.feature
-            names.append(features["image/source_id"].bytes_list.value[0].decode())
-            found.update(_slices(names[-1], patterns))
+    for image, _ in _examples(records):
+        names.append(image)
+        found.update(_slices(image, patterns))
     for name, wanted in patterns.items():
         if name not in found:
             raise DatasetError(
@@ -109,11 +108,10 @@ def recall_of(
     counts = {name: [0, 0] for name in iou}
     lost: dict[str, list[Missed]] = {name: [] for name in iou}
     for sample, slices in samples:
-        found = detect(sample.image)
-        sure = found.scores >= threshold
+        found = detect(sample.image).above(threshold)
         wanted = ~sample.crowd
         for name in slices:
-            hit = _found(sample.boxes[wanted], sample.labels[wanted], found.boxes[sure], found.labels[sure], iou[name])
+            hit = _found(sample.boxes[wanted], sample.labels[wanted], found, iou[name])
             counts[name][0] += 1
             counts[name][1] += int(wanted.sum())
             rows = zip(sample.labels[wanted][~hit], sample.boxes[wanted][~hit])
@@ -123,20 +121,21 @@ def recall_of(
     }
 
 
+def _examples(records: Iterable[Path]) -> Iterator[tuple[str, Any]]:
+    """Name and features of every image."""
+    for path in records:
+        for payload in read_records(path):
+            features = message_class("tensorflow.Example").FromString(payload).features.feature
+            yield features["image/source_id"].bytes_list.value[0].decode(), features
+
+
 def _slices(image: str, patterns: Mapping[str, Sequence[str]]) -> list[str]:
     return [name for name, wanted in patterns.items() if any(fnmatchcase(image, pattern) for pattern in wanted)]
 
 
-def _found(boxes: Array, labels: Array, seen: Array, classes: Array, iou: float) -> Array:
-    """Which objects have a detection of their own, bool [N]: pairs are made from the largest overlap down."""
-    hit, used = np.zeros(len(boxes), bool), np.zeros(len(seen), bool)
-    if not len(boxes) or not len(seen):
-        return hit
-    overlap = np.where(labels[:, None] == classes[None], iou_matrix(boxes, seen), 0.0)
-    for index in np.argsort(-overlap, axis=None, kind="stable"):
-        row, column = np.unravel_index(index, overlap.shape)
-        if overlap[row, column] < iou:
-            break
-        if not hit[row] and not used[column]:
-            hit[row] = used[column] = True
+def _found(boxes: Array, labels: Array, seen: Detections, iou: float) -> Array:
+    """Which objects have a detection of their own, bool [N]."""
+    objects = Detections(boxes, labels, np.ones(len(labels), np.float32))
+    hit = np.zeros(len(labels), bool)
+    hit[[pair[0] for pair in match(objects, seen, iou, _ANY_SCORE).pairs]] = True
     return hit

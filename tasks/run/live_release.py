@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Optional
 
+from jetlane.specs.names import project_of
 from jetlane.specs.support.local_files import PRIVATE, read_json
 from jetlane.tasks.run.digests import sealed, unsealed
 from jetlane.tasks.run.workspace import Workspace, write_atomic
@@ -14,7 +15,7 @@ from jetlane.tasks.run.workspace import Workspace, write_atomic
 def remember_live(workspace: Workspace, release: str) -> None:
     """Note that a release runs on every device it was meant for."""
     folder = workspace.folder("live")
-    path = folder / f"{release.rsplit('-', 1)[0]}.json"
+    path = folder / f"{project_of(release)}.json"
     known = _read(path)
     before = known.get("release", "")
     note = {"release": release, "previous": known.get("previous", "") if before == release else before}
@@ -32,8 +33,14 @@ def live_and_previous(root: Path) -> set[str]:
     Args:
         root: The workspace's folder.
     """
+    return set().union(*noted(root))
+
+
+def noted(root: Path) -> tuple[set[str], set[str]]:
+    """The releases that are live under any name; and those that were before."""
     notes = [_read(path) for path in (root / "live").glob("*.json")]
-    return {str(note[key]) for note in notes for key in ("release", "previous") if note.get(key)}
+    live, before = ({str(note[key]) for note in notes if note.get(key)} for key in ("release", "previous"))
+    return live, before
 
 
 def _read(path: Path) -> dict[str, str]:

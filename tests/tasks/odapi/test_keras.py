@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +14,8 @@ import pytest
 from tests.tasks.odapi import agreement, tensorflows
 from tests.tasks.odapi.agreement import TOLERANCE
 from tests.tasks.odapi.conftest import Data, Trained
+from tests.tasks.odapi.cut_training import cut_training
 from tests.tasks.odapi.test_jobs import pycocotools_numbers
-from tests.tasks.odapi.test_process import RUN, _wait_until_gone
 
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.converter.convert import convert_model
@@ -125,18 +123,7 @@ def test_a_checkpoint_gives_what_fits_and_the_rest_is_listed(
 @pytest.mark.slow
 def test_sigkill_costs_only_the_steps_since_the_checkpoint(keras: OdapiChild, data: Data, tmp_path: Path) -> None:
     cut = data.job(tmp_path, replace(SMALL, steps=1000))
-    command = [sys.executable, "-c", RUN, json.dumps(vars(cut), default=str), str(tmp_path / "log")]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    for line in run.stdout:
-        pid, step = map(int, line.split())
-        if step >= 3:
-            break
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-    _wait_until_gone(pid)
-
-    saved = max(int(path.stem.split("-")[1]) for path in cut.model_dir.glob("ckpt-*.index"))
+    saved = cut_training(cut, tmp_path / "log", "ckpt-*.index")
     facts = keras.train(data.job(tmp_path, replace(SMALL, steps=saved + 3)))
     assert facts["resumed_from"] == saved >= 2
     steps = [step for step, _, _ in json.loads((cut.model_dir / "loss.json").read_text())]

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.tasks.odapi.conftest import TINY, Data
+from tests.tasks.odapi.cut_training import cut_training, wait_until_gone
 
 from jetlane.specs.errors import TrainingError
 from jetlane.tasks.odapi import client
@@ -25,21 +24,6 @@ from jetlane.tasks.odapi.client import OdapiChild
 from jetlane.tasks.odapi.temporary import TemporaryFolder
 
 CHILD = Path(client.__file__).with_name("child")
-
-
-def _alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 60
-    while _alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
-        time.sleep(0.05)
 
 
 def test_nothing_is_started_before_the_first_job(tmp_path: Path) -> None:
@@ -122,7 +106,7 @@ def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             child.probe()
         assert child.pid is None
-    _wait_until_gone(pids[0] or 0)
+    wait_until_gone(pids[0] or 0)
 
 
 def _when_started(child: OdapiChild, action: Callable[[], object]) -> None:
@@ -143,21 +127,9 @@ def test_stopping_ends_a_job(tmp_path: Path) -> None:
         child.stop()
         failure = probed.exception(30)
     assert isinstance(failure, TrainingError) and "SIGTERM" in failure.why
-    _wait_until_gone(pid)
+    wait_until_gone(pid)
     child.close()
     child.close()
-
-
-#: Stands in for a run: trains, and prints the child's process id as long as the training goes.
-RUN = """
-import json, pathlib, sys
-from jetlane.tasks.odapi.client import OdapiChild, TrainJob
-job, log = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
-for key in ("pipeline_config", "label_map", "model_dir"):
-    job[key] = pathlib.Path(job[key])
-with OdapiChild(None, log) as child:
-    child.train(TrainJob(**job), lambda progress: print(child.pid, progress.step, flush=True))
-"""
 
 
 @pytest.mark.tensorflow
@@ -166,18 +138,7 @@ def test_sigkill_of_the_run_costs_only_the_steps_since_the_checkpoint(
 ) -> None:
     """Amid a long training: the child goes with its parent, and the next training goes on from the checkpoint."""
     cut = data.job(tmp_path, replace(TINY, steps=1000))
-    command = [sys.executable, "-c", RUN, json.dumps(vars(cut), default=str), str(tmp_path / "log")]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    for line in run.stdout:
-        pid, step = map(int, line.split())
-        if step >= 3:
-            break
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-    _wait_until_gone(pid)
-
-    saved = max(int(path.stem.split("-")[1]) for path in cut.model_dir.glob("model.ckpt-*.index"))
+    saved = cut_training(cut, tmp_path / "log", "model.ckpt-*.index")
     facts = child.train(data.job(tmp_path, replace(TINY, steps=saved + 3)))
     assert facts["resumed_from"] == saved >= 2
     steps = [step for step, _, _ in json.loads((cut.model_dir / "loss.json").read_text())]

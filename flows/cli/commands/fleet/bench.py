@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.names import project_of
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -78,7 +79,7 @@ def row(probe: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     board, table = board_facts(probe), measured["table"]
     runtime = f"TensorRT {board.tensorrt}" if board.tensorrt else f"onnxruntime {probe.get('onnxruntime')}"
     kind = board.model or probe.get("cpu") or probe.get("machine")
-    same = (kind, board.jetpack, runtime, board.power_mode, measured["release"].rsplit("-", 1)[0])
+    same = (kind, board.jetpack, runtime, board.power_mode, project_of(measured["release"]))
     names = dict(zip(_SAME, (*same, measured["backend"], measured["precision"])))
     figures = (
         table["engine"]["median_ms"],
