@@ -1,7 +1,8 @@
-"""``python -m tests.tensorrt.cases FOLDER [NAME...]``: the files to be run on a GPU, and what they are run on.
+"""``python -m tests.tensorrt.cases FOLDER [NAME...] [--architectures]``: the files to be run on a GPU, and what on.
 
 ``FOLDER/jobs.jsonl`` is what ``engines.py`` builds and runs of them, all in fp32 without TF32: the UFF files, with
-NMS_TRT's inputs as outputs; and the ONNX files of graphs, with suppression in the engine and in numpy.
+NMS_TRT's inputs as outputs; and the ONNX files of graphs, with suppression in the engine and in numpy. With
+``--architectures`` there are also those of ``tests/tasks/odapi/test_architectures.py``, which TensorFlow makes anew.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from tests.golden.unpack import golden
 from tests.tasks.converter.lowering.golden import CASES
+from tests.tasks.odapi.builders import Builders
+from tests.tasks.odapi.test_architectures import ARCHITECTURES, named
 from tests.tensorrt.engines import Job
 from tests.uffparser import patterns
-from tests.uffparser.records import GRAPH, PATTERN, Written
-from tests.uffparser.written import written_graph, written_pattern
+from tests.uffparser.records import ARCHITECTURE, GRAPH, PATTERN, Written
+from tests.uffparser.written import graph_of, written_graph, written_pattern
 
-from jetlane.tasks.converter.ssd.params import InputSpec
+from jetlane.tasks.converter.convert import convert_model
+from jetlane.tasks.converter.ssd.params import InputSpec, PluginParams
 from jetlane.tasks.converter.uff import read_uff, write_uff
 
 
@@ -30,6 +35,22 @@ def write_graph(name: str, out: Path) -> None:
     _write(out, one, pixels_of(golden() / "graphs" / name, params.input), ["MarkOutput_0"])
 
 
+def write_architectures(out: Path, names: Iterable[str]) -> Iterator[Path]:
+    """The folders of architectures that were trained for two steps, exported and converted; all unless named."""
+    wanted = [one for one in ARCHITECTURES if not names or named(one) in names]
+    for keras in (False, True):
+        out.mkdir(parents=True, exist_ok=True)
+        with closing(Builders(out, keras=keras)) as builders:
+            for one in (one for one in wanted if one.is_keras is keras):
+                folder = folder_of(out.parent, out.name, named(one))
+                folder.mkdir()
+                facts = convert_model(*builders.exported(one, folder), folder)
+                image = PluginParams.from_json(facts["plugins"]).input
+                pixels = _noise(image.height, image.width)
+                _write(folder, graph_of(named(one), folder, facts, ARCHITECTURE), pixels, ["MarkOutput_0"])
+                yield folder
+
+
 def pixels_of(graph: Path, image: InputSpec) -> np.ndarray:
     """What a graph is run on: TensorFlow's input of its first image, or noise; float32 [3, H, W]."""
     size = (image.height, image.width, 3)
@@ -37,7 +58,11 @@ def pixels_of(graph: Path, image: InputSpec) -> np.ndarray:
         for name in file.files:
             if name.startswith("T/") and name.endswith("_0") and file[name].shape[-3:] == size:
                 return np.ascontiguousarray(file[name].reshape(size).transpose(2, 0, 1))
-    return np.random.default_rng(0).uniform(-1, 1, (3, *size[:2])).astype(np.float32)
+    return _noise(image.height, image.width)
+
+
+def _noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (3, height, width)).astype(np.float32)
 
 
 def jobs_of(folder: Path) -> Iterator[Job]:
@@ -49,8 +74,9 @@ def jobs_of(folder: Path) -> Iterator[Job]:
         yield replace(plain, outputs={mark: nodes[mark] for mark in case["outputs"]}, rounds=1, beside=True)
         return
     yield replace(plain, heads=True, rounds=5, beside=True)
-    for nms in ("auto", "host"):
-        yield replace(plain, backend="onnx", nms=nms, rounds=5)
+    yield replace(plain, backend="onnx", nms="host", rounds=5, beside=True)
+    if case["kind"] == GRAPH:
+        yield replace(plain, backend="onnx", rounds=5)
 
 
 def write_pattern(name: str, out: Path) -> None:
@@ -73,7 +99,8 @@ def folder_of(root: Path, kind: str, name: str) -> Path:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("folder", type=Path)
-    options.add_argument("names", nargs="*", help="graphs and patterns; all unless given")
+    options.add_argument("names", nargs="*", help="graphs, patterns and architectures; all unless given")
+    options.add_argument("--architectures", action="store_true", help="those too; to make them takes minutes")
     given = options.parse_args()
     jobs: list[Job] = []
     for kind, names, write in ((GRAPH, CASES, write_graph), (PATTERN, patterns.FORMS, write_pattern)):
@@ -82,6 +109,10 @@ def main() -> None:
                 folder = folder_of(given.folder, kind, name)
                 write(name, folder)
                 jobs += jobs_of(folder)
+    if given.architectures:
+        for folder in write_architectures(given.folder / ARCHITECTURE, given.names):
+            print(folder.name, flush=True)
+            jobs += jobs_of(folder)
     (given.folder / "jobs.jsonl").write_text("".join(json.dumps(asdict(job)) + "\n" for job in jobs))
 
 

@@ -1,9 +1,10 @@
 """Whole deliveries over SSH to a machine with a GPU: an OpenSSH server beside it, the agent with NVIDIA's TensorRT.
 
 ``python -m tests.tensorrt.deliveries RELEASES OUT --python PYTHON``: RELEASES holds a folder for each backend with a
-release that offers it alone; PYTHON has TensorRT. For each backend and precision a board of its own gets its release
-again and again, each time with other options, so that it builds another engine; or, with ``--kill``, one release is
-delivered again and again while the agent is killed (signal 9) in each phase. OUT gets a line of JSON for each delivery.
+release that offers it alone; PYTHON has TensorRT. For each backend and precision its release is delivered again and
+again, each time to a new board that has nothing but the caches of the board before, so that an engine is built; or,
+with ``--kill``, one release is delivered again and again while the agent is killed (signal 9) in each phase. OUT gets a
+line of JSON for each delivery.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -38,7 +40,6 @@ KILLS = (
     ("verify", 0.3, ""),
     ("activate", 0.1, ""),
 )
-_WORKSPACE_MB = 256
 _AGREEMENT = (
     "matched",
     "missing",
@@ -80,12 +81,11 @@ def board_of(device: Device, folder: Path, name: str) -> Device:
 def deliver(
     release: Path, device: Device, precision: str, turn: int, log: Log, event: Optional[OnEvent] = None
 ) -> bool:
-    """One delivery, with an engine that was not built before; whether the release is active then."""
+    """One delivery; whether the release is active then."""
     started = time.monotonic()
     row: dict[str, Any] = {"board": device.name, "turn": turn}
-    options = {"precision": precision, "workspace_mb": _WORKSPACE_MB + turn}
     try:
-        report = delivery.deliver(release, device, on_event=event, options=options)
+        report = delivery.deliver(release, device, on_event=event, options={"precision": precision})
     except DeviceError as error:
         seconds = round(time.monotonic() - started, 1)
         log.add(**row, state="failed", kind=error.kind, what=error.what, why=error.why[-1500:], seconds=seconds)
@@ -99,8 +99,12 @@ def deliver_often(release: Path, boards: Mapping[str, Device], builds: int, log:
     """So many builds of each precision, in turn: each has some when time runs out. How fast the first of each is."""
     for turn in range(builds):
         for precision, device in boards.items():
-            if deliver(release, device, precision, turn, log) and not turn:
-                bench(device, log)
+            board = dataclasses.replace(device, root=f"{device.root}-{turn}")
+            kept = Path(f"{device.root}-{turn - 1}", "caches")
+            if kept.is_dir():
+                shutil.copytree(kept, Path(board.root, "caches"))
+            if deliver(release, board, precision, turn, log) and not turn:
+                bench(board, log)
 
 
 def bench(device: Device, log: Log) -> None:
@@ -133,10 +137,10 @@ def deliver_killed(release: Path, device: Device, precision: str, log: Log) -> N
     """One release, delivered again after each kill of the agent: it goes on from where it was."""
     for phase, delay, part in KILLS:
         killer = Killer(device.root, phase, delay, part)
-        ended = deliver(release, device, precision, 1000, log, killer)
+        ended = deliver(release, device, precision, 0, log, killer)
         killer.finish()
         log.add(board=device.name, killed_in=phase, processes=killer.killed, ended=ended)
-    log.add(board=device.name, active=deliver(release, device, precision, 1000, log))
+    log.add(board=device.name, active=deliver(release, device, precision, 0, log))
 
 
 def kill(root: str, part: str) -> list[str]:

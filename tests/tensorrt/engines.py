@@ -94,15 +94,16 @@ def run(job: Job, out: Path) -> dict[str, Any]:
 
 
 def _write_beside(job: Job, row: dict[str, Any], outputs: Path) -> None:
-    """``tensorrt.json`` and ``tensorrt.npz``: see README.md."""
+    """``tensorrt.json`` and ``tensorrt.npz``, of ONNX ``tensorrt_onnx``: see README.md."""
+    stem = "tensorrt" if job.backend == "uff" else "tensorrt_" + job.backend
     said = {name: row.get(name) for name in ("tensorrt", "gpu")}
     said.update(parsed="layers" in row, ran=row["ok"], said="" if row["ok"] else row["error"])
-    Path(job.folder, "tensorrt.json").write_text(json.dumps(said, indent=1) + "\n")
+    Path(job.folder, stem + ".json").write_text(json.dumps(said, indent=1) + "\n")
     if row["ok"]:
         with np.load(outputs) as file:
             nodes = list(job.outputs.values()) or file.files
             names = {name: str(nodes.index(name)) if job.outputs else name for name in nodes}
-            np.savez_compressed(Path(job.folder, "tensorrt.npz"), **{names[name]: file[name] for name in file.files})
+            np.savez_compressed(Path(job.folder, stem + ".npz"), **{names[name]: file[name] for name in file.files})
 
 
 def _build(trt: Any, log: Any, job: Job, row: dict[str, Any]) -> bytes:

@@ -18,6 +18,9 @@ GPU = ROOT / "tests" / "tensorrt" / "record.json"
 EVIDENCE = ROOT / "tasks" / "converter" / "uff" / "evidence.json"
 
 GRAPH, PATTERN = "graph", "pattern"
+#: A network that the Object Detection API's builders make anew, with other weights each time; run on a GPU.
+ARCHITECTURE = "architecture"
+UFF, ONNX = "uff", "onnx"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Run:
     ran: bool
     right: Optional[bool]
     gpu: str = ""
+    backend: str = UFF
     differences: Mapping[str, float] = field(default_factory=dict)
     said: str = ""
 
@@ -73,7 +77,7 @@ def read_written(path: Path = PARSERS) -> list[Written]:
 
 def put(path: Path, runs: Iterable[Run], written: Optional[Iterable[Written]] = None) -> None:
     """Write runs into a record; one takes the place of an earlier one of the same version and file."""
-    kept = {(run.kind, run.name, run.version): run for run in (*read_runs(path), *runs)}
+    kept = {(run.kind, run.name, run.version, run.backend): run for run in (*read_runs(path), *runs)}
     parts = {"runs": [asdict(kept[key]) for key in sorted(kept)]}
     if written is not None:
         parts["written"] = [asdict(one) for one in sorted(written, key=lambda one: (one.kind, one.name))]
@@ -83,9 +87,9 @@ def put(path: Path, runs: Iterable[Run], written: Optional[Iterable[Written]] = 
 
 
 def counting(runs: Iterable[Run], written: Iterable[Written]) -> list[Run]:
-    """The runs of what the converter writes now."""
+    """The runs of the UFF files that the converter writes now."""
     now = {(one.kind, one.name): one.signature for one in written}
-    return [run for run in runs if now.get((run.kind, run.name)) == run.signature]
+    return [run for run in runs if run.backend == UFF and now.get((run.kind, run.name)) == run.signature]
 
 
 def evidence(runs: Iterable[Run], written: Iterable[Written]) -> dict[str, dict[str, str]]:

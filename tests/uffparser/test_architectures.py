@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,24 +19,22 @@ Model = tuple[Path, PluginParams]
 
 
 @pytest.fixture(scope="session")
-def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builders]:
-    builders = Builders(tmp_path_factory.mktemp("builders"))
-    yield builders
-    builders.close()
-
-
-@pytest.fixture(scope="session")
-def models(builders: Builders, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Architecture], Model]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Architecture], Model]]:
     """(folder of the converted model, its parameters) of an architecture, which is trained once for all versions."""
+    with ExitStack() as stack:
 
-    @functools.cache
-    def model(architecture: Architecture) -> Model:
-        folder = tmp_path_factory.mktemp(architecture.extractor)
-        frozen, config = builders.exported(architecture, folder)
-        facts = convert_model(frozen, config, folder / "converted")
-        return folder / "converted", PluginParams.from_json(facts["plugins"])
+        @functools.cache
+        def builders(keras: bool) -> Builders:
+            return stack.enter_context(closing(Builders(tmp_path_factory.mktemp("builders"), keras=keras)))
 
-    return model
+        @functools.cache
+        def model(architecture: Architecture) -> Model:
+            folder = tmp_path_factory.mktemp(architecture.extractor)
+            frozen, config = builders(architecture.is_keras).exported(architecture, folder)
+            facts = convert_model(frozen, config, folder / "converted")
+            return folder / "converted", PluginParams.from_json(facts["plugins"])
+
+        yield model
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=named)

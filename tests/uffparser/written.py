@@ -27,10 +27,10 @@ def written_graph(name: str, out: Path) -> tuple[Written, PluginParams]:
     return graph_of(name, out, facts), PluginParams.from_json(facts["plugins"])
 
 
-def graph_of(name: str, out: Path, facts: dict) -> Written:
+def graph_of(name: str, out: Path, facts: dict, kind: str = GRAPH) -> Written:
     """Of a converted graph. Its weights do not enter the signature: folding rounds them."""
     made = signature(read_uff(out / "model.uff"), weights=False)
-    return Written(GRAPH, name, made, tuple(sorted(item["pattern"] for item in facts["evidence"])))
+    return Written(kind, name, made, tuple(sorted(item["pattern"] for item in facts["evidence"])))
 
 
 def changed(now: Iterable[Written], recorded: Iterable[Written]) -> list[str]:

@@ -51,6 +51,11 @@ class Architecture:
     plugin: bool = True
     shows_images: bool = True
 
+    @property
+    def is_keras(self) -> bool:
+        """It is built as a Keras model, by TensorFlow 2."""
+        return self.extractor.endswith("_keras")
+
     def pipeline_config(self, path: Path) -> None:
         """Write one as a user would have it.
 
