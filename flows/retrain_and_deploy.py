@@ -12,8 +12,10 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import QUIET, TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
-from jetlane.flows.serving.notifications import refuse_missing_blocks, tell_end
+from jetlane.flows.fleet.events import RolloutEvents
+from jetlane.flows.serving.notifications import end_of, refuse_missing_blocks, tell_end
 from jetlane.flows.serving.refusal import refused
+from jetlane.flows.serving.run_events import RunEvents
 from jetlane.flows.serving.run_names import run_name
 from jetlane.flows.serving.shared_reports import share_report
 from jetlane.specs.errors import GateError, JetlaneError
@@ -168,18 +170,27 @@ def retrain_and_deploy(
     spec = resolve(spec)
     refuse_missing(spec)
     terminal = TerminalRunObserver()
-    observer = RunObserverGroup([PrefectRunObserver(), *([] if QUIET.get() else [terminal])])
+    events = RunEvents(name)
+    observer = RunObserverGroup([PrefectRunObserver(), events, *([] if QUIET.get() else [terminal])])
     refuse_missing_blocks(spec.notify)
-    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report) as run:
+    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report, RolloutEvents()) as run:
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:
             drawn = report_stopped(run, error)
             tidy(run)
-            tell_end(run, None, error, str(drawn or ""))
+            _tell_end(run, events, None, error, str(drawn or ""))
             if isinstance(error, GateError):
                 return refused(error)
             raise
         tidy(run)
-        tell_end(run, outcome, None)
+        _tell_end(run, events, outcome, None)
         return outcome
+
+
+def _tell_end(
+    run: Run, events: RunEvents, outcome: Optional[dict[str, Any]], error: Optional[JetlaneError], report: str = ""
+) -> None:
+    """To notification blocks, and as an event."""
+    tell_end(run, outcome, error, report)
+    events.ended(end_of(outcome, error), outcome, error, report)
