@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from tests.flows.programs import command
 from tests.flows.small_spec import write_spec
-from tests.flows.test_schedules import deployment, end_of, jetlane, server, start, up
+from tests.flows.test_schedules import deployment, end_of, jetlane, server, up
 from tests.tasks.data.drawn import shapes
 from tests.tasks.data.exporters import EXPORTERS
 
-pytestmark = pytest.mark.prefect
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 #: Seconds until an event has become a run, and until a run that waits for another one's end is tried again.
 _PATIENCE = 120
@@ -25,13 +24,14 @@ _DRAWN = 60
 
 
 class Project:
-    """A folder with a spec of 30 labelled images, which stands in a schedule on events; more images can be brought."""
+    """A folder with a spec of 40 labelled images, which stands in a schedule on events; more can be brought to train on."""
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder, self._brought = folder, 40
-        EXPORTERS["voc"](shapes(_DRAWN)[:40], folder / "data")
-        data: dict[str, Any] = {"voc": "data", "splits": {"validation": "75%"}}
-        data["watch"] = {"folder": "incoming", "settle": "1s"}
+        for split, images in {"train": shapes(_DRAWN)[:10], "validation": shapes(_DRAWN)[10:40]}.items():
+            EXPORTERS["voc"](images, folder / split)
+        sources = [{"voc": split, "split": split} for split in ("train", "validation")]
+        data = {"sources": sources, "splits": {"validation": "0%"}, "watch": {"folder": "incoming", "settle": "1s"}}
         write_spec(folder, "grows", python, workspace="work", dataset=data, gate={"min_map": 0.0})
 
     def more(self, place: str = "more", count: int = 1) -> Path:
@@ -50,8 +50,13 @@ class Project:
         return list(server(self.folder, "flow_runs/filter", body=asked))
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        asked = {"filter": {"event": {"name": [name]}}, "limit": 50}
+        asked = {"filter": {"event": {"name": [name]}}, "limit": 200}
         return list(server(self.folder, "events/filter", body=asked)["events"])
+
+    def datasets(self) -> int:
+        """How many data sets were made."""
+        told = [event["payload"] for event in self.events("jetlane.step.finished")]
+        return len([one for one in told if (one["step"], one["state"]) == ("dataset", "made")])
 
     def next_run(self, before: int) -> dict[str, Any]:
         """The run after so many, when it has ended."""
@@ -104,3 +109,90 @@ def test_new_data_and_drift_start_runs(project: Project) -> None:
     assert command(*emit, cwd=project.folder).returncode == 0
     assert project.next_run(2)["state_name"] == "Unchanged", "the data is what it was"
     assert len(project.runs()) == 3
+
+    names = [event["payload"]["step"] for event in project.events("jetlane.step.finished")]
+    assert {"dataset", "train", "gate", "release"} <= set(names)
+    (passed, *_) = project.events("jetlane.gate.passed")
+    assert passed["payload"]["mAP@0.5"] == 0.9 and not passed["payload"]["forced"]
+    made = until(lambda: (found := project.events("jetlane.release.made")) and len(found) == 2 and found)
+    related = {one["prefect.resource.role"]: one["prefect.resource.id"] for one in made[0]["related"]}
+    assert related["project"] == "jetlane.project.grows" and related["flow-run"].startswith("prefect.flow-run.")
+    ends = until(lambda: (found := project.events("jetlane.run.finished")) and len(found) == 3 and found)
+    assert sorted(event["payload"]["end"] for event in ends) == ["made", "made", "unchanged"]
+    released = {one["resource"]["prefect.resource.id"] for one in made}
+    assert released == {
+        one["prefect.resource.id"]
+        for event in ends
+        for one in event["related"]
+        if one["prefect.resource.role"] == "release"
+    }
+
+
+def test_what_comes_during_a_run_is_one_further_run(project: Project) -> None:
+    before = len(project.runs())
+    with FileLock(project.folder / "work" / "locks" / "training.lock"):
+        jetlane(project.folder, "data", "add", "spec.yaml", str(project.more()))
+        until(lambda: project.datasets() == 3)  # it has read what it trains with, and waits for its turn to train
+        (busy,) = project.runs("RUNNING")
+        for _ in range(3):
+            jetlane(project.folder, "data", "add", "spec.yaml", str(project.more()))
+        until(lambda: len(project.runs()) == before + 4)
+        until(lambda: len([run for run in project.runs() if run["state_name"] == "AwaitingConcurrencySlot"]) == 3)
+        assert [run["id"] for run in project.runs("RUNNING")] == [busy["id"]]
+    assert end_of(project.folder, busy["id"])["state_name"] == "Completed"
+    until(lambda: not project.runs("RUNNING", "PENDING", "SCHEDULED"))
+    later = [run for run in project.runs() if run["id"] != busy["id"]][-3:]
+    assert sorted(run["state_name"] for run in later) == ["Cancelled", "Cancelled", "Completed"]
+    assert all("takes its place" in run["state"]["message"] for run in later if run["state_name"] == "Cancelled")
+    until(lambda: len(project.events("jetlane.release.made")) == 4)
+    assert project.datasets() == 4, "the further run has read all that came"
+
+
+def test_a_watched_folder_joins_the_data_set(project: Project) -> None:
+    look = server(project.folder, "deployments/name/watch-data/grows")
+    assert look["schedules"][0]["schedule"]["interval"] == 300 and look["schedules"][0]["active"]
+
+    def looked() -> dict[str, Any]:
+        run = server(project.folder, f"deployments/{look['id']}/create_flow_run", body={})
+        return dict(end_of(project.folder, run["id"]))
+
+    before = len(project.runs())
+    project.more("incoming", 2)
+    assert looked()["state_name"] == "Completed"
+    assert project.next_run(before)["state_name"] == "Completed"
+    again = looked()
+    assert again["state_name"] == "Unchanged" and "nothing is new" in again["state"]["message"]
+
+    odd = yaml.safe_load((project.folder / "incoming" / "data.yaml").read_text())
+    names = odd["names"] if isinstance(odd["names"], list) else list(odd["names"].values())
+    project.more("incoming", 1)
+    (project.folder / "incoming" / "data.yaml").write_text(yaml.safe_dump({"names": [f"{names[0]}s", *names[1:]]}))
+    refused = looked()
+    assert refused["state_name"] == "Failed" and f"{names[0]}s" in refused["state"]["message"]
+    assert until(lambda: project.events("jetlane.data.refused"))
+    assert looked()["state_name"] == "Unchanged", "it is told once"
+    assert len(project.runs()) == before + 1
+
+
+def test_pause_outlives_the_server_and_remove_leaves_nothing(project: Project) -> None:
+    both = ["grows: data", "grows: drifted"]
+    assert project.automations() == dict.fromkeys(both, True)
+    jetlane(project.folder, "schedule", "pause", "grows")
+    assert project.automations() == dict.fromkeys(both, False)
+    jetlane(project.folder, "down")
+    up(project.folder)
+    assert project.automations() == dict.fromkeys(both, False), "what was paused stays paused"
+    assert not server(project.folder, "deployments/name/watch-data/grows")["schedules"][0]["active"]
+    assert "grows  paused  on new data, when the model has drifted" in jetlane(project.folder, "schedule", "list")
+    before = len(project.runs())
+    jetlane(project.folder, "data", "add", "spec.yaml", str(project.more()))
+    jetlane(project.folder, "schedule", "resume", "grows")
+    assert project.automations() == dict.fromkeys(both, True)
+    jetlane(project.folder, "data", "add", "spec.yaml", str(project.more()))
+    project.next_run(before)
+    assert len(project.runs()) == before + 1, "the event that came while it was paused started nothing"
+    jetlane(project.folder, "schedule", "remove", "grows")
+    named = {one["name"] for one in server(project.folder, "deployments/filter", body={})}
+    assert "grows" not in named and {"scheduled-retrain", "watch-data"} <= named
+    automations = {one["name"] for one in server(project.folder, "automations/filter", body={})}
+    assert automations == {"shapes: data", "shapes: drifted"}
