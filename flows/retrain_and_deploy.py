@@ -32,6 +32,7 @@ from jetlane.specs.schema import (
     Notify,
     Preflight,
     RunSpec,
+    Track,
     Train,
     Verify,
     WorkspaceFolder,
@@ -53,6 +54,7 @@ from jetlane.tasks.run.early_checks import check_run
 from jetlane.tasks.run.fitted_anchors import tell_fit
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
+from jetlane.tasks.run.tracking import record_in_mlflow, refuse_missing_mlflow
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult
 from jetlane.tasks.slices import refuse_empty_slices, slices, unmet
 from jetlane.tasks.train import train
@@ -63,6 +65,7 @@ def story(run: Run) -> dict[str, Any]:
     data: Optional[StepResult]
     check_run(run)
     refuse_missing_builder(run)
+    refuse_missing_mlflow(run.spec.track)
     nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
@@ -94,6 +97,7 @@ def story(run: Run) -> dict[str, Any]:
         missed = [*unmet(run, slices(run, data, parameters, converted), labels_of(data.facts))]
     ship(run, proof, release_path(shipped), missed)
     deployed = deploy(run, release_path(shipped))
+    record_in_mlflow(run, release_path(shipped).name)
     drawn = report(run, release_path(shipped), deployed.devices)
     refuse_failures(deployed)
     return {
@@ -129,6 +133,7 @@ def retrain_and_deploy(
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
     notify: Notify = Notify(),
+    track: Track = Track(),
     workspace: WorkspaceFolder = WorkspaceFolder(),
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
@@ -163,6 +168,7 @@ def retrain_and_deploy(
         activate=activate,
         fleet=fleet,
         notify=notify,
+        track=track,
         workspace=workspace,
         signing_key=signing_key,
         base_dir=base_dir,

@@ -321,6 +321,16 @@ class Notify(Section):
     )
 
 
+class Track(Section):
+    """Where a run records its release, beside the workspace."""
+
+    mlflow: Optional[Address] = Field(
+        default=None,
+        description="URL of an MLflow tracking server, or of a database (`sqlite:////path/mlflow.db`); needs the extra "
+        "`mlflow`",
+    )
+
+
 class FleetSpec(Section):
     """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
 
@@ -352,6 +362,7 @@ class RunSpec(Section):
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
     notify: Notify = Notify()
+    track: Track = Track()
     workspace: WorkspaceFolder = WorkspaceFolder()
     signing_key: Optional[FilePath] = Field(
         default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"

@@ -48,7 +48,7 @@ COMMANDS = {
     "status": Command("status", "status", "What runs here, on one screen."),
     "releases": Command("releases", "releases", "List releases: what each is worth, and where it runs."),
     "compare": Command("releases", "compare", "Compare two releases."),
-    "lineage": Command("releases", "lineage", "What a release was made from, as JSON."),
+    "lineage": Command("releases", "lineage", "What a release was made from, as JSON, or in MLflow."),
     "schedule": Command("schedule", "schedule", "Retrain a spec by the clock, on new data, or on an event."),
     "up": Command("up", "up", "Start a Prefect server, a worker and the deployments."),
     "down": Command("up", "down", "Stop what `up` started."),
@@ -58,6 +58,7 @@ _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
     **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
+    "mlflow": "mlflow",
     **dict.fromkeys(("defusedxml", "google_crc32c", "imagehash", "simplejpeg"), "data"),
 }
 

@@ -16,6 +16,9 @@ from tests.flows.test_schedules import deployment, end_of, jetlane, server, up
 from tests.tasks.data.drawn import shapes
 from tests.tasks.data.exporters import EXPORTERS
 
+from jetlane.flows.serving.api import ask
+from jetlane.flows.serving.up_state import UpState
+
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 #: Seconds until an event has become a run, and until a run that waits for another one's end is tried again.
@@ -24,7 +27,7 @@ _DRAWN = 60
 
 
 class Project:
-    """A folder with a spec of 40 labelled images, which stands in a schedule on events; more can be brought to train on."""
+    """A folder with a spec of 40 labelled images, in a schedule on events; more can be brought to train on."""
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder, self._brought = folder, 40
@@ -50,8 +53,12 @@ class Project:
         return list(server(self.folder, "flow_runs/filter", body=asked))
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        asked = {"filter": {"event": {"name": [name]}}, "limit": 200}
-        return list(server(self.folder, "events/filter", body=asked)["events"])
+        page = server(self.folder, "events/filter", body={"filter": {"event": {"name": [name]}}, "limit": 50})
+        found = page["events"]
+        while page["next_page"]:
+            page = ask(page["next_page"], login=UpState(self.folder / ".jetlane/up").login)
+            found += page["events"]
+        return list(found)
 
     def datasets(self) -> int:
         """How many data sets were made."""
