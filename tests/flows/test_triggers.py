@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ class Project:
     def more(self, place: str = "more", count: int = 1) -> Path:
         """A folder with images that the data set does not have, in another format."""
         folder = self.folder / f"{place}-{self._brought}" if place == "more" else self.folder / place
+        shutil.rmtree(folder, ignore_errors=True)
         EXPORTERS["yolo"](shapes(_DRAWN)[self._brought : self._brought + count], folder)
         self._brought += count
         return folder
