@@ -179,7 +179,7 @@ def retrain_and_deploy(
     events = RunEvents(name)
     observer = RunObserverGroup([PrefectRunObserver(), events, *([] if QUIET.get() else [terminal])])
     refuse_missing_blocks(spec.notify)
-    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report, RolloutEvents()) as run:
+    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report, rollouts=RolloutEvents()) as run:
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:

@@ -35,7 +35,7 @@ def tell_added(spec: RunSpec, images: int, sources: Sequence[str]) -> str:
     """
     payload = {"images": images, "from": list(sources)}
     told, failed = [], []
-    for url, login in _servers(Path(spec.workspace.path)):
+    for url, login in _servers(spec):
         try:
             send(url, login, DATA_ADDED, Subject("project", spec.name), payload)
             told.append(url.removesuffix("/api"))
@@ -69,10 +69,10 @@ def _note(spec: RunSpec) -> Path:
     return added_folder(Path(spec.workspace.path), spec.name) / _UNTOLD
 
 
-def _servers(workspace: Path) -> Iterator[tuple[str, Optional[str]]]:
-    """Address and login of the servers of this folder, of a workspace, and of the environment."""
+def _servers(spec: RunSpec) -> Iterator[tuple[str, Optional[str]]]:
+    """Address and login of the servers of this folder, of the spec's and its workspace, and of the environment."""
     found: dict[str, Optional[str]] = {}
-    for folder in (UP, workspace / UP.name):
+    for folder in (UP, Path(spec.base_dir or "") / UP, Path(spec.workspace.path) / UP.name):
         server = UpState(folder).server()
         if server is not None:
             found.setdefault(*server)
