@@ -27,9 +27,7 @@ print(json.dumps([[one.tags["jetlane.release"], client.get_run(one.run_id).data.
 
 def test_without_the_client_a_run_ends_before_anything_is_done() -> None:
     refuse_missing_mlflow(Track())
-    with pytest.raises(
-        SpecError, match=r"track\.mlflow: MLflow's client is not installed here(.|\n)*jetlane\[mlflow\]"
-    ):
+    with pytest.raises(SpecError, match=r"MLflow's client is not installed here(.|\n)*jetlane\[mlflow\]"):
         refuse_missing_mlflow(Track(mlflow="http://127.0.0.1:5000"))
 
 
