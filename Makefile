@@ -31,7 +31,7 @@ demo: $(STAMP)
 test: bindings axe $(VENV)/docs/.installed lint
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
-test-full: bindings axe $(VENV)/docs/.installed lint
+test-full: bindings axe mlflow $(VENV)/docs/.installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Seconds for a small change: the linters, and the tests that the change concerns, but for those that start servers or TensorFlow.
@@ -93,6 +93,18 @@ tensorrt-release: $(STAMP)
 	$(BIN)/python -m tests.tensorrt.deliveries $(RUNS)/precision/releases $(RUNS)/deliveries --python $(abspath $(KIT)/python) --at-once 1
 	$(BIN)/python -m tests.tensorrt.deliveries $(RUNS)/precision/releases $(RUNS)/killed --python $(abspath $(KIT)/python) --at-once 1 --kill
 
+# MLflow's client, for its tests alone: laid over the project's environment, with the same versions of what both need.
+.PHONY: mlflow mlflow-lock
+mlflow: $(STAMP) $(VENV)/mlflow/.installed
+
+$(VENV)/mlflow/.installed: requirements/mlflow.txt $(STAMP)
+	@rm -rf $(@D)
+	@if $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(@D) -r $<; then touch $@; \
+	else echo "MLflow's client cannot be installed here; the tests that need it are skipped"; fi
+
+mlflow-lock: $(STAMP)
+	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet -c requirements/lock.txt -o requirements/mlflow.txt requirements/mlflow.in
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
@@ -116,9 +128,11 @@ $(VENV)/docs/.installed: requirements/docs.txt $(STAMP)
 docs-lock: $(STAMP)
 	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/docs.txt requirements/docs.in
 
-# The lock is universal (Python 3.10 and 3.11) and names no index.
+# The lock is universal (Python 3.10 and 3.11) and names no index. It has every extra but mlflow.
+EXTRAS := data flow dask postgres rtx train bench dev
+
 lock: $(STAMP)
-	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet --all-extras --upgrade -o requirements/lock.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --quiet $(EXTRAS:%=--extra %) --upgrade -o requirements/lock.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist .jetlane

@@ -9,6 +9,7 @@ from jetlane.flows.cli.lines import RolloutLines
 from jetlane.flows.fleet.approval import PausedRunApprover
 from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.fleet.events import RolloutEvents
 from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
 from jetlane.flows.serving.run_names import run_name
 from jetlane.remote.fleet.observer import ObserverGroup
@@ -58,7 +59,7 @@ def fleet_rollout(
     refuse_relative(release=release, workspace=workspace, inventory=fleet.inventory)
     folder, store = real(Path(release)), Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
-        observer = ObserverGroup([artifacts, RolloutLines()])
+        observer = ObserverGroup([artifacts, RolloutEvents(), RolloutLines()])
         listeners = Listeners(observer, PausedRunApprover(), TaskRunExecutor(), PrefectSites)
         with using_release(store, folder):
             rolled = roll_out(folder, chosen, fleet, build, ledger, listeners, retry_failed, gate)

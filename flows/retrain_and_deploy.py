@@ -12,8 +12,10 @@ from prefect import flow
 
 from jetlane.flows.cli.terminal import QUIET, TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
-from jetlane.flows.serving.notifications import refuse_missing_blocks, tell_end
+from jetlane.flows.fleet.events import RolloutEvents
+from jetlane.flows.serving.notifications import end_of, refuse_missing_blocks, tell_end
 from jetlane.flows.serving.refusal import refused
+from jetlane.flows.serving.run_events import RunEvents
 from jetlane.flows.serving.run_names import run_name
 from jetlane.flows.serving.shared_reports import share_report
 from jetlane.specs.errors import GateError, JetlaneError
@@ -30,6 +32,7 @@ from jetlane.specs.schema import (
     Notify,
     Preflight,
     RunSpec,
+    Track,
     Train,
     Verify,
     WorkspaceFolder,
@@ -51,6 +54,7 @@ from jetlane.tasks.run.early_checks import check_run
 from jetlane.tasks.run.fitted_anchors import tell_fit
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
+from jetlane.tasks.run.tracking import record_in_mlflow, refuse_missing_mlflow
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult
 from jetlane.tasks.slices import refuse_empty_slices, slices, unmet
 from jetlane.tasks.train import train
@@ -61,6 +65,7 @@ def story(run: Run) -> dict[str, Any]:
     data: Optional[StepResult]
     check_run(run)
     refuse_missing_builder(run)
+    refuse_missing_mlflow(run.spec.track)
     nvidia_versions(run)  # a missing converter is an error before anything is trained for it
     if run.spec.trains:
         data = dataset(run)
@@ -92,6 +97,7 @@ def story(run: Run) -> dict[str, Any]:
         missed = [*unmet(run, slices(run, data, parameters, converted), labels_of(data.facts))]
     ship(run, proof, release_path(shipped), missed)
     deployed = deploy(run, release_path(shipped))
+    record_in_mlflow(run, release_path(shipped).name)
     drawn = report(run, release_path(shipped), deployed.devices)
     refuse_failures(deployed)
     return {
@@ -127,6 +133,7 @@ def retrain_and_deploy(
     activate: Activate = Activate(),
     fleet: Fleet = Fleet(),
     notify: Notify = Notify(),
+    track: Track = Track(),
     workspace: WorkspaceFolder = WorkspaceFolder(),
     signing_key: Optional[str] = None,
     base_dir: Optional[str] = None,
@@ -161,6 +168,7 @@ def retrain_and_deploy(
         activate=activate,
         fleet=fleet,
         notify=notify,
+        track=track,
         workspace=workspace,
         signing_key=signing_key,
         base_dir=base_dir,
@@ -168,18 +176,27 @@ def retrain_and_deploy(
     spec = resolve(spec)
     refuse_missing(spec)
     terminal = TerminalRunObserver()
-    observer = RunObserverGroup([PrefectRunObserver(), *([] if QUIET.get() else [terminal])])
+    events = RunEvents(name)
+    observer = RunObserverGroup([PrefectRunObserver(), events, *([] if QUIET.get() else [terminal])])
     refuse_missing_blocks(spec.notify)
-    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report) as run:
+    with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report, rollouts=RolloutEvents()) as run:
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:
             drawn = report_stopped(run, error)
             tidy(run)
-            tell_end(run, None, error, str(drawn or ""))
+            _tell_end(run, events, None, error, str(drawn or ""))
             if isinstance(error, GateError):
                 return refused(error)
             raise
         tidy(run)
-        tell_end(run, outcome, None)
+        _tell_end(run, events, outcome, None)
         return outcome
+
+
+def _tell_end(
+    run: Run, events: RunEvents, outcome: Optional[dict[str, Any]], error: Optional[JetlaneError], report: str = ""
+) -> None:
+    """To notification blocks, and as an event."""
+    tell_end(run, outcome, error, report)
+    events.ended(end_of(outcome, error), outcome, error, report)

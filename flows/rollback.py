@@ -8,6 +8,7 @@ from prefect import flow
 from jetlane.flows.cli.lines import RolloutLines
 from jetlane.flows.fleet.artifacts import FleetArtifacts
 from jetlane.flows.fleet.dispatch import PrefectSites
+from jetlane.flows.fleet.events import RolloutEvents
 from jetlane.flows.fleet.task_runs import TaskRunExecutor, thread_task_runner
 from jetlane.flows.serving.run_names import run_name
 from jetlane.remote.fleet.observer import ObserverGroup
@@ -47,6 +48,6 @@ def rollback(
     refuse_relative(workspace=workspace, inventory=fleet.inventory)
     store = Workspace(Path(workspace))
     with devices_of(fleet, store, devices) as chosen, ledger_of(fleet, store) as ledger, FleetArtifacts() as artifacts:
-        observer = ObserverGroup([artifacts, RolloutLines()])
+        observer = ObserverGroup([artifacts, RolloutEvents(), RolloutLines()])
         listeners = Listeners(observer, executor=TaskRunExecutor(), sites=PrefectSites)
         return rollback_and_remember(chosen, fleet, ledger, store, listeners, release or "", whole=not devices)

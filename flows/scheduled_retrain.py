@@ -1,4 +1,4 @@
-"""``retrain-and-deploy`` on a schedule.
+"""``retrain-and-deploy`` on a schedule: by the clock, or on an event.
 
 It takes the path of a spec, not its content: a schedule outlives many edits of the spec. With data, spec and code
 unchanged it ends green in seconds.
@@ -14,6 +14,7 @@ from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
 from jetlane.flows.serving.refusal import outcome_or_refusal, refused
 from jetlane.flows.serving.run_names import project_in, run_name
+from jetlane.flows.serving.waiting_runs import take_over_waiting
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
@@ -37,6 +38,7 @@ def scheduled_retrain(spec: str) -> Any:
         SpecError: The path is relative, or the file is no valid spec.
     """
     refuse_relative(spec=spec)
+    take_over_waiting()
     try:
         outcome = outcome_or_refusal(retrain_and_deploy(**parameters(load_spec(Path(spec)))))
     except GateError as error:

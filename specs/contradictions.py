@@ -65,7 +65,7 @@ def _in_data(data: Dataset) -> list[tuple[tuple[str, ...], str]]:
     if data.classes is not None and data.target_class_mapping is not None:
         found.append((("dataset", "classes"), "excludes target_class_mapping; give one or the other"))
     if not data.is_read:
-        for key in ("classes", "target_class_mapping", "ignore"):
+        for key in ("classes", "target_class_mapping", "ignore", "watch"):
             if getattr(data, key):
                 found.append((("dataset", key), "is for formats that are read; name the records as tfrecord"))
     return found

@@ -19,7 +19,7 @@ from jetlane.specs.schema_data import Dataset as Dataset
 from jetlane.specs.schema_data import Percent
 from jetlane.specs.schema_data import Shapes as Shapes
 from jetlane.specs.schema_train import Train as Train
-from jetlane.specs.section import Address, Section, ShortSection
+from jetlane.specs.section import Address, Duration, Seconds, Section, ShortSection
 
 Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 
@@ -40,8 +40,6 @@ ComputeCapability = Annotated[
     StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$"),
     BeforeValidator(lambda given: str(given) if isinstance(given, float) else given),
 ]
-Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
-Seconds = Annotated[int, Field(ge=0)]
 #: A program and its arguments, run on a board without a shell.
 Argv = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=1000)]
 
@@ -323,6 +321,16 @@ class Notify(Section):
     )
 
 
+class Track(Section):
+    """Where a run records its release, beside the workspace."""
+
+    mlflow: Optional[Address] = Field(
+        default=None,
+        description="URL of an MLflow tracking server, or of a database (`sqlite:////path/mlflow.db`); needs the extra "
+        "`mlflow`",
+    )
+
+
 class FleetSpec(Section):
     """What the commands for a fleet need of a spec: where a release goes, and how boards build and activate it."""
 
@@ -354,6 +362,7 @@ class RunSpec(Section):
     activate: Activate = Activate()
     fleet: Fleet = Fleet()
     notify: Notify = Notify()
+    track: Track = Track()
     workspace: WorkspaceFolder = WorkspaceFolder()
     signing_key: Optional[FilePath] = Field(
         default=None, description="ed25519 private key that signs releases; default: one of the workspace's own"

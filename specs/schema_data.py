@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from jetlane.specs.paths import AnyPath, FileGlobs, FilePath
-from jetlane.specs.section import Section
+from jetlane.specs.paths import AnyPath, FileGlobs, FilePath, NewPath
+from jetlane.specs.section import Address, Duration, Seconds, Section
 
 #: Keys that name a format of labels: each takes a folder or a file, or both apart.
 FORMAT_KEYS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio")
@@ -162,6 +162,36 @@ class Splits(Section):
     stratify: bool = Field(default=True, description="balance the classes when images are seen for the first time")
 
 
+class Watch(Section):
+    """A folder or bucket in which labelled images appear; `jetlane schedule SPEC --on data` has it looked at.
+
+    What is new there joins the data set, as by `jetlane data add`. Nothing is changed or removed there.
+    """
+
+    folder: Optional[NewPath] = Field(
+        default=None,
+        description="folder of labelled images, in any format that is read; one of the data set's own is only watched",
+    )
+    bucket: Optional[Address] = Field(
+        default=None, description="the same by a URL that fsspec knows (s3://, gs://, ...), with its driver installed"
+    )
+    every: Duration = Field(default="5m", description="time between two looks; at least 60s")
+    settle: Union[Seconds, Duration] = Field(
+        default="60s", description="how long nothing may have changed there before it is read: seconds, or 90s, 5m"
+    )
+    format: Optional[Literal["voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord"]] = (
+        Field(default=None, description="of what lies there; default: found out")
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Watch:
+        from jetlane.specs.support.validation import not_allowed
+
+        if (self.folder is None) == (self.bucket is None):
+            raise not_allowed("exactly one of folder, bucket")
+        return self
+
+
 class Dataset(LabelFormats):
     """Where the images and boxes come from: one format, several sources, TFRecords, or ``shapes``."""
 
@@ -191,6 +221,7 @@ class Dataset(LabelFormats):
         "default: two and a half times the network's longer side",
     )
     splits: Splits = Splits()
+    watch: Optional[Watch] = None
     max_dropped: Percent = Field(
         default="10%", description="share of wrong images, or boxes, from which on the run stops; twenty never do"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from jetlane.specs.support import secrets
@@ -16,6 +16,8 @@ _LINE, _ARGUMENT = 4096, 65536
 
 #: An address; Prefect's server, which goes by the JSON schema, takes none with a secret into its database.
 Address = Annotated[str, Field(json_schema_extra={"not": {"pattern": secrets.PATTERN}})]
+Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
+Seconds = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):

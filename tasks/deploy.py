@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from jetlane.remote.fleet.observer import StageProgress
+from jetlane.remote.fleet.observer import ObserverGroup, StageProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, DeviceState, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
 from jetlane.specs.support.text import human_size
@@ -48,7 +48,8 @@ def _deploy(run: Run, release: Path) -> Rolled:
     fleet = run.spec.fleet
     key = signing_key_of(run).public
     with devices_of(fleet, run.workspace, key=key) as devices, ledger_of(fleet, run.workspace) as ledger:
-        listeners = Listeners(StepObserver(run.observer), sites=run.sites)
+        observers = [StepObserver(run.observer), *([] if run.rollouts is None else [run.rollouts])]
+        listeners = Listeners(ObserverGroup(observers), sites=run.sites)
         limits = None if run.force else run.spec.gate
         return roll_out(release, devices, fleet, run.spec.build, ledger, listeners, gate=limits)
 

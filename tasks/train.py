@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -178,7 +179,10 @@ def _ended(facts: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _alone(run: Run) -> Iterator[None]:
-    """Never two trainings at once in one workspace, however they were started, nor on one server that has the limit."""
+    """Never two trainings at once in one workspace, however they were started, nor on one server that has the limit.
+
+    Nor two of one project on any hosts, where the spec's ledger is one that they share.
+    """
     from prefect.concurrency.sync import concurrency
 
     # A run that was killed keeps its place until the lease ends; Prefect knows none shorter than a minute.
@@ -193,6 +197,27 @@ def _alone(run: Run) -> Iterator[None]:
         except TimeoutError:
             run.note(waiting.format("on this Prefect server"))
             stack.enter_context(place())
+        stack.enter_context(_alone_over_hosts(run))
+        yield
+
+
+@contextmanager
+def _alone_over_hosts(run: Run) -> Iterator[None]:
+    """The project's lease in a ledger that was named; the workspace's own is guarded by its lock."""
+    from jetlane.remote.fleet import database
+
+    if run.spec.fleet.ledger is None and not os.environ.get(database.VARIABLE):
+        yield
+        return
+    from jetlane.remote.fleet.training_lease import training_lease
+    from jetlane.tasks.run.rollout import ledger_of
+
+    def waits(who: str) -> None:
+        run.note(f"another training of {run.spec.name} is under way, by {who} (the ledger says so); waiting for it")
+
+    with ExitStack() as stack:
+        ledger = stack.enter_context(ledger_of(run.spec.fleet, run.workspace))
+        stack.enter_context(training_lease(ledger.leases, run.spec.name, waits, run.odapi().stop))
         yield
 
 

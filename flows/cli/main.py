@@ -37,7 +37,7 @@ COMMANDS = {
     "convert": Command("convert", "convert", "Convert a frozen graph to UFF and ONNX."),
     "plugins": Command("convert", "plugins", "Show the TensorRT plugin parameters of a model."),
     "spec": Command("spec", "spec", "Look at specs."),
-    "data": Command("data", "data", "Look at data sets, and convert them."),
+    "data": Command("data", "data", "Look at data sets, add to them, and convert them."),
     "fleet": Command("fleet", "fleet", "Roll a release out to many devices, and see what became of it."),
     "inventory": Command("inventory", "inventory", "List devices, or take them over from Ansible."),
     "device": Command("device", "device", "Look at one device, or enroll it."),
@@ -48,8 +48,8 @@ COMMANDS = {
     "status": Command("status", "status", "What runs here, on one screen."),
     "releases": Command("releases", "releases", "List releases: what each is worth, and where it runs."),
     "compare": Command("releases", "compare", "Compare two releases."),
-    "lineage": Command("releases", "lineage", "What a release was made from, as JSON."),
-    "schedule": Command("schedule", "schedule", "Retrain a spec by the clock."),
+    "lineage": Command("releases", "lineage", "What a release was made from, as JSON, or in MLflow."),
+    "schedule": Command("schedule", "schedule", "Retrain a spec by the clock, on new data, or on an event."),
     "up": Command("up", "up", "Start a Prefect server, a worker and the deployments."),
     "down": Command("up", "down", "Stop what `up` started."),
     "completion": Command("completion", "completion", "Let the shell complete commands and names."),
@@ -58,6 +58,7 @@ _EXTRAS = {
     **dict.fromkeys(("prefect", "pydantic", "paramiko", "asyncssh", "rich", "filelock", "onnxruntime", "PIL"), "flow"),
     **dict.fromkeys(("cryptography", "sqlalchemy", "alembic"), "flow"),
     **dict.fromkeys(("tensorflow", "object_detection"), "train"),
+    "mlflow": "mlflow",
     **dict.fromkeys(("defusedxml", "google_crc32c", "imagehash", "simplejpeg"), "data"),
 }
 

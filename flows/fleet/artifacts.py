@@ -1,4 +1,4 @@
-"""A rollout in Prefect's pages: a table of the fleet, a progress bar per wave, and events for automations."""
+"""A rollout in Prefect's pages: a table of the fleet, and a progress bar per wave."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.events import emit_event
 
 from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import Event, RolloutState
@@ -19,7 +18,7 @@ INTERVAL = 3.0
 
 
 class FleetArtifacts(BackgroundThread):
-    """An ``Observer`` that keeps a table artifact of the fleet, a progress artifact a wave, and emits events.
+    """An ``Observer`` that keeps a table artifact of the fleet, and a progress artifact a wave.
 
     Publishing happens in a thread of its own, at most every few seconds, so that no device waits for Prefect's server.
     """
@@ -43,7 +42,6 @@ class FleetArtifacts(BackgroundThread):
             if 0 <= state.wave < len(state.waves):
                 names = state.waves[state.wave]
                 self._waves[state.wave] = 100.0 * sum(state.devices[name].final for name in names) / len(names)
-        _emit(event, state)
 
     def progress(self, progress: StageProgress) -> None: ...
 
@@ -75,15 +73,3 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     row["sent"] = human_size(sent) if isinstance(sent, (int, float)) and sent else ""
     row["took"] = f"{took:.1f} s" if isinstance(took, (int, float)) else ""
     return row
-
-
-def _emit(event: Event, state: RolloutState) -> None:
-    """``jetlane.device.<state>`` and ``jetlane.rollout.<event>``, for Prefect's automations."""
-    payload = {"rollout": state.id, "release": state.release, **event.data}
-    if event.device is not None:
-        name = f"jetlane.device.{event.data.get('state', event.kind)}"
-        resource = {"prefect.resource.id": f"jetlane.device.{event.device}", "prefect.resource.name": event.device}
-    else:
-        name = f"jetlane.rollout.{event.kind}"
-        resource = {"prefect.resource.id": f"jetlane.rollout.{state.id}", "prefect.resource.name": state.id}
-    emit_event(name, resource=resource, payload=payload)

@@ -8,9 +8,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from jetlane.flows.serving.ports import HOST
 from jetlane.specs.errors import JetlaneError
@@ -37,7 +37,10 @@ def healthy(url: str, timeout: float = 1.0) -> bool:
 
 
 def ask(
-    url: str, body: Optional[Mapping[str, Any]] = None, login: Optional[str] = None, method: Optional[str] = None
+    url: str,
+    body: Union[Mapping[str, Any], Sequence[Any], None] = None,
+    login: Optional[str] = None,
+    method: Optional[str] = None,
 ) -> Any:
     """What a Prefect API answers to a posted JSON body, or to a GET when there is none.
 
@@ -51,7 +54,7 @@ def ask(
     headers = {"Content-Type": "application/json"}
     if login is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    data = None if body is None else json.dumps(dict(body)).encode()
+    data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

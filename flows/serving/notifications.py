@@ -41,7 +41,7 @@ def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[Jet
         error: What stopped it.
         report: The report's path where it stopped; empty where there is none.
     """
-    if not run.spec.notify.blocks or (end := _end(outcome, error)) not in run.spec.notify.ends:
+    if not run.spec.notify.blocks or (end := end_of(outcome, error)) not in run.spec.notify.ends:
         return
     told = _Told(run, str(error))
     if end == "refused" and told.before:  # a schedule meets the same refusal again and again
@@ -56,7 +56,8 @@ def tell_end(run: Run, outcome: Optional[Mapping[str, Any]], error: Optional[Jet
             run.note(f"{name} was not told: {what}")
 
 
-def _end(outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError]) -> str:
+def end_of(outcome: Optional[Mapping[str, Any]], error: Optional[JetlaneError]) -> str:
+    """How a run ended, as ``notify.ends`` has it."""
     if error is not None:
         return "refused" if isinstance(error, GateError) else "failed"
     active = outcome is not None and "active" in outcome["devices"].values()

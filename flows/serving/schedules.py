@@ -1,4 +1,4 @@
-"""The schedules of one workspace's ``jetlane up``: which spec is retrained when.
+"""The schedules of one workspace's ``jetlane up``: which spec is retrained when, or on which events.
 
 They are kept in ``<workspace>/up/schedules.json``, so that they can be made, paused and removed while no server runs;
 the next ``jetlane up`` brings them there. What a person switched in the server's own pages meanwhile is taken over.
@@ -12,18 +12,37 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
+from jetlane.flows.serving.events import DATA_ADDED, DRIFTED, EventKind
 from jetlane.specs.errors import JetlaneError, SpecError
 from jetlane.specs.names import RULE, is_name
 from jetlane.specs.support.local_files import PRIVATE, locked, private_folder, read_json, write_atomic
 
 #: Of every deployment that stands for a schedule.
 TAG = "jetlane-schedule"
+#: Of those among them that look at what a spec watches.
+WATCH_TAG = "jetlane-watch"
 FLOW = "scheduled-retrain"
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """What may start a run beside the clock.
+
+    Attributes:
+        event: Of the spec's project.
+        words: For a person, after "is retrained".
+    """
+
+    event: EventKind
+    words: str
+
+
+ON = {"data": Trigger(DATA_ADDED, "on new data"), "drifted": Trigger(DRIFTED, "when the model has drifted")}
+
+
+@dataclass(frozen=True)
 class RetrainSchedule:
-    """When a spec is retrained; one of ``cron``, ``interval`` and ``rrule`` is given.
+    """When a spec is retrained; at most one of ``cron``, ``interval`` and ``rrule`` is given, or ``on``, or both.
 
     Attributes:
         name: Of the schedule, and of its deployment: ``scheduled-retrain/NAME``.
@@ -31,6 +50,8 @@ class RetrainSchedule:
         interval: Seconds.
         rrule: As in RFC 5545.
         timezone: IANA name, for ``cron`` and ``rrule``.
+        on: Keys of ``ON``.
+        watch: Seconds between two looks at what ``dataset.watch`` of the spec names; None where it names nothing.
         active: False while it is paused.
         pending: Whether it was switched on or paused while no server ran, and no server knows yet.
     """
@@ -41,15 +62,25 @@ class RetrainSchedule:
     interval: Optional[float] = None
     rrule: Optional[str] = None
     timezone: str = "UTC"
+    on: tuple[str, ...] = ()
+    watch: Optional[float] = None
     active: bool = True
     pending: bool = False
 
     @property
     def when(self) -> str:
         """For a person."""
+        told = [ON[key].words for key in self.on]
         if self.interval is not None:
-            return f"every {self.interval:g} s"
-        return f"{self.cron or self.rrule} ({self.timezone})"
+            told.insert(0, f"every {self.interval:g} s")
+        elif self.is_timed:
+            told.insert(0, f"{self.cron or self.rrule} ({self.timezone})")
+        return ", ".join(told)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the clock starts runs."""
+        return self.interval is not None or self.cron is not None or self.rrule is not None
 
 
 def named(given: str) -> str:
@@ -130,8 +161,9 @@ def _read(file: Path) -> list[RetrainSchedule]:
     known = read_json(file)
     try:
         assert isinstance(known, list)
-        return sorted((RetrainSchedule(**one) for one in known), key=lambda one: one.name)
-    except (AssertionError, TypeError):
+        kept = (RetrainSchedule(**{**one, "on": tuple(one.get("on", ()))}) for one in known)
+        return sorted(kept, key=lambda one: one.name)
+    except (AssertionError, AttributeError, TypeError):
         raise JetlaneError(
             f"{file} is damaged", "it is no list of schedules", "remove it, and make the schedules again"
         ) from None
@@ -178,7 +210,11 @@ def _asked(url: str, login: str, schedules: Iterable[RetrainSchedule]) -> tuple[
     coming, active = {}, {}
     for one in schedules:
         deployment = ask(f"{url}/deployments/name/{FLOW}/{one.name}", login=login)
-        active[one.name] = bool(deployment["schedules"] and deployment["schedules"][0]["active"])
+        switches = [schedule["active"] for schedule in deployment["schedules"]]
+        if one.on:
+            place = f"{url}/automations/related-to/prefect.deployment.{deployment['id']}"
+            switches += [found["enabled"] for found in ask(place, login=login)]
+        active[one.name] = any(switches)
         asked = {
             "deployments": {"id": {"any_": [deployment["id"]]}},
             "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
@@ -186,6 +222,6 @@ def _asked(url: str, login: str, schedules: Iterable[RetrainSchedule]) -> tuple[
             "limit": 1,
         }
         runs = ask(f"{url}/flow_runs/filter", asked, login)
-        if runs and active[one.name]:
+        if runs and active[one.name] and one.is_timed:
             coming[one.name] = str(runs[0]["expected_start_time"])[:16].replace("T", " ") + " UTC"
     return coming, active

@@ -1,5 +1,7 @@
 """Leases keep two rollouts from working on one device at once, no matter which users and machines started them.
 
+And two trainings of one project from going on at once, where workspaces share a ledger (``training_lease``).
+
 A lease is free when its process has ended (known at once on the same machine) or sent no heartbeat for a minute by the
 database's clock (the only one that all machines share). That clock may be set as well: a lease whose last heartbeat is
 older than a minute, or in the future, is watched for a while by this process's monotonic clock, and is free only when
@@ -9,11 +11,13 @@ keep it for a dead one. On the device, the agent's own lock is the second guard.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, cast
 
@@ -24,6 +28,7 @@ from jetlane.remote.fleet.models import LeaseRow
 from jetlane.specs.errors import DeviceError
 from jetlane.specs.support.processes import boot_id, start_ticks
 
+_log = logging.getLogger("jetlane.fleet")
 #: Seconds without a heartbeat after which a lease of another machine is free, and between two heartbeats.
 EXPIRES, BEAT = 60.0, 10.0
 #: Seconds for which a lease that seems abandoned is watched: a living process sends a heartbeat meanwhile.
@@ -47,6 +52,20 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
+@dataclass(frozen=True)
+class HeldLease:
+    """A lease that a living process holds.
+
+    Attributes:
+        key: What is leased.
+        holder: That process, for people.
+    """
+
+    key: str
+    rollout: str
+    holder: str
+
+
 class LeaseLost(DeviceError):
     """Another process took over the devices, because this one sent no heartbeat for too long."""
 
@@ -68,24 +87,40 @@ class Leases:
             DeviceError: Another rollout works on one of them.
         """
         names = {address: name for name, address in devices.items()}
-        silent = self._silent(_TABLE.c.device.in_(list(names)))
+        lease = self.take_unless_held(rollout, list(names))
+        if lease is not None:
+            raise DeviceError(
+                f"{names[lease.key]}: another rollout is at work on this device",
+                f"rollout {lease.rollout}, {lease.holder}",
+                "wait for it to end, or stop it: jetlane fleet abort " + lease.rollout,
+            )
+
+    def take_unless_held(self, rollout: str, keys: Sequence[str]) -> Optional[HeldLease]:
+        """Take leases, all or none.
+
+        Args:
+            rollout: Whose they are.
+            keys: What is leased.
+
+        Returns:
+            One that another living process holds; None where they were taken.
+        """
+        asked = _TABLE.c.device.in_(keys)
+        silent = self._silent(asked)
         with self._engine.begin() as connection:
             self._lock_table(connection)
-            held = connection.execute(sa.select(_TABLE).where(_TABLE.c.device.in_(list(names)))).all()
+            held = connection.execute(sa.select(_TABLE).where(asked)).all()
             now = self._now(connection)
             for lease in held:
                 mine = (lease.holder, lease.rollout) == (self.holder.mark, rollout)
                 if not mine and _alive(lease, now) is not False and _heartbeat(lease) not in silent:
-                    raise DeviceError(
-                        f"{names[lease.device]}: another rollout is at work on this device",
-                        f"rollout {lease.rollout}, process {lease.pid} on {lease.host}",
-                        "wait for it to end, or stop it: jetlane fleet abort " + lease.rollout,
-                    )
-            connection.execute(sa.delete(_TABLE).where(_TABLE.c.device.in_(list(names))))
+                    return HeldLease(lease.device, lease.rollout, f"process {lease.pid} on {lease.host}")
+            connection.execute(sa.delete(_TABLE).where(asked))
             owner = {"holder": self.holder.mark, "rollout": rollout, "host": self.holder.host, "boot": self.holder.boot}
             process = {"pid": self.holder.pid, "since": self.holder.since, "beat": now}
-            if names:
-                connection.execute(sa.insert(_TABLE), [{"device": key, **owner, **process} for key in names])
+            if keys:
+                connection.execute(sa.insert(_TABLE), [{"device": key, **owner, **process} for key in keys])
+        return None
 
     def renew(self, rollout: str) -> None:
         """Send a heartbeat.
@@ -143,6 +178,22 @@ class Leases:
             "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
         }[self._engine.dialect.name]
         return float(connection.execute(sa.text(clock)).scalar_one())
+
+
+def keep_renewing(leases: Leases, rollout: str, ended: threading.Event, lost: Callable[[LeaseLost], None]) -> None:
+    """Send heartbeats until ``ended`` is set, for a thread of its own.
+
+    Args:
+        lost: Called, and nothing is sent any more, when another process has taken over.
+    """
+    while not ended.wait(BEAT):
+        try:
+            leases.renew(rollout)
+        except LeaseLost as error:
+            lost(error)
+            return
+        except Exception:  # the database is away for a moment; the lease outlasts that
+            _log.warning("the lease of %s was not renewed", rollout)
 
 
 def _alive(lease: sa.Row[Any], now: float) -> Optional[bool]:

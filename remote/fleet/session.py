@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Optional
 
 from jetlane.remote.fleet import state as states
-from jetlane.remote.fleet.leases import BEAT, LeaseLost
+from jetlane.remote.fleet.leases import LeaseLost, keep_renewing
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.ledger_errors import LedgerError
 from jetlane.remote.fleet.observer import Observer, StageProgress
@@ -103,7 +103,8 @@ class RolloutSession:
         self.state = self._ledger.state(self.id)
         self._take_leases()
         ended = threading.Event()
-        heartbeat = threading.Thread(target=self._renew_leases, args=(ended,), daemon=True)
+        renewed = (self._ledger.leases, self.id, ended, self._lose)
+        heartbeat = threading.Thread(target=keep_renewing, args=renewed, daemon=True)
         try:
             self.state = self._ledger.state(self.id)  # as the previous holder of the leases left it
             self._polled = self.state.last
@@ -132,16 +133,9 @@ class RolloutSession:
         except LedgerError as error:  # they expire with this process; the error itself is reported where it was noticed
             _log.warning("the leases of rollout %s were not released: %s", self.id, error.what)
 
-    def _renew_leases(self, ended: threading.Event) -> None:
-        while not ended.wait(BEAT):
-            try:
-                self._ledger.leases.renew(self.id)
-            except LeaseLost as error:
-                self._lost = error
-                self.interrupt.set()
-                return
-            except Exception:  # the database is away for a moment; the lease outlasts that
-                _log.warning("the lease of rollout %s was not renewed", self.id)
+    def _lose(self, error: LeaseLost) -> None:
+        self._lost = error
+        self.interrupt.set()
 
     def _notify(self, call: Callable[[], None]) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Optional
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.paths import expand
 from jetlane.specs.schema_data import Dataset, LabelledFolder, Source, named_formats
+from jetlane.tasks.data.added_batches import added_places
 from jetlane.tasks.data.boxes import Network, ObjectRules
 from jetlane.tasks.data.classes import rules
 from jetlane.tasks.data.dataset_model import Place
@@ -24,7 +25,7 @@ _SIDES = 2.5
 
 
 def source(spec: RunSpec) -> DataSource:
-    """What the spec's data set is; its paths are absolute.
+    """What the spec's data set is, with what was added to it; its paths are absolute.
 
     Raises:
         DatasetError: Its label map cannot be read, or a name is to become two classes.
@@ -40,7 +41,10 @@ def source(spec: RunSpec) -> DataSource:
         return RecordFiles(expand(given.train), expand(given.validation), Path(given.label_map), max_side)
     label_map = read_label_map(Path(given.label_map)) if given.label_map is not None else None
     return LabelledSource(
-        places=[place for origin in given.origins for place in places(origin, spec.base_dir)],
+        places=[
+            *(place for origin in given.origins for place in places(origin, spec.base_dir)),
+            *added_places(Path(spec.workspace.path), spec.name),
+        ],
         classes=rules(given.classes, given.target_class_mapping, given.ignore, label_map),
         policy=given.policy.model_dump(),
         objects=ObjectRules(**given.objects.model_dump()),

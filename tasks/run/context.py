@@ -17,6 +17,7 @@ from jetlane.tasks.run.run_record import RunRecord
 from jetlane.tasks.run.workspace import DamagedOutput, StepResult, Workspace
 
 if TYPE_CHECKING:
+    from jetlane.remote.fleet.observer import Observer
     from jetlane.remote.fleet.sites import Dispatch
     from jetlane.remote.release.shared_store import SharedStore
     from jetlane.tasks.odapi.client import OdapiChild
@@ -35,6 +36,7 @@ class Run:
         sites: Makes what brings work to other sites; see ``rollout.Listeners``.
         verify: Hash all that is found in the workspace, whenever that was done last.
         share: Makes a page reachable for a browser elsewhere, given the page and the workspace; returns its address.
+        rollouts: Is told every event of the ledger while the release is brought to devices.
 
     Attributes:
         steps: The step table so far.
@@ -53,10 +55,12 @@ class Run:
         sites: Optional[Callable[[SharedStore], Dispatch]] = None,
         verify: bool = False,
         share: Optional[Callable[[Path, Path], Optional[str]]] = None,
+        rollouts: Optional[Observer] = None,
     ) -> None:
         self.spec = spec
         self.sites = sites
         self.share = share
+        self.rollouts = rollouts
         self.observer = observer or LoggingRunObserver()
         self.force = force
         self._record = RunRecord(Path(spec.workspace.path), spec.name)

@@ -22,6 +22,7 @@ _OTHER_STEPS, _UNFINISHED = "other steps", "cut or damaged steps"
 #: Kind -> entries of the workspace; whatever is in none is ``notes and keys``.
 _PLACES = {
     "records": ("data",),
+    "added images": ("added", "watched"),
     "logs": ("logs",),
     "virtual Jetsons": ("virtual",),
     "TensorRT here": ("tensorrt",),

@@ -224,6 +224,7 @@ def test_prefect_yaml_makes_the_deployments_that_up_makes(repository: Path) -> N
             entry.get("concurrency_limit"),
             entry.get("parameters", {}),
             entry.get("schedules", []),
+            [(one["name"], one["enabled"], one["expect"], one["match"]) for one in entry.get("triggers", [])],
         )
         for entry in given["deployments"]
     }
@@ -234,10 +235,17 @@ def test_prefect_yaml_makes_the_deployments_that_up_makes(repository: Path) -> N
             "limit": made.concurrency_limit,
             "collision_strategy": made.concurrency_options.collision_strategy.value,
         }
-        schedules = [
-            {"cron": one.schedule.cron, "timezone": one.schedule.timezone, "slug": one.slug, "active": one.active}
-            for one in made.schedules or []
+        schedules = [{**_when(one.schedule), "slug": one.slug, "active": one.active} for one in made.schedules or []]
+        triggers = [
+            (one.name, one.enabled, sorted(one.expect), one.match.model_dump(mode="json")) for one in made.triggers
         ]
-        entry = (made.entrypoint, made.description, made.work_pool_name, limit, made.parameters, schedules)
+        entry = (made.entrypoint, made.description, made.work_pool_name, limit, made.parameters, schedules, triggers)
         in_package[made.name] = entry
     assert in_package == in_file
+
+
+def _when(schedule: Any) -> dict[str, Any]:
+    """As prefect.yaml has it."""
+    if hasattr(schedule, "cron"):
+        return {"cron": schedule.cron, "timezone": schedule.timezone}
+    return {"interval": int(schedule.interval.total_seconds())}

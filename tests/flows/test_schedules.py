@@ -216,6 +216,8 @@ def test_the_clock_starts_a_run(project: Path) -> None:
 # Each row: the words behind `schedule`, words of the error.
 WRONG = [
     (["spec.yaml"], "needs one of --cron, --interval and --rrule"),
+    (["spec.yaml", "--cron", "0 3 * * *", "--interval", "6h"], "needs one of --cron, --interval and --rrule"),
+    (["spec.yaml", "--on", "fire"], "'fire' is not one of"),
     (["spec.yaml", "--cron", "61 * * * *"], "Invalid cron string"),
     (["spec.yaml", "--cron", "0 3 * * *", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
     (["spec.yaml", "--rrule", "FREQ=FOO"], "FREQ"),
@@ -241,6 +243,9 @@ def test_a_damaged_book_is_told(tmp_path: Path) -> None:
     assert book.get("a").pending and not book.get("a").active
     book.settle({"a": True})
     assert book.get("a") == RetrainSchedule("a", "/spec.yaml", interval=60.0)
+    book.put(RetrainSchedule("b", "/spec.yaml", on=("data",), watch=300.0))
+    assert book.get("b").on == ("data",) and book.get("b").when == "on new data"
+    book.remove("b")
     with pytest.raises(SpecError, match="there are a"):
         book.remove("b")
     (tmp_path / "schedules.json").write_text("{")

@@ -16,7 +16,7 @@ _TARGETS = ("voc", "coco", "kitti", "yolo", "tfrecord")
 
 @click.group()
 def data() -> None:
-    """Look at data sets, and convert them."""
+    """Look at data sets, add to them, and convert them."""
 
 
 @data.command()
@@ -59,6 +59,37 @@ def show(spec: Path, out: Optional[Path]) -> None:
         write_data_page(real(path), shown)
         click.echo(verdict(shown)[1])
     click.echo(path)
+
+
+@data.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--from", "given", type=click.Choice(_FORMATS), help="The format of FOLDER; default: found out.")
+@click.option("--new-classes", is_flag=True, help="Accept classes that no image of the data set has yet.")
+@click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
+def add(spec: Path, sources: tuple[Path, ...], given: Optional[str], new_classes: bool, everything: bool) -> None:
+    """Add labelled images to the data set of SPEC, and tell a server that runs.
+
+    FOLDER holds images and their labels in any format that is read, or is a file of labels. What is new is checked as a
+    run checks it, and kept in the workspace, under added/; images that the data set has already are left out. A
+    schedule made by `jetlane schedule SPEC --on data` retrains then.
+    """
+    from jetlane.flows.serving.data_events import tell_added
+    from jetlane.specs.load import load_spec
+    from jetlane.tasks.data.add import add as added
+    from jetlane.tasks.data.findings_report import SHOWN, lines
+
+    loaded = load_spec(spec)
+    made = added(loaded, [real(source) for source in sources], given, new_classes)
+    for line in lines(made.findings, made.policy, None if everything else SHOWN):
+        click.echo(line)
+    if made.copies:
+        click.echo(f"{made.copies} images are in the data set already, byte for byte: left out")
+    if made.batch is None:
+        click.echo("nothing is new")
+        return
+    click.echo(f"{made.images} images with {made.boxes} boxes are in the data set now: {made.batch}")
+    click.echo(tell_added(loaded, made.images, [str(source) for source in sources]))
 
 
 @data.command()

@@ -66,15 +66,28 @@ def compare(first: str, second: str, workspace: Path, ledger: Optional[str], as_
 
 @click.command()
 @click.argument("release")
+@click.option("--mlflow", metavar="URI", help="Record it there instead: a tracking server's URL, or a database's.")
 @options.workspace
 @options.ledger
-def lineage(release: str, workspace: Path, ledger: Optional[str]) -> None:
-    """Print as JSON what RELEASE was made from: data, spec, code and tools, step by step."""
+def lineage(release: str, mlflow: Optional[str], workspace: Path, ledger: Optional[str]) -> None:
+    """Print as JSON what RELEASE was made from: data, spec, code and tools, step by step.
+
+    With --mlflow, which needs the extra `mlflow`, it becomes a run and a model version there, with the JSON as an
+    artifact.
+    """
     from jetlane.tasks.bundle.lineage import lineage_of
     from jetlane.tasks.bundle.release_list import find_release
 
     with _known(workspace, ledger) as known:
-        click.echo(json.dumps(lineage_of(workspace, find_release(known, release)), indent=1))
+        found = lineage_of(workspace, find_release(known, release))
+    if mlflow is None:
+        click.echo(json.dumps(found, indent=1))
+        return
+    from jetlane.tasks.bundle.mlflow_registry import register
+
+    made = register(mlflow, found)
+    state = "is" if made.new else "was already"
+    click.echo(f"{found['release']} {state} version {made.version} of the model {made.model}, run {made.run}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``jetlane schedule``: retrain a spec by the clock."""
+"""``jetlane schedule``: retrain a spec by the clock, on new data, or when its model has drifted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.flows.serving.schedules import RetrainSchedule, ScheduleBook
+    from jetlane.specs.schema import RunSpec
 
 
 _LEAST_SECONDS = 60.0
@@ -32,10 +33,10 @@ class _SpecFirst(click.Group):
 
 @click.group(cls=_SpecFirst)
 def schedule() -> None:
-    """Retrain a spec by the clock, on what `jetlane up` starts.
+    """Retrain a spec by the clock or on an event, on what `jetlane up` starts.
 
-    `jetlane schedule SPEC --cron "0 3 * * *"` makes a schedule. A run whose data, spec and code are unchanged ends in
-    seconds; of several that were missed, one is made up for.
+    `jetlane schedule SPEC --cron "0 3 * * *" --on data` makes a schedule. A run whose data, spec and code are unchanged
+    ends in seconds; of several that were missed or wait, one is made up for.
     """
 
 
@@ -44,6 +45,12 @@ def schedule() -> None:
 @click.option("--cron", help='Minute, hour, day, month, weekday: "0 3 * * *" is every night at three.')
 @click.option("--interval", help="Such as 90m, 6h or 7d.")
 @click.option("--rrule", help='A rule of iCalendar: "FREQ=WEEKLY;BYDAY=MO".')
+@click.option(
+    "--on",
+    multiple=True,
+    type=click.Choice(["data", "drifted"]),
+    help="Also on events; data: new images (`jetlane data add`, dataset.watch); drifted: jetlane.model.drifted.",
+)
 @click.option("--timezone", default="UTC", show_default=True, help="Such as Europe/Berlin; for --cron and --rrule.")
 @click.option("--name", help="Of the schedule; default: the spec's name.")
 @click.option(
@@ -56,6 +63,7 @@ def add(
     cron: Optional[str],
     interval: Optional[str],
     rrule: Optional[str],
+    on: tuple[str, ...],
     timezone: str,
     name: Optional[str],
     workspace: Optional[Path],
@@ -64,8 +72,10 @@ def add(
     from jetlane.flows.serving.schedules import RetrainSchedule, named
     from jetlane.specs.load import load_spec
 
-    if sum(given is not None for given in (cron, interval, rrule)) != 1:
-        raise SpecError("a schedule needs one of --cron, --interval and --rrule", "", 'such as --cron "0 3 * * *"')
+    clocks = sum(given is not None for given in (cron, interval, rrule))
+    if clocks > 1 or not (clocks or on):
+        what = "a schedule needs one of --cron, --interval and --rrule, or --on, or both"
+        raise SpecError(what, "", 'such as --cron "0 3 * * *", or --on data')
     read = load_spec(spec)
     made = RetrainSchedule(
         name=named(name or read.name),
@@ -74,6 +84,8 @@ def add(
         interval=None if interval is None else _seconds(interval),
         rrule=rrule,
         timezone=timezone,
+        on=tuple(dict.fromkeys(on)),
+        watch=_looked_at(read) if "data" in on else None,
     )
     _refuse_wrong(made)
     place = _place(workspace, Path(read.workspace.path))
@@ -81,6 +93,9 @@ def add(
     _book(place).put(replace(made, pending=True))
     _bring(place)
     click.echo(f"{made.name}: {made.spec} is retrained {made.when} by the server of {place}")
+    if made.watch is not None and read.dataset is not None and read.dataset.watch is not None:
+        watch = read.dataset.watch
+        click.echo(f"{watch.folder or watch.bucket} is looked at every {made.watch:g} s")
     _say_whether_it_runs(place)
 
 
@@ -172,7 +187,14 @@ def _say_whether_it_runs(workspace: Path) -> None:
         click.echo("no server runs: nothing is retrained before `jetlane up`")
 
 
-def _seconds(given: str) -> float:
+def _looked_at(spec: RunSpec) -> Optional[float]:
+    """Seconds between two looks at what a spec watches; None where it watches nothing."""
+    if spec.dataset is None or spec.dataset.watch is None:
+        return None
+    return _seconds(spec.dataset.watch.every, "dataset.watch.every:")
+
+
+def _seconds(given: str, named: str = "--interval") -> float:
     """Seconds of ``90m``, ``6h``, ``7d``."""
     from jetlane.remote.fleet.rules import seconds
 
@@ -181,7 +203,7 @@ def _seconds(given: str) -> float:
     except ValueError:
         found = 0.0
     if found < _LEAST_SECONDS:
-        raise SpecError(f"--interval {given} is no time between two runs", "", "such as 90m, 6h or 7d; at least 60s")
+        raise SpecError(f"{named} {given} is no time between two runs", "", "such as 90m, 6h or 7d; at least 60s")
     return found
 
 

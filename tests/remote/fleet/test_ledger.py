@@ -143,7 +143,7 @@ def test_a_rollout_over_either_database(url: str, fakes: Any) -> None:
 
 def test_a_rollout_that_lost_its_leases_stops(ledger_url: str, fakes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that slept comes back, and another has taken its devices over: it touches none of them any more."""
-    monkeypatch.setattr("jetlane.remote.fleet.session.BEAT", 0.05)
+    monkeypatch.setattr("jetlane.remote.fleet.leases.BEAT", 0.05)
     ledger, clock = Ledger(ledger_url), fakes.SteppedClock()
     boards = {f"d{number}": fakes.Board() for number in range(3)}
     request = Request({name: name for name in boards}, "new-2", Fleet(waves=["100%"], concurrency=1))
