@@ -77,10 +77,7 @@ class Regularizer(ShortSection):
 
 
 class Prune(ShortSection):
-    """A smaller network: when it is trained, the weakest channels of its layers go, and it is trained once more.
-
-    A number is the fraction.
-    """
+    """After the training the weakest channels of all layers go, and it is trained again. A number is the fraction."""
 
     SHORT = "fraction"
     SHORT_SCHEMA: ClassVar = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
@@ -106,7 +103,7 @@ class Prune(ShortSection):
     )
     exclude: Annotated[list[Pattern], Field(max_length=100)] = Field(
         default=[],
-        description="layers that keep their channels: patterns searched in the names of their variables, as "
+        description="layers that keep their channels: patterns searched in the names of their weights, as "
         "`[MobilenetV2/Conv/, expanded_conv_1/]`",
     )
     steps: Optional[Steps] = Field(

@@ -52,7 +52,7 @@ def count(strength: Any, full: int, settings: Mapping[str, Any]) -> int:
         wanted = np.count_nonzero(strength >= settings["threshold"])
     granularity, least = int(settings["granularity"]), int(settings["minimum"])
     rounded = math.ceil(round(wanted / granularity, 6)) * granularity
-    return min(len(strength), max(least, rounded))
+    return int(min(len(strength), max(least, rounded)))
 
 
 def strongest(strength: Any, number: int) -> Any:

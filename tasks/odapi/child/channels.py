@@ -31,6 +31,7 @@ _ELEMENTWISE = {
     *("Add", "AddV2", "AddN", "BiasAdd", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "SquaredDifference"),
 }
 _BATCH_NORM = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+_CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp"}
 #: They read the size of a tensor, which is another one in the network that is built narrower.
 _SIZES = {"Shape", "ShapeN", "Size", "Rank"}
@@ -65,7 +66,7 @@ class Channels:
         self._labels: dict[str, Labels] = {}
         self._variable_of: dict[str, str] = {}
         self._pinned: set[int] = set()
-        for operation in behind(outputs):
+        for operation in _behind([*outputs, *_unread(outputs[0].graph)]):
             self._trace(operation)
         for tensor in outputs:
             self._pin(self._labels[tensor.name])
@@ -221,7 +222,12 @@ class Channels:
         return label
 
 
-def behind(outputs: Sequence[Any]) -> list[Any]:
+def _unread(graph: Any) -> list[Any]:
+    """What layers make that may lead nowhere, as those of a backbone beyond the last feature map that is used."""
+    return [one.outputs[0] for one in graph.get_operations() if one.type in _CONVOLUTIONS | _BATCH_NORM]
+
+
+def _behind(outputs: Sequence[Any]) -> list[Any]:
     """The operations that some tensors of one graph depend on, each after those that it reads."""
     wanted, waiting = set(), [tensor.op for tensor in outputs]
     while waiting:

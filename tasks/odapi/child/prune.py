@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -32,7 +32,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     Args:
         arguments: ``pipeline_config``; ``checkpoint`` (prefix); ``out``: prefix of the one that is written, with its
             table of widths and without the optimizer's variables; ``settings``: ``fraction`` or ``threshold``,
-            ``norm``, ``equalization``, ``granularity``, ``minimum`` and ``exclude`` (patterns of variables' names).
+            ``norm``, ``equalization``, ``granularity``, ``minimum`` and ``exclude`` (patterns of the layers' names).
 
     Returns:
         ``parameters`` and ``multiply_adds`` (of one image), each [before, after]; ``layers``: a list of {"layer",
@@ -137,14 +137,14 @@ class _Plan:
         self._values, self._before = values, before
         self._strength: list[Any] = []
         self._counts: list[int] = []
-        _refuse_unknown(settings["exclude"], network.shapes)
+        _refuse_unknown(settings["exclude"], [name for group in self._groups for name in group.producers])
         for group in self._groups:
             kernels = [
                 (values.get(name + _AVERAGE, values[name]), group.places[name, values[name].ndim - 1])
                 for name in group.producers
             ]
             strength = channel_choice.strengths(kernels, settings["norm"], settings["equalization"])
-            excluded = any(re.search(pattern, name) for pattern in settings["exclude"] for name, _ in group.places)
+            excluded = any(re.search(pattern, name) for pattern in settings["exclude"] for name in group.producers)
             wanted = channel_choice.count(strength, self._full(group), settings)
             self._strength.append(strength)
             self._counts.append(len(strength) if excluded else wanted)
@@ -217,7 +217,7 @@ class _Plan:
             differing += [one for key, one in own.items() if key not in other]
         for operation in differing:
             found = list(self._read_by(operation))
-            if operation.type in ("Add", "AddV2") and len(found) > 1:  # of two that are equal by chance
+            if operation.type in ("Add", "AddV2") and found:  # of two that are equal by chance
                 narrowest = min(found, key=lambda number: len(self._groups[number].units))
                 self._keep_more(narrowest, self._counts[narrowest] + self._settings["granularity"])
                 return True
@@ -251,12 +251,12 @@ class _Plan:
         return round(len(group.units) * (of or 1) / (self._network.shapes[name][-1] if of else 1))
 
 
-def _refuse_unknown(patterns: Any, names: Any) -> None:
+def _refuse_unknown(patterns: Sequence[str], names: Sequence[str]) -> None:
     for pattern in patterns:
         if not any(re.search(pattern, name) for name in names):
             raise JobError(
-                f"train.prune.exclude: no variable's name has {pattern}",
-                "this model has {}, ...".format(", ".join(sorted(names)[:: max(1, len(names) // 8)])),
+                f"train.prune.exclude: no layer that can be pruned has {pattern} in its name",
+                "there are {}, ...".format(", ".join(sorted(names)[:: max(1, len(names) // 8)])),
                 "take a part of such a name",
             )
 
