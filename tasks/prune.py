@@ -23,6 +23,7 @@ from jetlane.tasks.train import CONFIG, Again, checkpoint_digest, checkpoint_of,
 CODE = (
     "jetlane.tasks.prune",
     "jetlane.tasks.odapi.child.prune",
+    "jetlane.tasks.odapi.child.network",
     "jetlane.tasks.odapi.child.channels",
     "jetlane.tasks.odapi.child.channel_choice",
     "jetlane.tasks.odapi.child.widths",

@@ -26,8 +26,9 @@ class StepFacts:
     """One line of the step table.
 
     Attributes:
-        name: ``dataset``, ``train``, ``evaluate``, ``gate``, ``export``, ``plugins``, ``convert``, ``preflight``,
-            ``release`` or ``deploy``; ``baseline`` where the live model was measured again for the gate.
+        name: ``dataset``, ``train``, ``prune``, ``retrain``, ``evaluate``, ``gate``, ``export``, ``plugins``,
+            ``convert``, ``preflight``, ``release`` or ``deploy``; ``baseline`` where the live model was measured again
+            for the gate.
         state: One of this module's states.
         seconds: What making the outputs took, also when an earlier run made them; 0 when skipped.
         key: The step's content address (20 hex digits), empty for decisions and skipped steps.

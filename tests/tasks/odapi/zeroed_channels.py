@@ -1,9 +1,9 @@
 """Run by a test in a process of its own: a network whose channels that pruning removes are zero, before and after.
 
-Arguments: a pipeline.config, a folder to write in, and settings as JSON. Random weights are pruned, which shows by the
-values that are left which channels went; then the same weights with these channels zero are pruned. Prints JSON:
-``apart``, how far the predictions are apart; ``shows``, how far those of two images are, each as a share of the
-largest; and what pruning returned.
+Arguments: a pipeline.config, a folder to write in, and settings as JSON. Random weights are pruned; which channels went
+shows by the values that are left, and these are zero in the other network. Prints JSON: ``apart``, how far the
+predictions of the two are apart; ``shows``, how far those of two images are, each as a share of the largest; and what
+pruning returned.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # libraries print
 
-from jetlane.tasks.odapi.child import compat, configs, prune, slots, widths  # noqa: E402
+from jetlane.tasks.odapi.child import compat, configs, network, prune, slots, widths  # noqa: E402
 
 compat.apply()
 
@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf  # noqa: E402
 from object_detection.builders import model_builder  # noqa: E402
 
 Values = dict[str, np.ndarray]
+AVERAGE = "/ExponentialMovingAverage"
 PREDICTIONS = ("box_encodings", "class_predictions_with_background")
 
 
@@ -41,7 +42,7 @@ def random_values(shapes: dict[str, list[int]]) -> Values:
         else:
             value = random.normal(size=shape) * 0.2
         values[name] = value.astype(np.float32)
-        values[name + "/ExponentialMovingAverage"] = values[name].copy()
+        values[name + AVERAGE] = values[name].copy()
     return values
 
 
@@ -57,17 +58,17 @@ def without(values: Values, pruned: Values) -> Values:
         for kernel in (f"{scope}/weights", f"{scope}/pointwise_weights"):
             if kernel in zeroed and zeroed[kernel].shape[-1] == len(gone):
                 zeroed[kernel][..., gone] = 0
-                zeroed[kernel + "/ExponentialMovingAverage"][..., gone] = 0
     return zeroed
 
 
-def predictions(pipeline: Any, checkpoint: str, image: np.ndarray) -> list[np.ndarray]:
+def predictions(pipeline: Any, checkpoint: str, images: np.ndarray) -> list[list[np.ndarray]]:
+    """Of each image."""
     with tf.Graph().as_default(), tf.Session() as session, widths.applied(widths.beside(checkpoint)):
         model = model_builder.build(pipeline.model, is_training=False)
-        made = model.predict(tf.constant(image), tf.constant([list(image.shape[1:])]))
+        image = tf.placeholder(tf.float32, [1, *images.shape[1:]])
+        made = model.predict(image, tf.constant([list(images.shape[1:])]))
         tf.train.Saver(tf.global_variables()).restore(session, checkpoint)
-        found: list[np.ndarray] = session.run([made[name] for name in PREDICTIONS])
-        return found
+        return [session.run([made[name] for name in PREDICTIONS], {image: one[None]}) for one in images]
 
 
 def apart(left: list[np.ndarray], right: list[np.ndarray]) -> float:
@@ -76,19 +77,20 @@ def apart(left: list[np.ndarray], right: list[np.ndarray]) -> float:
 
 def main(config: str, folder: str, settings: str) -> dict[str, Any]:
     pipeline = configs.read_pipeline(config)
-    values = random_values(prune.Network(pipeline, None).shapes)
-    names = ("random", "pruned", "zeroed", "smaller")
-    paths = {name: os.path.join(folder, name, "model.ckpt") for name in names}
-    job = {"pipeline_config": config, "settings": json.loads(settings)}
-    slots.save(values, paths["random"])
-    prune.run({**job, "checkpoint": paths["random"], "out": paths["pruned"]}, None)
-    slots.save(without(values, slots.read(paths["pruned"])), paths["zeroed"])
-    facts = prune.run({**job, "checkpoint": paths["zeroed"], "out": paths["smaller"]}, None)
+    values = random_values(network.Network(pipeline, None).shapes)
+    whole, zeroed, smaller = (os.path.join(folder, name, "model.ckpt") for name in ("whole", "zeroed", "smaller"))
+    slots.save(values, whole)
+    job = {"pipeline_config": config, "checkpoint": whole, "out": smaller, "settings": json.loads(settings)}
+    facts = prune.run(job, None)
+    pruned = slots.read(smaller)
+    for name in (name for name in pruned if not name.endswith(AVERAGE)):
+        assert pruned[name].tobytes() == pruned[name + AVERAGE].tobytes(), name
+    slots.save(without(values, pruned), zeroed)
 
     fixed = pipeline.model.ssd.image_resizer.fixed_shape_resizer
-    images = np.random.default_rng(2).uniform(-1, 1, (2, 1, fixed.height, fixed.width, 3)).astype(np.float32)
-    before, other = (predictions(pipeline, paths["zeroed"], image) for image in images)
-    after = predictions(pipeline, paths["smaller"], images[0])
+    images = np.random.default_rng(2).uniform(-1, 1, (2, fixed.height, fixed.width, 3)).astype(np.float32)
+    before, other = predictions(pipeline, zeroed, images)
+    (after,) = predictions(pipeline, smaller, images[:1])
     return {**facts, "apart": apart(before, after), "shows": apart(before, other)}
 
 
