@@ -46,6 +46,7 @@ from jetlane.tasks.export import export, exported_model, given_model
 from jetlane.tasks.gate import gate, remember_measured, ship
 from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
+from jetlane.tasks.prune import smaller
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.cleaning import tidy
@@ -71,7 +72,7 @@ def story(run: Run) -> dict[str, Any]:
         data = dataset(run)
         refuse_empty_slices(run, data)
         tell_fit(run, data)
-        trained = train(run, data)
+        trained = smaller(run, data, train(run, data))
         measured = checkpoint_measured(evaluate(run, data, trained), data, trained)
         gate(run, measured, data)
         model = exported_model(export(run, data, trained))

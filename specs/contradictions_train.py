@@ -43,12 +43,23 @@ def in_train(spec: RunSpec) -> Iterator[Found]:
         yield ("train", "freeze"), "needs a checkpoint to start from: what was never trained would be frozen"
     if train.patience is not None and train.evaluate_every == 0:
         yield ("train", "patience"), "counts evaluations, and evaluate_every is 0"
+    if train.prune is not None:
+        yield from _prune(train)
     if train.precision == "mixed":
         yield (
             ("train", "precision"),
             "mixed: TF1-style models are trained in fp32, as the Object Detection API scales no loss for them; "
             "build.precision is that of the boards",
         )
+
+
+def _prune(train: Train) -> Iterator[Found]:
+    at, asked = ("train", "prune"), train.prune
+    assert asked is not None
+    if (asked.fraction is None) == (asked.threshold is None):
+        yield at, "needs fraction or threshold; give one or the other"
+    if train.freeze is not None:
+        yield at, "excludes freeze: what is frozen cannot make up for the channels that go"
 
 
 def _sweep(spec: RunSpec) -> Iterator[Found]:

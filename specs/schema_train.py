@@ -76,6 +76,44 @@ class Regularizer(ShortSection):
     weight: Annotated[float, Field(ge=0, le=10)] = Field(description="0 for none")
 
 
+class Prune(ShortSection):
+    """After the training the weakest channels of all layers go, and it is trained again. A number is the fraction."""
+
+    SHORT = "fraction"
+    SHORT_SCHEMA: ClassVar = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+
+    fraction: Optional[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=None, description="share of each layer's channels that go, of those before any pruning"
+    )
+    threshold: Optional[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=None,
+        description="instead of fraction: channels go whose norm is below this share of the largest in their layer",
+    )
+    norm: Literal["l1", "l2"] = Field(default="l2", description="of a channel's weights: how much it matters")
+    equalization: Literal["union", "intersection", "arithmetic_mean", "geometric_mean"] = Field(
+        default="union",
+        description="how much channels matter that are added to each other and can go together only: as the strongest "
+        "of them, the weakest, or their mean",
+    )
+    granularity: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=8, description="as many channels, or a multiple, stay of each layer: what stays is rounded up to it"
+    )
+    minimum: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        default=8, description="fewest channels of a layer; one that has no more stays as it is"
+    )
+    exclude: Annotated[list[Pattern], Field(max_length=100)] = Field(
+        default=[],
+        description="layers that keep their channels: patterns searched in the names of their weights, as "
+        "`[MobilenetV2/Conv/, expanded_conv_1/]`",
+    )
+    steps: Optional[Steps] = Field(
+        default=None, description="of the training afterwards; default: as many as of the one before"
+    )
+    learning_rate: Optional[LearningRate] = Field(
+        default=None, description="highest of the training afterwards; default: that of the one before"
+    )
+
+
 class StartFrom(ShortSection):
     """A trained model to go on from; what does not fit, such as the heads of other classes, starts anew and is told.
 
@@ -189,6 +227,7 @@ class Train(Section):
         default=None, description="prefix of a checkpoint to start from; the same as start_from.checkpoint"
     )
     start_from: Optional[StartFrom] = None
+    prune: Optional[Prune] = None
     sweep: Optional[Union[dict[Pattern, list[Any]], list[dict[Pattern, Any]]]] = Field(
         default=None,
         description="values of other keys of this section to try: `{learning_rate: [0.002, 0.004]}` for all "

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Variants of one sweep: a grid grows fast.
 MOST = 64
-#: Keys that say what is best, or hold paths.
-_COMMON = ("sweep", "metric", "python", "fine_tune_checkpoint", "start_from")
+#: Keys that say what is best, hold paths, or are for what comes after.
+_COMMON = ("sweep", "metric", "python", "fine_tune_checkpoint", "start_from", "prune")
 
 
 def variants(spec: RunSpec) -> Iterator[tuple[str, RunSpec]]:

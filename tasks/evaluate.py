@@ -24,6 +24,7 @@ CODE = (
     "jetlane.tasks.odapi.child.class_metrics",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
+    "jetlane.tasks.odapi.child.widths",
 )
 KERAS_CODE = (
     *CODE,

@@ -20,6 +20,7 @@ CODE = (
     "jetlane.tasks.odapi.child.export",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
+    "jetlane.tasks.odapi.child.widths",
 )
 KERAS_CODE = (
     *CODE,

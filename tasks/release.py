@@ -35,7 +35,7 @@ CODE = (
 )
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
 #: Steps whose outputs are named in the manifest by their digest.
-_SOURCES = ("dataset", "train", "export", "convert")
+_SOURCES = ("dataset", "train", "prune", "retrain", "export", "convert")
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def gather(
     def recorded(name: str) -> Mapping[str, Any]:
         return run.results[name].facts if name in run.results else {}
 
-    evaluated, trained, proof = recorded("evaluate"), recorded("train"), recorded("preflight")
+    evaluated, proof = recorded("evaluate"), recorded("preflight")
+    trained = recorded("retrain") or recorded("train")
     # of a graph that was given, preflight measures what TensorFlow finds
     in_proof = (proof.get("mAP") or {}).get("tensorflow") or {}
     measured = evaluated or in_proof
@@ -100,6 +101,7 @@ def gather(
             (int(row[0]), row[1] or 0.0, row[2] or 0.0) for row in trained.get("validation_curve") or ()
         ),
         fine_tune=trained.get("fine_tune") or {},
+        pruning=_pruning(recorded("prune"), evaluated),
         network=network_facts(run),
         gate=gate,
         plugins=recorded("plugins"),
@@ -112,6 +114,14 @@ def gather(
         error=error.what if error else "",
         notes=tuple(run.notes),
     )
+
+
+def _pruning(pruned: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was pruned, and what the network was worth before, after, and when it was trained again."""
+    if not pruned:
+        return {}
+    names = (("map50", "mAP@0.5"), ("map", "mAP"))
+    return {**pruned, **{name: [*pruned[name], evaluated.get(found)] for name, found in names}}
 
 
 def _lasting(facts: RunFacts) -> Mapping[str, Any]:

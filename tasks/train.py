@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -35,6 +36,7 @@ CODE = (
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
     "jetlane.tasks.odapi.child.slots",
+    "jetlane.tasks.odapi.child.widths",
 )
 KERAS_CODE = (
     "jetlane.tasks.train",
@@ -57,6 +59,19 @@ CONFIG = "pipeline.config"
 _SKIPPED = 12
 
 
+@dataclass(frozen=True)
+class Again:
+    """The training of a network that was pruned.
+
+    Attributes:
+        start: The pruned checkpoint.
+        first: The training before; where a later one starts from ``live``, it is that one's recipe which counts.
+    """
+
+    start: Start
+    first: StepResult
+
+
 @step("train")
 def train(run: Run, data: StepResult) -> StepResult:
     """Train by the spec; of a sweep each variant, of which the best is what the run goes on with.
@@ -65,13 +80,17 @@ def train(run: Run, data: StepResult) -> StepResult:
         TrainingError: With the last lines of the child's log.
     """
     if run.spec.train.sweep is None:
-        return _trained(run, data)
-    return best_of(run, lambda: _trained(run, data, compared=True))
+        return trained(run, data)
+    return best_of(run, lambda: trained(run, data, compared=True))
 
 
-def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
+def trained(run: Run, data: StepResult, compared: bool = False, again: Optional[Again] = None) -> StepResult:
     """Train to the spec's number of steps, or until patience ends it, going on from the last checkpoint of an attempt
     that was cut. The best of the checkpoints that were evaluated is the step's; where none was, the last.
+
+    Args:
+        compared: It is evaluated at its end at least.
+        again: It is the step ``retrain``.
 
     Raises:
         TrainingError: With the last lines of the child's log.
@@ -94,19 +113,21 @@ def _trained(run: Run, data: StepResult, compared: bool = False) -> StepResult:
         params.update(evaluate_every=every, metric=spec.metric, patience=spec.patience)
     code = KERAS_CODE if keras else CODE
     tools = versions(TRAINING, run.python)
+    name = "train" if again is None else "retrain"
     recipe = digest_of({"inputs": inputs, "params": params, "code": code_digest(code), "tools": tools})
-    start = start_of(run, recipe)
+    start = start_of(run, recipe) if again is None else again.start
+    origin = {"recipe": str(recipe)} if again is None else {key: again.first.facts[key] for key in ("recipe", "start")}
     if start is not None:
         inputs["fine_tune_checkpoint"] = start.digest
     result = run.step(
-        "train",
+        name,
         inputs=inputs,
         # How often it is saved, and where the interpreter lies, does not shape the model.
         params=params,
         code=code,
         tools=tools,
-        make=lambda out: {**_train(run, data, config, every, start, out), "recipe": str(recipe)},
-        describe=_describe,
+        make=lambda out: {**_train(run, data, config, every, start, out, name), **origin},
+        describe=lambda made: _described(made) + (_start_told(made.facts) if again is None else ""),
         resumable=True,
     )
     if not result.cached:
@@ -133,7 +154,9 @@ def _evaluate_every(run: Run, data: StepResult, config: str, compared: bool) -> 
     return every or (int(asked.num_steps) if compared else 0)
 
 
-def _train(run: Run, data: StepResult, config: str, every: int, start: Optional[Start], out: Path) -> Mapping[str, Any]:
+def _train(
+    run: Run, data: StepResult, config: str, every: int, start: Optional[Start], out: Path, step_name: str
+) -> Mapping[str, Any]:
     from jetlane.tasks.odapi.client import TrainJob
 
     spec = run.spec.train
@@ -154,7 +177,7 @@ def _train(run: Run, data: StepResult, config: str, every: int, start: Optional[
         keep_checkpoints=spec.keep_checkpoints,
     )
     with _alone(run), LostSteps(run, job.model_dir) as lost:
-        shown = _Shown(run, lost)
+        shown = _Shown(run, lost, step_name)
         facts = dict(run.odapi().train(job, shown.progress, shown.evaluated))
     curve = json.loads((out / "model" / facts["loss_curve"]).read_text())
     told: dict[str, Any] = {"curve": [row[:2] for row in curve], "validation_curve": _validation_curve(facts)}
@@ -224,8 +247,8 @@ def _alone_over_hosts(run: Run) -> Iterator[None]:
 class _Shown:
     """A training in one line: where it is, and what it was worth when it was last evaluated."""
 
-    def __init__(self, run: Run, lost: LostSteps) -> None:
-        self._run, self._lost = run, lost
+    def __init__(self, run: Run, lost: LostSteps, step_name: str) -> None:
+        self._run, self._lost, self._step = run, lost, step_name
         self._worth = ""
 
     def progress(self, at: TrainingProgress) -> None:
@@ -233,7 +256,7 @@ class _Shown:
         text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
         if at.eta is not None:
             text += f", {at.eta:.0f} s to go"
-        self._run.observer.update("train", at.step / at.total, text + self._worth)
+        self._run.observer.update(self._step, at.step / at.total, text + self._worth)
 
     def evaluated(self, row: Mapping[str, float]) -> None:
         self._worth = f"; mAP@0.5 {row['map50']:.3f} at step {row['step']}"
@@ -258,13 +281,13 @@ def checkpoint_digest(trained: StepResult) -> str:
     return trained.digest(*(name for name in sorted(trained.outputs) if name.startswith(prefix)))
 
 
-def _describe(result: StepResult) -> str:
+def _described(result: StepResult) -> str:
     facts: Mapping[str, Any] = result.facts
     resumed: Optional[int] = facts.get("resumed_from")
     went_on = f", went on from step {resumed}" if resumed else ""
     validation = facts.get("validation") or {}
     early = f" ({facts['ended']})" if validation.get("gave_up") else ""
-    return f"{facts['steps']} steps{early}, loss {facts['loss']:.3f}{went_on}{_best_of(validation)}{_start_told(facts)}"
+    return f"{facts['steps']} steps{early}, loss {facts['loss']:.3f}{went_on}{_best_of(validation)}"
 
 
 def _start_told(facts: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from tests import rooms
 
 TOPS = {
-    "tasks": "dataset train evaluate gate export plugins convert preflight slices release deploy report "
+    "tasks": "dataset train prune evaluate gate export plugins convert preflight slices release deploy report "
     "run data odapi converter proof bundle deepstream reporting",
     "flows": "retrain_and_deploy scheduled_retrain watch_data fleet_rollout fleet_site rollback "
     "serving fleet plugin cli",

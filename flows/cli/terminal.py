@@ -27,6 +27,8 @@ _STYLES = {
 _BEGINS = {
     "dataset": "labels and images are read",
     "train": "TensorFlow starts, and builds the network",
+    "prune": "TensorFlow starts, and the weakest channels are looked for",
+    "retrain": "the pruned network is built",
     "evaluate": "TensorFlow starts, and measures the checkpoint on the validation images",
     "export": "TensorFlow starts, and freezes the graph",
     "convert": "the graph is written as UFF and ONNX",

@@ -14,6 +14,8 @@ from jetlane.tasks.run.run_record import records
 _FACTS = {
     "dataset": ("stats", "labels", "dropped"),
     "train": ("steps", "seconds", "resumed_from", "loss", "start", "best", "fine_tune", "ended"),
+    "prune": ("parameters", "multiply_adds", "map50"),
+    "retrain": ("steps", "seconds", "resumed_from", "loss", "best", "fine_tune", "ended"),
     "evaluate": ("mAP", "mAP@0.5", "per_class", "images"),
     "export": ("nodes",),
 }

@@ -105,6 +105,20 @@ class ExportJob:
     out: Path
 
 
+@dataclass(frozen=True)
+class PruneJob:
+    """A pruning of a checkpoint (prefix); ``out`` is the prefix of the one that is written.
+
+    Attributes:
+        settings: Keys of the spec's ``train.prune`` that choose channels.
+    """
+
+    pipeline_config: Path
+    checkpoint: Path
+    out: Path
+    settings: Mapping[str, Any]
+
+
 class OdapiChild:
     """The Object Detection API's process; a context manager that ends it.
 
@@ -171,6 +185,15 @@ class OdapiChild:
         job.model_dir.mkdir(parents=True, exist_ok=True)
         keras = _is_keras(job.pipeline_config)
         return self._run("train", vars(job), on_progress, on_evaluated, keras=keras)
+
+    def prune(self, job: PruneJob) -> dict[str, Any]:
+        """Remove channels. Returns ``parameters``, ``multiply_adds`` and ``layers``: see ``child.prune``.
+
+        Raises:
+            TrainingError: This network cannot be pruned, or a pattern to exclude names nothing.
+        """
+        job.out.parent.mkdir(parents=True, exist_ok=True)
+        return self._run("prune", vars(job), keras=False)
 
     def evaluate(self, job: EvaluateJob, on_count: Optional[OnCount] = None) -> dict[str, Any]:
         """COCO metrics.

@@ -68,6 +68,12 @@ def refuse_unknown_to_keras(read: PipelineConfig, train: Train) -> None:
     wrong = [f"train.{name}" for name, given in asked.items() if given]
     if not is_keras(read.message):
         return
+    if train.prune is not None:
+        raise SpecError(
+            "train.prune: Keras models are not pruned",
+            f"{read.ssd.feature_extractor.type} is one, and builds its layers by widths of its own",
+            "remove it, or use a feature extractor without _keras",
+        )
     if train.freeze == "backbone":
         raise SpecError(
             "train.freeze: backbone is not known of Keras models",

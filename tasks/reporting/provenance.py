@@ -14,6 +14,8 @@ from jetlane.tasks.run.facts import RunFacts
 _SOURCES = {
     "step dataset": "data set (records and label map)",
     "step train": "training (checkpoint and events)",
+    "step prune": "pruning",
+    "step retrain": "training of the pruned network",
     "step export": "export",
     "step convert": "conversion",
     "frozen_graph": "frozen graph",

@@ -29,12 +29,15 @@ def check_spec(spec: RunSpec) -> list[str]:
     """
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.release.signing import read_key
+    from jetlane.specs.retraining import retraining
     from jetlane.specs.sweep import variants
 
     labels = _labels(spec.dataset)
     notes = _check_model(spec, labels)
     for _, variant in variants(spec):
         _check_model(variant, labels)
+    if spec.trains and spec.train.prune is not None:
+        _check_model(retraining(spec), labels)
     if spec.dataset is not None:
         _check_data(spec.dataset)
     if spec.fleet.inventory is not None:

@@ -26,8 +26,9 @@ class StepFacts:
     """One line of the step table.
 
     Attributes:
-        name: ``dataset``, ``train``, ``evaluate``, ``gate``, ``export``, ``plugins``, ``convert``, ``preflight``,
-            ``release`` or ``deploy``; ``baseline`` where the live model was measured again for the gate.
+        name: ``dataset``, ``train``, ``prune``, ``retrain``, ``evaluate``, ``gate``, ``export``, ``plugins``,
+            ``convert``, ``preflight``, ``release`` or ``deploy``; ``baseline`` where the live model was measured again
+            for the gate.
         state: One of this module's states.
         seconds: What making the outputs took, also when an earlier run made them; 0 when skipped.
         key: The step's content address (20 hex digits), empty for decisions and skipped steps.
@@ -103,6 +104,9 @@ class RunFacts:
         loss_curve: (step, total loss) pairs of the training, by rising step.
         validation_curve: (step, mAP, mAP@0.5) of checkpoints that were evaluated on the way, by rising step.
         fine_tune: What the training took from another checkpoint (``loaded``, ``skipped``); empty from scratch.
+        pruning: What pruning made of the network, where it was pruned in this run: what the step ``prune`` recorded
+            (``parameters``, ``multiply_adds``, ``map50``, ``map``: each [before, after]; ``layers``), the last two with
+            what came of the training afterwards.
         network: What was trained or given: see ``jetlane.tasks.run.network_facts``.
         anchor_fit: How the anchors suit the data set: ``AnchorFit.to_json`` and its ``lines``; empty where not known.
         gate: ``{"passed", "forced", "map", "min_map", "baseline", "baseline_release", "margin", "reasons"}``;
@@ -133,6 +137,7 @@ class RunFacts:
     loss_curve: tuple[tuple[int, float], ...] = ()
     validation_curve: tuple[tuple[int, float, float], ...] = ()
     fine_tune: Mapping[str, Any] = field(default_factory=dict)
+    pruning: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
     anchor_fit: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)

@@ -11,10 +11,13 @@ from jetlane.specs.support.local_files import read_json
 from jetlane.tasks.run.digests import digest_of, unsealed
 from jetlane.tasks.run.outputs import MANIFEST
 
+#: Steps that train, in their order.
+STEPS = ("train", "retrain")
+
 
 @dataclass(frozen=True)
 class Training:
-    """A step ``train`` that is in the workspace.
+    """A step ``train`` that is in the workspace, or ``retrain`` of a model that was pruned.
 
     Attributes:
         path: Its folder.
@@ -31,16 +34,27 @@ class Training:
 
 
 def training_of(root: Path, release: Path) -> Optional[Training]:
-    """The training whose outputs a release says that it was made of; None where it is gone, or was elsewhere.
+    """The last training whose outputs a release says that it was made of; None where it is gone, or was elsewhere.
 
     Args:
         root: The workspace's folder.
         release: The release's folder.
     """
+    found = trainings_of(root, release)
+    return found[-1] if found else None
+
+
+def trainings_of(root: Path, release: Path) -> list[Training]:
+    """All of them, in order: a model that was pruned was trained twice. Empty where the last is gone."""
     told = read_json(release / MANIFEST)
     sources = told.get("sources") if isinstance(told, dict) else None
-    wanted = sources.get("step train") if isinstance(sources, dict) else None
-    for path in sorted((root / "steps" / "train").glob(f"*/{MANIFEST}")) if wanted else ():
+    wanted = [(step, sources.get(f"step {step}")) for step in STEPS] if isinstance(sources, dict) else []
+    found = [_trained(root, step, digest) for step, digest in wanted if digest]
+    return [one for one in found if one] if found and found[-1] else []
+
+
+def _trained(root: Path, step: str, wanted: str) -> Optional[Training]:
+    for path in sorted((root / "steps" / step).glob(f"*/{MANIFEST}")):
         opened = unsealed(read_json(path))
         if opened is not None and _digest(opened[0]) == wanted:
             return Training(path.parent, opened[0]["facts"])

@@ -17,7 +17,7 @@ from typing import Optional
 
 from jetlane.specs.support.local_files import read_json
 from jetlane.tasks.run.live_release import live_and_previous
-from jetlane.tasks.run.release_training import training_of
+from jetlane.tasks.run.release_training import trainings_of
 from jetlane.tasks.run.run_record import UsedSteps, records, used_now
 
 #: (step, key) of a step's folder.
@@ -99,8 +99,8 @@ def needed_steps(root: Path, releases: set[str]) -> set[StepKey]:
         worth = read_json(root / "measured" / f"{_plain(release)}.json")
         graph = Path(os.path.realpath(str(worth.get("graph", "")))) if isinstance(worth, dict) else Path()
         found |= {step_of(folder) for folder in graph.parents if folder.parent.parent == steps}
-        trained = training_of(root, root / "releases" / _plain(release))  # what a next training may start from
-        found |= {step_of(trained.path)} if trained else set()
+        trained = trainings_of(root, root / "releases" / _plain(release))  # what a next training may start from
+        found |= {step_of(one.path) for one in trained}
     return found
 
 

@@ -12,7 +12,7 @@ from jetlane.tasks.run.retention import GONE, step_folders
 #: Kind -> the steps whose folders it means.
 _STEPS = {
     "records": ("dataset",),
-    "checkpoints": ("train",),
+    "checkpoints": ("train", "prune", "retrain"),
     "models": ("export", "freeze", "plugins", "convert"),
     "checks": ("anchors", "evaluate", "baseline", "preflight"),
     "releases": ("release",),

@@ -26,6 +26,9 @@ def train(job, emit):
         hashlib.sha256(b"".join(data) + str([job["seed"], job["fine_tune_checkpoint"]]).encode()).hexdigest()
     )
     (out / "loss.json").write_text(json.dumps([[step, 1.0 / step, 0.1] for step in range(1, total + 1)]))
+    pruned = Path(f"{job['fine_tune_checkpoint']}.widths.json")
+    if pruned.exists():
+        (out / "model.ckpt-6.widths.json").write_bytes(pruned.read_bytes())
     fine_tune = {"loaded": 9, "skipped": []} if job["fine_tune_checkpoint"] else None
     return {
         "steps": total,
@@ -45,6 +48,15 @@ def validation(job):
     rate = float(Path(job["pipeline_config"]).read_text().split("learning_rate_base:")[1].split()[0])
     row = {"step": 6, **dict.fromkeys(("map", "map50", "map75", "worst_class"), rate)}
     return {"metric": job["metric"], "best": row, "evaluations": [row], "gave_up": False}
+
+
+def prune(job, emit):
+    mark = Path(job["checkpoint"] + ".index").read_text() + json.dumps(job["settings"], sort_keys=True)
+    Path(job["out"] + ".index").write_text(hashlib.sha256(mark.encode()).hexdigest())
+    table = {"kept": {"layer": 16}, "of": {"layer": 24}, "settings": job["settings"]}
+    Path(job["out"] + ".widths.json").write_text(json.dumps(table))
+    layers = [{"layer": "layer", "before": 24, "after": 16}]
+    return {"parameters": [240, 160], "multiply_adds": [2400, 1600], "layers": layers}
 
 
 def evaluate(job, emit):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.specs.test_load import write_marked
 
 from jetlane.specs.errors import SpecError
-from jetlane.specs.load import load_spec
+from jetlane.specs.load import load_spec, spec_from_data
+from jetlane.specs.retraining import retraining
 
 WRONG = [
     ("steps: 5, ^epochs: 2", "train.epochs: excludes steps"),
@@ -39,6 +41,11 @@ WRONG = [
     ("^sweep: {seed: [1]}, start_from: live", "excludes start_from: live"),
     ("^freeze: backbone", "needs a checkpoint to start from"),
     ("evaluate_every: 0, ^patience: 3", "counts evaluations, and evaluate_every is 0"),
+    ("^prune: {norm: l1}", "needs fraction or threshold"),
+    ("^prune: {fraction: 0.4, threshold: 0.2}", "needs fraction or threshold"),
+    ("prune: {fraction: ^1.0}", "train.prune.fraction: given 1.0, allowed: a number, above 0, below 1"),
+    ("^prune: 0.4, fine_tune_checkpoint: a, freeze: [b]", "excludes freeze"),
+    ("^sweep: {prune: [0.2, 0.4]}", "names prune, which are the same"),
     ("^precision: mixed", "TF1-style models are trained in fp32"),
     ("augmentation: ^much", "'none' or 'flip' or 'light' or 'medium' or 'strong' or a list"),
     ("metric: ^f1", "'map50' or 'map' or 'map75' or 'worst_class'"),
@@ -53,3 +60,27 @@ def test_what_does_not_go_together(tmp_path: Path, keys: str, words: str) -> Non
         load_spec(path)
     message = str(caught.value)
     assert message.startswith(f"{place}: ") and words in message, message
+
+
+@pytest.mark.parametrize(
+    ("train", "again"),
+    [
+        ({"epochs": 3, "prune": 0.4, "ema": 0.9}, {"epochs": 3, "ema": 0.9}),
+        (
+            {"steps": 9, "learning_rate": 0.1, "warmup_steps": 2, "prune": {"fraction": 0.4, "steps": 2}},
+            {"steps": 2, "learning_rate": 0.1, "schedule": {"kind": "cosine"}},
+        ),
+        (
+            {"steps": 9, "schedule": {"kind": "constant"}, "prune": {"threshold": 0.4, "learning_rate": 0.2}},
+            {"steps": 9, "learning_rate": 0.2, "schedule": {"kind": "cosine"}},
+        ),
+        (
+            {"epochs": 2, "start_from": "live", "metric": "map", "prune": {"fraction": 0.4, "steps": 5}},
+            {"steps": 5, "metric": "map", "schedule": {"kind": "cosine"}},
+        ),
+    ],
+)
+def test_the_training_of_a_pruned_network(tmp_path: Path, train: dict[str, Any], again: dict[str, Any]) -> None:
+    spec = {"name": "a", "dataset": {"shapes": {}}}
+    made = retraining(spec_from_data({**spec, "train": train}, tmp_path))
+    assert made == spec_from_data({**spec, "train": again}, tmp_path)

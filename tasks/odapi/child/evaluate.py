@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import configs, counted
+from . import configs, counted, widths
 from .class_metrics import BOXES, Classes, per_class
 
 
@@ -16,7 +16,8 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
             ``score`` (of detections that the confusion matrix counts).
     """
     made = configs.estimator_and_inputs(arguments, arguments["out"])
-    with per_class(arguments["score"]) as classes:
+    table = widths.beside(arguments["checkpoint"])
+    with per_class(arguments["score"]) as classes, widths.applied(table):
         measured = made["estimator"].evaluate(
             made["eval_input_fns"][0],
             steps=None,

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any
 
-from . import configs
+from . import configs, widths
 from .errors import JobError
 
 GRAPH = "frozen_inference_graph.pb"
@@ -28,7 +28,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     out = arguments["out"]
     raw = os.path.join(out, "exporter")
     shutil.rmtree(raw, ignore_errors=True)
-    with tf.Graph().as_default():
+    with tf.Graph().as_default(), widths.applied(widths.beside(arguments["checkpoint"])):
         exporter.export_inference_graph("image_tensor", pipeline, arguments["checkpoint"], raw)
     facts = _inspect(os.path.join(raw, GRAPH))
     os.replace(os.path.join(raw, GRAPH), os.path.join(out, GRAPH))

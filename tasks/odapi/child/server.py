@@ -21,7 +21,7 @@ from .errors import JobError
 
 #: Modules of this package; each has ``run(arguments, emit) -> facts``.
 JOBS = (
-    *("train", "evaluate", "export", "freeze", "infer", "probe"),
+    *("train", "prune", "evaluate", "export", "freeze", "infer", "probe"),
     *("train_keras", "evaluate_keras", "export_keras"),
 )
 

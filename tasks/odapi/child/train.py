@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Optional
 
-from . import checkpoints, compat, configs, freezing, progress, slots
+from . import checkpoints, compat, configs, freezing, progress, slots, widths
 from .errors import JobError
 from .loss_watch import LossWatch
 from .validation import Validation
+from .widths import Widths
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
@@ -20,8 +21,9 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
 
     Args:
         arguments: See ``configs.estimator_and_inputs``; also ``model_dir``, ``checkpoint_every`` (steps),
-            ``fine_tune_checkpoint`` (prefix, or None), ``evaluate_every`` (steps; 0: not at all), ``metric`` and
-            ``patience`` (see ``validation``), ``watch_loss``, and ``keep_checkpoints``: how many of the last ones stay.
+            ``fine_tune_checkpoint`` (prefix, or None; the network has the widths of its table), ``evaluate_every``
+            (steps; 0: not at all), ``metric`` and ``patience`` (see ``validation``), ``watch_loss``, and
+            ``keep_checkpoints``: how many of the last ones stay.
     """
     compat.apply()
     import tensorflow.compat.v1 as tf
@@ -39,13 +41,14 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     )
     total = made["train_steps"]
     curve = progress.LossCurve(os.path.join(model_dir, progress.LOSS_FILE), total, start)
-    validation = _validation(arguments, made, total, emit)
+    table = widths.beside(arguments["fine_tune_checkpoint"])
+    validation = _validation(arguments, made, total, table, emit)
     started = time.time()
-    with _restored_variables() as restored:
+    with _restored_variables() as restored, widths.applied(table) as missing:
         if start and validation:
             validation.see(tf.train.latest_checkpoint(model_dir), start)  # its evaluation may have been cut
         if start < total and not (validation and validation.exhausted):
-            _train(arguments, made, curve, validation, restored, emit)
+            _train(arguments, made, curve, validation, missing, restored, emit)
     curve.save()
     if validation:
         validation.close()
@@ -58,7 +61,7 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     steps = progress.saved_step(model_dir)
     if steps != total and not (validation and validation.exhausted):
         raise JobError(f"training ended without the checkpoint of step {total}", f"in {model_dir}", "run again")
-    last = slots.without_slots(model_dir, arguments["keep_checkpoints"])
+    last = slots.without_slots(model_dir, arguments["keep_checkpoints"], table)
     return {
         "steps": steps,
         "resumed_from": start,
@@ -71,9 +74,13 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     }
 
 
-def _validation(arguments: dict[str, Any], made: Any, total: int, emit: Any) -> Optional[Validation]:
+def _validation(
+    arguments: dict[str, Any], made: Any, total: int, table: Optional[Widths], emit: Any
+) -> Optional[Validation]:
     every, metric, patience = (arguments[name] for name in ("evaluate_every", "metric", "patience"))
-    return Validation(arguments["model_dir"], made, every, metric, patience, total, emit) if every else None
+    if not every:
+        return None
+    return Validation(arguments["model_dir"], made, every, metric, patience, total, emit, table)
 
 
 def _train(
@@ -81,6 +88,7 @@ def _train(
     made: Any,
     curve: progress.LossCurve,
     validation: Optional[Validation],
+    missing: Collection[str],
     restored: dict[str, Any],
     emit: Any,
 ) -> None:
@@ -96,6 +104,7 @@ def _train(
             arguments["model_dir"], curve.last_step, every, curve.save, seen, arguments["keep_checkpoints"]
         ),
         freezing.hook(configs.read_pipeline(arguments["pipeline_config"]).train_config.freeze_variables),
+        _widths_hook(missing),
     ]
     try:
         made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=hooks)
@@ -105,6 +114,17 @@ def _train(
         if "No variables to optimize" not in str(error):
             raise
         raise JobError("train.freeze: nothing is left to train", "every variable is frozen", "freeze fewer") from error
+
+
+def _widths_hook(missing: Collection[str]) -> Any:
+    """Refuses a network without the layers of its table, before it is trained."""
+    import tensorflow.compat.v1 as tf
+
+    class WidthsHook(tf.train.SessionRunHook):  # type: ignore[misc]
+        def begin(self) -> None:
+            widths.refuse_missing(missing)
+
+    return WidthsHook()
 
 
 def _best(validation: Optional[Validation], model_dir: str) -> Optional[str]:

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from . import slots
 from .class_metrics import BOXES, per_class
+from .widths import Widths
 
 FILE = "validation.json"
 #: What is best, by the name it has in the spec.
@@ -27,13 +28,22 @@ class Validation:
         every: Steps between evaluations.
         metric: One of ``METRICS``.
         patience: Evaluations without a gain that end the training; None: none do.
+        table: Of a pruned network.
     """
 
     def __init__(
-        self, model_dir: str, made: Any, every: int, metric: str, patience: Optional[int], total: int, emit: Any
+        self,
+        model_dir: str,
+        made: Any,
+        every: int,
+        metric: str,
+        patience: Optional[int],
+        total: int,
+        emit: Any,
+        table: Optional[Widths] = None,
     ) -> None:
         self.every, self.metric, self.patience = every, metric, patience
-        self._folder, self._made, self._total, self._emit = model_dir, made, total, emit
+        self._folder, self._made, self._total, self._emit, self._table = model_dir, made, total, emit, table
         self._path = os.path.join(model_dir, FILE)
         self.rows: list[dict[str, Any]] = _load(self._path)
         self._network: Any = None
@@ -84,7 +94,7 @@ class Validation:
         best = self.checkpoint
         assert best is not None
         if self.waited == 0:
-            slots.write(prefix, best)
+            slots.write(prefix, best, self._table)
         with open(self._path + ".tmp", "w", encoding="utf-8") as file:
             json.dump(self.rows, file)
         os.replace(self._path + ".tmp", self._path)

@@ -138,6 +138,9 @@ def test_shows_everything_that_a_run_knows(tmp_path: Path) -> None:
         "tensorflow 2.15.1",
         "Fine-tuning: 240 variables taken over, 1 not",
         "BoxPredictor_0/biases 12 273",
+        "45 % fewer parameters",
+        "parameters 1,000,000 550,000 550,000",
+        "mAP@0.5 0.840 0.310 0.830",
     ):
         assert words in text, words
     assert "000.npy" not in page, "the user's names of the images"

@@ -53,6 +53,13 @@ def whole_facts(folder: Path) -> RunFacts:
         loss_curve=((0, 10.0), (300, 1.0), (600, 0.1)),
         validation_curve=((200, 0.2, 0.5), (400, 0.4, 0.7), (600, 0.5, 0.83)),
         fine_tune={"loaded": 240, "skipped": [{"name": "BoxPredictor_0/biases", "model": [12], "checkpoint": [273]}]},
+        pruning={
+            "parameters": [1_000_000, 550_000],
+            "multiply_adds": [90_000_000, 50_000_000],
+            "map50": [0.84, 0.31, 0.83],
+            "map": [0.61, 0.17, 0.6],
+            "layers": [{"layer": f"FeatureExtractor/MobilenetV2/{HOSTILE}", "before": 96, "after": 64}],
+        },
         network={"architecture": "ssd_mobilenet_v2", "classes": 3, "batch_size": 16, "steps": 600},
         gate={
             "passed": True,
