@@ -5,7 +5,7 @@ development kit's VOCevaldet.m: detections of all images, the surest first; each
 most, and is right if IoU is at least 0.5 and no surer one was; objects marked difficult, and what belongs to them, do
 not count. 2007: the mean, at recalls 0, 0.1, ..., 1, of the best precision at that recall or a higher one. From 2010
 on: the area below the precision that is made to fall. The kit measures boxes in whole pixels, edges included; here, as
-in the Object Detection API and in COCO's tools, edges are edges.
+in the Object Detection API and in COCO's tools, edges are edges, and what else lies in a crowd does not count.
 """
 
 from __future__ import annotations
@@ -51,38 +51,43 @@ def average_precisions(
 def _of_class(truth: Sequence[GroundTruth], found: Sequence[Detections], label: int) -> VocAP:
     scores, right, total = [np.zeros(0)], [np.zeros(0, bool)], 0
     for image, detections in zip(truth, found):
-        wanted = image.labels == label
-        counts = ~_ignored(image)[wanted]
-        chosen = detections.labels == label
-        counted, hit = _assigned(detections.boxes[chosen], image.boxes[wanted], counts)
+        wanted, chosen = image.labels == label, detections.labels == label
+        crowd, difficult = (_marks(mark, image)[wanted] for mark in (image.crowd, image.difficult))
+        boxes, objects = detections.boxes[chosen], image.boxes[wanted]
+        counted, hit = _assigned(boxes, objects[~crowd], difficult[~crowd])
+        counted &= hit | ~(_covered(boxes, objects[crowd]) >= _IOU).any(axis=1)
         scores.append(detections.scores[chosen][counted])
         right.append(hit[counted])
-        total += int(counts.sum())
+        total += int((~crowd & ~difficult).sum())
     if not total:
         return VocAP(None, None)
     order = np.argsort(-np.concatenate(scores), kind="stable")
     return _average(np.concatenate(right)[order], total)
 
 
-def _ignored(image: GroundTruth) -> Array:
-    none = np.zeros(len(image.labels), bool)
-    marks = [mark if mark is not None else none for mark in (image.crowd, image.difficult)]
-    ignored: Array = marks[0] | marks[1]
-    return ignored
+def _marks(given: Optional[Array], image: GroundTruth) -> Array:
+    return np.zeros(len(image.labels), bool) if given is None else given
 
 
-def _assigned(boxes: Array, objects: Array, counts: Array) -> tuple[Array, Array]:
+def _assigned(boxes: Array, objects: Array, difficult: Array) -> tuple[Array, Array]:
     """Of detections, the surest first: (does it count, is it right)."""
     counted, hit = np.ones(len(boxes), bool), np.zeros(len(boxes), bool)
     taken = np.zeros(len(objects), bool)
     for row, overlap in enumerate(iou_matrix(boxes, objects)):
         best = int(overlap.argmax()) if len(objects) else -1
-        if best < 0 or overlap[best] < _IOU:
-            continue
-        counted[row] = counts[best]
-        hit[row] = counts[best] and not taken[best]
-        taken[best] = True
+        if best >= 0 and overlap[best] >= _IOU:
+            counted[row] = not difficult[best]
+            hit[row] = counted[row] and not taken[best]
+            taken[best] = True
     return counted, hit
+
+
+def _covered(boxes: Array, crowds: Array) -> Array:
+    """The share of each box that lies in each crowd: [boxes, crowds]."""
+    first, second = boxes.astype(np.float64)[:, None], crowds.astype(np.float64)[None]
+    sides = np.clip(np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]), 0, None)
+    area: Array = sides.prod(axis=2) / np.maximum((first[..., 2:] - first[..., :2]).prod(axis=2), 1e-12)
+    return area
 
 
 def _average(right: Array, total: int) -> VocAP:
