@@ -52,6 +52,8 @@ def _of_class(truth: Sequence[GroundTruth], found: Sequence[Detections], label: 
     scores, right, total = [np.zeros(0)], [np.zeros(0, bool)], 0
     for image, detections in zip(truth, found):
         wanted, chosen = image.labels == label, detections.labels == label
+        if not wanted.any() and not chosen.any():
+            continue
         crowd, difficult = (_marks(mark, image)[wanted] for mark in (image.crowd, image.difficult))
         boxes, objects = detections.boxes[chosen], image.boxes[wanted]
         counted, hit = _assigned(boxes, objects[~crowd], difficult[~crowd])
