@@ -66,7 +66,7 @@ def _started(runs: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
     arguments = ["--logdir", str(runs), "--host", HOST, "--port", str(port)]
     # its second program, which reads faster, would outlive a TensorBoard that is killed
     arguments += ["--load_fast=false", "--reload_interval=5"]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TMPDIR": str(runs.parent)}  # it notes there that it runs
     with open(log, "wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "jetlane.flows.serving.tensorboard_process", *arguments],

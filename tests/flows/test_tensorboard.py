@@ -93,7 +93,7 @@ def test_it_shows_a_training_and_leaves_nothing_behind(tmp_path: Path) -> None:
             with urllib.request.urlopen(address[0] + "data/runs") as answer:
                 runs = json.load(answer)
         shown.send_signal(signal.SIGINT)
-        shown.wait(30)
+        assert shown.wait(30) == 0
     assert len(runs) == 1 and runs[0].startswith("shapes-")
     assert list((tmp_path / "tmp").iterdir()) == []
     with pytest.raises(OSError, match="refused"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Optional
@@ -32,7 +33,8 @@ def tensorboard(what: Optional[str], port: int, workspace: Path) -> None:
     with waiting("TensorBoard starts") as ready, served(logs, port) as (address, waits):
         ready()
         click.echo(f"{address}  (Ctrl-C ends it)")
-        waits()
+        with suppress(KeyboardInterrupt):
+            waits()
 
 
 def _logs(what: Optional[str], workspace: Path) -> Callable[[], Mapping[str, Path]]:
