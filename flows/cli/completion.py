@@ -7,6 +7,7 @@ an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def _releases(given: Mapping[str, Any]) -> Iterable[str]:
     return [path.name for path in Path(given["workspace"], "releases").iterdir()]
 
 
+def _models(given: Mapping[str, Any]) -> Iterable[str]:
+    """By name; a shell completes paths itself where there is none."""
+    for names in (_devices, _releases):
+        with suppress(Exception):  # there is no inventory, or no release
+            yield from names(given)
+
+
 def _projects(given: Mapping[str, Any]) -> Iterable[str]:
     from jetlane.specs.names import project_of
 
@@ -66,6 +74,7 @@ def _schedules(given: Mapping[str, Any]) -> Iterable[str]:
 
 devices = _completer(_devices)
 releases = _completer(_releases)
+models = _completer(_models)
 projects = _completer(_projects)
 rollouts = _completer(_rollouts)
 schedules = _completer(_schedules)

@@ -34,6 +34,9 @@ COMMANDS = {
         "fleet.rollback", "rollback", "Roll devices back to their previous release, or to one that they kept."
     ),
     "demo": Command("run", "demo", "The whole road on this machine, with a virtual Jetson."),
+    "evaluate": Command("evaluate", "evaluate", "Measure any model on labelled images."),
+    "detect": Command("detect", "detect", "Find objects in images and videos with any model."),
+    "tensorboard": Command("tensorboard", "tensorboard", "Show the trainings of a workspace in TensorBoard."),
     "convert": Command("convert", "convert", "Convert a frozen graph to UFF and ONNX."),
     "plugins": Command("convert", "plugins", "Show the TensorRT plugin parameters of a model."),
     "spec": Command("spec", "spec", "Look at specs."),

@@ -18,7 +18,7 @@ def main() -> None:
     os.umask(0o077)
     kind, port = sys.argv[1], int(sys.argv[2])
     if kind == "private":
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -34,10 +34,15 @@ def main() -> None:
     uvicorn.Server(settings).run(sockets=[listening(port)])
 
 
-def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    os._exit(0)
+def end_with_parent() -> None:
+    """From here on, this process ends when its standard input closes."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

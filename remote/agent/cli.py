@@ -100,10 +100,11 @@ COMMANDS = {
     "keys": ("commands.keys", "keys"),
     "collect-garbage": ("commands.garbage", "collect"),
     "bench": ("commands.bench", "bench"),
+    "detect": ("commands.detect", "detect"),
 }
 
 #: The build's own processes; they read no request.
 DETACHED = ("build-job", "build-work")
 
 #: What reads on behind its request line.
-STREAMING = ("receive",)
+STREAMING = ("receive", "detect")

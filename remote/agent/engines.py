@@ -9,9 +9,10 @@ started again.
 import hashlib
 import os
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import backends, old_names, recipes
+from . import manifest as manifests
 from .builder_caches import Caches
 from .errors import AgentError
 from .safe_files import (
@@ -36,6 +37,11 @@ MARK = "doubt.json"
 _TRIAL, _MOST_TRIALS = "trial.json", 3
 #: The engine that this process has loaded.
 _loaded: List[Any] = []
+
+#: A release that is here, and the engine it was verified with.
+Verified = NamedTuple(
+    "Verified", [("release", str), ("manifest", Dict[str, Any]), ("key", str), ("recipe", Dict[str, Any])]
+)
 
 
 def read_entry(store: Store, key: str) -> Dict[str, Any]:
@@ -79,6 +85,28 @@ def verified(store: Store, release: str) -> Optional[Tuple[str, Dict[str, Any]]]
     if key is None or entry is None or store.verified_digest(release) not in (None, entry["sha256"]):
         return None
     return (key, entry) if recipes.key_of(entry["recipe"]) == key else None
+
+
+def verified_of(store: Store, given: Optional[str]) -> Verified:
+    """The release that is meant, ready to run: its id or the beginning of it; None for the live one.
+
+    Raises:
+        AgentError: There is no such release, or no engine it was verified with; kind ``absent``.
+    """
+    release = given or store.pointed("current")
+    if release is None:
+        raise AgentError("no release is active on this board", "", "name one, or deliver one", "absent")
+    release = manifests.find(str(release), store.releases())
+    manifest, known = store.manifest(release), verified(store, release)
+    if known is None:
+        raise AgentError("release %s has no verified engine on this board" % release, "", "deliver it", "absent")
+    return Verified(release, manifest, known[0], recipes.recipe_of(known[1]))
+
+
+def load_verified(store: Store, chosen: Verified) -> Any:
+    """Its engine, ready to run: see ``load``."""
+    options = recipes.options_of({"options": chosen.recipe})
+    return load(store, chosen.key, chosen.recipe["backend"], chosen.manifest, options)
 
 
 def is_verified(store: Store, release: str, key: str) -> bool:

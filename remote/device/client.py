@@ -29,6 +29,7 @@ LIMITS = {
     "health": 900.0,
     "collect-garbage": 300.0,
     "bench": 900.0,
+    "detect": 900.0,
 }
 
 #: Runs the agent's file only if its bytes are those of this workstation's; a file put in its place is never run.

@@ -29,7 +29,7 @@ _MOST_SAMPLES = 1000
 #: bytes here.
 MOST_SHOWN = 200_000
 #: What a command may say beside progress, heartbeats, its result or its error.
-_MAY_SAY = {"receive": Need, "verify": Sample, "status": Sample}
+_MAY_SAY = {"receive": Need, "verify": Sample, "status": Sample, "detect": Sample}
 
 Word = Union[Heartbeat, Progress, Need, Sample, Failure, Said]
 

@@ -27,6 +27,8 @@ from jetlane.remote.protocol.fields import (
 
 #: Releases, engines or keys on one board.
 _MANY = 1000
+#: Classes of a model.
+_CLASSES = 10_000
 
 
 class TensorRT(Said):
@@ -270,6 +272,17 @@ class Benched(Said):
     after: Conditions
 
 
+class Detected(Said):
+    """``detect``: which release looked, and what it may say. What it found in each image is an event."""
+
+    release: ReleaseId
+    engine: EngineKey
+    backend: Backend
+    precision: Precision
+    labels: Annotated[list[Text], Field(max_length=_CLASSES)]
+    threshold: Score
+
+
 class Placed(Said):
     """The agent's file is in its place."""
 
@@ -288,6 +301,7 @@ RESULTS: Mapping[str, type[Said]] = {
     "keys": Keys,
     "collect-garbage": Collected,
     "bench": Benched,
+    "detect": Detected,
     "place": Placed,
 }
 

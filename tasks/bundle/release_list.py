@@ -73,17 +73,26 @@ def find_release(releases: list[KnownRelease], given: str) -> KnownRelease:
     Raises:
         ReleaseError: None, or several.
     """
-    newest = next((one for one in releases if project_of(one.id) == given), None)
-    if newest is not None:
-        return newest
-    known = {one.id: one for one in releases}
-    found = known.get(meant(given, known))
+    found = known_as(releases, given)
     if found is None:
-        there = ", ".join(list(known)[:5]) or "none"
+        there = ", ".join(one.id for one in releases[:5]) or "none"
         raise ReleaseError(
             f"no release begins with {given!r}", f"the newest here: {there}", "name one: `jetlane releases` lists them"
         )
     return found
+
+
+def known_as(releases: list[KnownRelease], given: str) -> Optional[KnownRelease]:
+    """The same; None where there is none.
+
+    Raises:
+        ReleaseError: Several begin like that.
+    """
+    newest = next((one for one in releases if project_of(one.id) == given), None)
+    if newest is not None:
+        return newest
+    known = {one.id: one for one in releases}
+    return known.get(meant(given, known))
 
 
 def _known(

@@ -17,7 +17,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.local_files import write_atomic
 from jetlane.tasks.data.added_batches import FORMAT, ORIGIN, added_folder, known_originals, new_batch
 from jetlane.tasks.data.checked import foreseen_plan, source_of
-from jetlane.tasks.data.convert import as_it_is, format_of, write_new
+from jetlane.tasks.data.convert import as_it_is, format_of, new_folder, write_labels
 from jetlane.tasks.data.dataset_model import Finding, Place
 from jetlane.tasks.data.findings import WARN
 from jetlane.tasks.data.findings_report import refuse
@@ -136,12 +136,11 @@ def _refuse_new_classes(checked: Plan, before: Plan, origin: LabelledSource) -> 
 
 def _keep(source: LabelledSource, names: set[str], batch: Path) -> None:
     """Write the images of these names, with their labels as they are."""
-    for cut in batch.parent.glob(".*.new"):
+    for cut in batch.parent.glob(".*.part-*"):
         shutil.rmtree(cut)
     raw = plan(source)
     chosen: list[PlannedImage] = [each for each in raw.images if each.name in names]
-    part = batch.with_name(f".{batch.name}.new")
-    write_new(part, FORMAT, chosen, raw.labels)
     origin = {"from": [str(place.root) for _, place in source.places], "sha256": [each.facts.sha256 for each in chosen]}
-    write_atomic(part / ORIGIN, json.dumps(origin))
-    part.rename(batch)
+    with new_folder(batch) as part:
+        write_labels(chosen, raw.labels, FORMAT, part)
+        write_atomic(part / ORIGIN, json.dumps(origin))

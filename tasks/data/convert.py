@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
 from jetlane.specs.errors import DatasetError
+from jetlane.tasks.data.classes import ClassRules
 from jetlane.tasks.data.dataset_model import Place
 from jetlane.tasks.data.detect import detect_format
 from jetlane.tasks.data.findings import DROP, STRICT, WARN
@@ -39,46 +41,71 @@ def convert(place: Path, out: Path, to: str, given: Optional[str] = None) -> tup
     Raises:
         DatasetError: The format is not known, the folder is there, or no image can be used.
     """
+    with new_folder(out) as part:
+        source, made = read_whole(place, given)
+        write_labels(made.images, made.labels, to, part)
+    return made, source.policy
+
+
+def write_labels(images: Sequence[PlannedImage], labels: LabelMap, to: str, out: Path) -> None:
+    """Write images with their objects into a folder that is there, in one of ``TARGETS``."""
+    importlib.import_module(f"jetlane.tasks.data.writers.{to}").write(named(images, labels), out)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes ``out`` when all went well; else nothing is left of it.
+
+    Raises:
+        DatasetError: ``out`` is there, and no empty folder.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"{out} is there already", "a data set is written into a new folder", "name another folder")
+        raise DatasetError(f"{out} is there already", "it is written as a new folder", "name another folder")
+    part = out.with_name(f".{out.name}.part-{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if out.exists():
+            out.rmdir()
+        os.replace(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_whole(
+    place: Path, given: Optional[str] = None, classes: Optional[ClassRules] = None
+) -> tuple[LabelledSource, Plan]:
+    """Read a data set as it is: what cannot be used is left out, all else is kept; splits are those that it has.
+
+    Args:
+        given: Its format; found out where it is None.
+
+    Raises:
+        DatasetError: The format is not known, or no image can be used.
+    """
     name = given or format_of(place)
-    shown = f"{name}: {place.name}"
-    source = as_it_is([(name, Place(place, shown=shown))])
+    source = as_it_is([(name, Place(place, shown=f"{name}: {place.name}"))], classes=classes)
     made = plan(source)
     if not made.images:
         first = made.findings[0] if made.findings else None
         why = f"{first.where}: {first.message}" if first else ""
         raise DatasetError(f"no image of {place} can be used", why, "`jetlane data check` lists what is wrong")
-    write_new(out, to, made.images, made.labels)
-    return made, source.policy
+    return source, made
 
 
-def as_it_is(places: Sequence[tuple[str, Place]], asked: Optional[Mapping[str, str]] = None) -> LabelledSource:
-    """Labelled images for a copy of them: every class, nothing divided; what cannot be used is left out.
+def as_it_is(
+    places: Sequence[tuple[str, Place]],
+    asked: Optional[Mapping[str, str]] = None,
+    classes: Optional[ClassRules] = None,
+) -> LabelledSource:
+    """Labelled images as they are: nothing divided, every class unless asked; what cannot be used is left out.
 
     Args:
         asked: What is done about each kind of finding; as where nothing is said unless given.
     """
     policy = {kind: DROP if done == STRICT else done for kind, done in (asked or default_policy()).items()}
     policy.update(dict.fromkeys(_KEPT, WARN))
-    return LabelledSource(places, policy=policy, splits=SplitOptions(validation=0.0))
-
-
-def write_new(out: Path, to: str, images: Sequence[PlannedImage], labels: LabelMap) -> None:
-    """Write a data set into a folder that is there when it is whole.
-
-    Args:
-        out: It may be there if it is empty.
-    """
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
-    try:
-        part.mkdir(parents=True)
-        importlib.import_module(f"jetlane.tasks.data.writers.{to}").write(named(images, labels), part)
-        if out.exists():
-            out.rmdir()
-        os.replace(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return LabelledSource(places, classes=classes or ClassRules(), policy=policy, splits=SplitOptions(validation=0.0))
 
 
 def format_of(place: Path) -> str:

@@ -57,6 +57,7 @@ class Sample:
         boxes: float32 [N, 4]: xmin, ymin, xmax, ymax in 0..1 of the image.
         labels: int32 [N]: the label map's ids.
         crowd: bool [N]: boxes around groups, which COCO's metrics neither demand nor punish.
+        difficult: bool [N]: objects that Pascal VOC's metrics neither demand nor punish.
     """
 
     source_id: str
@@ -64,6 +65,7 @@ class Sample:
     boxes: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
     crowd: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, bool))
+    difficult: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 def to_example(item: Annotation) -> bytes:
@@ -115,17 +117,27 @@ def _samples(records: Sequence[Path]) -> Iterator[Sample]:
 
 def to_sample(features: Any) -> Sample:
     """Decode the image and gather the ground truth of an Example's features."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(features["image/encoded"].bytes_list.value[0])) as picture:
-        image = np.asarray(picture.convert("RGB"))
     columns = [features[f"image/object/bbox/{edge}"].float_list.value for edge in EDGES]
     labels = np.array(features["image/object/class/label"].int64_list.value, np.int32)
-    crowd = np.array(features["image/object/is_crowd"].int64_list.value, bool)
     return Sample(
         source_id=features["image/source_id"].bytes_list.value[0].decode(),
-        image=image,
+        image=decoded(features["image/encoded"].bytes_list.value[0]),
         boxes=np.array(columns, np.float32).reshape(4, -1).T,
         labels=labels,
-        crowd=crowd if len(crowd) == len(labels) else np.zeros(len(labels), bool),
+        crowd=_marks(features, "is_crowd", len(labels)),
+        difficult=_marks(features, "difficult", len(labels)),
     )
+
+
+def decoded(encoded: bytes) -> np.ndarray[Any, Any]:
+    """An image's pixels, uint8 [height, width, 3] RGB."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(encoded)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _marks(features: Any, name: str, count: int) -> np.ndarray[Any, Any]:
+    """One for each box; none where the record does not say."""
+    given = np.array(features[f"image/object/{name}"].int64_list.value, bool)
+    return given if len(given) == count else np.zeros(count, bool)

@@ -26,12 +26,14 @@ class GroundTruth:
         labels: int32 [N], ids of the label map.
         size: (height, width) of the image, pixels.
         crowd: bool [N]: boxes around groups, which neither count nor harm; None for none.
+        difficult: bool [N]: objects that Pascal VOC does not count; None for none. COCO knows no such mark.
     """
 
     boxes: Array
     labels: Array
     size: tuple[int, int]
     crowd: Optional[Array] = None
+    difficult: Optional[Array] = None
 
     def to_json(self) -> dict[str, Any]:
         """As a board reads it: see ``jetlane.remote.agent.detect.average_precision``."""
@@ -65,6 +67,29 @@ def mean_average_precision(
     Raises:
         PreflightError: pycocotools is not installed.
     """
+    evaluation = evaluated(truth, found, names)
+    found_on_average = on_average(evaluation, names)
+    if confusion_score is None:
+        return found_on_average
+    return {**found_on_average, **detail(evaluation, dict(names), confusion_score)}
+
+
+def on_average(evaluation: Any, names: Mapping[int, str]) -> dict[str, Any]:
+    """``mAP``, ``mAP@0.5`` and ``per_class`` of a ``COCOeval``; see ``mean_average_precision``."""
+    precision = evaluation.eval["precision"][..., 0, -1]  # [IoU thresholds, recalls, classes]: any size, 100 detections
+    per_class = {
+        names[number]: {"AP": _mean(precision[..., index]), "AP@0.5": _mean(precision[0, :, index])}
+        for index, number in enumerate(evaluation.params.catIds)
+    }
+    return {"mAP": _mean(precision), "mAP@0.5": _mean(precision[0]), "per_class": per_class}
+
+
+def evaluated(truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str]) -> Any:
+    """The ``COCOeval`` of it, after ``accumulate``.
+
+    Raises:
+        PreflightError: pycocotools is not installed.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -77,15 +102,7 @@ def mean_average_precision(
         evaluation = COCOeval(reference, _results(COCO, reference, truth, found), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][..., 0, -1]  # [IoU thresholds, recalls, classes]: any size, 100 detections
-    per_class = {
-        names[number]: {"AP": _mean(precision[..., index]), "AP@0.5": _mean(precision[0, :, index])}
-        for index, number in enumerate(evaluation.params.catIds)
-    }
-    found_on_average = {"mAP": _mean(precision), "mAP@0.5": _mean(precision[0]), "per_class": per_class}
-    if confusion_score is None:
-        return found_on_average
-    return {**found_on_average, **detail(evaluation, dict(names), confusion_score)}
+    return evaluation
 
 
 def _dataset(truth: Sequence[GroundTruth], names: Mapping[int, str]) -> dict[str, Any]:

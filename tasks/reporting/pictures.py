@@ -102,22 +102,40 @@ def _picture(
 ) -> Optional[Picture]:
     path = release / sample["file"]
     pixels = np.load(path if path.exists() else release / "samples" / path.name)
+    seen = [("TensorFlow", sample)] + [(side.who, side.found[path.name]) for side in sides if path.name in side.found]
+    return picture(str(sample.get("origin") or path.name), pixels, sample.get("truth"), seen, labels, room)
+
+
+def picture(
+    name: str,
+    pixels: np.ndarray[Any, Any],
+    truth: Optional[Mapping[str, Any]],
+    seen: Sequence[tuple[str, Mapping[str, Any]]],
+    labels: Sequence[str],
+    room: int,
+) -> Optional[Picture]:
+    """One image with a panel for each who looked at it; None where there is no room for it.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB.
+        truth: What is really there, as ``GroundTruth.to_json`` gives it; None where that is not known.
+        seen: Who looked, and what was found, as ``Detections.to_json`` gives it.
+        labels: Class names; the first has label 1.
+        room: Bytes that its data URI may have.
+    """
     uri, width, height = _encoded(pixels, room)
     if not uri:
         return None
-    truth = sample.get("truth")
     frame = _Frame(width, height, labels, truth)
-    panels = [frame.panel("TensorFlow", sample)]
-    panels += [frame.panel(side.who, side.found[path.name]) for side in sides if path.name in side.found]
     return Picture(
-        name=str(sample.get("origin") or path.name),
+        name=name,
         uri=uri,
         width=width,
         height=height,
         size=f"{pixels.shape[1]}×{pixels.shape[0]}",
         objects=len(truth["labels"]) if truth is not None else None,
         letters=letter_height(width, height),
-        panels=tuple(panels),
+        panels=tuple(frame.panel(who, found) for who, found in seen),
     )
 
 

@@ -111,15 +111,16 @@ def splits(facts: RunFacts) -> dict[str, Mapping[str, Any]]:
     return {split: stats for split, stats in facts.dataset.items() if isinstance(stats, Mapping)}
 
 
-def curves(facts: RunFacts) -> list[Curve]:
-    """Those of the worst classes first."""
+def curves(given: Mapping[str, Any], ap50: Mapping[str, Optional[float]]) -> list[Curve]:
+    """Those of the worst classes first.
 
-    def ap50(name: str) -> Optional[float]:
-        return facts.per_class.get(name, {}).get("AP@0.5")
-
-    worst = sorted(facts.curves, key=lambda name: ap50(name) or 0.0)[:CURVES]
+    Args:
+        given: As ``coco_detail`` gives them.
+        ap50: AP@0.5 by class.
+    """
+    worst = sorted(given, key=lambda name: ap50.get(name) or 0.0)[:CURVES]
     return [
-        Curve(name, precision_recall(facts.curves[name]["precision"], _words(name, ap50(name))), ap50(name))
+        Curve(name, precision_recall(given[name]["precision"], _words(name, ap50.get(name))), ap50.get(name))
         for name in worst
     ]
 
@@ -128,9 +129,8 @@ def _words(name: str, ap50: Optional[float]) -> str:
     return f"precision by recall of {name}" + (f", AP@0.5 {ap50:.3f}" if ap50 is not None else "")
 
 
-def confusion(facts: RunFacts) -> Optional[Confusion]:
-    """None where nothing was evaluated."""
-    given = facts.confusion
+def confusion(given: Mapping[str, Any]) -> Optional[Confusion]:
+    """As ``coco_detail`` gives it; None where nothing was evaluated."""
     if not given:
         return None
     classes = (*given["classes"], NOTHING)

@@ -44,6 +44,10 @@ REQUESTS: Mapping[str, str] = {
     "activate": '`{"release": ID, "options": {...}}`',
     "rollback": '`{"release": ID}`, or `{"release": null}` for the one that ran before',
     "bench": '`{"seconds": NUMBER, "release": ID or null}`',
+    "detect": (
+        '`{"release": ID or null, "count": IMAGES}`; for each image a line `{"height": PIXELS, "width": PIXELS}` and'
+        " its bytes follow: RGB, row by row. Without an image it only says which release would look"
+    ),
     "collect-garbage": '`{"keep": COUNT, "spare": ID}`',
 }
 

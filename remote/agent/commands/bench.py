@@ -34,25 +34,17 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     seconds = request.get("seconds", 5.0)
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST:
         raise AgentError("bench cannot run for %r seconds" % (seconds,), "", "give up to %d" % LONGEST)
-    release = request.get("release") or store.pointed("current")
-    if release is None:
-        raise AgentError("no release is active on this board", "", "name one, or deliver one", "absent")
-    release = manifests.find(str(release), store.releases())
-    manifest, known = store.manifest(release), engines.verified(store, release)
-    if known is None:
-        raise AgentError("release %s has no verified engine on this board" % release, "", "deliver it", "absent")
-    key, recipe = known[0], recipes.recipe_of(known[1])
-    images = _images(store.release(release), manifest)
+    chosen = engines.verified_of(store, request.get("release"))
+    images = _images(store.release(chosen.release), chosen.manifest)
     with heartbeat(lambda: {"step": "bench"}):
         before = conditions()
-        options = recipes.options_of({"options": recipe})
-        engine = engines.load(store, key, recipe["backend"], manifest, options)
-        times = timed_runs(engine, images, manifest["input"], WARM_UP, _lasting(float(seconds)))
+        engine = engines.load_verified(store, chosen)
+        times = timed_runs(engine, images, chosen.manifest["input"], WARM_UP, _lasting(float(seconds)))
     return {
-        "release": release,
-        "engine": key,
-        "backend": recipe["backend"],
-        "precision": options["precision"],
+        "release": chosen.release,
+        "engine": chosen.key,
+        "backend": chosen.recipe["backend"],
+        "precision": recipes.options_of({"options": chosen.recipe})["precision"],
         "runs": len(times["total"]),
         "per_second": round(1000 * len(times["total"]) / sum(times["total"]), 2),
         "table": {part: _row(values) for part, values in times.items()},

@@ -61,10 +61,10 @@ def test_what_is_new_joins_and_the_rest_is_left_out(folder: Path, format: str) -
     again = add(load_spec(folder / "spec.yaml"), [folder / "more"])
     assert (again.images, again.copies, again.batch) == (0, 6, None)
     EXPORTERS["kitti"](DRAWN[14:16], folder / "third")
-    (folder / "work" / "added" / "grows" / ".20260101-000000.new").mkdir()  # as a killed one leaves it
+    (folder / "work" / "added" / "grows" / ".20260101-000000.part-1").mkdir()  # as a killed one leaves it
     third = add(load_spec(folder / "spec.yaml"), [folder / "third"])
     assert third.batch is not None and third.batch != made.batch and counted(folder) == drawn(16)
-    assert not list(third.batch.parent.glob(".*.new"))
+    assert not list(third.batch.parent.glob(".*.part-*"))
     shutil.rmtree(folder / "more")
     assert counted(folder) == drawn(16), "it is kept in the workspace"
 

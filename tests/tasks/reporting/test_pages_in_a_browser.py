@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.flows import chromium
 from tests.tasks.data.flawed_set import flawed_folder
 from tests.tasks.reporting import judged_page as judged
 from tests.tasks.reporting.whole_report import HOSTILE, whole_facts
 
+from jetlane.remote.agent.detect.detections import Detections
 from jetlane.specs.schema import RunSpec
+from jetlane.tasks.data.evaluation_data import EvaluationData
+from jetlane.tasks.data.examples import Sample
 from jetlane.tasks.data.show import shown_data
+from jetlane.tasks.proof.coco_map import GroundTruth
+from jetlane.tasks.proof.evaluation import Evaluation
+from jetlane.tasks.proof.model_metrics import measure, wrong
 from jetlane.tasks.reporting.data_page import write_data_page
+from jetlane.tasks.reporting.evaluation_folder import write_evaluation
 from jetlane.tasks.reporting.fleet import FleetPage, write_fleet_page
 from jetlane.tasks.reporting.report import write_report
 from jetlane.tasks.run.facts import FAILED, StepFacts
@@ -22,7 +30,7 @@ from jetlane.tasks.run.facts import FAILED, StepFacts
 pytestmark = pytest.mark.skipif(
     chromium.program() is None, reason="Debian's chromium is not installed (.ci/run does it)"
 )
-PAGES = ("report", "stopped", "fleet", "empty-fleet", "data")
+PAGES = ("report", "stopped", "fleet", "empty-fleet", "data", "evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +50,43 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_data_page(folder / "data.html", shown)
     write_fleet_page(folder / "fleet.html", fleet())
     write_fleet_page(folder / "empty.html", FleetPage((), (), (), None, "2026-01-02T03:04:05Z"))
+    (folder / "evaluation").mkdir()
+    evaluated(folder / "evaluation")
     return {
+        "evaluation": folder / "evaluation" / "evaluation.html",
         "report": write_report(folder / "made", facts),
         "stopped": write_report(folder / "stopped", stopped),
         "fleet": folder / "fleet.html",
         "empty-fleet": folder / "empty.html",
         "data": folder / "data.html",
     }
+
+
+def evaluated(folder: Path) -> None:
+    """An evaluation with a class of which one is missed and one found twice, and names that are hostile."""
+    rng, names = np.random.default_rng(4), {1: "circle", 2: HOSTILE}
+    boxes = np.array([[0.1, 0.1, 0.5, 0.5], [0.5, 0.6, 0.9, 0.9]], np.float32)
+    none = np.zeros(2, bool)
+    samples = [
+        Sample(
+            f"{HOSTILE}-{number}", rng.integers(0, 256, (120, 160, 3), np.uint8), boxes, np.array([1, 2]), none, none
+        )
+        for number in range(3)
+    ]
+    truth = [GroundTruth(one.boxes, one.labels, (120, 160), one.crowd, one.difficult) for one in samples]
+    found = [
+        Detections(boxes[[0, 0]], [1, 1], [0.9, 0.8]),
+        Detections(boxes, [1, 2], [0.7, 0.6]),
+        Detections([], [], []),
+    ]
+    confusion, mistakes = wrong(truth, found, names, 0.3)
+    assert [(one.image, one.missed, one.false_alarms) for one in mistakes] == [(0, 1, 1), (2, 2, 0)]
+    metrics = measure(truth, found, names)
+    origins = tuple(one.source_id for one in samples)
+    made = Evaluation(
+        HOSTILE, HOSTILE, names, 0.3, metrics, metrics, confusion, tuple(mistakes), origins, tuple(truth), tuple(found)
+    )
+    write_evaluation(folder, made, EvaluationData(HOSTILE, names, lambda: iter(samples)), draw=False)
 
 
 def fleet() -> FleetPage:
