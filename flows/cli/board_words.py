@@ -21,8 +21,8 @@ def facts(probe: Mapping[str, Any]) -> Iterator[Row]:
     yield "python", f"{probe.get('python') or _NONE}, numpy {probe.get('numpy') or _NONE}"
     yield "onnxruntime", probe.get("onnxruntime") or _NONE
     yield "processor", probe.get("cpu") or probe.get("machine") or _NONE
-    yield "memory", f"{_size(board.memory_available)} free of {_size(board.memory_total)}"
-    yield "disk", f"{_size(board.disk_free)} free"
+    yield "memory", f"{gigabytes(board.memory_available)} free of {gigabytes(board.memory_total)}"
+    yield "disk", f"{gigabytes(board.disk_free)} free"
     yield from _conditions(probe.get("conditions") or {})
     yield "logs in as", "root, which the agent does not need" if probe.get("superuser") else "a user without rights"
 
@@ -120,7 +120,8 @@ def _conditions(known: Mapping[str, Any]) -> Iterator[Row]:
         yield "hottest", f"{degrees:.0f} degrees C ({zone})"
 
 
-def _size(count: Optional[int]) -> str:
+def gigabytes(count: Optional[int]) -> str:
+    """Bytes that a board told, or a dash where it did not."""
     return _NONE if count is None else f"{count / 1e9:.1f} GB"
 
 

@@ -79,16 +79,13 @@ def _as_json(device: Device, result: Union[dict[str, Any], JetlaneError]) -> dic
 
 
 def _row(device: Device, result: Mapping[str, Any]) -> tuple[str, ...]:
+    from jetlane.flows.cli.board_words import gigabytes
     from jetlane.remote.inventory.facts import board_facts
 
     board = board_facts(result["facts"])
     words = (board.model or result["facts"].get("machine"), board.jetpack, board.tensorrt, board.cuda, board.power_mode)
-    sizes = (_size(board.disk_free), _size(board.memory_available))
+    sizes = (gigabytes(board.disk_free), gigabytes(board.memory_available))
     return (device.name, device.group, *(word or "-" for word in words), *sizes, result["current"] or "-")
-
-
-def _size(count: Optional[int]) -> str:
-    return "-" if count is None else f"{count / 1e9:.1f} GB"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:
