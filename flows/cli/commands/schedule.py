@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
@@ -86,12 +86,17 @@ def add(
 
 @schedule.command("list")
 @options.workspace
-def show(workspace: Path) -> None:
+@options.forms
+def show(workspace: Path, form: Optional[str]) -> None:
     """List the schedules, and when each runs next."""
+    from jetlane.flows.cli.commands.fleet.tables import print_rows
     from jetlane.flows.serving.schedules import next_runs
 
     coming = next_runs(workspace / "up")
     kept = _book(workspace).all()
+    if form is not None:
+        print_rows([_row(one, coming.get(one.name)) for one in kept], form)
+        return
     for one in kept:
         click.echo(line_of(one, coming.get(one.name)))
     if not kept:
@@ -129,6 +134,10 @@ def line_of(one: RetrainSchedule, coming: Optional[str]) -> str:
     """A schedule for a person; ``coming``: when it runs next."""
     state = "on" if one.active else "paused"
     return f"{one.name}  {state}  {one.when}  {one.spec}" + (f"  next: {coming}" if coming else "")
+
+
+def _row(one: RetrainSchedule, coming: Optional[str]) -> dict[str, Any]:
+    return {"name": one.name, "active": one.active, "when": one.when, "spec": one.spec, "next": coming}
 
 
 def _switch(name: str, active: bool, workspace: Path) -> None:

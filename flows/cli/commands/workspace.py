@@ -25,10 +25,12 @@ def workspace() -> None:
 def du(workspace: Path, form: Optional[str]) -> None:
     """Show how much room each kind of thing takes on the disk."""
     from jetlane.flows.cli.commands.fleet.tables import print_rows
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.run.room import rooms
 
     _refuse_others(workspace)
-    found = rooms(workspace)
+    with progress("files are counted", form is not None):
+        found = rooms(workspace)
     if form is not None:
         print_rows([{"kind": room.kind, "items": room.items, "bytes": room.size} for room in found], form)
         return
