@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.counting import listening, telling
+from jetlane.tasks.run.counted import listening
+from jetlane.tasks.run.counting import telling
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, write_atomic
 

@@ -58,7 +58,7 @@ def progress(text: str, quiet: bool = False) -> Iterator[None]:
     if quiet or find_spec("rich") is None:  # the base install, which converts in seconds, has none
         yield
         return
-    from jetlane.tasks.run.counting import listening, rated
+    from jetlane.tasks.run.counted import listening, rated
 
     with TerminalRunObserver(sys.stderr) as shown:
         shown.started("")

@@ -29,7 +29,7 @@ from jetlane.tasks.data.source import LabelledSource
 from jetlane.tasks.data.split_memory import remember, remembered
 from jetlane.tasks.data.splits import SplitCandidate, assign
 from jetlane.tasks.data.uniform import uniform_size
-from jetlane.tasks.run.counting import Counted
+from jetlane.tasks.run.counted import Counted
 
 LABEL_MAP = "label_map.pbtxt"
 SPLITS = ("train", "validation")

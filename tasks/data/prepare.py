@@ -21,7 +21,7 @@ from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shards import write_split
 from jetlane.tasks.data.source import LabelledSource, RecordFiles, SyntheticSource
 from jetlane.tasks.data.split_stats import SplitStats
-from jetlane.tasks.run.counting import Counted
+from jetlane.tasks.run.counted import Counted
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 STATS = "stats.json"

@@ -23,7 +23,7 @@ from jetlane.tasks.data.parallel import in_parallel, workers
 from jetlane.tasks.data.pixels import ImageFacts, UnusableImage
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.uniform import uniform, uniform_size
-from jetlane.tasks.run.counting import Counted
+from jetlane.tasks.run.counted import Counted
 from jetlane.tasks.run.digests import digest_of, stamp_of
 from jetlane.tasks.run.workspace import code_digest
 

@@ -24,7 +24,7 @@ from jetlane.tasks.data.readers.formats import FORMATS
 from jetlane.tasks.data.readers.images import SUFFIXES
 from jetlane.tasks.data.readers.parsing import walk
 from jetlane.tasks.data.readers.tfrecord import ID_PREFIX
-from jetlane.tasks.run.counting import Counted
+from jetlane.tasks.run.counted import Counted
 
 #: Images whose boxes are looked at, evenly spread; files that an error counts.
 _SAMPLE, _COUNTED = 1000, 50_000

@@ -49,6 +49,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     click.echo(f"its pages ask for a password: jetlane up --show-login{where}")
     click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={running.url}")
     click.echo(f'  export PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(running.login_file))})"')
+    click.echo("  export PREFECT_PLUGINS_ENABLED=true")
 
 
 def _enable_plugins() -> None:

@@ -12,7 +12,7 @@ from jetlane.tasks.data.boxes import Object
 from jetlane.tasks.data.ingest import PlannedImage
 from jetlane.tasks.data.labels import LabelMap
 from jetlane.tasks.data.uniform import changes, uniform
-from jetlane.tasks.run.counting import Counted
+from jetlane.tasks.run.counted import Counted
 
 _SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",)}
 

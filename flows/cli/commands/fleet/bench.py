@@ -52,7 +52,7 @@ def bench(
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError
-    from jetlane.tasks.run.counting import Counted
+    from jetlane.tasks.run.counted import Counted
 
     listed = load_inventory(inventory_at(inventory, workspace))
     devices = select_devices(listed, select, recorded(workspace / NAME)) if select else listed.devices

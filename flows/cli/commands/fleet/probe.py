@@ -41,7 +41,7 @@ def probe(
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError
-    from jetlane.tasks.run.counting import Counted
+    from jetlane.tasks.run.counted import Counted
 
     listed = load_inventory(inventory_at(inventory, workspace))
     options.tell_new_workspace(workspace)

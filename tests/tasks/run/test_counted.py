@@ -6,15 +6,15 @@ from typing import Optional
 
 import pytest
 
-from jetlane.tasks.run import counting
-from jetlane.tasks.run.counting import Counted, listening, rated
+from jetlane.tasks.run import counted
+from jetlane.tasks.run.counted import Counted, listening, rated
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which stands still."""
     now = [100.0]
-    monkeypatch.setattr(counting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(counted.time, "monotonic", lambda: now[0])
     return now
 
 
