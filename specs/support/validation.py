@@ -182,7 +182,7 @@ def _describe(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if kind == "boolean":
         return "true or false"
     if kind == "string":
-        return str(node.get("words", "text"))  # what a pattern means
+        return f"text ({node['words']})" if "words" in node else "text"  # what a pattern means
     limits = (
         ("minimum", "at least"),
         ("exclusiveMinimum", "above"),
