@@ -81,7 +81,17 @@ def _verified(report: Mapping[str, Any]) -> Iterator[Row]:
     known = report.get("mAP@0.5")
     if known:
         yield "  mAP@0.5", f"{known['found']:.4f} here, {known['expected']:.4f} there, on {known['images']} images"
-    yield "  latency", ", ".join(f"{name} {value:g}" for name, value in report["latency"].items())
+    yield "  latency", _latency(report["latency"])
+
+
+def _latency(known: Mapping[str, Any]) -> str:
+    """Of the engine, and of making its input from an image."""
+    words = []
+    for part in ("engine", "input"):
+        median, slow = known.get(f"{part}_median_ms"), known.get(f"{part}_p95_ms")
+        if median is not None:
+            words.append(f"{part} {median:.1f} ms" + (f" (95 % within {slow:.1f})" if slow is not None else ""))
+    return ", ".join([*words, *([f"{known['runs']} runs"] if known.get("runs") else [])]) or _NONE
 
 
 def _tensorrt(known: Optional[Mapping[str, Any]]) -> str:
