@@ -80,7 +80,7 @@ def add(
     options.tell_new_workspace(place)
     _book(place).put(replace(made, pending=True))
     _bring(place)
-    click.echo(f"{made.name}: {made.spec} is retrained {made.when} by the server of {place}")
+    click.echo(f"{made.name}: {made.spec} is retrained by the server of {place}: {made.when}")
     _say_whether_it_runs(place)
 
 
@@ -169,9 +169,11 @@ def _bring(workspace: Path) -> None:
     folder = workspace / "up"
     server = UpState(folder).server()
     if server is not None:
+        from jetlane.flows.cli.terminal import progress
         from jetlane.flows.serving.deployments import bring_schedules
 
-        bring_schedules(*server, folder)
+        with progress("the server is told"):
+            bring_schedules(*server, folder)
 
 
 def _say_whether_it_runs(workspace: Path) -> None:

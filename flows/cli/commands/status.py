@@ -84,13 +84,16 @@ def _runs(root: Path) -> Iterator[str]:
         yield from (f"{harmless(run['name'])}  {run['state_name'].lower()}" for run in runs)
         if runs:
             return
-    files = sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True)[:_RUNS]
-    for file in files:
+    shown = 0
+    for file in sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True):
         known = read_json(file)
-        name = known.get("name") if isinstance(known, dict) else None
+        name = known.get("name") if isinstance(known, dict) else "?"
+        if not name or shown == _RUNS:  # of a rollout, which the fleet's history tells
+            continue
+        shown += 1
         began = datetime.strptime(file.name[:13], "%Y%m%dT%H%M")
-        yield f"{harmless(name or '?')}  {began:%Y-%m-%d %H:%M} UTC"
-    if not files:
+        yield f"{harmless(name)}  {began:%Y-%m-%d %H:%M} UTC"
+    if not shown:
         yield "none: jetlane run SPEC"
 
 
