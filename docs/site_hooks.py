@@ -1,4 +1,6 @@
-"""What MkDocs does with our pages beyond its own: links to files that are no pages become the files' names."""
+"""What MkDocs does with our pages beyond its own: links to files that are no pages become the files' names, and the
+dialogue of the search has a name for screen readers, which the theme leaves out.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +22,8 @@ def on_page_markdown(markdown: str, page: Any, **others: Any) -> str:
         return f"{link[2]} (`{place[3:]}`)"
 
     return _LINK.sub(named, markdown)
+
+
+def on_post_page(output: str, **others: Any) -> str:
+    """A page's HTML, as it is written."""
+    return output.replace(' role="dialog"', ' role="dialog" aria-label="Search"')

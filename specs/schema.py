@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from jetlane.specs import contradictions
 from jetlane.specs.defaults import COARSE, EXACT, KEEP_RELEASES, QUANTIZED, THRESHOLD, WORKSPACE
-from jetlane.specs.names import PATTERN
+from jetlane.specs.names import PATTERN, RULE
 from jetlane.specs.paths import FileGlobs, FilePath, FolderPath, NewPath, Program
 from jetlane.specs.schema_data import Dataset as Dataset
 from jetlane.specs.schema_data import Percent
@@ -21,7 +21,7 @@ from jetlane.specs.schema_data import Shapes as Shapes
 from jetlane.specs.schema_train import Train as Train
 from jetlane.specs.section import Address, Duration, Seconds, Section, ShortSection
 
-Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
+Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$"), Field(json_schema_extra={"words": RULE})]
 
 
 Architecture = Literal[
@@ -38,6 +38,7 @@ Architecture = Literal[
 ComputeCapability = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$"),
+    Field(json_schema_extra={"words": "a compute capability, such as 8.7"}),
     BeforeValidator(lambda given: str(given) if isinstance(given, float) else given),
 ]
 #: A program and its arguments, run on a board without a shell.
@@ -312,9 +313,13 @@ class WorkspaceFolder(ShortSection):
 class Notify(Section):
     """Who is told how a run ended."""
 
-    blocks: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]] = Field(
-        default=[], description="notification blocks of the Prefect server, as TYPE/NAME: slack-webhook/ops"
-    )
+    blocks: list[
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$"),
+            Field(json_schema_extra={"words": "TYPE/NAME, such as slack-webhook/ops"}),
+        ]
+    ] = Field(default=[], description="notification blocks of the Prefect server, as TYPE/NAME: slack-webhook/ops")
     ends: list[Literal["refused", "failed", "live", "made", "unchanged"]] = Field(
         default=["refused", "failed"],
         description="what is told: refused by the gate, failed, live on a device, made without devices, nothing to do",

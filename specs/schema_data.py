@@ -13,7 +13,11 @@ from jetlane.specs.section import Address, Duration, Seconds, Section
 FORMAT_KEYS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio")
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Percent = Annotated[str, StringConstraints(pattern=r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$")]
+Percent = Annotated[
+    str,
+    StringConstraints(pattern=r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$"),
+    Field(json_schema_extra={"words": "a share such as 5%"}),
+]
 SplitName = Literal["train", "validation"]
 
 

@@ -136,9 +136,11 @@ class StartFrom(ShortSection):
         description=".tar.gz of a model zoo, with a checkpoint in it: a path, or a URL with its sha256",
         json_schema_extra=_NO_SECRET,
     )
-    sha256: Optional[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = Field(
-        default=None, description="of the archive; another one is refused"
-    )
+    sha256: Optional[
+        Annotated[
+            str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(json_schema_extra={"words": "64 hex digits"})
+        ]
+    ] = Field(default=None, description="of the archive; another one is refused")
 
     @model_validator(mode="before")
     @classmethod

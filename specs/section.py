@@ -16,7 +16,11 @@ _LINE, _ARGUMENT = 4096, 65536
 
 #: An address; Prefect's server, which goes by the JSON schema, takes none with a secret into its database.
 Address = Annotated[str, Field(json_schema_extra={"not": {"pattern": secrets.PATTERN}})]
-Duration = Annotated[str, StringConstraints(pattern=r"^\d{1,9}[smhd]$")]
+Duration = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{1,9}[smhd]$"),
+    Field(json_schema_extra={"words": "a time such as 30s, 10m, 24h or 7d"}),
+]
 Seconds = Annotated[int, Field(ge=0)]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.counted import listening
+from jetlane.tasks.run.counting import telling
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.workspace import StepResult, write_atomic
 
@@ -29,14 +31,15 @@ def dataset(run: Run) -> StepResult:
     origin = source(run.spec)
     if isinstance(origin, LabelledSource):
         return _labelled(run, origin)
-    return run.step(
-        "dataset",
-        inputs={"source": fingerprint(origin)},
-        params={},
-        code=CODE,
-        make=lambda out: prepare(origin, out),
-        describe=_describe,
-    )
+    with listening(telling(run, "dataset")):
+        return run.step(
+            "dataset",
+            inputs={"source": fingerprint(origin)},
+            params={},
+            code=CODE,
+            make=lambda out: prepare(origin, out),
+            describe=_describe,
+        )
 
 
 def _labelled(run: Run, origin: LabelledSource) -> StepResult:
@@ -46,7 +49,8 @@ def _labelled(run: Run, origin: LabelledSource) -> StepResult:
     from jetlane.tasks.data.prepare import plan_fingerprint, prepare_plan
 
     state = run.workspace.folder("data", run.spec.name)
-    with run.workspace.lock(f"data-{run.spec.name}"):
+    with run.workspace.lock(f"data-{run.spec.name}"), listening(telling(run, "dataset")):
+        run.observer.started("dataset")  # labels and images are read in every run
         made = plan(origin, state)
         report = write(made, origin.policy, state)
         refuse(made, origin.policy, origin.max_dropped, report)

@@ -185,7 +185,10 @@ def ship(run: Run, proof: StepResult, release: Path, unmet: Iterable[str] = ()) 
     advice = {}  # by reason
     if proof.facts["agreement"]["matched"] == 0 and not asked.allow_not_proven:
         reason = f"the model is not proven: {NOTHING_COMPARED}"
-        advice[reason] = "name images of what it detects as verify.images; or set gate.allow_not_proven, or say --force"
+        advice[reason] = (
+            "train longer or on more data, or name images of what it detects as verify.images; "
+            "or set gate.allow_not_proven, or say --force"
+        )
     advice.update(dict.fromkeys(unmet, "train on more images like these, change gate.slices, or say --force"))
     size = _sent_bytes(release) / 1e6
     if asked.max_release_mb is not None and size > asked.max_release_mb:

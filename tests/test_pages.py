@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import click
 import pytest
@@ -13,6 +17,7 @@ from tests.flows import chromium
 from tests.pages import protocol
 from tests.pages.blocks import SHELL, Block, blocks_of, jetlane_commands, refuse_unknown
 from tests.pages.write import FOLDER, PAGES
+from tests.tasks.reporting import judged_page as judged
 
 from jetlane.remote.inventory.load import inventory_from_text
 from jetlane.remote.protocol.results import RESULTS
@@ -105,15 +110,73 @@ def test_the_site_has_every_page_and_fetches_nothing_from_elsewhere(site: Path) 
         assert not outside.findall(page.read_text()), page.name
 
 
-@pytest.mark.skipif(chromium.program() is None, reason="Debian's chromium is not installed")
-def test_the_site_is_read_in_a_browser(site: Path) -> None:
-    browser = chromium.Chromium()
-    try:
-        for page, heading in (("index", "jetlane"), ("tutorial", "Ten minutes"), ("reference/commands", "Commands")):
-            browser.open((site / f"{page}.html").as_uri())
-            assert heading in browser.run("document.querySelector('h1').innerText")
-            assert browser.run("document.querySelector('.md-nav--primary, .md-tabs') !== null")
-            fetched = browser.run("performance.getEntriesByType('resource').map(one => one.name).join(' ')")
-            assert "http" not in fetched, fetched
-    finally:
-        browser.close()
+#: Each kind of page: home, tutorial, how-to, reference by hand and from the code, wide tables.
+READ = {
+    "index": "jetlane",
+    "tutorial": "Ten minutes",
+    "howto/int8": "int8",
+    "reference/python": "Python",
+    "spec": "spec",
+    "supported-models": "known to convert",
+}
+
+
+@pytest.fixture(scope="module")
+def served(site: Path) -> Iterator[str]:
+    """Its address on this machine."""
+
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *said: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=site))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Chromium]:
+    if chromium.program() is None:
+        pytest.skip("Debian's chromium is not installed")
+    with judged.opened_browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("page", READ)
+def test_the_site_is_read_in_a_browser(browser: chromium.Chromium, served: str, page: str) -> None:
+    """No error, no request to elsewhere, and nothing serious against axe-core, in light and dark."""
+    judged.open_page(browser, f"{served}/{page}.html", "light")
+    assert READ[page] in browser.run("document.querySelector('h1').innerText")
+    assert browser.run("document.querySelector('.md-nav--primary, .md-tabs') !== null")
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "nothing runs out of the page"
+    judged.SHOTS.mkdir(parents=True, exist_ok=True)
+    for scheme, name in (("default", "light"), ("slate", "dark")):
+        # as the page's own switch does, which remembers its place from page to page
+        browser.run(f"document.body.dataset.mdColorScheme = '{scheme}'")
+        browser.run("document.getAnimations().forEach(each => each.finish())")
+        browser.screenshot(judged.SHOTS / f"docs-{page.replace('/', '-')}-{name}.png")
+        if judged.AXE.exists():
+            assert judged.violations(browser) == []
+    asked = judged.requests(browser, f"{served}/{page}.html")
+    assert asked and not [url for url in asked if not url.startswith(served)]
+    assert judged.errors(browser) == []
+
+
+def test_the_site_is_dark_for_those_who_want_it_so(browser: chromium.Chromium, served: str) -> None:
+    for _ in range(2):  # the choice is made, and kept, when a page is opened first
+        judged.open_page(browser, f"{served}/index.html", "dark")
+        browser.run("localStorage.clear()")
+    browser.until("document.body.dataset.mdColorScheme === 'slate'")
+
+
+def test_the_site_is_searched_in_the_browser_alone(browser: chromium.Chromium, served: str) -> None:
+    judged.open_page(browser, f"{served}/index.html", "light")
+    browser.run("document.querySelector('.md-search__input').focus()")
+    browser.type("rollback")
+    browser.until("document.querySelectorAll('.md-search-result__link').length > 3")
+    assert not [url for url in judged.requests(browser, f"{served}/index.html") if not url.startswith(served)]
+    assert judged.errors(browser) == []

@@ -21,8 +21,8 @@ def facts(probe: Mapping[str, Any]) -> Iterator[Row]:
     yield "python", f"{probe.get('python') or _NONE}, numpy {probe.get('numpy') or _NONE}"
     yield "onnxruntime", probe.get("onnxruntime") or _NONE
     yield "processor", probe.get("cpu") or probe.get("machine") or _NONE
-    yield "memory", f"{_size(board.memory_available)} free of {_size(board.memory_total)}"
-    yield "disk", f"{_size(board.disk_free)} free"
+    yield "memory", f"{gigabytes(board.memory_available)} free of {gigabytes(board.memory_total)}"
+    yield "disk", f"{gigabytes(board.disk_free)} free"
     yield from _conditions(probe.get("conditions") or {})
     yield "logs in as", "root, which the agent does not need" if probe.get("superuser") else "a user without rights"
 
@@ -81,7 +81,17 @@ def _verified(report: Mapping[str, Any]) -> Iterator[Row]:
     known = report.get("mAP@0.5")
     if known:
         yield "  mAP@0.5", f"{known['found']:.4f} here, {known['expected']:.4f} there, on {known['images']} images"
-    yield "  latency", ", ".join(f"{name} {value:g}" for name, value in report["latency"].items())
+    yield "  latency", _latency(report["latency"])
+
+
+def _latency(known: Mapping[str, Any]) -> str:
+    """Of the engine, and of making its input from an image."""
+    words = []
+    for part in ("engine", "input"):
+        median, slow = known.get(f"{part}_median_ms"), known.get(f"{part}_p95_ms")
+        if median is not None:
+            words.append(f"{part} {median:.1f} ms" + (f" (95 % within {slow:.1f})" if slow is not None else ""))
+    return ", ".join([*words, *([f"{known['runs']} runs"] if known.get("runs") else [])]) or _NONE
 
 
 def _tensorrt(known: Optional[Mapping[str, Any]]) -> str:
@@ -120,7 +130,8 @@ def _conditions(known: Mapping[str, Any]) -> Iterator[Row]:
         yield "hottest", f"{degrees:.0f} degrees C ({zone})"
 
 
-def _size(count: Optional[int]) -> str:
+def gigabytes(count: Optional[int]) -> str:
+    """Bytes that a board told, or a dash where it did not."""
     return _NONE if count is None else f"{count / 1e9:.1f} GB"
 
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+from jetlane.flows.cli import terminal
 from jetlane.flows.cli.lines import RolloutLines
 from jetlane.flows.cli.terminal import clock
 from jetlane.remote.agent.manifest import short
@@ -42,6 +43,8 @@ UNDER_WAY = (SHIPPING, BUILDING, VERIFYING, ROLLING_BACK)
 #: Rows of devices that are under way, and of failures; the rest is counted.
 SHOWN, SHOWN_FAILURES = 16, 6
 _PER_SECOND = 4
+#: Characters of the devices under way in a line.
+_LONGEST = 300
 _STYLES = {ACTIVE: "green", FAILED: "bold red", ROLLED_BACK: "red", UNREACHABLE: "yellow", PENDING: "dim"}
 _BAR = 24
 
@@ -93,7 +96,16 @@ class Dashboard:
             parts += self._failures(devices)
         return Group(*parts)
 
-    def _headline(self, state: RolloutState, devices: list[DeviceState]) -> RenderableType:
+    def line(self) -> str:
+        """How far the rollout is, for how long it goes on, and what the devices are at; empty before it begins."""
+        with self._lock:
+            if self._state is None or self._state.ended:
+                return ""
+            devices = list(self._state.devices.values())
+            at = ", ".join(f"{device.name} {device.state}" for device in devices if device.state in UNDER_WAY)
+            return f"{self._headline(self._state, devices).plain}" + (f"  {at[:_LONGEST]}" if at else "")
+
+    def _headline(self, state: RolloutState, devices: list[DeviceState]) -> Text:
         from rich.text import Text
 
         done = sum(device.final for device in devices)
@@ -186,10 +198,11 @@ def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
     from rich.live import Live
 
     console = console or Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        yield RolloutDisplay(RolloutLines(), nullcontext)
-        return
     dashboard = Dashboard()
+    if not console.is_terminal:
+        with _line_now_and_then(dashboard):
+            yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), nullcontext)
+        return
     # Live takes over standard output while it draws, so that the lines scroll above it.
     live = Live(get_renderable=dashboard.__rich__, console=console, refresh_per_second=_PER_SECOND)
 
@@ -203,6 +216,26 @@ def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
 
     with live:
         yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), aside)
+
+
+@contextmanager
+def _line_now_and_then(dashboard: Dashboard) -> Iterator[None]:
+    """How far the rollout is, every half minute, until the context ends."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(terminal.PLAIN_SECONDS):
+            line = dashboard.line()
+            if line:
+                print(line, flush=True)
+
+    thread = threading.Thread(target=tell, name="jetlane-rollout", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

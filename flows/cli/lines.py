@@ -29,7 +29,8 @@ class RolloutLines:
         wave = data.get("wave")  # a ledger may hold anything
         waves = f"{wave + 1 if isinstance(wave, int) else wave} of {len(state.waves)}"
         if kind == "attached":
-            return f"rollout {state.id}: {counted(len(state.devices), 'device')} in {counted(len(state.waves), 'wave')}"
+            devices, in_waves = counted(len(state.devices), "device"), counted(len(state.waves), "wave")
+            return f"{state.operation} {state.id}: {devices} in {in_waves}"
         if kind == "device":
             return "" if data.get("state") in _QUIET else self._device(event)
         if kind == "reconciled":
@@ -51,7 +52,7 @@ class RolloutLines:
 
     def _device(self, event: Event) -> str:
         data = event.data
-        reason = first_line(data.get("reason"))
+        reason = first_line(data.get("reason")).removeprefix(f"{event.device}: ")
         state = "active, and well after the wave" if data.get("soaked") else str(data.get("state"))
         if state == "unreachable" and not data.get("final"):
             state = "not reached, tried again"

@@ -105,7 +105,7 @@ EXIT_CODES = {
     0: "done",
     1: "failed: standard error says what, why, and what to do",
     2: "the command line, a spec or an inventory cannot be accepted",
-    3: "refused by the gate: nothing was shipped",
+    3: "refused by the gate: the model does not reach what the spec asks for",
     130: "stopped by Ctrl-C; the same command goes on from there",
 }
 

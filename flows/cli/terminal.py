@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Callable, Optional
+from importlib.util import find_spec
+from typing import Any, Callable, Optional, TextIO
 
 from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, REFUSED, SKIPPED, UNCHANGED, StepFacts
 
@@ -50,6 +51,24 @@ def waiting(text: str) -> Iterator[Callable[[], None]]:
         yield shown.stop
 
 
+@contextmanager
+def progress(text: str, quiet: bool = False) -> Iterator[None]:
+    """Show on standard error what a command is at, until the context ends, and how far what is ``Counted`` in it is.
+
+    Standard output is left to what the command prints.
+    """
+    if quiet or find_spec("rich") is None:  # the base install, which converts in seconds, has none
+        yield
+        return
+    from jetlane.tasks.run.counted import listening, rated
+
+    with TerminalRunObserver(sys.stderr) as shown:
+        shown.started("")
+        shown.update("", None, text)
+        with listening(rated(lambda fraction, told: shown.update("", fraction, f"{text}: {told}"))):
+            yield
+
+
 class TerminalRunObserver:
     """A ``jetlane.tasks.run.observer.RunObserver`` for people; a context manager that leaves the terminal clean.
 
@@ -57,10 +76,10 @@ class TerminalRunObserver:
     pipe a line is written every half minute. Both say for how long it has been at work, and for how long still.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: Optional[TextIO] = None) -> None:
         from rich.console import Console
 
-        self._console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
+        self._console = Console(file=file or sys.stdout, highlight=False, emoji=False, soft_wrap=True)
         self._live = self._console.status("") if self._console.is_terminal else None
         self._lock = threading.RLock()
         self._began = self._said = time.monotonic()
@@ -118,10 +137,11 @@ class TerminalRunObserver:
     def _line(self, now: float) -> str:
         """Step, share, what it says, for how long, and for how long still where the step does not say so itself."""
         share = f" {100 * self._fraction:3.0f} %" if self._fraction is not None else ""
+        at = f"{self._step:<10}{share}  " if self._step else share and f"{share.strip()}  "
         took, left = now - self._began, ""
         if self._fraction and took >= _ESTIMATED and "to go" not in self._text:
             left = f", about {clock(took * (1 - self._fraction) / self._fraction)} to go"
-        return f"{self._step:<10}{share}  {self._text or '...'}  ({clock(took)}{left})"
+        return f"{at}{self._text or '...'}  ({clock(took)}{left})"
 
     def stop(self) -> None:
         """Nothing is under way any more; a terminal shows no line of it."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Optional, Union
 
 from jetlane.specs.errors import WorkspaceError
+from jetlane.specs.support.text import human_size
 
 #: Mode of files that hold keys or parameters: for their owner alone.
 PRIVATE = 0o600
@@ -195,7 +196,7 @@ def room_at(place: Path) -> str:
         return f"in {place}"
     if disk.f_files and not disk.f_favail:
         return f"no more files can be made on the disk of {place}"
-    free, whole = (_size(blocks * disk.f_frsize) for blocks in (disk.f_bavail, disk.f_blocks))
+    free, whole = (human_size(blocks * disk.f_frsize) for blocks in (disk.f_bavail, disk.f_blocks))
     return f"{free} free of {whole} on the disk of {place}"
 
 
@@ -207,13 +208,6 @@ def refuse_full(place: Path, name: str, cause: BaseException) -> None:
         return
     if (disk.f_files and not disk.f_favail) or disk.f_bavail * disk.f_frsize < _LITTLE:
         raise unwritable(place, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), name) from cause
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1000:.0f} kB"
 
 
 def _mode(path: Path) -> Optional[int]:

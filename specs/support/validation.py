@@ -182,7 +182,7 @@ def _describe(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if kind == "boolean":
         return "true or false"
     if kind == "string":
-        return f"text matching {node['pattern']}" if "pattern" in node else "text"
+        return f"text ({node['words']})" if "words" in node else "text"  # what a pattern means
     limits = (
         ("minimum", "at least"),
         ("exclusiveMinimum", "above"),

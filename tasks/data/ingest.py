@@ -29,6 +29,7 @@ from jetlane.tasks.data.source import LabelledSource
 from jetlane.tasks.data.split_memory import remember, remembered
 from jetlane.tasks.data.splits import SplitCandidate, assign
 from jetlane.tasks.data.uniform import uniform_size
+from jetlane.tasks.run.counted import Counted
 
 LABEL_MAP = "label_map.pbtxt"
 SPLITS = ("train", "validation")
@@ -154,7 +155,7 @@ def _judged_images(source: LabelledSource, made: Plan, state: Optional[Path]) ->
     before = memory.load()
     if before is None:
         images = list(_read(source, made))
-        looks = look_at_all([image.origin for image in images], state)
+        looks = Counted("image", len(images))(look_at_all([image.origin for image in images], state))
         found = [judged(image, look, checker, source) for image, look in zip(images, looks)]
         head = Head(tuple(made.findings), Counter(made.dropped), made.images_read, made.boxes_read)
         boxes = [image.boxes for image in images]
@@ -164,7 +165,7 @@ def _judged_images(source: LabelledSource, made: Plan, state: Optional[Path]) ->
     made.findings, made.dropped = list(before.head.findings), Counter(before.head.dropped)
     made.images_read, made.boxes_read = before.head.images_read, before.head.boxes_read
     changed = list(before.changed.values())
-    looks = look_at_all([image.origin for image in changed], state, others=True)
+    looks = Counted("image", len(changed))(look_at_all([image.origin for image in changed], state, others=True))
     again = {place: judged(image, look, checker, source) for (place, image), look in zip(before.changed.items(), looks)}
     memory.update(again, {place: image.boxes for place, image in before.changed.items()})
     return [each if each is not None else again[place] for place, each in enumerate(before.judged)]
@@ -173,10 +174,11 @@ def _judged_images(source: LabelledSource, made: Plan, state: Optional[Path]) ->
 def _read(source: LabelledSource, made: Plan) -> Iterator[LabelledImage]:
     """The labelled images of all sources; those of a test split only where nothing else is there to evaluate on."""
     found: list[LabelledImage] = []
+    labels = Counted("label file")
     for name, place in source.places:
         before = len(found)
         try:
-            for item in FORMATS[name].read(place):
+            for item in labels(FORMATS[name].read(place)):
                 if isinstance(item, Finding):
                     made.findings.append(item)
                     made.dropped[_subject(item)] += drops(item, source, _subject(item))

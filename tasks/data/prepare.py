@@ -21,6 +21,7 @@ from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.shards import write_split
 from jetlane.tasks.data.source import LabelledSource, RecordFiles, SyntheticSource
 from jetlane.tasks.data.split_stats import SplitStats
+from jetlane.tasks.run.counted import Counted
 from jetlane.tasks.run.workspace import digest_of, sha256_file, write_atomic
 
 STATS = "stats.json"
@@ -74,13 +75,14 @@ def prepare(dataset: Union[SyntheticSource, RecordFiles], out: Path) -> dict[str
         LabelMap(shapes.LABELS) if isinstance(dataset, SyntheticSource) else read_label_map(Path(dataset.label_map))
     )
     stats = {split: SplitStats() for split in SPLITS}
+    images = Counted("image", _known_images(dataset))
     files: dict[str, list[str]] = {}
     seen = SeenRecords()
     for split in SPLITS:
         shards = _shards(dataset, split, labels, seen, stats[split])
         files[split] = [f"{split}.record-{index:05d}-of-{len(shards):05d}" for index in range(len(shards))]
         for name, payloads in zip(files[split], shards):
-            write_records(out / name, payloads)
+            write_records(out / name, images(payloads))
     seen.refuse()
     _refuse_empty(files, stats)
     return _finished(out, labels, files, stats)
@@ -150,6 +152,11 @@ def _shards(
     return [
         checked_file(Path(path), split, labels, seen, stats, position, dataset.max_side) for position, path in files
     ]
+
+
+def _known_images(dataset: Union[SyntheticSource, RecordFiles]) -> int:
+    """How many a set holds; 0 where that is known when it was read."""
+    return dataset.train_images + dataset.validation_images if isinstance(dataset, SyntheticSource) else 0
 
 
 def _drawn(dataset: SyntheticSource, split: str, shard: int, shards: int, stats: SplitStats) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ from jetlane.tasks.data.parallel import in_parallel, workers
 from jetlane.tasks.data.pixels import ImageFacts, UnusableImage
 from jetlane.tasks.data.records import write_records
 from jetlane.tasks.data.uniform import uniform, uniform_size
+from jetlane.tasks.run.counted import Counted
 from jetlane.tasks.run.digests import digest_of, stamp_of
 from jetlane.tasks.run.workspace import code_digest
 
@@ -93,7 +94,7 @@ def write_split(
         keys.append(key)
         if not (kept is not None and _reuse(kept, key, out / name)):
             jobs.append(_Job(out / name, tuple(items_of(group, labels)), max_side))
-    list(in_parallel(_write, jobs, min(workers(), len(jobs))))
+    list(Counted(f"{split} file", len(jobs))(in_parallel(_write, jobs, min(workers(), len(jobs)))))
     if kept is not None:
         _keep(kept, split, [(out / name, key) for name, key in zip(names, keys)])
     return names

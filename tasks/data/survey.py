@@ -24,6 +24,7 @@ from jetlane.tasks.data.readers.formats import FORMATS
 from jetlane.tasks.data.readers.images import SUFFIXES
 from jetlane.tasks.data.readers.parsing import walk
 from jetlane.tasks.data.readers.tfrecord import ID_PREFIX
+from jetlane.tasks.run.counted import Counted
 
 #: Images whose boxes are looked at, evenly spread; files that an error counts.
 _SAMPLE, _COUNTED = 1000, 50_000
@@ -182,7 +183,7 @@ def _read_or_told(origin: Origin) -> _Read:
 def _read(origin: Origin) -> _Read:
     """Labels alone; an image without any counts where its format needs no file for each."""
     read = _Read(origin)
-    for item in FORMATS[origin.format].read(Place(origin.path, shown=str(origin.path))):
+    for item in Counted("label file")(FORMATS[origin.format].read(Place(origin.path, shown=str(origin.path)))):
         if isinstance(item, Finding):
             read.findings[item.kind] += 1
             read.first = read.first or item

@@ -14,7 +14,7 @@ from jetlane.tasks.run.facts import RunFacts
 
 #: Rows of a list or table.
 _ROWS = 40
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~@])")
 
 
 def markdown(facts: RunFacts, page: Path, address: Optional[str]) -> str:
@@ -61,4 +61,4 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def _text(text: str) -> str:
     """Text as it is, whatever Markdown or HTML would make of it; an @ makes an address of an mAP@0.5."""
     plain = _SPECIAL.sub(r"\\\1", text.replace("\n", " "))
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

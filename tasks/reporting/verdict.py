@@ -46,7 +46,7 @@ def _ended(facts: RunFacts) -> tuple[bool, str]:
     failed = next((step for step in facts.steps if step.state == FAILED), None)
     refused = next((step for step in facts.steps if step.state == REFUSED), None)
     if refused is not None:
-        return False, f"Refused by the gate; nothing was shipped, and every device keeps what it runs. {refused.note}"
+        return False, f"{_refused(facts)} {refused.note}"
     if failed is not None:
         return False, f"Stopped at {failed.name}. {failed.note}".strip()
     if facts.error:
@@ -65,6 +65,15 @@ def _ended(facts: RunFacts) -> tuple[bool, str]:
         only = "; no real board was asked" if virtual == len(running) else ""
         return True, f"{counted(len(running), kind)} {runs} this release, verified {where}{only}."
     return False, f"{some}."
+
+
+def _refused(facts: RunFacts) -> str:
+    """By the workstation, before anything is shipped; or by devices that measured the model before they switched."""
+    if not facts.devices:
+        return "Refused by the gate; nothing was shipped, and every device keeps what it runs."
+    running = len(_running(facts))
+    rest = f"{running} of {counted(len(facts.devices), 'device')} run it" if running else "no device was switched to it"
+    return f"Refused by the gate: devices measured the model and found it too slow; {rest}."
 
 
 def _running(facts: RunFacts) -> list[DeviceFacts]:

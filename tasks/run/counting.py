@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.counted import Told, rated
 
 
 def counting(run: Run, step: str, total: int, words: str = "image") -> Callable[[int], None]:
-    """What is to be called with the number that is done so far; the rate is from the first call on.
+    """What is to be called with the number that a step has done so far; see ``rated``."""
+    told = telling(run, step)
+    return lambda done: told(words, done, total)
 
-    Args:
-        total: 0 where it is not known.
-        words: What is counted, in the singular.
-    """
-    begun: list[tuple[float, int]] = []
 
-    def counted(done: int) -> None:
-        now = time.monotonic()
-        if not begun:
-            begun.append((now, done))
-        since, first = begun[0]
-        rate = (done - first) / (now - since) if now > since else 0.0
-        of = f" of {total}" if total else ""
-        text = f"{words} {done}{of}"
-        if rate:
-            text += f", {rate:.1f} {words}s/s"
-            text += f", {(total - done) / rate:.0f} s to go" if total >= done else ""
-        run.observer.update(step, min(done / total, 1.0) if total else None, text)
-
-    return counted
+def telling(run: Run, step: str) -> Told:
+    """Tells a run's observer how far a step is."""
+    return rated(lambda fraction, text: run.observer.update(step, fraction, text))

@@ -186,14 +186,20 @@ def rollback_and_remember(
     rolled = rollback(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
+        others = "; the others were rolled back" if len(bad) < len(rolled.devices) else ""
         raise DeviceError(
             f"not rolled back: {_name_list([device.name for device in bad])}",
-            bad[0].reason or rolled.reason,
-            "fix the cause and run again; the others were rolled back",
+            _in_line(bad[0].reason or rolled.reason),
+            f"fix the cause and run again{others}",
         )
     if whole and len(set(rolled.runs.values())) == 1:
         remember_live(workspace, next(iter(rolled.runs.values())))
     return dict(rolled.runs)
+
+
+def _in_line(reason: str) -> str:
+    """A device's error, of up to three lines, as the reason for another one."""
+    return "; ".join(line.removeprefix("why: ") for line in reason.splitlines())
 
 
 def refuse_failures(rolled: Rolled) -> None:
@@ -212,7 +218,7 @@ def refuse_failures(rolled: Rolled) -> None:
     rest = f"; left as they were: {_name_list(left)}" if left else ""
     raise DeviceError(
         f"the release did not go live on {_name_list([device.name for device in bad]) or 'the whole fleet'}{rest}",
-        bad[0].reason if bad else rolled.reason,
+        _in_line(bad[0].reason) if bad else rolled.reason,
         "fix the cause and run again: what was done is not done again",
     )
 

@@ -17,7 +17,8 @@ from typing import Any
 from websockets.sync.client import connect
 
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --no-default-browser-check --remote-debugging-port=0"""
+--disable-component-update --disable-sync --no-default-browser-check --remote-debugging-port=0
+--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"""  # has a mouse
 _SECONDS = 60
 #: Pixels of a screenshot; Chromium draws no higher ones.
 _TALLEST = 16_000
@@ -84,8 +85,9 @@ class Chromium:
 
     def open(self, url: str) -> None:
         """Go to a page; return when it is loaded."""
+        self.run("window.left = true")  # the page before answers until the new one is there
         self.send("Page.navigate", url=url)
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.until("!window.left && document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def run(self, script: str) -> Any:
         """Value of a JavaScript expression in the page; a promise is waited for."""

@@ -67,6 +67,35 @@ def test_show_writes_a_page_and_says_whether_a_run_would_go_on(folder: Path, cap
     assert code != 0 and "nowhere" in err
 
 
+def test_what_takes_long_says_how_far_it_is_and_nothing_when_asked_to_be_quiet(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error: standard output is the result, with and without it."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("jetlane.flows.cli.terminal.PLAIN_SECONDS", 0.0)
+    (folder / "nano.yaml").write_text("devices: {nano: {host: 127.0.0.1, port: 9}}\n")
+    path = spec(folder, "{voc: voc}")
+    for words, told in (
+        (("data", "check", path), "the data set is read: image 3 of 3"),
+        (("data", "show", path), "the data set is read and drawn: image 3 of 3"),
+        (("data", "convert", "voc", "OUT", "--to", "yolo"), "the data set is read and written: image 3 of 3"),
+        (("init", "voc", "--out", "OUT"), "labels are read: label file 1"),
+        (("fleet", "probe", "--inventory", "nano.yaml"), "devices are asked what they are: device 1 of 1"),
+        (("fleet", "bench", "--inventory", "nano.yaml"), "devices are measured: device 1 of 1"),
+    ):
+        loud = run(capsys, *(word if word != "OUT" else f"loud-{words[0]}" for word in words))
+        assert told in loud[2] and told not in loud[1], loud
+        if words[0] != "init":
+            quiet = run(capsys, *(word if word != "OUT" else f"quiet-{words[0]}" for word in words), "--quiet")
+            assert told not in quiet[2] and quiet[1] == loud[1].replace("loud-", "quiet-"), quiet
+
+
+def test_a_conversion_is_told_to_programs_too(folder: Path, capsys: Any) -> None:
+    code, out, err = run(capsys, "data", "convert", folder / "voc", folder / "made", "--to", "yolo", "--json")
+    told = json.loads(out)
+    assert (code, err, told["out"], told["boxes"]) == (0, "", str(folder / "made"), 4)
+
+
 @pytest.mark.parametrize(
     ("dataset", "remedy"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from jetlane.flows.serving import schedules
 from jetlane.flows.serving.run_names import project_in
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import SpecError
+from jetlane.specs.load import load_spec
 from jetlane.specs.names import is_name, name_from
 from jetlane.specs.schema import Name
 from jetlane.specs.support.text import counted
@@ -75,6 +78,39 @@ def test_what_runs_here_is_told_where_nothing_does(tmp_path: Path) -> None:
     assert done.returncode == 0 and not list(tmp_path.iterdir()), "to look makes nothing"
     for words in ("does not run: jetlane up", "none: jetlane schedule SPEC", "none: jetlane run SPEC"):
         assert words in done.stdout
+
+
+def test_setting_up_says_what_it_does_and_how_the_program_is_called(repository: Path, tmp_path: Path) -> None:
+    """As make would do it in a fresh clone; what takes long has a line every ten seconds beside it."""
+    words = ["make", "--dry-run", "--always-make", "setup", f"VENV={tmp_path / 'venv'}"]
+    planned = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=60)
+    assert planned.returncode == 0, planned.stderr
+    places = [
+        planned.stdout.index(text) for text in ("set-up, 1 of 3", "set-up, 2 of 3", "while sleep 10", "set-up, 3 of 3")
+    ]
+    assert places == sorted(places)
+    assert f'export PATH=\\"{tmp_path / "venv" / "bin"}:\\$PATH\\"' in planned.stdout
+
+
+def test_a_message_about_a_value_is_in_words(tmp_path: Path) -> None:
+    """No pattern, no dictionary and no bytes of Python's."""
+    wrong = {
+        "name: My Bottles\n": "name",
+        "name: {a: 1}\n": "name",
+        "fleet: {waves: {a: 1}}\n": "fleet.waves",
+        "fleet: {soak: many}\n": "fleet.soak",
+        "notify: {blocks: [Slack]}\n": "notify.blocks",
+        "gate: {min_map: high}\n": "gate.min_map",
+        "dataset: {train: 3}\n": "dataset.train",
+        "verify: {images: {a: b}}\n": "verify.images",
+    }
+    for text, key in wrong.items():
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(text if text.startswith("name") else f"name: a\n{text}")
+        with pytest.raises(SpecError) as caught:
+            load_spec(spec)
+        said = str(caught.value)
+        assert key in said and not re.search(r"\^\[|\\w|\{'|b'|regex|pattern|RunSpec|pydantic", said), said
 
 
 def test_one_is_no_plural() -> None:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jetlane.flows.cli.main import EXIT_CODES
+import click
+
+from jetlane.flows.cli.main import EXIT_CODES, cli
 from jetlane.remote.fleet.state import ACTIVE, FAILED, DeviceState, Event, RolloutState
 from jetlane.tasks.deploy import StepObserver
 from jetlane.tasks.run.observer import LoggingRunObserver
@@ -33,6 +35,37 @@ def test_exit_codes_stand_in_the_help_and_in_the_docs(repository: Path, tmp_path
     page = (repository / "docs" / "terminal.md").read_text()
     for code, meaning in EXIT_CODES.items():
         assert f"{code:<4} {meaning}" in shown and f"| {code} | {meaning} |" in page
+
+
+#: Commands that print neither rows nor an outcome, and what they print.
+WITHOUT_JSON = {
+    **dict.fromkeys(("init", "demo", "device enroll", "up"), "what a person reads and answers, or does next"),
+    **dict.fromkeys(("data show", "fleet page", "inventory import-ansible", "completion"), "a file, and its name"),
+    **dict.fromkeys(("spec check", "lineage", "fleet watch", "fleet ledger export"), "YAML, JSON, or lines of events"),
+    **dict.fromkeys((f"fleet {what}" for what in ("abort", "approve", "pause", "reject", "resume")), "one line"),
+    **dict.fromkeys(("fleet ledger check", "fleet ledger import", "workspace clean", "renew", "down"), "one line"),
+    **dict.fromkeys((f"schedule {what}" for what in ("add", "pause", "remove", "resume")), "one line"),
+    **dict.fromkeys(("device cancel", "device collect-garbage", "key new", "key show"), "one line"),
+    **dict.fromkeys(("virtual-device start", "virtual-device stop"), "one line"),
+}
+
+
+def test_what_prints_rows_or_an_outcome_has_json() -> None:
+    without = set()
+    for name, one in every_command().items():
+        spelled = {spelling for parameter in one.params for spelling in parameter.opts}
+        if "--json" not in spelled:
+            without.add(name)
+    assert without == set(WITHOUT_JSON)
+
+
+def every_command(group: click.Group = cli, before: str = "") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name in group.list_commands(click.Context(group)):
+        one = group.get_command(click.Context(group), name)
+        assert one is not None
+        found |= every_command(one, f"{before}{name} ") if isinstance(one, click.Group) else {f"{before}{name}": one}
+    return found
 
 
 class Told(LoggingRunObserver):

@@ -39,6 +39,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Itera
     try:
         done = command("jetlane", "up", "--port", str(port), cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "this takes 15 to 30 seconds" in done.stderr, "said before it is silent"
+        (folder / "said.txt").write_text(done.stdout)
         yield folder
     finally:
         assert "stopped: worker, server" in command("jetlane", "down", cwd=folder).stdout
@@ -89,6 +91,20 @@ def test_a_bad_spec_is_refused_before_it_is_sent(project: Path) -> None:
     assert done.returncode == 2
     assert "bad.yaml:4:3: unknown key train.stepz; did you mean steps?" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.prefect
+def test_the_literal_command_in_another_folder_by_what_up_says(project: Path, tmp_path: Path) -> None:
+    """What `up` says to export there; a mistake in the spec shows that it was read as one, and nothing is run."""
+    said = (project / "said.txt").read_text()
+    exports = [line[line.index("export ") :] for line in said.splitlines() if "export " in line]
+    (tmp_path / "bad.yaml").write_text("name: literal\ndataset: {shapes: {}}\ntrain:\n  stepz: 3\n")
+    prefect = f"{sys.executable} -m prefect deployment run retrain-and-deploy --params bad.yaml"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    script = "\n".join([*exports, prefect, f"{sys.executable} -m prefect deployment ls"])
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=300)
+    assert "bad.yaml:4:3: unknown key train.stepz; did you mean steps?" in done.stderr, done.stderr
+    assert done.returncode == 0 and "retrain-and-deploy" in done.stdout, "the server lets it in"
 
 
 @pytest.mark.prefect

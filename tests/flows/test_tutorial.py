@@ -40,6 +40,18 @@ def test_the_tutorial_is_true(tutorial: tuple[Reader, str]) -> None:
     assert said.count("the next run of the spec puts its release live again") == 2
 
 
+def test_the_demo_ends_with_what_next_and_shows_nobodys_warnings(tutorial: tuple[Reader, str]) -> None:
+    """Prefect's, of its artifacts, stood in the middle of it."""
+    said = tutorial[1]
+    assert "Warning" not in said and "Traceback" not in said and "1 devices" not in said and "1 waves" not in said
+    next_steps = said.partition("what next:\n")[2]
+    assert [
+        word
+        for word in ("report above", "init FOLDER", "schedule SPEC", "device enroll")
+        if word not in next_steps[:500]
+    ] == []
+
+
 @pytest.mark.slow
 def test_what_is_for_a_real_board_is_true_of_a_virtual_one(tutorial: tuple[Reader, str]) -> None:
     home = tutorial[0].home

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import click
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write into; not needed to --explain.")
 @click.option("--explain", is_flag=True, help="Show layers, shapes, costs, and what was done to the graph.")
 @options.together(options.anchors, options.normalize, options.top_k, options.nvidia_python, options.python)
+@options.quiet
+@options.json_outcome
 def convert(
     frozen: Path,
     config: Path,
@@ -33,6 +35,8 @@ def convert(
     top_k: Union[int, str, None],
     nvidia_python: Optional[str],
     python: Optional[str],
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Convert FROZEN with its pipeline CONFIG to UFF and ONNX.
 
@@ -43,22 +47,37 @@ def convert(
         raise click.UsageError("Missing option '-o' / '--output'.")
     if explain and nvidia_python is not None:
         raise click.UsageError("--explain accounts for jetlane's own conversion; leave --nvidia-python out.")
+    if explain and as_json:
+        raise click.UsageError("--explain is for people; leave --json out.")
     chosen = _options(anchors, normalize, top_k)
-    with _frozen(frozen, python) as graph:
+    silent = quiet or as_json
+    with _frozen(frozen, python, silent) as graph:
         if explain:
             from jetlane.tasks.converter.convert import explain_model
             from jetlane.tasks.converter.explain import as_text
 
             click.echo(as_text(explain_model(graph, config, chosen)))
         if output is not None:
-            _convert(graph, config, output, chosen, nvidia_python)
+            facts = _converted(graph, config, output, chosen, nvidia_python, silent)
+            if as_json:
+                click.echo(json.dumps({"out": str(output), **facts}))
+            elif not quiet:
+                _say(facts, output, chosen, nvidia_python)
 
 
-def _convert(frozen: Path, config: Path, output: Path, chosen: ConvertOptions, nvidia_python: Optional[str]) -> None:
+def _converted(
+    frozen: Path, config: Path, output: Path, chosen: ConvertOptions, nvidia_python: Optional[str], silent: bool
+) -> dict[str, Any]:
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.converter.convert import convert_model
+
+    with progress("the graph is written as UFF and ONNX", silent):
+        return convert_model(frozen, config, output, chosen, nvidia_python)
+
+
+def _say(facts: Mapping[str, Any], output: Path, chosen: ConvertOptions, nvidia_python: Optional[str]) -> None:
     from jetlane.tasks.converter.ssd.params import PluginParams
 
-    facts = convert_model(frozen, config, output, chosen, nvidia_python)
     for name, size in facts["files"].items():
         click.echo(f"{output / name}  {size:,} bytes")
     if facts["nvidia"]:
@@ -84,7 +103,7 @@ def _warn_of_top_k(params: PluginParams) -> None:
 
 
 @contextmanager
-def _frozen(model: Path, python: Optional[str]) -> Iterator[Path]:
+def _frozen(model: Path, python: Optional[str], silent: bool) -> Iterator[Path]:
     """The frozen graph: as given, or made of a SavedModel for as long as it is needed."""
     if not model.is_dir():
         yield model
@@ -103,10 +122,14 @@ def _frozen(model: Path, python: Optional[str]) -> Iterator[Path]:
     import shutil
     import tempfile
 
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.odapi.client import OdapiChild
 
     folder = Path(tempfile.mkdtemp(prefix="jetlane-freeze-"))
-    with OdapiChild(python, folder / "tensorflow.log") as child:
+    with (
+        progress("TensorFlow starts, and freezes the graph", silent),
+        OdapiChild(python, folder / "tensorflow.log") as child,
+    ):
         child.freeze(model, folder)  # where it fails, the log that the error names stays
     try:
         yield folder / "frozen_inference_graph.pb"

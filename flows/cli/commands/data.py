@@ -8,6 +8,7 @@ from typing import Optional
 
 import click
 
+from jetlane.flows.cli.commands import options
 from jetlane.specs.support.files import real
 
 _FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
@@ -23,15 +24,19 @@ def data() -> None:
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def check(spec: Path, everything: bool, as_json: bool) -> None:
+@options.quiet
+def check(spec: Path, everything: bool, as_json: bool, quiet: bool) -> None:
     """Read the whole data set of SPEC, and report everything that is wrong with it. Nothing is written.
 
     Exits with 1 where a run would be refused.
     """
+    from jetlane.flows.cli.terminal import progress
     from jetlane.specs.load import load_spec
     from jetlane.tasks.data.checked import check_spec_data
 
-    result = check_spec_data(load_spec(spec))
+    loaded = load_spec(spec)
+    with progress("the data set is read", quiet or as_json):
+        result = check_spec_data(loaded)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
     else:
@@ -45,19 +50,21 @@ def check(spec: Path, everything: bool, as_json: bool) -> None:
 @data.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The page; default: NAME-data.html.")
-def show(spec: Path, out: Optional[Path]) -> None:
+@options.quiet
+def show(spec: Path, out: Optional[Path], quiet: bool) -> None:
     """Draw the data set of SPEC as one HTML file: counts, images with their boxes, what is wrong, and how the anchors
     suit it.
     """
+    from jetlane.flows.cli.terminal import progress
     from jetlane.specs.load import load_spec
     from jetlane.tasks.data.show import shown_data
     from jetlane.tasks.reporting.data_page import verdict, write_data_page
 
     loaded = load_spec(spec)
     path = out or Path(f"{loaded.name}-data.html")
-    with shown_data(loaded) as shown:
+    with progress("the data set is read and drawn", quiet), shown_data(loaded) as shown:
         write_data_page(real(path), shown)
-        click.echo(verdict(shown)[1])
+    click.echo(verdict(shown)[1])
     click.echo(path)
 
 
@@ -98,15 +105,24 @@ def add(spec: Path, sources: tuple[Path, ...], given: Optional[str], new_classes
 @click.option("--to", required=True, type=click.Choice(_TARGETS), help="The format to write.")
 @click.option("--from", "given", type=click.Choice(_FORMATS), help="The format of IN; default: found out.")
 @click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
-def convert(source: Path, out: Path, to: str, given: Optional[str], everything: bool) -> None:
+@options.quiet
+@options.json_outcome
+def convert(
+    source: Path, out: Path, to: str, given: Optional[str], everything: bool, quiet: bool, as_json: bool
+) -> None:
     """Write the data set IN, in any format, into the new folder OUT.
 
     Images become upright JPEG or PNG files; bytes that need no change are copied. Splits of IN are kept.
     """
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.data.convert import convert as converted
-    from jetlane.tasks.data.findings_report import SHOWN, lines
+    from jetlane.tasks.data.findings_report import SHOWN, lines, to_json
 
-    made, policy = converted(source, out, to, given)
+    with progress("the data set is read and written", quiet or as_json):
+        made, policy = converted(source, out, to, given)
+    if as_json:
+        click.echo(json.dumps({"out": str(out), **to_json(made, policy)}))
+        return
     for line in lines(made.findings, policy, None if everything else SHOWN):
         click.echo(line)
     boxes = sum(len(each.objects) for each in made.images)

@@ -73,6 +73,7 @@ def enroll(
 
         return asked
 
+    click.echo(f"{chosen.name}: asking {chosen.address} for its host key", err=True)
     fingerprint = pin(chosen, ask("is that the device's own key?"))
     click.echo(f"{chosen.name}: pinned {fingerprint}")
     if not host_key_only:
@@ -80,6 +81,14 @@ def enroll(
         key = project_key(workspace, signing_key)
         installed = install_key(chosen, key.public, ask("is that this project's key?"), change)
         click.echo(f"{chosen.name}: takes the releases signed by {' or '.join(installed)}, and no others")
+
+
+def _asked(what: str, ask: Callable[..., Any], *given: Any) -> Any:
+    """What a board answers, and meanwhile what is waited for."""
+    from jetlane.flows.cli.terminal import progress
+
+    with progress(what):
+        return ask(*given)
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: everything that the board says.")
@@ -93,7 +102,7 @@ def probe(chosen: Device, as_json: bool) -> None:
     from jetlane.flows.cli.board_words import facts
     from jetlane.remote.device.client import probe as look
 
-    _show(look(chosen), facts, as_json)
+    _show(_asked(f"{chosen.name} is asked what it is", look, chosen), facts, as_json)
 
 
 @device.command()
@@ -104,18 +113,22 @@ def status(chosen: Device, as_json: bool) -> None:
     from jetlane.flows.cli.board_words import status as words
     from jetlane.remote.device.client import status as look
 
-    found = look(chosen)
+    found = _asked(f"{chosen.name} is asked what is on it", look, chosen)
     found.pop("samples", None)  # what it found in each takes many screens
     _show(found, words, as_json)
 
 
 @device.command()
 @takes_device
-def keys(chosen: Device) -> None:
+@_JSON
+def keys(chosen: Device, as_json: bool) -> None:
     """Show the fingerprints of the keys whose releases device NAME takes."""
     from jetlane.remote.device.client import keys as look
 
-    found = look(chosen)
+    found = _asked(f"{chosen.name} is asked for its keys", look, chosen)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
     click.echo("\n".join(found) if found else "none: it takes anybody's releases; `jetlane device enroll` changes that")
 
 
@@ -127,7 +140,7 @@ def health(chosen: Device, as_json: bool) -> None:
     from jetlane.flows.cli.board_words import health as words
     from jetlane.remote.device.client import health as ask
 
-    _show(ask(chosen), words, as_json)
+    _show(_asked(f"{chosen.name} looks at what it runs", ask, chosen), words, as_json)
 
 
 _LIVE = "Its id, or the beginning of it; default: the live one."
@@ -143,7 +156,8 @@ def bench(chosen: Device, seconds: float, release: Optional[str], as_json: bool)
     from jetlane.flows.cli.board_words import benched
     from jetlane.remote.device.client import bench as measure
 
-    _show(measure(chosen, seconds, release), benched, as_json)
+    waiting = f"{chosen.name} measures for {seconds:g} s"
+    _show(_asked(waiting, measure, chosen, seconds, release), benched, as_json)
 
 
 @device.command()
@@ -152,7 +166,7 @@ def cancel(chosen: Device) -> None:
     """End the build that runs on device NAME."""
     from jetlane.remote.device.client import cancel as end
 
-    done = end(chosen)
+    done = _asked(f"{chosen.name} ends its build", end, chosen)
     said = f"the build of {done['release']} was cancelled" if done["cancelled"] else "no build was under way"
     click.echo(f"{chosen.name}: {said}")
 
@@ -166,14 +180,19 @@ def cancel(chosen: Device) -> None:
     shell_complete=completion.releases,
 )
 @options.ledger
-def rollback(chosen: Device, release: Optional[str], workspace: Path, ledger: Optional[str]) -> None:
+@options.json_outcome
+def rollback(chosen: Device, release: Optional[str], workspace: Path, ledger: Optional[str], as_json: bool) -> None:
     """Roll device NAME back to a release it has; an engine that no longer fits is built and verified again first.
 
     It stands in the fleet's history, where the workspace or the spec has one.
     """
     from jetlane.flows.cli.commands.fleet.rollback import STAYS_UNTIL, roll_back_one
 
-    now, before = roll_back_one(chosen, release, workspace, ledger)
+    waiting = f"{chosen.name} goes back; an engine that no longer fits is built again"
+    now, before = _asked(waiting, roll_back_one, chosen, release, workspace, ledger)
+    if as_json:
+        click.echo(json.dumps({"device": chosen.name, "release": now, "before": before}))
+        return
     click.echo(f"{chosen.name}: runs {now}, before: {before}")
     click.echo(STAYS_UNTIL)
 
@@ -187,7 +206,7 @@ def collect_garbage(chosen: Device, keep: int) -> None:
     """Remove old releases from device NAME; the live one and the one before always stay."""
     from jetlane.remote.device.client import collect_garbage as collect
 
-    done = collect(chosen, keep)
+    done = _asked(f"{chosen.name} removes old releases", collect, chosen, keep)
     click.echo(
         f"{chosen.name}: {done['bytes'] / 1e6:.1f} MB freed; removed: {', '.join(done['releases']) or 'no release'}"
     )

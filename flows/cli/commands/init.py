@@ -51,6 +51,7 @@ def init(
     from jetlane.flows.cli.starter import texts
     from jetlane.flows.cli.starter.boards import boards
     from jetlane.flows.cli.starter.choices import choose
+    from jetlane.flows.cli.terminal import progress
     from jetlane.specs.names import name_from
     from jetlane.tasks.data.survey import survey
 
@@ -58,7 +59,9 @@ def init(
     meant = boards(given)
     if folder is None:
         folder = click.prompt("Folder with the images and their labels", ".", type=Path) if asks else Path()
-    found = survey(_origins(folder, chosen, asks))
+    origins = _origins(folder, chosen, asks)
+    with progress("labels are read"):
+        found = survey(origins)
     for line in _summary(found):
         click.echo(line)
     if not meant and asks:

@@ -56,15 +56,22 @@ def import_ansible(file: Path, out: Path, groups: tuple[str, ...], force: bool, 
 @options.inventory
 @options.select
 @options.workspace
-def list_devices(inventory: Optional[Path], select: Optional[str], workspace: Path) -> None:
+@options.forms
+def list_devices(inventory: Optional[Path], select: Optional[str], workspace: Path, form: Optional[str]) -> None:
     """List devices, by name, without asking them anything."""
     from jetlane.flows.cli.commands.device import inventory_at
+    from jetlane.flows.cli.commands.fleet.tables import print_rows
     from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
 
     listed = load_inventory(inventory_at(inventory, workspace))
     devices = select_devices(listed, select, recorded(workspace / NAME)) if select else listed.devices
+    if form is not None:
+        columns = ("name", "address", "group", "tags")
+        rows = [(each.name, each.address, each.group or None, list(each.tags)) for each in devices]
+        print_rows([dict(zip(columns, row)) for row in rows], form)
+        return
     for device in devices:
         words = [device.name, device.address, device.group or "-", ",".join(device.tags)]
         click.echo("  ".join(words).rstrip())

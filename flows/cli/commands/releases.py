@@ -51,12 +51,14 @@ def compare(first: str, second: str, workspace: Path, ledger: Optional[str], as_
     """
     from dataclasses import asdict
 
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.bundle.release_comparison import compare_releases
     from jetlane.tasks.bundle.release_list import find_release
 
     with _known(workspace, ledger) as known:
         pair = find_release(known, first), find_release(known, second)
-    found = compare_releases(pair[0].path, pair[1].path)
+    with progress("both models look at the sample images", as_json):
+        found = compare_releases(pair[0].path, pair[1].path)
     if as_json:
         sides = [{**_row(one), "classes": dict(one.classes), "latency_ms": dict(one.latency)} for one in pair]
         click.echo(json.dumps({"first": sides[0], "second": sides[1], **asdict(found)}, indent=1, default=str))

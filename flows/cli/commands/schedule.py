@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
@@ -92,7 +92,7 @@ def add(
     options.tell_new_workspace(place)
     _book(place).put(replace(made, pending=True))
     _bring(place)
-    click.echo(f"{made.name}: {made.spec} is retrained {made.when} by the server of {place}")
+    click.echo(f"{made.name}: {made.spec} is retrained by the server of {place}: {made.when}")
     if made.watch is not None and read.dataset is not None and read.dataset.watch is not None:
         watch = read.dataset.watch
         click.echo(f"{watch.folder or watch.bucket} is looked at every {made.watch:g} s")
@@ -101,12 +101,17 @@ def add(
 
 @schedule.command("list")
 @options.workspace
-def show(workspace: Path) -> None:
+@options.forms
+def show(workspace: Path, form: Optional[str]) -> None:
     """List the schedules, and when each runs next."""
+    from jetlane.flows.cli.commands.fleet.tables import print_rows
     from jetlane.flows.serving.schedules import next_runs
 
     coming = next_runs(workspace / "up")
     kept = _book(workspace).all()
+    if form is not None:
+        print_rows([_row(one, coming.get(one.name)) for one in kept], form)
+        return
     for one in kept:
         click.echo(line_of(one, coming.get(one.name)))
     if not kept:
@@ -146,6 +151,10 @@ def line_of(one: RetrainSchedule, coming: Optional[str]) -> str:
     return f"{one.name}  {state}  {one.when}  {one.spec}" + (f"  next: {coming}" if coming else "")
 
 
+def _row(one: RetrainSchedule, coming: Optional[str]) -> dict[str, Any]:
+    return {"name": one.name, "active": one.active, "when": one.when, "spec": one.spec, "next": coming}
+
+
 def _switch(name: str, active: bool, workspace: Path) -> None:
     _book(workspace).switch(name, active)
     _bring(workspace)
@@ -175,9 +184,11 @@ def _bring(workspace: Path) -> None:
     folder = workspace / "up"
     server = UpState(folder).server()
     if server is not None:
+        from jetlane.flows.cli.terminal import progress
         from jetlane.flows.serving.deployments import bring_schedules
 
-        bring_schedules(*server, folder)
+        with progress("the server is told"):
+            bring_schedules(*server, folder)
 
 
 def _say_whether_it_runs(workspace: Path) -> None:

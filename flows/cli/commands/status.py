@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,19 +17,29 @@ _RUNS = 5
 
 @click.command()
 @options.workspace
-def status(workspace: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+def status(workspace: Path, as_json: bool) -> None:
     """What runs here: server, worker, schedules, the last runs, what is live, the fleet."""
+    from jetlane.flows.cli.commands.fleet.tables import print_rows
+
     root = workspace
-    for title, lines in (
-        ("workspace", _place(root)),
-        ("server", _server(root)),
-        ("schedules", _schedules(root)),
-        ("last runs", _runs(root)),
-        ("live", _live(root)),
-    ):
+    parts = {
+        "workspace": _place(root),
+        "server": _server(root),
+        "schedules": _schedules(root),
+        "last runs": _runs(root),
+        "live": _live(root),
+    }
+    if as_json:
+        told = {title: list(lines) for title, lines in parts.items()}
+        click.echo(json.dumps({**told, "fleet": _fleet(root)[0]}, indent=1))
+        return
+    for title, lines in parts.items():
         for number, line in enumerate(lines):
             click.echo(f"{'' if number else title:<10} {line}")
-    _show_fleet(root)
+    if (root / "fleet.db").exists():
+        rows, under_way = _fleet(root)
+        print_rows(rows, None, f"{'fleet':<10} {under_way}")
 
 
 def _place(root: Path) -> Iterator[str]:
@@ -73,13 +84,16 @@ def _runs(root: Path) -> Iterator[str]:
         yield from (f"{harmless(run['name'])}  {run['state_name'].lower()}" for run in runs)
         if runs:
             return
-    files = sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True)[:_RUNS]
-    for file in files:
+    shown = 0
+    for file in sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True):
         known = read_json(file)
-        name = known.get("name") if isinstance(known, dict) else None
+        name = known.get("name") if isinstance(known, dict) else "?"
+        if not name or shown == _RUNS:  # of a rollout, which the fleet's history tells
+            continue
+        shown += 1
         began = datetime.strptime(file.name[:13], "%Y%m%dT%H%M")
-        yield f"{harmless(name or '?')}  {began:%Y-%m-%d %H:%M} UTC"
-    if not files:
+        yield f"{harmless(name)}  {began:%Y-%m-%d %H:%M} UTC"
+    if not shown:
         yield "none: jetlane run SPEC"
 
 
@@ -94,13 +108,13 @@ def _live(root: Path) -> Iterator[str]:
         yield "nothing went live from here"
 
 
-def _show_fleet(root: Path) -> None:
+def _fleet(root: Path) -> tuple[list[dict[str, Any]], str]:
+    """What every device runs, and the rollouts under way; to look makes no ledger."""
     from jetlane.flows.cli.commands.fleet.request import open_ledger
-    from jetlane.flows.cli.commands.fleet.tables import print_rows
     from jetlane.remote.fleet import views
 
     if not (root / "fleet.db").exists():
-        return
+        return [], ""
     with open_ledger(root, None) as book:
         under_way = [f"{state.operation} {state.id}: {state.phase}" for state in book.unfinished()]
-        print_rows(views.fleet(book), None, f"{'fleet':<10} {'; '.join(under_way) or 'no rollout is under way'}")
+        return views.fleet(book), "; ".join(under_way) or "no rollout is under way"

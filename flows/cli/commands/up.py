@@ -30,13 +30,15 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     if importlib.util.find_spec("prefect") is None:
         raise ImportError("prefect is not installed", name="prefect")
 
+    from jetlane.flows.cli.terminal import progress
     from jetlane.flows.serving.up import up as start
     from jetlane.flows.serving.up_state import UpState
 
     options.tell_new_workspace(workspace)
     if UpState(workspace / "up").server() is None:
         click.echo("starting a Prefect server and a worker; this takes 15 to 30 seconds", err=True)
-    running = start(workspace, port)
+    with progress("the server, a worker and the deployments"):
+        running = start(workspace, port)
     _enable_plugins()
     if running.replaced:
         click.echo("a server that an older jetlane had started without a login was stopped, and started again with one")
@@ -47,6 +49,7 @@ def up(port: int, show_login: bool, workspace: Path) -> None:
     click.echo(f"its pages ask for a password: jetlane up --show-login{where}")
     click.echo(f"elsewhere than in this folder: export PREFECT_API_URL={running.url}")
     click.echo(f'  export PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(running.login_file))})"')
+    click.echo("  export PREFECT_PLUGINS_ENABLED=true")
 
 
 def _enable_plugins() -> None:
@@ -73,7 +76,9 @@ def _login(workspace: Path) -> str:
 @options.workspace
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
+    from jetlane.flows.cli.terminal import progress
     from jetlane.flows.serving.up import down as stop
 
-    stopped = stop(workspace)
+    with progress("the worker and the server end"):
+        stopped = stop(workspace)
     click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")

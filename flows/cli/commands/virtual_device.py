@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.support.text import counted
 
 
 @click.group(name="virtual-device")
@@ -19,6 +20,7 @@ def virtual_device() -> None:
 @options.workspace
 def start(count: int, workspace: Path) -> None:
     """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
+    from jetlane.flows.cli.terminal import progress
     from jetlane.remote.release.signing import project_key
     from jetlane.remote.virtual import fleet as virtual
     from jetlane.tasks.run.workspace import Workspace
@@ -27,7 +29,8 @@ def start(count: int, workspace: Path) -> None:
     folder = Workspace(workspace).folder("virtual")
     (folder / virtual.STAYS).touch()
     key = project_key(workspace).public
-    fleet = virtual.start(folder, virtual.numbered(count), key=key)
+    with progress(f"{counted(count, 'virtual Jetson')} are switched on"):
+        fleet = virtual.start(folder, virtual.numbered(count), key=key)
     click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
     click.echo(f"inventory: {fleet.inventory}")
 

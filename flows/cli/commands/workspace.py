@@ -8,6 +8,7 @@ from typing import Optional
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.support.text import human_size
 
 #: Runs that `clean` keeps where neither the spec nor the command line says.
 _KEEP = 3
@@ -24,15 +25,17 @@ def workspace() -> None:
 def du(workspace: Path, form: Optional[str]) -> None:
     """Show how much room each kind of thing takes on the disk."""
     from jetlane.flows.cli.commands.fleet.tables import print_rows
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.run.room import rooms
 
     _refuse_others(workspace)
-    found = rooms(workspace)
+    with progress("files are counted", form is not None):
+        found = rooms(workspace)
     if form is not None:
         print_rows([{"kind": room.kind, "items": room.items, "bytes": room.size} for room in found], form)
         return
-    shown = [{"kind": room.kind, "items": room.items, "size": _size(room.size)} for room in found if room.items]
-    print_rows(shown, None, f"{workspace}: {_size(sum(room.size for room in found))}")
+    shown = [{"kind": room.kind, "items": room.items, "size": human_size(room.size)} for room in found if room.items]
+    print_rows(shown, None, f"{workspace}: {human_size(sum(room.size for room in found))}")
 
 
 @workspace.command()
@@ -68,8 +71,8 @@ def clean(workspace: Path, ledger: Optional[str], keep: Optional[int], dry_run: 
     if not gone:
         click.echo(f"{workspace}: nothing but {runs} of each name and what is needed; nothing {word}")
         return
-    total = _size(sum(one.size for one in gone))
-    rows = [{"kind": kind, "items": count, "size": _size(size)} for kind, (count, size) in sorted(kinds.items())]
+    total = human_size(sum(one.size for one in gone))
+    rows = [{"kind": kind, "items": count, "size": human_size(size)} for kind, (count, size) in sorted(kinds.items())]
     print_rows(rows, None, f"{workspace}: {total} {word}; {runs} of each name and what is needed stay")
 
 
@@ -78,10 +81,3 @@ def _refuse_others(folder: Path) -> None:
 
     if not (folder / "steps").is_dir():
         raise WorkspaceError(f"{folder} is no workspace", "it has no folder steps", "name one: --workspace, or --spec")
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1000:.0f} kB"

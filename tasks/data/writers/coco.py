@@ -20,7 +20,7 @@ def write(data: DataSet, out: Path) -> None:
         folder = _FOLDERS[split] if data.is_divided else "images"
         listed: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for image in images:
+        for image in data.count(images):
             write_image(image, out / folder)
             number += 1
             width, height = image.planned.size

@@ -15,7 +15,7 @@ def write(data: DataSet, out: Path) -> None:
     for split, images in data.splits.items():
         folder = out / _FOLDERS[split] if data.is_divided else out
         (folder / "label_2").mkdir(parents=True)
-        for image in images:
+        for image in data.count(images):
             write_image(image, folder / "image_2")
             (folder / "label_2" / f"{image.stem}.txt").write_text(_text(image), encoding="utf-8")
 

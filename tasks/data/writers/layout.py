@@ -12,6 +12,7 @@ from jetlane.tasks.data.boxes import Object
 from jetlane.tasks.data.ingest import PlannedImage
 from jetlane.tasks.data.labels import LabelMap
 from jetlane.tasks.data.uniform import changes, uniform
+from jetlane.tasks.run.counted import Counted
 
 _SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",)}
 
@@ -48,10 +49,12 @@ class DataSet:
 
     Attributes:
         splits: The images of each split; one alone where the source has none.
+        count: Of those that are written.
     """
 
     splits: dict[str, list[Written]]
     labels: LabelMap
+    count: Counted
 
     @property
     def is_divided(self) -> bool:
@@ -73,7 +76,7 @@ def named(images: Sequence[PlannedImage], labels: LabelMap) -> DataSet:
             stem = f"{stem}-{each.facts.sha256[:8]}"
         taken.add(stem.lower())
         splits.setdefault(each.split, []).append(Written(stem + suffix, each))
-    return DataSet(splits, labels)
+    return DataSet(splits, labels, Counted("image", len(images)))
 
 
 def write_image(written: Written, folder: Path) -> None:

@@ -14,7 +14,7 @@ def write(data: DataSet, out: Path) -> None:
     """Write a data set into a folder."""
     (out / "Annotations").mkdir(parents=True)
     for split, images in data.splits.items():
-        for image in images:
+        for image in data.count(images):
             write_image(image, out / "JPEGImages")
             (out / "Annotations" / f"{image.stem}.xml").write_text(_text(image), encoding="utf-8")
         if data.is_divided:

@@ -17,7 +17,7 @@ def write(data: DataSet, out: Path) -> None:
     for split, images in data.splits.items():
         folder = _FOLDERS[split] if data.is_divided else ""
         (out / "labels" / folder).mkdir(parents=True)
-        for image in images:
+        for image in data.count(images):
             write_image(image, out / "images" / folder)
             (out / "labels" / folder / f"{image.stem}.txt").write_text(_text(image, numbers), encoding="utf-8")
     config = {

@@ -17,6 +17,7 @@ from jetlane.flows.cli.lines import RolloutLines
 from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.observer import StageProgress, follow
 from jetlane.remote.fleet.rollout import Rollout
+from jetlane.remote.fleet.state import RolloutState
 from jetlane.specs.schema import Fleet
 
 RELEASE = "new-2"
@@ -79,9 +80,22 @@ def test_a_follower_of_the_ledger_sees_the_same_as_the_observer(rolled: Any) -> 
     assert pictures.drawn[-1].splitlines()[1:] == drawn[-1].splitlines()[1:]
 
 
-def test_without_a_terminal_only_lines_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_lines_are_printed_and_one_now_and_then_of_what_goes_on(
+    rolled: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetlane.flows.cli.terminal.PLAIN_SECONDS", 0.02)
+    ledger, rollout, _ = rolled
+    events = list(ledger.events(rollout))
+    shipping = next(number for number, event in enumerate(events) if event.data.get("state") == "shipping")
+    state = RolloutState(rollout)
     with watching(Console(file=io.StringIO())) as watch:
-        assert isinstance(watch.observer, RolloutLines)
+        for event in events[: shipping + 1]:
+            state.apply(event)
+            watch.observer.recorded(event, state)
+        time.sleep(0.5)
+    said = capsys.readouterr().out
+    assert "wave 1 of 3: 1 device" in said and "\x1b" not in said
+    assert "0 of 22 devices" in said and "nano-00 shipping" in said
 
 
 def test_lines_say_when_it_happened_not_when_it_is_shown(rolled: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,12 +33,16 @@ def opened_browser() -> Iterator[Chromium]:
         browser.close()
 
 
-def open_page(browser: Chromium, page: Path, scheme: str, media: str = "screen") -> None:
-    """Open a file in a colour scheme; what is noted is of this page alone."""
+def open_page(browser: Chromium, page: Path | str, scheme: str, media: str = "screen") -> None:
+    """Open a file, or an address, in a colour scheme; what is noted is of this page alone."""
     browser.events.clear()
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.send("Emulation.setEmulatedMedia", media=media, features=features)
-    browser.open(page.as_uri())
+    browser.open(address(page))
+
+
+def address(page: Path | str) -> str:
+    return page if isinstance(page, str) else page.as_uri()
 
 
 def errors(browser: Chromium) -> list[object]:
@@ -55,12 +59,12 @@ def errors(browser: Chromium) -> list[object]:
     return found
 
 
-def requests(browser: Chromium, page: Path) -> list[str]:
+def requests(browser: Chromium, page: Path | str) -> list[str]:
     """What was asked for beside the page itself."""
     sent = [event["params"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
     # the browser's own first page may still be loading
-    asked = [one["request"]["url"] for one in sent if one["documentURL"] == page.as_uri()]
-    return [url for url in asked if not url.startswith("data:") and url != page.as_uri()]
+    asked = [one["request"]["url"] for one in sent if one["documentURL"] == address(page)]
+    return [url for url in asked if not url.startswith("data:") and url != address(page)]
 
 
 def hidden_sections(browser: Chromium) -> list[str]:

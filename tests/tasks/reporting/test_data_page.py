@@ -113,6 +113,17 @@ def test_names_are_text_and_the_page_stands_alone(page: str) -> None:
     assert images and all(each["role"] == "img" and each["aria-label"] for each in images)
 
 
+def test_anchors_that_the_spec_has_fitted_are_told_as_the_networks_own(folder: Path) -> None:
+    proposed = "model.anchors: fit would put these into the pipeline.config"
+    for anchors, sentence in (("given", proposed), ("fit", proposed.replace("would put", "puts"))):
+        with shown_data(spec({"voc": str(folder)}, model={"anchors": anchors})) as shown:
+            text = plain(render(shown))
+            assert shown.fit is not None and shown.fit.fitted is not None
+        assert sentence in text
+        share = shown.fit.fitted.matched if anchors == "fit" else shown.fit.matched
+        assert f"{100 * share:.1f} % objects that" in text
+
+
 def test_what_stops_a_run_stands_first(folder: Path) -> None:
     with shown_data(spec({"voc": str(folder), "classes": ["circle", "square", "triangle"]})) as shown:
         first = finding_groups(shown)[0]

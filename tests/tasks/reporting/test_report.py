@@ -15,7 +15,7 @@ from tests.tasks.reporting.whole_report import BEFORE, RELEASE, whole_facts
 from jetlane.tasks.reporting.chart import loss_curve
 from jetlane.tasks.reporting.report import MAP50, render, write_report
 from jetlane.tasks.reporting.verdict import verdict
-from jetlane.tasks.run.facts import FAILED, DeviceFacts, RunFacts, StepFacts
+from jetlane.tasks.run.facts import FAILED, REFUSED, DeviceFacts, RunFacts, StepFacts
 
 DETECTION = {"boxes": [[0.25, 0.5, 0.75, 1.0]], "labels": [2], "scores": [0.875]}
 
@@ -101,6 +101,18 @@ def test_the_verdict_answers_what_people_ask(tmp_path: Path) -> None:
     assert dict(verdict(replace(stopped, live=BEFORE)).points)["Live"] == f"{BEFORE}, as before this run"
     alone = verdict(replace(facts, devices=facts.devices[1:]))
     assert alone.good and "1 virtual Jetson runs this release" in alone.sentence and "no real board" in alone.sentence
+
+
+def test_a_refusal_says_how_far_the_model_came(tmp_path: Path) -> None:
+    facts = whole_facts(tmp_path)
+    refused = (StepFacts("gate", REFUSED, note="nano-1: 90 ms, gate.max_latency_ms allows 50"),)
+    here = verdict(replace(facts, devices=(), steps=refused))
+    assert not here.good and "nothing was shipped" in here.sentence and "90 ms" in here.sentence
+    slow = replace(facts.devices[0], state="failed", kind="slow")
+    there = verdict(replace(facts, devices=(slow,), steps=refused)).sentence
+    assert "shipped" not in there and "too slow; no device was switched to it" in there and "90 ms" in there
+    some = verdict(replace(facts, devices=(slow, facts.devices[1]), steps=refused)).sentence
+    assert "too slow; 1 of 2 devices run it" in some
 
 
 def test_what_was_not_compared_is_not_proven(tmp_path: Path) -> None:

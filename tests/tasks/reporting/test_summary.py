@@ -16,7 +16,7 @@ def test_says_the_verdict_and_where_the_page_is(tmp_path: Path) -> None:
     text = markdown(whole_facts(tmp_path), Path("/ws/report.html"), "http://127.0.0.1:4200/reports/x.html")
     assert text.startswith("**2 devices run this release, verified on each device.**")
     assert "[Open the whole report](http://127.0.0.1:4200/reports/x.html)" in text
-    assert "* **Better**: better: mAP&#64;0.5 0.830, against 0.800" in text
+    assert "* **Better**: better: mAP\\@0.5 0.830, against 0.800" in text
     assert "| circle | 0.800 | 0.500 |" in text
     assert "* **nano-1**: active, NVIDIA Jetson Nano Developer Kit, L4T 32.7.1, TensorRT 8.2.1.8" in text
     assert "The whole report: `/ws/report.html`" in markdown(whole_facts(tmp_path / "b"), Path("/ws/report.html"), None)

@@ -28,6 +28,7 @@ _MEASURED = ("engine ms", "all ms", "95 % ms", "images/s")
 @click.option("--at-once", type=click.IntRange(1, 256), default=8, show_default=True, help="Devices measured at once.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Put the rows into this page's Markdown table, too.")
 @options.forms
+@options.quiet
 def bench(
     inventory: Optional[Path],
     select: Optional[str],
@@ -36,6 +37,7 @@ def bench(
     at_once: int,
     out: Optional[Path],
     form: Optional[str],
+    quiet: bool,
 ) -> None:
     """Measure the release that runs on every device, a row for each kind of board, model and power mode.
 
@@ -44,11 +46,13 @@ def bench(
     """
     from jetlane.flows.cli.commands.device import inventory_at
     from jetlane.flows.cli.commands.fleet.tables import print_rows
+    from jetlane.flows.cli.terminal import progress
     from jetlane.remote.device.fan_out import on_each
     from jetlane.remote.device.probe_records import NAME, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError
+    from jetlane.tasks.run.counted import Counted
 
     listed = load_inventory(inventory_at(inventory, workspace))
     devices = select_devices(listed, select, recorded(workspace / NAME)) if select else listed.devices
@@ -59,7 +63,8 @@ def bench(
         with open_agent(device, given_up=given_up) as agent:
             return row(agent.facts, agent.call("bench", {"seconds": seconds, "release": None}))
 
-    found = dict(on_each(devices, measure, at_once))
+    with progress("devices are measured", quiet or form is not None):
+        found = dict(Counted("device", len(devices))(on_each(devices, measure, at_once)))
     rows = {same(each): each for each in found.values() if not isinstance(each, JetlaneError)}
     print_rows(list(rows.values()), form)
     for result in found.values():

@@ -26,23 +26,30 @@ _HEADER = ("device", "group", "model", "JetPack", "TensorRT", "CUDA", "power", "
 @options.workspace
 @click.option("--at-once", type=click.IntRange(1, 256), default=32, show_default=True, help="Devices asked at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: everything that a board says of itself.")
-def probe(inventory: Optional[Path], select: Optional[str], workspace: Path, at_once: int, as_json: bool) -> None:
+@options.quiet
+def probe(
+    inventory: Optional[Path], select: Optional[str], workspace: Path, at_once: int, as_json: bool, quiet: bool
+) -> None:
     """Ask every device what it is and what runs on it; what it says is kept for selections.
 
     Exits with 1 when a device could not be asked, and says why; the others are shown all the same.
     """
     from jetlane.flows.cli.commands.device import inventory_at
+    from jetlane.flows.cli.terminal import progress
     from jetlane.remote.device.fan_out import on_each
     from jetlane.remote.device.probe_records import NAME, record, recorded
     from jetlane.remote.inventory import load_inventory
     from jetlane.remote.inventory.select import select_devices
     from jetlane.specs.errors import JetlaneError
+    from jetlane.tasks.run.counted import Counted
 
     listed = load_inventory(inventory_at(inventory, workspace))
     options.tell_new_workspace(workspace)
     kept = workspace / NAME
     devices = select_devices(listed, select, recorded(kept)) if select else listed.devices
-    found = {device.name: result for device, result in on_each(devices, _look, at_once)}
+    asked = Counted("device", len(devices))
+    with progress("devices are asked what they are", quiet or as_json):
+        found = {device.name: result for device, result in asked(on_each(devices, _look, at_once))}
     record(kept, {name: result["facts"] for name, result in found.items() if not isinstance(result, JetlaneError)})
     rows = [(device, found[device.name]) for device in devices]
     if as_json:
@@ -79,16 +86,13 @@ def _as_json(device: Device, result: Union[dict[str, Any], JetlaneError]) -> dic
 
 
 def _row(device: Device, result: Mapping[str, Any]) -> tuple[str, ...]:
+    from jetlane.flows.cli.board_words import gigabytes
     from jetlane.remote.inventory.facts import board_facts
 
     board = board_facts(result["facts"])
     words = (board.model or result["facts"].get("machine"), board.jetpack, board.tensorrt, board.cuda, board.power_mode)
-    sizes = (_size(board.disk_free), _size(board.memory_available))
+    sizes = (gigabytes(board.disk_free), gigabytes(board.memory_available))
     return (device.name, device.group, *(word or "-" for word in words), *sizes, result["current"] or "-")
-
-
-def _size(count: Optional[int]) -> str:
-    return "-" if count is None else f"{count / 1e9:.1f} GB"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

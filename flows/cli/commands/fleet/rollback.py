@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import click
 
 from jetlane.flows.cli import completion
+from jetlane.flows.cli.commands import options
 from jetlane.flows.cli.commands.fleet.request import FleetArguments, fleet_arguments, open_ledger, release_id
 
 if TYPE_CHECKING:
@@ -28,9 +30,11 @@ STAYS_UNTIL = (
     help="A release that the devices kept, by its id or the beginning of it; default: each one's previous.",
     shell_complete=completion.releases,
 )
-def rollback(chosen: FleetArguments, release: str) -> None:
+@options.quiet
+@options.json_outcome
+def rollback(chosen: FleetArguments, release: str, quiet: bool, as_json: bool) -> None:
     """Roll devices back to their previous release, or to one that they kept."""
-    from jetlane.flows.cli.dashboard import watching
+    from jetlane.flows.cli.dashboard import unseen, watching
     from jetlane.flows.fleet.dispatch import known_server
     from jetlane.tasks.run import rollout as task
     from jetlane.tasks.run.workspace import Workspace
@@ -39,12 +43,17 @@ def rollback(chosen: FleetArguments, release: str) -> None:
     store = Workspace(Path(asked.workspace.path))
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = chosen.devices(asked, listed)
-        with watching() as watch:
+        with unseen() if quiet or as_json else watching() as watch:
             listeners = task.Listeners(watch.observer, sites=known_server())
             named = release_id(release, store.root)
             runs = task.rollback_and_remember(
                 devices, asked.fleet, book, store, listeners, named, whole=chosen.whole_fleet
             )
+    if as_json:
+        click.echo(json.dumps({"devices": runs}))
+        return
+    if quiet:
+        return
     for name, now in runs.items():
         click.echo(f"{name} runs {now}")
     if runs:

@@ -22,7 +22,6 @@ from jetlane.flows.cli.prompt import confirm
 from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
-    from jetlane.remote.fleet.ledger import Ledger
     from jetlane.remote.fleet.rollout import Answer
     from jetlane.remote.fleet.state import RolloutState
     from jetlane.remote.inventory import Device
@@ -73,7 +72,7 @@ def rollout(
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = chosen.devices(asked, listed)
         if dry_run:
-            _show_plan(folder, devices, asked, book)
+            _show_plan(folder, devices, asked, quiet)
             return
         with unseen() if quiet or as_json else watching() as watch, using_release(store, folder):
             approver = TerminalApprover(yes, watch.aside, silent=quiet or as_json)
@@ -112,11 +111,13 @@ class TerminalApprover:
         return Answer(approved, current_user()) if approved is not None else None
 
 
-def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, book: Ledger) -> None:
+def _show_plan(folder: Path, devices: Sequence[Device], asked: FleetSpec, quiet: bool) -> None:
+    from jetlane.flows.cli.terminal import progress
     from jetlane.remote.fleet.dry_run import plan
     from jetlane.tasks.run.rollout import options_of
 
-    rows = plan(folder, devices, asked.fleet, options_of(asked.build))
+    with progress("devices are asked what they lack", quiet):
+        rows = plan(folder, devices, asked.fleet, options_of(asked.build))
     waves = len({row["wave"] for row in rows if row["wave"]})
     rule = f"more than {counted(asked.fleet.max_failures, 'failure')} stop it ({asked.fleet.on_failure})"
     print_rows(
