@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,11 +34,12 @@ def images_of(given: Sequence[Path], frames: Path, every: int = 1) -> tuple[list
         DatasetError: A path is not there, or there is no image at all.
         JetlaneError: There is a video, and OpenCV is not installed.
     """
-    found = [image for path in given for image in _images(path, frames, every)]
+    same = Counter(path.name for path in given)
+    found = [image for path in given for image in _images(path, frames, every, same[path.name] > 1)]
     if not found:
         named = ", ".join(str(path) for path in given)
-        suffixes = ", ".join(sorted(suffix for suffix in SUFFIXES | VIDEOS if suffix != ".pdf"))
-        raise DatasetError(f"there is no image in {named}", f"images and videos end in {suffixes}", "name others")
+        why = f"images end in .jpg, .png, .webp and the like, videos in {', '.join(sorted(VIDEOS))}"
+        raise DatasetError(f"there is no image in {named}", why, "name others")
     planned: list[PlannedImage] = []
     told: list[str] = []
     for image, look in zip(found, look_at_all([image.origin for image in found], None)):
@@ -50,13 +52,15 @@ def images_of(given: Sequence[Path], frames: Path, every: int = 1) -> tuple[list
     return planned, told
 
 
-def _images(path: Path, frames: Path, every: int) -> Iterator[LabelledImage]:
+def _images(path: Path, frames: Path, every: int, shared: bool) -> Iterator[LabelledImage]:
+    """Of one path; named by its end, or, where others share that, by all of it."""
     if path.is_dir():
         for file in walk(path):
             if file.suffix.lower() in SUFFIXES | VIDEOS:
-                yield from _file(file, file.relative_to(path).as_posix(), frames, every)
+                name = file.relative_to(path) if not shared else file
+                yield from _file(file, name.as_posix().lstrip("/"), frames, every)
     elif path.is_file():
-        yield from _file(path, path.name, frames, every)
+        yield from _file(path, path.as_posix().lstrip("/") if shared else path.name, frames, every)
     else:
         raise DatasetError(f"{path} is not there", "", "check the path")
 

@@ -12,10 +12,10 @@ from jetlane.specs.errors import DatasetError
 from jetlane.tasks.data.evaluation_data import EvaluationData
 from jetlane.tasks.data.examples import Sample
 from jetlane.tasks.models.class_names import matched
+from jetlane.tasks.models.evaluation import Evaluation
+from jetlane.tasks.models.model_metrics import measure, wrong
 from jetlane.tasks.models.open_model import OpenModel, refuse_below
 from jetlane.tasks.proof.coco_map import GroundTruth
-from jetlane.tasks.proof.evaluation import Evaluation
-from jetlane.tasks.proof.model_metrics import measure, wrong
 
 
 def evaluate(

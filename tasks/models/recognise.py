@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.names import project_of
-from jetlane.specs.support.files import real
+from jetlane.specs.support.files import LARGEST, odd, real
 
 if TYPE_CHECKING:
     from jetlane.remote.inventory import Device
@@ -104,6 +104,9 @@ def _at(path: Path, given: str) -> Optional[Model]:
         return Model(CHECKPOINT, given, prefix, _config_of(prefix))
     if not path.exists():
         return None
+    other = odd(path, LARGEST)
+    if other is not None:
+        raise JetlaneError(f"{given} is {other}, no model", "", f"name {_KINDS}")
     if path.name == "saved_model.pb":
         return Model(SAVED_MODEL, given, path.parent, _config_of(path))
     if path.suffix == ".pb":

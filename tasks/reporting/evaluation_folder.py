@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from jetlane.tasks.data.evaluation_data import EvaluationData
-from jetlane.tasks.proof.evaluation import Evaluation
+from jetlane.tasks.models.evaluation import Evaluation
 from jetlane.tasks.reporting.drawing import Drawer
 from jetlane.tasks.reporting.evaluation_page import worst_images, worst_picture, write_evaluation_page
 

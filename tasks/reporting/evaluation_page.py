@@ -8,8 +8,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from jetlane.tasks.proof.evaluation import Evaluation
-from jetlane.tasks.proof.model_metrics import COCO, Metrics
+from jetlane.tasks.models.evaluation import Evaluation
+from jetlane.tasks.models.model_metrics import COCO, Metrics
 from jetlane.tasks.reporting import quality
 from jetlane.tasks.reporting.pages import page_environment
 from jetlane.tasks.reporting.pictures import MOST_BYTES, SHOWN, Picture, picture

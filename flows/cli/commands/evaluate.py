@@ -15,7 +15,7 @@ from jetlane.specs.support.files import real
 
 if TYPE_CHECKING:
     from jetlane.tasks.data.evaluation_data import EvaluationData
-    from jetlane.tasks.proof.evaluation import Evaluation
+    from jetlane.tasks.models.evaluation import Evaluation
 
 _FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
 #: Images with mistakes that are named.

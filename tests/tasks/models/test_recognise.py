@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def test_what_is_no_model_is_said_with_what_would_be_one(tmp_path: Path, files: 
     with pytest.raises(JetlaneError, match=words) as refused:
         recognise(str(tmp_path / given), dict, list)
     assert "a frozen graph (.pb)" in refused.value.remedy
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "graph.pb")
+    with pytest.raises(JetlaneError, match="is a FIFO"):
+        recognise(str(tmp_path / "graph.pb"), dict, list)
 
 
 def known(release: str) -> KnownRelease:

@@ -18,9 +18,9 @@ from jetlane.specs.schema import RunSpec
 from jetlane.tasks.data.evaluation_data import EvaluationData
 from jetlane.tasks.data.examples import Sample
 from jetlane.tasks.data.show import shown_data
+from jetlane.tasks.models.evaluation import Evaluation
+from jetlane.tasks.models.model_metrics import measure, wrong
 from jetlane.tasks.proof.coco_map import GroundTruth
-from jetlane.tasks.proof.evaluation import Evaluation
-from jetlane.tasks.proof.model_metrics import measure, wrong
 from jetlane.tasks.reporting.data_page import write_data_page
 from jetlane.tasks.reporting.evaluation_folder import write_evaluation
 from jetlane.tasks.reporting.fleet import FleetPage, write_fleet_page

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.tasks.models.voc_ap import average_precisions
 from jetlane.tasks.proof.coco_map import GroundTruth
-from jetlane.tasks.proof.voc_ap import average_precisions
 
 NAMES = {1: "cat", 2: "dog", 3: "cow"}
 LEFT, RIGHT, AWAY = [0.1, 0.1, 0.3, 0.3], [0.6, 0.1, 0.8, 0.3], [0.4, 0.6, 0.5, 0.7]
@@ -52,7 +52,7 @@ def of_the_api(real: list[GroundTruth], found: list[Detections]) -> dict[str, fl
     for label, name in NAMES.items():
         if count[label]:
             every, hits = np.concatenate(scores[label]), np.concatenate(right[label])
-            precision, recall = metrics.compute_precision_recall(every, hits.astype(bool), count[label])
+            precision, recall = metrics.compute_precision_recall(every, hits.astype(float), count[label])
             found_ap[name] = float(metrics.compute_average_precision(precision, recall))
         else:
             found_ap[name] = None

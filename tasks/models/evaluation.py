@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.tasks.models.model_metrics import Metrics, Mistakes
 from jetlane.tasks.proof.coco_map import GroundTruth
-from jetlane.tasks.proof.model_metrics import Metrics, Mistakes
 
 
 @dataclass(frozen=True)

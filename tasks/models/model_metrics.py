@@ -11,9 +11,9 @@ from typing import Any, Optional
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
+from jetlane.tasks.models.voc_ap import VocAP, average_precisions
 from jetlane.tasks.odapi.child.coco_detail import detail
 from jetlane.tasks.proof.coco_map import GroundTruth, evaluated, on_average
-from jetlane.tasks.proof.voc_ap import VocAP, average_precisions
 
 #: COCO's twelve numbers under the names that the Object Detection API gives them, in pycocotools' order.
 COCO = (
