@@ -20,8 +20,8 @@ from jetlane.specs.support.text import harmless
 _SILENCE, _CHUNK, _LARGEST = 60.0, 1 << 20, 8 << 30
 #: Members of an archive that are looked at.
 _MEMBERS = 100_000
-_INDEX = ".index"
-_PARTS = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
+#: Files of a checkpoint; a pruned one has a table of its layers' widths (child/widths.py) with it.
+_PARTS = re.compile(r"\.(index|data-\d{5}-of-\d{5}|widths\.json)$")
 #: Progress: bytes so far, and bytes in all, 0 where they are not known.
 Told = Callable[[int, int], None]
 
@@ -118,8 +118,8 @@ def _checkpoints(opened: tarfile.TarFile) -> dict[str, list[tarfile.TarInfo]]:
 
 
 def _is_whole(parts: list[tarfile.TarInfo]) -> bool:
-    names = [part.name for part in parts]
-    return any(name.endswith(_INDEX) for name in names) and any(not name.endswith(_INDEX) for name in names)
+    suffixes = [found.group(1) for found in map(_PARTS.search, (part.name for part in parts)) if found]
+    return "index" in suffixes and any(suffix.startswith("data-") for suffix in suffixes)
 
 
 def _steps(prefix: str) -> int:

@@ -46,6 +46,16 @@ def test_the_checkpoint_alone_is_unpacked(tmp_path: Path) -> None:
     }
 
 
+def test_a_pruned_checkpoint_brings_its_widths(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    pruned = {**ZOO, "ssd_v2/model.ckpt.widths.json": b"{}"}
+    unpack(archive(tmp_path / "zoo.tar.gz", pruned), tmp_path / "out")
+    assert (tmp_path / "out" / "model.ckpt.widths.json").read_bytes() == b"{}"
+    without_data = {name: data for name, data in pruned.items() if ".data-" not in name}
+    with pytest.raises(SpecError, match="no checkpoint"):
+        unpack(archive(tmp_path / "cut.tar.gz", without_data), tmp_path / "out")
+
+
 def test_of_several_checkpoints_the_last(tmp_path: Path) -> None:
     members = {f"x/model.ckpt-{n}{part}": b"%d" % n for n in (9, 200) for part in (".index", ".data-00000-of-00001")}
     members["x/model.ckpt-300.index"] = b"its data is missing"
