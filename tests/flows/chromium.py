@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ class Chromium:
 
     def open(self, url: str) -> None:
         """Go to a page; return when it is loaded."""
-        self.run("window.left = true")  # the page before answers until the new one is there
+        with suppress(ProtocolError):  # it is being left already
+            self.run("window.left = true")  # the page before answers until the new one is there
         self.send("Page.navigate", url=url)
         self.until("!window.left && document.readyState === 'complete' && location.href !== 'about:blank'")
 

@@ -41,6 +41,8 @@ def test_exit_codes_stand_in_the_help_and_in_the_docs(repository: Path, tmp_path
 WITHOUT_JSON = {
     **dict.fromkeys(("init", "demo", "device enroll", "up"), "what a person reads and answers, or does next"),
     **dict.fromkeys(("data show", "fleet page", "inventory import-ansible", "completion"), "a file, and its name"),
+    **dict.fromkeys(("detect", "data add"), "a folder with JSON in it, and its name"),
+    "tensorboard": "an address, until it is stopped",
     **dict.fromkeys(("spec check", "lineage", "fleet watch", "fleet ledger export"), "YAML, JSON, or lines of events"),
     **dict.fromkeys((f"fleet {what}" for what in ("abort", "approve", "pause", "reject", "resume")), "one line"),
     **dict.fromkeys(("fleet ledger check", "fleet ledger import", "workspace clean", "renew", "down"), "one line"),

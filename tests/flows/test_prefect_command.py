@@ -26,7 +26,7 @@ from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import SpecError
 from jetlane.specs.support.processes import ProcessIdentity
 
-DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "fleet-rollout", "rollback")
+DEPLOYMENTS = ("retrain-and-deploy", "scheduled-retrain", "watch-data", "fleet-rollout", "rollback")
 
 
 @pytest.fixture(scope="module")

@@ -392,7 +392,7 @@ def test_the_ui_works_after_log_in(project: Path, tmp_path: Path) -> None:
         page.until("!location.pathname.includes('login')")
         page.open(f"http://127.0.0.1:{server.port}/v2/deployments")
         page.until("document.body.innerText.includes('retrain-and-deploy')")
-        page.until("document.body.innerText.includes('4 Deployments')")
+        page.until("document.body.innerText.includes('5 Deployments')")
         page.screenshot(Path(os.environ.get("JETLANE_SCREENSHOTS", tmp_path), "deployments.png"))
         page.open(f"http://127.0.0.1:{server.port}/dashboard")  # Prefect's older pages, with the same login
         page.until("document.body.innerText.includes('Work Pools') && !document.querySelector('input[type=password]')")

@@ -10,6 +10,9 @@ import pytest
 from jetlane.specs import contradictions, schema, section
 from jetlane.specs.load import load_spec
 
+#: What a flow returns that did nothing.
+ENDED: dict[str, Any] = {"devices": {}, "changed": False, "report": "", "release": ""}
+
 
 class Counts:
     """Validations of whole specs, and of one field in a section."""
@@ -47,7 +50,7 @@ def test_a_spec_is_validated_once_when_it_is_read_and_its_sections_never_again(
     assert (counts.specs, counts.fields) == (1, 1)
     absolute = Counts(monkeypatch, str(tmp_path / "label_map.pbtxt"))
     ran: list[schema.RunSpec] = []
-    monkeypatch.setattr(module, "_whole_story", lambda run: ran.append(run.spec) or {})
+    monkeypatch.setattr(module, "_whole_story", lambda run: ran.append(run.spec) or ENDED)
     flow = module.retrain_and_deploy
     checked = flow.validate_parameters(parameters(spec))
     assert (absolute.specs, absolute.fields) == (0, 0), "Prefect takes sections as they are"
@@ -66,7 +69,7 @@ def test_parameters_that_come_as_json_are_validated_by_prefect_once(
     record, labels = str(tmp_path / "a.record"), str(tmp_path / "label_map.pbtxt")
     data = {"label_map": labels, "train": [record], "validation": [record]}
     counts = Counts(monkeypatch, labels)
-    monkeypatch.setattr(module, "_whole_story", lambda run: {})
+    monkeypatch.setattr(module, "_whole_story", lambda run: ENDED)
     flow = module.retrain_and_deploy
     given = {"name": "counted", "dataset": data, "workspace": str(tmp_path / "work")}
     flow.fn(**flow.validate_parameters(given))
