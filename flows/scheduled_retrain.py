@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.states import Completed
 
 from jetlane.flows.retrain_and_deploy import retrain_and_deploy
 from jetlane.flows.serving.local_run import parameters
-from jetlane.flows.serving.refusal import outcome_or_refusal, refused
+from jetlane.flows.serving.refusal import outcome_or_refusal, refused, unchanged
 from jetlane.flows.serving.run_names import project_in, run_name
 from jetlane.flows.serving.waiting_runs import take_over_waiting
 from jetlane.specs.errors import GateError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
 from jetlane.tasks.run.facts import NOTHING_DONE
-
-UNCHANGED = "Unchanged"
 
 
 @flow(name="scheduled-retrain", flow_run_name=run_name(lambda given: project_in(Path(given["spec"]))))
@@ -43,4 +40,4 @@ def scheduled_retrain(spec: str) -> Any:
         outcome = outcome_or_refusal(retrain_and_deploy(**parameters(load_spec(Path(spec)))))
     except GateError as error:
         return refused(error)
-    return outcome if outcome["changed"] else Completed(name=UNCHANGED, message=NOTHING_DONE, data=outcome)
+    return outcome if outcome["changed"] else unchanged(NOTHING_DONE, outcome)

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.states import Completed
 
 from jetlane.flows.serving.events import DATA_ADDED, DATA_REFUSED, Subject, emit
+from jetlane.flows.serving.refusal import unchanged
 from jetlane.flows.serving.run_names import project_in, run_name
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.load import load_spec
 from jetlane.specs.paths import refuse_relative
-
-UNCHANGED = "Unchanged"
 
 
 @flow(name="watch-data", flow_run_name=run_name(lambda given: project_in(Path(given["spec"]))))
@@ -42,7 +40,7 @@ def watch_data(spec: str) -> Any:
     project, place = Subject("project", loaded.name), WatchedPlace(loaded)
     change = place.change()
     if change is None:
-        return Completed(name=UNCHANGED, message=place.said)
+        return unchanged(place.said)
     try:
         added = place.take(change)
     except JetlaneError as error:
@@ -53,5 +51,5 @@ def watch_data(spec: str) -> Any:
         emit(DATA_ADDED.name, project, {"images": added.images if added else None, "from": place.shown})
     place.remember(change)
     if added is not None and not added.images:
-        return Completed(name=UNCHANGED, message=f"all images in {place.shown} are in the data set already")
+        return unchanged(f"all images in {place.shown} are in the data set already")
     return {"images": added.images if added else None, "batch": str(added.batch) if added else None}

@@ -45,12 +45,7 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
     config = config_of(run, data)  # not the one trained by: post-processing may differ
     return run.step(
         "evaluate",
-        inputs={
-            "checkpoint": checkpoint_digest(trained),
-            "pipeline_config": digest_of(config),
-            "records": data.digest(*data.facts["validation"]),
-            "label_map": data.digest("label_map.pbtxt"),
-        },
+        inputs=what_is_measured(data, trained, config),
         params={},
         code=KERAS_CODE if is_keras_text(config) else CODE,
         tools=versions(TRAINING, run.python),
@@ -60,21 +55,41 @@ def evaluate(run: Run, data: StepResult, trained: StepResult) -> StepResult:
 
 
 def _evaluate(run: Run, data: StepResult, trained: StepResult, config: str, out: Path) -> Mapping[str, Any]:
-    from jetlane.tasks.odapi.client import EvaluateJob
-
     write_atomic(out / CONFIG, config)
-    metrics = run.odapi().evaluate(
-        EvaluateJob(
-            pipeline_config=out / CONFIG,
-            validation_records=split_files(data, "validation"),
-            label_map=data.file("label_map.pbtxt"),
-            checkpoint=checkpoint_of(trained),
-            out=out / "events",
-        ),
-        counting(run, "evaluate", int(data.facts["stats"].get("validation", {}).get("images", 0))),
-    )
+    metrics = measured(run, "evaluate", data, out / CONFIG, checkpoint_of(trained), out / "events")
     write_atomic(out / "metrics.json", json.dumps(metrics, indent=1, sort_keys=True))
     return metrics
+
+
+def what_is_measured(data: StepResult, trained: StepResult, config: str) -> dict[str, str]:
+    """A checkpoint on the validation set, as inputs of a step."""
+    return {
+        "checkpoint": checkpoint_digest(trained),
+        "pipeline_config": digest_of(config),
+        "records": data.digest(*data.facts["validation"]),
+        "label_map": data.digest("label_map.pbtxt"),
+    }
+
+
+def measured(
+    run: Run, step_name: str, data: StepResult, config: Path, checkpoint: Path, events: Path
+) -> dict[str, Any]:
+    """COCO's numbers of a checkpoint (prefix) on the validation set.
+
+    Raises:
+        TrainingError: With the last lines of the child's log.
+    """
+    from jetlane.tasks.odapi.client import EvaluateJob
+
+    job = EvaluateJob(
+        pipeline_config=config,
+        validation_records=split_files(data, "validation"),
+        label_map=data.file("label_map.pbtxt"),
+        checkpoint=checkpoint,
+        out=events,
+    )
+    images = int(data.facts["stats"].get("validation", {}).get("images", 0))
+    return run.odapi().evaluate(job, counting(run, step_name, images))
 
 
 def checkpoint_measured(evaluated: StepResult, data: StepResult, trained: StepResult) -> Measured:

@@ -9,19 +9,19 @@ from typing import Any, Optional
 from jetlane.specs.retraining import retraining
 from jetlane.specs.schema_train import Prune
 from jetlane.specs.support.local_files import read_json
-from jetlane.tasks.data.prepared import split_files
+from jetlane.tasks.evaluate import measured, what_is_measured
 from jetlane.tasks.odapi.child.widths import SUFFIX
 from jetlane.tasks.run.context import Run
-from jetlane.tasks.run.counting import counting
 from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.start_point import of_checkpoint
 from jetlane.tasks.run.step import step
 from jetlane.tasks.run.tool_versions import TRAINING, versions
-from jetlane.tasks.run.workspace import StepResult, digest_of, write_atomic
-from jetlane.tasks.train import CONFIG, Again, checkpoint_digest, checkpoint_of, trained
+from jetlane.tasks.run.workspace import StepResult, write_atomic
+from jetlane.tasks.train import CONFIG, Again, checkpoint_of, trained
 
 CODE = (
     "jetlane.tasks.prune",
+    "jetlane.tasks.evaluate",
     "jetlane.tasks.odapi.child.prune",
     "jetlane.tasks.odapi.child.network",
     "jetlane.tasks.odapi.child.channels",
@@ -66,12 +66,7 @@ def prune(run: Run, data: StepResult, dense: StepResult) -> StepResult:
     settings, config = _settings(run.spec.train.prune), config_of(run, data)
     return run.step(
         "prune",
-        inputs={
-            "checkpoint": checkpoint_digest(dense),
-            "pipeline_config": digest_of(config),
-            "records": data.digest(*data.facts["validation"]),
-            "label_map": data.digest("label_map.pbtxt"),
-        },
+        inputs=what_is_measured(data, dense, config),
         params=settings,
         code=CODE,
         tools=versions(TRAINING, run.python),
@@ -109,26 +104,16 @@ def _pruned_by(dense: StepResult) -> Optional[Mapping[str, Any]]:
 def _prune(
     run: Run, data: StepResult, dense: StepResult, settings: Mapping[str, Any], config: str, out: Path
 ) -> Mapping[str, Any]:
-    from jetlane.tasks.odapi.client import EvaluateJob, PruneJob
+    from jetlane.tasks.odapi.client import PruneJob
 
     write_atomic(out / CONFIG, config)
     job = PruneJob(out / CONFIG, checkpoint_of(dense), out / _CHECKPOINT, settings)
     facts = run.odapi().prune(job)
-    images = int(data.facts["stats"].get("validation", {}).get("images", 0))
-    measured = [
-        run.odapi().evaluate(
-            EvaluateJob(
-                pipeline_config=out / CONFIG,
-                validation_records=split_files(data, "validation"),
-                label_map=data.file("label_map.pbtxt"),
-                checkpoint=checkpoint,
-                out=out / "events" / which,
-            ),
-            counting(run, "prune", images),
-        )
+    worth = [
+        measured(run, "prune", data, out / CONFIG, checkpoint, out / "events" / which)
         for which, checkpoint in (("before", job.checkpoint), ("after", job.out))
     ]
-    return {**facts, "map50": [found["mAP@0.5"] for found in measured], "map": [found["mAP"] for found in measured]}
+    return {**facts, "map50": [found["mAP@0.5"] for found in worth], "map": [found["mAP"] for found in worth]}
 
 
 def _described(result: StepResult) -> str:

@@ -33,6 +33,7 @@ from jetlane.remote.fleet.state import (
     RolloutState,
 )
 from jetlane.remote.fleet.views import first_line
+from jetlane.specs.support.background import BackgroundThread
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -200,7 +201,7 @@ def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
     console = console or Console(highlight=False, markup=False, emoji=False)
     dashboard = Dashboard()
     if not console.is_terminal:
-        with _line_now_and_then(dashboard):
+        with _LineNowAndThen(dashboard):
             yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), nullcontext)
         return
     # Live takes over standard output while it draws, so that the lines scroll above it.
@@ -218,24 +219,18 @@ def watching(console: Optional[Console] = None) -> Iterator[RolloutDisplay]:
         yield RolloutDisplay(ObserverGroup([RolloutLines(), dashboard]), aside)
 
 
-@contextmanager
-def _line_now_and_then(dashboard: Dashboard) -> Iterator[None]:
-    """How far the rollout is, every half minute, until the context ends."""
-    ended = threading.Event()
+class _LineNowAndThen(BackgroundThread):
+    """Says every half minute how far the rollout is."""
 
-    def tell() -> None:
-        while not ended.wait(terminal.PLAIN_SECONDS):
-            line = dashboard.line()
+    def __init__(self, dashboard: Dashboard) -> None:
+        super().__init__("jetlane-rollout")
+        self._dashboard = dashboard
+
+    def run_until_ended(self) -> None:
+        while not self.ended.wait(terminal.PLAIN_SECONDS):
+            line = self._dashboard.line()
             if line:
                 print(line, flush=True)
-
-    thread = threading.Thread(target=tell, name="jetlane-rollout", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager

@@ -52,21 +52,31 @@ def waiting(text: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def progress(text: str, quiet: bool = False) -> Iterator[None]:
+def progress(text: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """Show on standard error what a command is at, until the context ends, and how far what is ``Counted`` in it is.
 
     Standard output is left to what the command prints.
+
+    Yields:
+        What is called with what comes next.
     """
     if quiet or find_spec("rich") is None:  # the base install, which converts in seconds, has none
-        yield
+        yield lambda words: None
         return
     from jetlane.tasks.run.counted import listening, rated
 
+    at = text
+
+    def say(words: str) -> None:
+        nonlocal at
+        at = words
+        shown.update("", None, words)
+
     with TerminalRunObserver(sys.stderr) as shown:
         shown.started("")
-        shown.update("", None, text)
-        with listening(rated(lambda fraction, told: shown.update("", fraction, f"{text}: {told}"))):
-            yield
+        say(text)
+        with listening(rated(lambda fraction, told: shown.update("", fraction, f"{at}: {told}"))):
+            yield say
 
 
 class TerminalRunObserver:

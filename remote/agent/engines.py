@@ -38,9 +38,10 @@ _TRIAL, _MOST_TRIALS = "trial.json", 3
 #: The engine that this process has loaded.
 _loaded: List[Any] = []
 
-#: A release that is here, and the engine it was verified with.
+#: A release that is here, and the engine it was verified with: its key, what built it, and by which options.
 Verified = NamedTuple(
-    "Verified", [("release", str), ("manifest", Dict[str, Any]), ("key", str), ("recipe", Dict[str, Any])]
+    "Verified",
+    [("release", str), ("manifest", Dict[str, Any]), ("key", str), ("backend", str), ("options", Dict[str, Any])],
 )
 
 
@@ -100,13 +101,13 @@ def verified_of(store: Store, given: Optional[str]) -> Verified:
     manifest, known = store.manifest(release), verified(store, release)
     if known is None:
         raise AgentError("release %s has no verified engine on this board" % release, "", "deliver it", "absent")
-    return Verified(release, manifest, known[0], recipes.recipe_of(known[1]))
+    recipe = recipes.recipe_of(known[1])
+    return Verified(release, manifest, known[0], recipe["backend"], recipes.options_of({"options": recipe}))
 
 
 def load_verified(store: Store, chosen: Verified) -> Any:
     """Its engine, ready to run: see ``load``."""
-    options = recipes.options_of({"options": chosen.recipe})
-    return load(store, chosen.key, chosen.recipe["backend"], chosen.manifest, options)
+    return load(store, chosen.key, chosen.backend, chosen.manifest, chosen.options)
 
 
 def is_verified(store: Store, release: str, key: str) -> bool:

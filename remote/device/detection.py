@@ -38,7 +38,9 @@ def live(agent: Agent) -> Live:
     Raises:
         AgentFailure: No release is active there, or it has no verified engine (kind ``absent``).
     """
-    return _live(agent.call("detect", {"release": None, "count": 0}, samples=()))
+    found = agent.call("detect", {"release": None, "count": 0}, samples=())
+    names = ("release", "engine", "backend", "precision", "threshold")
+    return Live(**{name: found[name] for name in names}, labels=tuple(found["labels"]))
 
 
 def detect(agent: Agent, images: Sequence[Array], release: Optional[str] = None) -> list[Detections]:
@@ -61,8 +63,3 @@ def detect(agent: Agent, images: Sequence[Array], release: Optional[str] = None)
 def _header(image: Array) -> bytes:
     height, width = image.shape[:2]
     return json.dumps({"height": height, "width": width}).encode() + b"\n"
-
-
-def _live(found: dict[str, Any]) -> Live:
-    names = ("release", "engine", "backend", "precision", "threshold")
-    return Live(**{name: found[name] for name in names}, labels=tuple(found["labels"]))

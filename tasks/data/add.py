@@ -17,7 +17,7 @@ from jetlane.specs.errors import DatasetError
 from jetlane.specs.support.local_files import write_atomic
 from jetlane.tasks.data.added_batches import FORMAT, ORIGIN, added_folder, known_originals, new_batch
 from jetlane.tasks.data.checked import foreseen_plan, source_of
-from jetlane.tasks.data.convert import as_it_is, format_of, new_folder, write_labels
+from jetlane.tasks.data.convert import as_it_is, new_folder, place_of, write_labels
 from jetlane.tasks.data.dataset_model import Finding, Place
 from jetlane.tasks.data.findings import WARN
 from jetlane.tasks.data.findings_report import refuse
@@ -103,8 +103,7 @@ def add(spec: RunSpec, given: Sequence[Path], format: Optional[str] = None, new_
 def _place(path: Path, format: Optional[str]) -> tuple[str, Place]:
     if path.suffix.lower() in SUFFIXES:
         raise DatasetError(f"{path} is an image", "its labels are in other files", "name the folder that holds both")
-    name = format or format_of(path)
-    return name, Place(path, shown=f"{name}: {path.name}")
+    return place_of(path, format)
 
 
 def _checked(origin: LabelledSource, places: Sequence[tuple[str, Place]]) -> tuple[Plan, Mapping[str, str]]:

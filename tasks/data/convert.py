@@ -83,8 +83,7 @@ def read_whole(
     Raises:
         DatasetError: The format is not known, or no image can be used.
     """
-    name = given or format_of(place)
-    source = as_it_is([(name, Place(place, shown=f"{name}: {place.name}"))], classes=classes)
+    source = as_it_is([place_of(place, given)], classes=classes)
     made = plan(source)
     if not made.images:
         first = made.findings[0] if made.findings else None
@@ -108,12 +107,17 @@ def as_it_is(
     return LabelledSource(places, classes=classes or ClassRules(), policy=policy, splits=SplitOptions(validation=0.0))
 
 
-def format_of(place: Path) -> str:
-    """The format that a folder or file is in.
+def place_of(place: Path, given: Optional[str] = None) -> tuple[str, Place]:
+    """A folder or file as a source: (its format, found out where none is given; the place).
 
     Raises:
-        DatasetError: It is not there, or in none that is known.
+        DatasetError: It is not there, or in no format that is known.
     """
+    name = given or _format(place)
+    return name, Place(place, shown=f"{name}: {place.name}")
+
+
+def _format(place: Path) -> str:
     if not place.exists():
         raise DatasetError(f"{place} is not there", "", "check the path")
     found = detect_format(place)

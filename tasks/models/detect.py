@@ -17,6 +17,7 @@ from jetlane.tasks.data.ingest import PlannedImage
 from jetlane.tasks.data.labels import LabelMap
 from jetlane.tasks.models.open_model import OpenModel, refuse_below
 from jetlane.tasks.proof.detection_formats import to_coco
+from jetlane.tasks.run.counted import Counted
 
 FORMATS = ("coco", "kitti", "voc", "yolo")
 RESULTS, DRAWN = "detections.json", "drawn"
@@ -42,14 +43,12 @@ def detect(
     model: OpenModel,
     images: Sequence[PlannedImage],
     score: float,
-    on_count: Callable[[int], None] = lambda done: None,
     on_found: Optional[OnFound] = None,
 ) -> Found:
     """Run a model on images.
 
     Args:
         score: Least score of detections that are kept.
-        on_count: Gets the number of images that are done.
 
     Raises:
         JetlaneError: The model gives nothing down to that score.
@@ -64,10 +63,9 @@ def detect(
             yield image
 
     found: list[Detections] = []
-    for one in model.detect(shown()):
+    for one in Counted("image", len(images))(model.detect(shown())):
         found.append(one.above(score))
         image = waiting.pop(0)
-        on_count(len(found))
         if on_found is not None:
             on_found(images[len(found) - 1].name, image, found[-1], model.labels or {})
     return Found(images, found, _names(model, found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,20 @@ from jetlane.tasks.models.class_names import matched
 from jetlane.tasks.models.evaluation import Evaluation
 from jetlane.tasks.models.model_metrics import measure, wrong
 from jetlane.tasks.models.open_model import OpenModel, refuse_below
-from jetlane.tasks.proof.coco_map import GroundTruth
+from jetlane.tasks.proof.coco_map import GroundTruth, evaluated
+from jetlane.tasks.run.counted import Counted
 
 
-def evaluate(
-    model: OpenModel, data: EvaluationData, score: float, on_count: Callable[[int], None] = lambda done: None
-) -> Evaluation:
+def evaluate(model: OpenModel, data: EvaluationData, score: float) -> Evaluation:
     """Run a model on labelled images, and measure what it finds.
 
     Args:
         score: Least score of what it is taken to be sure of.
-        on_count: Gets the number of images that are done.
 
     Raises:
         DatasetError: The data has classes that the model does not know, or no image that can be used.
         JetlaneError: The model gives nothing down to that score.
+        PreflightError: pycocotools is not installed.
     """
     refuse_below(model, score)
     to_label, names = matched(data.labels, data.shown, model.labels, model.num_classes, model.told)
@@ -42,21 +41,20 @@ def evaluate(
             origins.append(sample.source_id)
             yield sample.image
 
-    found: list[Detections] = []
-    for one in model.detect(images()):
-        found.append(one)
-        on_count(len(found))
+    found = list(Counted("image", data.count or 0)(model.detect(images())))
     if not found:
         raise DatasetError(f"{data.shown} has no image", "there is nothing to measure", "add labelled images")
     _refuse_other_labels(found, names, model, data)
-    confusion, mistakes = wrong(truth, found, names, score)
+    certain = [one.above(score) for one in found]
+    of_certain = evaluated(truth, certain, names)
+    confusion, mistakes = wrong(of_certain, len(truth), names, score)
     return Evaluation(
         model=model.told,
         data=data.shown,
         names=names,
         score=score,
-        all=measure(truth, found, names) if model.floor == 0.0 else None,
-        sure=measure(truth, [one.above(score) for one in found], names),
+        all=measure(evaluated(truth, found, names), truth, found, names) if model.floor == 0.0 else None,
+        sure=measure(of_certain, truth, certain, names),
         confusion=confusion,
         mistakes=tuple(mistakes),
         origins=tuple(origins),

@@ -13,7 +13,7 @@ import numpy as np
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.tasks.models.voc_ap import VocAP, average_precisions
 from jetlane.tasks.odapi.child.coco_detail import detail
-from jetlane.tasks.proof.coco_map import GroundTruth, evaluated, on_average
+from jetlane.tasks.proof.coco_map import GroundTruth, on_average
 
 #: COCO's twelve numbers under the names that the Object Detection API gives them, in pycocotools' order.
 COCO = (
@@ -90,17 +90,16 @@ class Mistakes:
     false_alarms: int
 
 
-def measure(truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str]) -> Metrics:
+def measure(
+    evaluation: Any, truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str]
+) -> Metrics:
     """All figures of all detections.
 
     Args:
+        evaluation: What ``coco_map.evaluated`` gives of the same.
         found: Of each image.
         names: Of the classes, by label.
-
-    Raises:
-        PreflightError: pycocotools is not installed.
     """
-    evaluation = evaluated(truth, found, names)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints them
         evaluation.summarize()
     coco = {name: None if value < 0 else float(value) for name, value in zip(COCO, evaluation.stats)}
@@ -119,15 +118,15 @@ def _objects(truth: Sequence[GroundTruth], label: int) -> int:
 
 
 def wrong(
-    truth: Sequence[GroundTruth], found: Sequence[Detections], names: Mapping[int, str], score: float
+    evaluation: Any, images: int, names: Mapping[int, str], score: float
 ) -> tuple[dict[str, Any], list[Mistakes]]:
     """What is taken for what (see ``coco_detail.confusion``), and the images with mistakes, the worst first.
 
     Args:
+        evaluation: What ``coco_map.evaluated`` gives of the detections from ``score`` on, in so many images.
         score: Least score of detections that count.
     """
-    evaluation = evaluated(truth, [one.above(score) for one in found], names)
-    missed, false = np.zeros(len(truth), int), np.zeros(len(truth), int)
+    missed, false = np.zeros(images, int), np.zeros(images, int)
     any_size = list(evaluation.params.areaRng[0])
     for one in evaluation.evalImgs:
         if one is None or one["aRng"] != any_size:

@@ -40,7 +40,7 @@ class Project:
 
     def schedule(self) -> None:
         said = jetlane(self.folder, "schedule", "spec.yaml", "--on", "data", "--on", "drifted")
-        assert "is retrained on new data, when the model has drifted" in said and "looked at every 300 s" in said
+        assert ": on new data, when the model has drifted\n" in said and "looked at every 300 s" in said
 
     def more(self, place: str = "more", count: int = 1) -> Path:
         """A folder with images that the data set does not have, in another format."""

@@ -11,7 +11,6 @@ import click
 from jetlane.flows.cli.commands import options
 from jetlane.specs.support.files import real
 
-_FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
 _TARGETS = ("voc", "coco", "kitti", "yolo", "tfrecord")
 
 
@@ -71,7 +70,7 @@ def show(spec: Path, out: Optional[Path], quiet: bool) -> None:
 @data.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--from", "given", type=click.Choice(_FORMATS), help="The format of FOLDER; default: found out.")
+@options.format_of("FOLDER")
 @click.option("--new-classes", is_flag=True, help="Accept classes that no image of the data set has yet.")
 @click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
 def add(spec: Path, sources: tuple[Path, ...], given: Optional[str], new_classes: bool, everything: bool) -> None:
@@ -103,7 +102,7 @@ def add(spec: Path, sources: tuple[Path, ...], given: Optional[str], new_classes
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--to", required=True, type=click.Choice(_TARGETS), help="The format to write.")
-@click.option("--from", "given", type=click.Choice(_FORMATS), help="The format of IN; default: found out.")
+@options.format_of("IN")
 @click.option("--all", "everything", is_flag=True, help="List every finding, not the first of each kind.")
 @options.quiet
 @options.json_outcome

@@ -54,6 +54,7 @@ def detect(
     MODEL is what `jetlane evaluate` takes. OUT gets detections.json (COCO's results, with scores), a data set in each
     of the formats, and drawn images.
     """
+    from jetlane.flows.cli.terminal import progress
     from jetlane.specs.support.text import counted
     from jetlane.tasks.data.convert import new_folder
     from jetlane.tasks.data.unlabelled import images_of
@@ -62,15 +63,19 @@ def detect(
     from jetlane.tasks.reporting.drawing import Drawer
 
     found = models.recognised(model, inventory, workspace)
-    with new_folder(real(out)) as folder, TemporaryDirectory(prefix="jetlane-") as frames, models.progress() as tell:
-        tell(None, "images are looked at")
+    with (
+        new_folder(real(out)) as folder,
+        TemporaryDirectory(prefix="jetlane-") as frames,
+        progress("images are looked at") as say,
+    ):
         planned, told = images_of(images, Path(frames), every)
-        tell(None, f"{found.kind} {found.name} is made ready")
+        say(f"{found.kind} {found.name} is made ready")
         drawer = Drawer(folder / detection.DRAWN) if draw else None
         with opened(found, config, labels, python) as ready:
             least = max(THRESHOLD, ready.floor) if min_score is None else min_score
-            made = detection.detect(ready, planned, least, models.counted(tell, len(planned)), drawer)
-        tell(None, "labels are written")
+            say(f"{ready.told} looks at them")
+            made = detection.detect(ready, planned, least, drawer)
+        say("labels are written")
         detection.write_results(made, folder / detection.RESULTS)
         for to in formats:
             (folder / to).mkdir()

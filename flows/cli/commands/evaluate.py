@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from jetlane.tasks.data.evaluation_data import EvaluationData
     from jetlane.tasks.models.evaluation import Evaluation
 
-_FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
 #: Images with mistakes that are named.
 _NAMED = 5
 
@@ -27,7 +26,7 @@ _NAMED = 5
 @click.option(
     "--data", required=True, type=models.PATH, help="A spec, for its validation set; or labelled images in any format."
 )
-@click.option("--from", "given", type=click.Choice(_FORMATS), help="The format of the data; default: found out.")
+@options.format_of("the data")
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
@@ -56,6 +55,7 @@ def evaluate(
     MODEL is a checkpoint, a frozen graph, the folder of a SavedModel, a release (its folder, its id, or a project's
     name for the newest), or the name of a device, whose live release looks at the images there.
     """
+    from jetlane.flows.cli.terminal import progress
     from jetlane.tasks.data.convert import new_folder
     from jetlane.tasks.models.evaluate import evaluate as measure
     from jetlane.tasks.models.open_model import opened
@@ -64,17 +64,18 @@ def evaluate(
     if draw and out is None:
         raise click.UsageError("--draw needs a folder: --out.")
     found = models.recognised(model, inventory, workspace)
-    images = _evaluation_data(data, given)
     with ExitStack() as stack:
+        say = stack.enter_context(progress("the data set is read", as_json))
+        images = _evaluation_data(data, given)
         folder = stack.enter_context(new_folder(real(out))) if out is not None else None
-        with models.progress(as_json) as tell:
-            tell(None, f"{found.kind} {found.name} is made ready")
-            with opened(found, config, labels, python) as ready:
-                least = max(THRESHOLD, ready.floor) if score is None else score
-                evaluation = measure(ready, images, least, models.counted(tell, images.count))
-            if folder is not None:
-                tell(None, "the page is drawn")
-                write_evaluation(folder, evaluation, images, draw)
+        say(f"{found.kind} {found.name} is made ready")
+        with opened(found, config, labels, python) as ready:
+            least = max(THRESHOLD, ready.floor) if score is None else score
+            say(f"{ready.told} looks at the images")
+            evaluation = measure(ready, images, least)
+        if folder is not None:
+            say("the page is drawn")
+            write_evaluation(folder, evaluation, images, draw)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
         return

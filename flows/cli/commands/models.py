@@ -1,9 +1,8 @@
-"""What commands that look at a model have in common: which model is meant, and how far they are."""
+"""What commands that look at a model have in common: which model is meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -27,9 +26,6 @@ model = options.together(
     options.python,
 )
 
-#: Gets the share that is done, where it is known, and what is under way.
-Tell = Callable[[Optional[float], str], None]
-
 
 def recognised(given: str, inventory: Optional[Path], workspace: Path) -> Model:
     """The model that is meant: a path, a release of the workspace, or a device of the inventory."""
@@ -52,25 +48,3 @@ def recognised(given: str, inventory: Optional[Path], workspace: Path) -> Model:
         return known_releases(workspace)
 
     return recognise(given, devices, releases)
-
-
-@contextmanager
-def progress(quiet: bool = False) -> Iterator[Tell]:
-    """Say what is under way, until the context ends."""
-    from jetlane.flows.cli.terminal import TerminalRunObserver
-
-    if quiet:
-        yield lambda fraction, text: None
-        return
-    with TerminalRunObserver() as shown:
-        shown.started("")
-        yield lambda fraction, text: shown.update("", fraction, text)
-
-
-def counted(tell: Tell, total: Optional[int]) -> Callable[[int], None]:
-    """Says how many images are done."""
-
-    def count(done: int) -> None:
-        tell(done / total if total else None, f"{done}{f' of {total}' if total else ''} images")
-
-    return count

@@ -92,6 +92,16 @@ def tell_new_workspace(workspace: Path) -> None:
 
 signing_key = click.option("--signing-key", type=_PATH, help="The project's key; default: the spec's or workspace's.")
 
+#: `specs.schema_data`, which has them too, is not imported to start a command.
+_LABEL_FORMATS = ("voc", "coco", "kitti", "yolo", "csv", "labelme", "cvat", "label_studio", "tfrecord")
+
+
+def format_of(what: str) -> Callable[[Any], Any]:
+    """``--from``, the format of the labels of something."""
+    words = f"The format of {what}; default: found out."
+    return click.option("--from", "given", type=click.Choice(_LABEL_FORMATS), help=words)
+
+
 #: What of a run is said.
 quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing while it goes on; errors are said.")
 json_outcome = click.option(

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Callable, Dict, List
 
-from .. import engines, recipes
+from .. import engines
 from .. import manifest as manifests
 from ..board_conditions import conditions
 from ..detect.arrays import Array
@@ -43,8 +43,8 @@ def bench(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "release": chosen.release,
         "engine": chosen.key,
-        "backend": chosen.recipe["backend"],
-        "precision": recipes.options_of({"options": chosen.recipe})["precision"],
+        "backend": chosen.backend,
+        "precision": chosen.options["precision"],
         "runs": len(times["total"]),
         "per_second": round(1000 * len(times["total"]) / sum(times["total"]), 2),
         "table": {part: _row(values) for part, values in times.items()},

@@ -4,7 +4,7 @@ from typing import Any, Dict
 
 import numpy as np
 
-from .. import engines, recipes, strict_json
+from .. import engines, strict_json
 from ..detect import runtime
 from ..detect.arrays import Array
 from ..errors import AgentError
@@ -44,8 +44,8 @@ def detect(store: Store, request: Dict[str, Any], stream: InputStream) -> Dict[s
     return {
         "release": chosen.release,
         "engine": chosen.key,
-        "backend": chosen.recipe["backend"],
-        "precision": recipes.options_of({"options": chosen.recipe})["precision"],
+        "backend": chosen.backend,
+        "precision": chosen.options["precision"],
         "labels": chosen.manifest["labels"],
         "threshold": chosen.manifest["nms"]["confidence_threshold"],
         "samples": samples,

@@ -20,10 +20,12 @@ SUFFIX = ".widths.json"
 
 @dataclass(frozen=True)
 class Widths:
-    """Attributes:
-    kept: Output channels by the convolution's variable scope.
-    of: The same of the network before it was ever pruned.
-    settings: What it was pruned by last.
+    """A table.
+
+    Attributes:
+        kept: Output channels by the convolution's variable scope.
+        of: The same of the network before it was ever pruned.
+        settings: What it was pruned by last.
     """
 
     kept: dict[str, int]

@@ -20,6 +20,7 @@ from jetlane.tasks.data.examples import Sample
 from jetlane.tasks.data.show import shown_data
 from jetlane.tasks.models.evaluation import Evaluation
 from jetlane.tasks.models.model_metrics import measure, wrong
+from jetlane.tasks.proof import coco_map
 from jetlane.tasks.proof.coco_map import GroundTruth
 from jetlane.tasks.reporting.data_page import write_data_page
 from jetlane.tasks.reporting.evaluation_folder import write_evaluation
@@ -79,9 +80,10 @@ def evaluated(folder: Path) -> None:
         Detections(boxes, [1, 2], [0.7, 0.6]),
         Detections([], [], []),
     ]
-    confusion, mistakes = wrong(truth, found, names, 0.3)
+    scored = coco_map.evaluated(truth, found, names)  # all of them have a score of 0.3 and more
+    confusion, mistakes = wrong(scored, len(truth), names, 0.3)
     assert [(one.image, one.missed, one.false_alarms) for one in mistakes] == [(0, 1, 1), (2, 2, 0)]
-    metrics = measure(truth, found, names)
+    metrics = measure(scored, truth, found, names)
     origins = tuple(one.source_id for one in samples)
     made = Evaluation(
         HOSTILE, HOSTILE, names, 0.3, metrics, metrics, confusion, tuple(mistakes), origins, tuple(truth), tuple(found)
