@@ -47,6 +47,7 @@ from jetlane.tasks.gate import gate, remember_measured, ship
 from jetlane.tasks.plugins import plugins
 from jetlane.tasks.preflight import graph_measured, needed_top_k, preflight, refuse_missing_builder
 from jetlane.tasks.prune import smaller
+from jetlane.tasks.quantize import quantized
 from jetlane.tasks.release import origin_of, release, release_path
 from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.cleaning import tidy
@@ -80,17 +81,19 @@ def story(run: Run) -> dict[str, Any]:
         data = validation_data(run)
         refuse_empty_slices(run, data)
         model = given_model(run)
-    parameters = plugins(run, model)
-    converted = convert(run, model, parameters)
-    proof = preflight(run, data, model, parameters, converted)
-    while more := needed_top_k(proof):
+    more: Optional[int] = None
+    while True:
         parameters = plugins(run, model, more)
         converted = convert(run, model, parameters)
-        proof = preflight(run, data, model, parameters, converted)
+        coarse = quantized(run, data, parameters, converted)
+        proof = preflight(run, data, model, parameters, converted, coarse)
+        more = needed_top_k(proof)
+        if not more:
+            break
     if not run.spec.trains:
         measured = graph_measured(proof, data, model)
         gate(run, measured, data)
-    shipped = release(run, model, parameters, converted, proof, origin_of(run, data, model, proof))
+    shipped = release(run, model, parameters, converted, coarse, proof, origin_of(run, data, model, proof))
     worth = replace(measured, graph=str(model.graph), graph_digest=model.graph_digest)
     remember_measured(run.workspace, release_path(shipped).name, worth)
     missed = []

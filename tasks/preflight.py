@@ -21,6 +21,7 @@ from jetlane.tasks.proof import sample_images as images
 from jetlane.tasks.proof.baseline import Measured, average_precisions
 from jetlane.tasks.proof.kept_samples import KeptSamples, keep_samples
 from jetlane.tasks.proof.sample_images import Images, image_source, load_images
+from jetlane.tasks.quantize import MODEL as QUANTIZED
 from jetlane.tasks.run import workstation_tensorrt
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.counting import counting
@@ -59,7 +60,12 @@ COMPARED = "compared.json"
 
 @step("preflight")
 def preflight(
-    run: Run, data: Optional[StepResult], model: FrozenModel, parameters: StepResult, converted: StepResult
+    run: Run,
+    data: Optional[StepResult],
+    model: FrozenModel,
+    parameters: StepResult,
+    converted: StepResult,
+    quantized: Optional[StepResult] = None,
 ) -> StepResult:
     """Run both models on the same images; keep the samples and what TensorFlow found in them.
 
@@ -90,11 +96,13 @@ def preflight(
             "models": converted.digest(*_MODELS, _WHOLE, *half),
             "plugins": parameters.digest(),
             "images": source.digest,
+            **({"quantized": quantized.digest()} if quantized else {}),
         },
         params={
             "samples": verify.samples,
             "threshold": verify.threshold,
             "half": asdict(tolerances_of(run.spec)["fp16"]) if half else None,
+            **({"quantized": asdict(tolerances_of(run.spec)["int8"])} if quantized else {}),
             **tolerance,
             **({"compute_capabilities": capabilities} if compiled else {}),
             **({**place.key, "build": run.spec.build.model_dump(mode="json")} if place else {}),
@@ -107,6 +115,7 @@ def preflight(
             model,
             parameters,
             converted,
+            quantized,
             load_images(source, verify.samples),
             tolerance,
             compiled,
@@ -119,6 +128,11 @@ def preflight(
         run.note(note)
     if not result.facts.get("half", {"agreed": True})["agreed"]:
         run.note(f"boards with TensorRT 11 are left out: in fp16, {result.facts['half']['why']}")
+    if not result.facts.get("quantized", {"agreed": True})["agreed"]:
+        run.note(
+            f"no quantised model is shipped: {result.facts['quantized']['why']}; boards that take ONNX would calibrate "
+            "TensorRT themselves, where it still can"
+        )
     return result
 
 
@@ -128,6 +142,7 @@ def _prove(
     model: FrozenModel,
     parameters: StepResult,
     converted: StepResult,
+    quantized: Optional[StepResult],
     seen: Images,
     tolerance: Mapping[str, float],
     compiled: Sequence[str],
@@ -166,11 +181,15 @@ def _prove(
     facts = {**report.to_json(), **engines}
     if run.spec.build.precision == "fp16":
         facts["half"] = _compare_half(run, converted, params, seen.arrays)
+    if quantized is not None:
+        facts["quantized"] = _compare_quantized(run, converted, quantized, params, seen)
     heads = heads_of(converted.file(_WHOLE).read_bytes(), params)
     keep_samples(seen, reference, heads, params, run.spec.verify.threshold, out)
     _keep_comparison(seen, reference, report, out / COMPARED)
     if place is not None:
-        facts["tensorrt"] = _run_in(run, place, data, converted, params, out)
+        whole = {name: converted.file(name) for name in ("model.uff", _WHOLE, HALF) if name in converted.outputs}
+        coarse = {QUANTIZED: quantized.file(QUANTIZED)} if quantized and facts["quantized"]["agreed"] else {}
+        facts["tensorrt"] = _run_in(run, place, data, {**whole, **coarse}, params, out)
     write_atomic(out / "report.json", json.dumps(facts, indent=1))
     return facts
 
@@ -199,7 +218,7 @@ def _keep_comparison(seen: Images, reference: Sequence[Detections], report: Pref
 
 
 def _run_in(
-    run: Run, place: Place, data: Optional[StepResult], converted: StepResult, params: PluginParams, out: Path
+    run: Run, place: Place, data: Optional[StepResult], files: Mapping[str, Path], params: PluginParams, out: Path
 ) -> Mapping[str, Any]:
     """What a TensorRT makes of the model, with the samples that boards will get."""
     from jetlane.tasks.proof.sample_images import calibration_source, load_calibration
@@ -209,7 +228,7 @@ def _run_in(
     if run.spec.build.precision == "int8":
         calibration = load_calibration(calibration_source(run.spec, data), run.spec.build.calibration)
     model = workstation_tensorrt.Model(
-        files={name: converted.file(name) for name in ("model.uff", _WHOLE, HALF) if name in converted.outputs},
+        files=files,
         params=params,
         labels=[f"class-{number}" for number in range(1, params.nms.num_classes)],
         samples=kept.images,
@@ -234,6 +253,29 @@ def _compare_half(
     agreement = compare_half(whole, half, params, images, run.spec.verify.threshold, asked.iou, asked.score)
     why = f"{agreement.missing} detections of fp32 are missing and {agreement.surplus} are new"
     return {**agreement.to_json(), "why": "" if agreement.agreed else why}
+
+
+def _compare_quantized(
+    run: Run, converted: StepResult, quantized: StepResult, params: PluginParams, seen: Images
+) -> Mapping[str, Any]:
+    """Whether the quantised model holds what a board's verification will ask, and if not, why it is not shipped."""
+    from jetlane.tasks.proof.quantized import compare_quantized
+
+    if quantized.facts["obstacle"]:
+        return {"agreed": False, "why": quantized.facts["obstacle"]}
+    run.observer.update("preflight", None, "the quantised model looks at the same")
+    whole, coarse = converted.file(_WHOLE).read_bytes(), quantized.file(QUANTIZED).read_bytes()
+    tolerance = tolerances_of(run.spec)["int8"]
+    report = compare_quantized(whole, coarse, params, seen, run.spec.verify.threshold, tolerance)
+    maps = report["mAP@0.5"]
+    worth = f", mAP@0.5 is {maps['found']:.3f} instead of {maps['expected']:.3f}" if maps else ""
+    why = f"{report['missing']} of {report['matched'] + report['missing']} detections have no partner{worth}"
+    return {**report, "why": "" if report["agreed"] else why}
+
+
+def quantized_of(result: StepResult, quantized: Optional[StepResult]) -> Optional[Path]:
+    """The quantised model, where it was asked for and holds."""
+    return quantized.file(QUANTIZED) if quantized and result.facts["quantized"]["agreed"] else None
 
 
 def half_of(result: StepResult, converted: StepResult) -> Optional[Path]:
@@ -315,6 +357,9 @@ def _describe(result: StepResult) -> str:
     maps = result.facts["mAP"]
     if maps:
         text += f"; mAP@0.5 {maps['tensorflow']['mAP@0.5']:.3f} in TensorFlow, {maps['onnx']['mAP@0.5']:.3f} converted"
+    coarse = result.facts.get("quantized", {"agreed": False})
+    if coarse["agreed"]:
+        text += f"; {coarse['matched']} match quantised"
     for backend, found in result.facts.get("tensorrt", {}).items():
         if "left_out" not in found:
             text += f"; {found['matched']} match in TensorRT {found['version']} ({backend})"

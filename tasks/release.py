@@ -16,9 +16,10 @@ from jetlane.tasks.convert import nvidia_versions
 from jetlane.tasks.data.prepared import labels_of
 from jetlane.tasks.export import FrozenModel
 from jetlane.tasks.plugins import params_of
-from jetlane.tasks.preflight import HALF, half_of, tolerances_of
+from jetlane.tasks.preflight import HALF, half_of, quantized_of, tolerances_of
 from jetlane.tasks.proof.kept_samples import KeptSamples
 from jetlane.tasks.proof.sample_images import ImageSource, calibration_source, load_calibration
+from jetlane.tasks.quantize import MODEL as QUANTIZED
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.serials import Serials
 from jetlane.tasks.run.step import step
@@ -35,7 +36,7 @@ CODE = (
 )
 _MODELS = ("model.uff", "model.uff.pbtxt", "model.onnx", "model.trt.onnx", "config.py")
 #: Steps whose outputs are named in the manifest by their digest.
-_SOURCES = ("dataset", "train", "prune", "retrain", "export", "convert")
+_SOURCES = ("dataset", "train", "prune", "retrain", "export", "convert", "quantize")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,13 @@ class Origin:
 
 @step("release")
 def release(
-    run: Run, model: FrozenModel, parameters: StepResult, converted: StepResult, proof: StepResult, origin: Origin
+    run: Run,
+    model: FrozenModel,
+    parameters: StepResult,
+    converted: StepResult,
+    quantized: Optional[StepResult],
+    proof: StepResult,
+    origin: Origin,
 ) -> StepResult:
     """Write the release; its id is in the facts, its folder is ``release_path``.
 
@@ -64,7 +71,8 @@ def release(
     """
     verify = run.spec.verify
     tolerances = tolerances_of(run.spec)
-    backends = backends_of(run, converted, proof)
+    coarse = quantized_of(proof, quantized)
+    backends = backends_of(run, converted, proof, coarse)
     calibration = calibration_of(run)
     signing_key, serials, agent = signing_key_of(run), Serials(run.workspace, run.spec.name), agent_file().digest
     found = len(KeptSamples(proof.read))
@@ -74,6 +82,7 @@ def release(
         "release",
         inputs={
             "models": converted.digest(*_MODELS, *([HALF] if "onnx_fp16" in backends else [])),
+            **({"quantized": quantized.digest(QUANTIZED)} if quantized and coarse else {}),
             "plugins": parameters.digest(),
             "pipeline_config": model.config_digest,
             "proof": proof.digest(),
@@ -97,7 +106,7 @@ def release(
             "around_build": _around_build(run),
         },
         code=CODE,
-        make=lambda out: _write(run, model, parameters, converted, proof, origin, backends, calibration, out),
+        make=lambda out: _write(run, model, parameters, converted, coarse, proof, origin, backends, calibration, out),
         leaves=True,
         describe=lambda result: f"{result.facts['id']}, for {', '.join(backends)}, signed by {signing_key.fingerprint}",
     )
@@ -155,6 +164,7 @@ def _write(
     model: FrozenModel,
     parameters: StepResult,
     converted: StepResult,
+    quantized: Optional[Path],
     proof: StepResult,
     origin: Origin,
     backends: list[str],
@@ -169,7 +179,12 @@ def _write(
     identifier = write_release(
         out,
         run.spec.name,
-        files={**files, **_calibration_cache(run), "pipeline.config": model.config},
+        files={
+            **files,
+            **({QUANTIZED: quantized} if quantized else {}),
+            **_calibration_cache(run),
+            "pipeline.config": model.config,
+        },
         known={**{name: converted.outputs[name] for name in files}, "pipeline.config": model.config_digest},
         samples=kept.images,
         expected=kept.expected,
@@ -250,9 +265,9 @@ def release_path(result: StepResult) -> Path:
     return result.file(result.facts["id"])
 
 
-def backends_of(run: Run, converted: StepResult, proof: StepResult) -> list[str]:
+def backends_of(run: Run, converted: StepResult, proof: StepResult, quantized: Optional[Path] = None) -> list[str]:
     """The backends a board may take; a UFF with unproven patterns is none, unless the spec allows it."""
-    onnx = ["onnx"] if half_of(proof, converted) is None else ["onnx", "onnx_fp16"]
+    onnx = ["onnx", *(["onnx_fp16"] if half_of(proof, converted) else []), *(["onnx_int8"] if quantized else [])]
     unproven = converted.facts["unproven"]
     if unproven and not run.spec.convert.allow_unproven:
         run.note(

@@ -33,6 +33,7 @@ _BEGINS = {
     "evaluate": "TensorFlow starts, and measures the checkpoint on the validation images",
     "export": "TensorFlow starts, and freezes the graph",
     "convert": "the graph is written as UFF and ONNX",
+    "quantize": "onnxruntime measures how large the network's values get",
     "preflight": "TensorFlow and the converted model detect in the same images",
     "release": "files are packed, hashed and signed",
     "deploy": "devices are asked what they run",

@@ -15,10 +15,15 @@ from .errors import AgentError
 BACKENDS = ("uff", "onnx", "cpu")
 #: The ONNX backend where TensorRT takes fp16 only from the model: it has a model of its own.
 HALF = "onnx_fp16"
+#: The ONNX backend with a model that was quantised on the workstation.
+INT8 = "onnx_int8"
+#: Those that give TensorRT an ONNX model.
+ONNX = ("onnx", HALF, INT8)
 _MODULES = {
     "uff": "trt.uff_backend",
     "onnx": "trt.onnx_backend",
     HALF: "trt.onnx_backend",
+    INT8: "trt.onnx_backend",
     "cpu": "detect.onnxruntime_backend",
 }
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -57,19 +62,28 @@ def choose_backend(facts: Dict[str, Any], manifest: Dict[str, Any], options: Dic
     backend = fitting[0]
     tensorrt = facts.get("tensorrt") or {}
     by_model = backend == "onnx" and not tensorrt.get("fp16_flag")
-    _check_precision(precision, backend, by_model, facts, manifest)
+    by_calibration = not _quantized(precision, backend, manifest, options.get("dla_core"))
+    _check_precision(precision, backend, by_model, by_calibration, facts, manifest)
     _check_batch(int(options.get("batch", 1)), backend)
     if options.get("dla_core") is not None:
         _check_dla(int(options["dla_core"]), precision, backend, tensorrt)
+    if _quantized(precision, backend, manifest, options.get("dla_core")):
+        return INT8
     return HALF if precision == "fp16" and by_model else backend
 
 
+def _quantized(precision: str, backend: str, manifest: Dict[str, Any], dla_core: Any) -> bool:
+    """Whether int8 is what the release's quantised model says. A DLA takes no quantisers, and is calibrated."""
+    return precision == "int8" and backend == "onnx" and INT8 in manifest["backends"] and dla_core is None
+
+
 def _check_precision(
-    precision: str, backend: str, by_model: bool, facts: Dict[str, Any], manifest: Dict[str, Any]
+    precision: str, backend: str, by_model: bool, by_calibration: bool, facts: Dict[str, Any], manifest: Dict[str, Any]
 ) -> None:
     """
     Args:
         by_model: Precision is a property of the model, as from TensorRT 11 on.
+        by_calibration: int8 is calibrated on the board.
     """
     tensorrt = facts.get("tensorrt") or {}
     why, instead = "", "fp32" if precision == "fp16" else "fp16 or fp32"
@@ -82,9 +96,11 @@ def _check_precision(
         why = "its GPU (compute capability %s) has no fast %s" % (capability, precision)
     elif precision == "fp16" and by_model and HALF not in manifest["backends"]:
         why = "from TensorRT 11 on precision is a property of the model, and this release has none in fp16"
-    elif precision == "int8" and (by_model or not tensorrt.get("int8")):
+    elif precision == "int8" and by_calibration and (by_model or not tensorrt.get("int8")):
         why = "from TensorRT 11 on int8 is a property of the model: there is no calibration on the board"
-    elif precision == "int8" and not manifest.get("calibration"):
+        if INT8 not in manifest["backends"]:
+            why += ", and this release has no quantised model"
+    elif precision == "int8" and by_calibration and not manifest.get("calibration"):
         why = "this release carries no calibration images: it was made with another build.precision"
     if why:
         raise AgentError(

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Dict
 
-from . import old_names
+from . import backends, old_names
 from .errors import AgentError
 from .strict_json import is_whole
 
@@ -65,9 +65,9 @@ def recipe(manifest: Dict[str, Any], backend: str, facts: Dict[str, Any], option
     wanted.update(backend=backend, model=files[manifest["backends"][backend]]["sha256"], runtime=runtime)
     if options.get("dla_core") is not None:
         wanted["dla_core"] = options["dla_core"]
-    if backend == "onnx" and options.get("nms", "auto") == "auto":
+    if backend in backends.ONNX and options.get("nms", "auto") == "auto":
         wanted["suppression"] = manifest["nms"]
-    if options["precision"] == "int8":
+    if options["precision"] == "int8" and backend != backends.INT8:
         used = list(manifest.get("calibration") or []) + list(filter(None, [manifest.get("calibration_cache")]))
         wanted["calibration"] = [files[path]["sha256"] for path in used]
         wanted["input"] = manifest["input"]  # how the images are prepared

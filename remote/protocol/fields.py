@@ -57,7 +57,7 @@ def _release(given: str) -> str:
 
 
 def _backend(given: str) -> str:
-    if given not in (*backends.BACKENDS, backends.HALF):
+    if given not in (*backends.BACKENDS, *backends.ONNX):
         raise ValueError("not a backend")
     return given
 

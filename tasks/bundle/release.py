@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 
 from jetlane.remote.agent import manifest as manifests
-from jetlane.remote.agent.backends import HALF, PRECISIONS
+from jetlane.remote.agent.backends import HALF, INT8, PRECISIONS
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.near_ties import NearTies
 from jetlane.remote.release.folder import Release, read_release
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["Release", "Tolerance", "read_release", "write_release"]
 
 #: The file of each backend onto a board.
-BACKEND_FILES = {"uff": "model.uff", "onnx": "model.trt.onnx", HALF: "model.trt.fp16.onnx", "cpu": "model.onnx"}
+BACKEND_FILES = {
+    "uff": "model.uff",
+    "onnx": "model.trt.onnx",
+    HALF: "model.trt.fp16.onnx",
+    INT8: "model.trt.int8.onnx",
+    "cpu": "model.onnx",
+}
 
 #: A board's calibration, for boards with the same TensorRT.
 CALIBRATION_CACHE = "calibration.cache"

@@ -52,16 +52,17 @@ class OnnxDetector:
         return Detections.from_nms(rows[0, 0], int(count.item()), content)
 
 
-def heads_of(model: bytes, params: PluginParams) -> Heads:
+def heads_of(model: bytes, params: PluginParams, optimized: bool = True) -> Heads:
     """What a model's heads give for an image: boxes [priors, 4], scores [priors, classes], and the frame's content.
 
     Args:
-        model: ``model.trt.onnx``, or its fp16 form.
+        model: ``model.trt.onnx``, or its fp16 or quantised form.
+        optimized: Whether onnxruntime may fuse operations.
 
     Raises:
         PreflightError: onnxruntime is missing or cannot load the model.
     """
-    session, spec = _session(model), asdict(params.input)
+    session, spec = _session(model, optimized), asdict(params.input)
 
     def heads(image: Array) -> tuple[Array, Array, tuple[float, float]]:
         pixels, content = to_input(image, spec)
@@ -71,13 +72,15 @@ def heads_of(model: bytes, params: PluginParams) -> Heads:
     return heads
 
 
-def _session(model: bytes) -> Any:
+def _session(model: bytes, optimized: bool = True) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise PreflightError("onnxruntime is not installed", str(error), "pip install 'jetlane[flow]'") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # protobuf's and onnxruntime's types share no base

@@ -18,11 +18,12 @@ _SOURCES = {
     "step retrain": "training of the pruned network",
     "step export": "export",
     "step convert": "conversion",
+    "step quantize": "quantisation",
     "frozen_graph": "frozen graph",
     "pipeline_config": "pipeline.config",
 }
 #: Files that are named with their sizes.
-_FILES = ("model.uff", "model.trt.onnx", "model.trt.fp16.onnx", "model.onnx")
+_FILES = ("model.uff", "model.trt.onnx", "model.trt.fp16.onnx", "model.trt.int8.onnx", "model.onnx")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ class StepFacts:
 
     Attributes:
         name: ``dataset``, ``train``, ``prune``, ``retrain``, ``evaluate``, ``gate``, ``export``, ``plugins``,
-            ``convert``, ``preflight``, ``release`` or ``deploy``; ``baseline`` where the live model was measured again
-            for the gate.
+            ``convert``, ``quantize``, ``preflight``, ``release`` or ``deploy``; ``baseline`` where the live model was
+            measured again for the gate.
         state: One of this module's states.
         seconds: What making the outputs took, also when an earlier run made them; 0 when skipped.
         key: The step's content address (20 hex digits), empty for decisions and skipped steps.

@@ -13,7 +13,7 @@ from jetlane.tasks.run.retention import GONE, step_folders
 _STEPS = {
     "records": ("dataset",),
     "checkpoints": ("train", "prune", "retrain"),
-    "models": ("export", "freeze", "plugins", "convert"),
+    "models": ("export", "freeze", "plugins", "convert", "quantize"),
     "checks": ("anchors", "evaluate", "baseline", "preflight"),
     "releases": ("release",),
     "reports": ("report",),

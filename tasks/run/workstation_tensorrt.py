@@ -121,11 +121,12 @@ def _prove_one(run: Run, place: Place, device: Device, model: Model, backend: st
 
 def _release(run: Run, model: Model, backend: str, out: Path) -> Path:
     """An unsigned release that offers one backend."""
-    from jetlane.remote.agent.backends import HALF
+    from jetlane.remote.agent.backends import HALF, INT8
     from jetlane.tasks.bundle.release import BACKEND_FILES, write_release
     from jetlane.tasks.preflight import tolerances_of
 
-    wanted = [backend, *([HALF] if backend == "onnx" and BACKEND_FILES[HALF] in model.files else [])]
+    forms = (HALF, INT8) if backend == "onnx" else ()
+    wanted = [backend, *(form for form in forms if BACKEND_FILES[form] in model.files)]
     name = write_release(
         out,
         "preflight",

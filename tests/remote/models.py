@@ -64,15 +64,20 @@ def heads_model() -> bytes:
     boxes = np.concatenate([corners, corners + 0.3], axis=2).astype(np.float32)
     scores = rng.uniform(0.0, 0.6, (1, 10, 4)).astype(np.float32)
     nodes = [
-        helper.make_node("Mul", ["Input", "one"], ["same"]),
-        helper.make_node("Conv", ["same", "identity"], ["features"]),
+        helper.make_node("Conv", ["Input", "identity"], ["same"], name="same"),
+        helper.make_node("Conv", ["same", "identity"], ["features"], name="features"),
         helper.make_node("ReduceMean", ["features"], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["mean", "small"], ["shift"]),
         helper.make_node("Add", ["base_boxes", "shift"], ["boxes"]),
         helper.make_node("Add", ["base_scores", "shift"], ["scores"]),
     ]
-    one = {"one": np.ones(1, np.float32), "identity": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)}
-    constants = {**one, "small": np.full(1, 0.01, np.float32), "base_boxes": boxes, "base_scores": scores}
+    identity = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    constants = {
+        "identity": identity,
+        "small": np.full(1, 0.01, np.float32),
+        "base_boxes": boxes,
+        "base_scores": scores,
+    }
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 10, 4]) for name in ("boxes", "scores")]
     return _finished("heads", nodes, SIZE, outputs, constants)
 

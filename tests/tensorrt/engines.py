@@ -29,8 +29,8 @@ class Job:
 
     Attributes:
         case: The model's name.
-        folder: Holds ``model.uff``, ``model.trt.onnx``, ``plugins.json``; of a file that is no detector, a UFF alone.
-        backend: ``uff`` or ``onnx``.
+        folder: Holds ``plugins.json`` and the models as a release names them; of no detector, a UFF alone.
+        backend: ``uff``, ``onnx`` or ``onnx_int8``.
         images: ``.npy``, float32 [n, 3, H, W] or [3, H, W], as the network is fed.
         precision: ``fp32``, ``fp16`` or ``int8``.
         tf32: Whether fp32 may be computed in TF32, as is TensorRT's default from Ampere on.
@@ -113,14 +113,15 @@ def _build(trt: Any, log: Any, job: Job, row: dict[str, Any]) -> bytes:
     folder, parameters = Path(job.folder), _parameters(job)
     adapter = era_of(trt)(trt, log)
     started = time.monotonic()
-    model = (folder / {"uff": "model.uff", "onnx": "model.trt.onnx"}[job.backend]).read_bytes()
+    files = {"uff": "model.uff", "onnx": "model.trt.onnx", "onnx_int8": "model.trt.int8.onnx"}
+    model = (folder / files[job.backend]).read_bytes()
     if job.outputs:
         _parse_plain(trt, adapter, model, job)
     else:
         adapter.parse(model, job.backend, parameters["input"])
     row.update(tensorrt=trt.__version__, gpu=_gpu(), layers=adapter.network.num_layers)
     row["parse_s"] = round(time.monotonic() - started, 2)
-    if job.backend == "onnx" and job.nms == "auto":
+    if job.backend != "uff" and job.nms == "auto":
         row["plugin"] = nms_plugin.append(trt, adapter.network, parameters["nms"])
     if job.heads:
         _mark_heads(trt, adapter.network, parameters["nms"]["input_order"])
@@ -180,7 +181,7 @@ def _mark_heads(trt: Any, network: Any, order: Sequence[int]) -> None:
 def _calibrator(trt: Any, job: Job) -> Any:
     from jetlane.remote.agent.trt.calibration import make_calibrator
 
-    if job.precision != "int8":
+    if job.precision != "int8" or job.backend == "onnx_int8":
         return None
     assert job.calibration is not None
     pixels = np.load(job.calibration, mmap_mode="r")

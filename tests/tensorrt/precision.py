@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from tests.tensorrt.engines import Job
 
 from jetlane.remote.agent.detect.average_precision import mean_average_precision
@@ -25,6 +26,7 @@ from jetlane.remote.agent.detect.matching import match
 from jetlane.remote.agent.detect.nms import suppress
 from jetlane.specs.defaults import COARSE, EXACT, THRESHOLD
 from jetlane.tasks.bundle.release import write_release
+from jetlane.tasks.converter.lowering.quantized import to_int8
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.data.examples import Annotation
 from jetlane.tasks.data.shapes import draw_split
@@ -79,6 +81,8 @@ def prepare(release: Path, out: Path, name: str) -> None:
     pixels = np.stack([to_input(image.pixels, spec)[0] for image in calibration])
     for count, suffix in ((CALIBRATED, ""), (100, "100"), (25, "25")):
         np.save(folder / f"calibration{suffix}.npy", pixels[:count])
+    quantized = to_int8(onnx.load(str(folder / "model.trt.onnx")), pixels[:100])
+    (folder / "model.trt.int8.onnx").write_bytes(quantized.SerializeToString())
     _write_wrong(folder, pixels[:100])
     truth = [image.truth.to_json() for image in images]
     (folder / _FACTS).write_text(json.dumps({"truth": truth, "content": [content for _, content in fed]}))
@@ -109,7 +113,9 @@ def jobs_of(folder: Path, name: str) -> Iterator[Job]:
                     yield _int8(plain, calibrator, count, exact)
         for wrong in ("_noise", "_black", "_raw", "_halved"):
             yield _int8(plain, "entropy", wrong, False)
-    plain = Job(name, str(folder), "onnx", str(folder / _IMAGES), rounds=200, nms="host")
+    plain = Job(name, str(folder), "onnx_int8", str(folder / _IMAGES), rounds=200, precision="int8")
+    yield replace(plain, name=f"{name}__onnx_int8_quantized")
+    plain = replace(plain, backend="onnx", precision="fp32", nms="host")
     yield replace(plain, tf32=False, name=f"{name}__onnx_fp32_notf32_host")
     yield _int8(plain, "entropy", "100", False, "_host")
 
@@ -143,11 +149,11 @@ def _write_releases(
         rows, count = suppress(boxes, scores, asdict(params.nms))
         expected.append(Detections.from_nms(rows, count, content))
         ties.append(near_ties(boxes, scores, params.nms, THRESHOLD, content))
-    for backend, file in (("uff", "model.uff"), ("onnx", "model.trt.onnx")):
+    for backend, files in (("uff", ["model.uff"]), ("onnx", ["model.trt.onnx", "model.trt.int8.onnx"])):
         write_release(
             out / backend,
             "shapes",
-            files={file: folder / file},
+            files={file: folder / file for file in files},
             samples=[image.pixels for image in images],
             expected=expected,
             near_ties=ties,

@@ -40,12 +40,16 @@ class SerializedNetwork(BuilderConfig):
         else:
             super()._set_workspace(size)
 
+    def is_quantized(self) -> bool:
+        layers = (self.network.get_layer(number) for number in range(self.network.num_layers))
+        return self._explicit and any(layer.type.name == "QUANTIZE" for layer in layers)
+
     def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
         super()._set_precision(options, calibrator)
-        if options["precision"] == "int8":
+        if calibrator is not None:
             exact = self.trt.DataType.HALF if self._half(options) else self.trt.DataType.FLOAT
             _decode_exactly(self.trt, self.network, self.config, exact)
-        elif self._explicit and options["precision"] == "fp16":
+        elif self._explicit and options["precision"] != "fp32":
             _decode_exactly(self.trt, self.network, self.config, None)
 
     def _start_from(self, timing_cache: Optional[bytes]) -> None:
@@ -109,18 +113,15 @@ class ExplicitBatch(SerializedNetwork):
 
 
 class StronglyTyped(ExplicitBatch):
-    """TensorRT 11: precision is what the ONNX says (backend ``onnx_fp16``); no flags for it, and no calibrators."""
+    """TensorRT 11: precision is what the ONNX says (``onnx_fp16``, ``onnx_int8``); no flags for it, no calibrators."""
 
     name = "strongly typed"
 
+    def is_quantized(self) -> bool:
+        return True  # or it is not int8: nothing can be calibrated
+
     def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
-        if options["precision"] == "int8":
-            raise AgentError(
-                "this TensorRT calibrates nothing",
-                "from 11 on int8 is a property of the ONNX file",
-                "set build.precision to fp16 or fp32",
-                "backend",
-            )
+        """It stands in the model."""
 
 
 def _decode_exactly(trt: Any, network: Any, config: Any, codes: Any) -> None:

@@ -107,6 +107,10 @@ class BuilderAttributes(object):
         self._objects[name] = made
         return made
 
+    def is_quantized(self) -> bool:
+        """Whether the network says itself where it computes in int8: then nothing is calibrated."""
+        return False  # quantisers came with 8.0
+
     # configure
 
     def configure(self, options: Dict[str, Any], calibrator: Any = None, timing_cache: Optional[bytes] = None) -> None:
@@ -114,7 +118,7 @@ class BuilderAttributes(object):
 
         Args:
             options: ``precision``, ``batch``, ``workspace_mb``, ``dla_core``.
-            calibrator: For int8.
+            calibrator: For int8, unless the network is quantised.
             timing_cache: Of an earlier build; eras without one pass it over.
 
         Raises:
@@ -126,9 +130,9 @@ class BuilderAttributes(object):
         if self._half(options):
             builder.fp16_mode = True
         if options["precision"] == "int8":
-            self._check_int8(calibrator)
+            self._check_int8()
             builder.int8_mode = True
-            builder.int8_calibrator = calibrator
+            builder.int8_calibrator = self._make("calibrator", calibrator)
         if options.get("dla_core") is not None:
             self._check_dla(options)
             builder.default_device_type = self.trt.DeviceType.DLA
@@ -142,12 +146,11 @@ class BuilderAttributes(object):
             raise common.failure(self.log, "this GPU is not faster in fp16", "backend", "set build.precision to fp32")
         return fast and options["precision"] != "fp32"
 
-    def _check_int8(self, calibrator: Any) -> None:
+    def _check_int8(self) -> None:
         if not self.builder.platform_has_fast_int8:
             raise common.failure(
                 self.log, "this GPU is not faster in int8", "backend", "set build.precision to fp16 or fp32"
             )
-        self._make("calibrator", calibrator)
 
     def _check_dla(self, options: Dict[str, Any]) -> None:
         cores = int(self.builder.num_DLA_cores)
@@ -250,10 +253,11 @@ class BuilderConfig(BuilderAttributes):
         if self._half(options):
             self.config.set_flag(flags.FP16)
         if options["precision"] == "int8":
-            self._check_int8(calibrator)
+            self._check_int8()
             self.config.set_flag(flags.INT8)
-            with common.outdated_calls():
-                self.config.int8_calibrator = calibrator
+            if not self.is_quantized():
+                with common.outdated_calls():
+                    self.config.int8_calibrator = self._make("calibrator", calibrator)
 
     def _start_from(self, timing_cache: Optional[bytes]) -> None:
         """Nothing to start from before 8.0."""

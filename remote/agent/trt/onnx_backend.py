@@ -1,7 +1,8 @@
 """The ONNX backend, TensorRT 8 and later: explicit batch; the model ends at boxes and scores.
 
 They are suppressed in the engine where TensorRT has the plugin, else in numpy (``build.nms``). The backend
-``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where only the model decides.
+``onnx_fp16`` is the same with a model that computes in fp16: for TensorRT 11, where only the model decides;
+``onnx_int8`` with one that was quantised on the workstation.
 """
 
 import time

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from jetlane.specs.errors import ConversionError
+from jetlane.tasks.converter.lowering.last_convolutions import HEAVY, feeding
 
-_HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: What is not a float like the data: {operator: positions of such inputs}.
 _APART = {"Resize": (1, 2)}
 #: Types of their own stand in their attributes.
@@ -34,7 +34,7 @@ def to_half(model: Any) -> Any:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
-    inside = _before_last_convolution(graph.node)
+    inside = [feeds or node.op_type in HEAVY for node, feeds in zip(graph.node, feeding(graph.node))]
     weights = {tensor.name: tensor for tensor in graph.initializer}
     types = _types(model)
     casts = _Casts(types)
@@ -61,17 +61,6 @@ def to_half(model: Any) -> Any:
     del graph.initializer[:]
     graph.initializer.extend(kept)
     return made
-
-
-def _before_last_convolution(nodes: Any) -> list[bool]:
-    """Which nodes are convolutions, or feed one."""
-    needed: set[str] = set()
-    found: list[bool] = []
-    for node in reversed(nodes):
-        found.append(node.op_type in _HEAVY or any(name in needed for name in node.output))
-        if found[-1]:
-            needed.update(node.input)
-    return found[::-1]
 
 
 def _types(model: Any) -> dict[str, int]:

@@ -12,6 +12,7 @@ from jetlane.remote.agent.errors import AgentError
 
 EVERY = {"uff": "model.uff", "onnx": "model.trt.onnx", "onnx_fp16": "model.trt.fp16.onnx", "cpu": "model.onnx"}
 PLAIN = {backend: file for backend, file in EVERY.items() if backend != "onnx_fp16"}
+QUANTIZED = {**PLAIN, "onnx_int8": "model.trt.int8.onnx"}
 
 
 def board(era: str, capability: str, fast_int8: Any, dla: Any) -> dict[str, Any]:
@@ -42,6 +43,11 @@ def manifest(offered: dict[str, str], calibration: bool = True) -> dict[str, Any
         (XAVIER, {"precision": "int8", "dla_core": 1}, EVERY, "uff"),
         (ORIN, {"precision": "fp16"}, EVERY, "onnx"),
         (ORIN, {"precision": "int8"}, PLAIN, "onnx"),
+        (ORIN, {"precision": "int8"}, QUANTIZED, "onnx_int8"),
+        (ORIN, {"precision": "int8", "dla_core": 0}, QUANTIZED, "onnx"),
+        (ORIN, {"precision": "fp16"}, QUANTIZED, "onnx"),
+        (XAVIER, {"precision": "int8"}, QUANTIZED, "uff"),
+        (NEXT, {"precision": "int8"}, QUANTIZED, "onnx_int8"),
         (NEXT, {"precision": "fp16", "dla_core": 0}, EVERY, "onnx_fp16"),
         (NEXT, {"precision": "fp32"}, PLAIN, "onnx"),
         (VIRTUAL, {}, EVERY, "cpu"),
@@ -58,6 +64,7 @@ def test_the_best_backend_that_fits(facts: Any, options: dict[str, Any], offered
         (NANO_8, {"precision": "int8"}, manifest(EVERY), r"int8 .*compute capability 5\.3"),
         (XAVIER, {"precision": "int8"}, manifest(EVERY, calibration=False), "carries no calibration images"),
         (NEXT, {"precision": "int8"}, manifest(EVERY), "from TensorRT 11 on int8 is a property of the model"),
+        (NEXT, {"precision": "int8", "dla_core": 0}, manifest(QUANTIZED), "there is no calibration on the board"),
         (NEXT, {"precision": "fp16"}, manifest(PLAIN), "this release has none in fp16.* build.precision to fp32"),
         (VIRTUAL, {"precision": "fp16"}, manifest(EVERY), "onnxruntime runs fp32.* to fp32"),
         (VIRTUAL, {"precision": "int8"}, manifest(EVERY), "onnxruntime runs fp32.* to fp32"),

@@ -24,6 +24,7 @@ from jetlane.remote.agent.errors import AgentError
 from jetlane.remote.agent.store import Store
 from jetlane.tasks.bundle.release import write_release
 from jetlane.tasks.converter.lowering.half import to_half
+from jetlane.tasks.converter.lowering.quantized import to_int8
 from jetlane.tasks.converter.ssd.params import InputSpec, Nms, PluginParams
 from jetlane.tasks.proof.coco_map import GroundTruth
 
@@ -42,13 +43,14 @@ class Site:
         cudart: Any,
         folder: Path,
         half: bool = False,
+        quantized: bool = False,
         cache: bytes = b"",
         **release: Any,
     ) -> None:
         cudart.stubCapability(7, 2)
         board.gpu, board.fast_int8 = "7.2", True
         self.board, self.store, self.notes = board, Store(str(folder / "root")), list[str]()
-        self._uff = era in WITH_UFF
+        self._uff = era in WITH_UFF and "uff" in release.get("backends", ["uff"])
         self._models = {"uff": models.small_model(), "onnx": models.heads_model()}
         samples = models.images(6)
         found = [self._detect(image) for image in samples]
@@ -57,6 +59,10 @@ class Site:
         files = {"model.uff": self._models["uff"], "model.trt.onnx": self._models["onnx"]}
         if half:
             files["model.trt.fp16.onnx"] = to_half(onnx.ModelProto.FromString(self._models["onnx"])).SerializeToString()
+        if quantized:
+            fed = [to_input(image, asdict(PARAMS.input))[0] for image in models.images(5, seed=9)]
+            whole = onnx.ModelProto.FromString(self._models["onnx"])
+            files["model.trt.int8.onnx"] = to_int8(whole, fed).SerializeToString()
         if cache:
             files["calibration.cache"] = cache
         self.release = write_release(
@@ -126,6 +132,18 @@ def test_int8_is_calibrated_with_the_releases_images_and_verified(era: str, site
     assert latency["execute_median_ms"] == 0.5 and latency["copy_p95_ms"] > 0 and latency["runs"] >= 30
     assert set(report["conditions"]) == {"power_mode", "gpu_clock", "cpu_clock", "temperatures", "memory"}
     assert here.store.verified_engine(here.release) == report["engine"]
+
+
+@pytest.mark.parametrize("era", ["8.2", "8.6", "10.3", "11"])
+def test_a_model_that_is_quantised_is_built_without_a_calibration(era: str, site: Any) -> None:
+    here = site(era, quantized=True, backends=["onnx", "onnx_int8"])
+    here.build()
+    flags = {"11": []}.get(era, ["FP16", "INT8", "PREFER_PRECISION_CONSTRAINTS"])
+    assert here.board.built["flags"] == flags and not here.board.calibrated
+    assert not [note for note in here.notes if "calibrat" in note]
+    report = here.verify()
+    assert report["agreed"] and report["backend"] == "onnx_int8" and report["precision"] == "int8"
+    assert report["matched"] > 10 and "95% of the detections" in report["checked"]
 
 
 @pytest.mark.parametrize("era", ["5", "8.6", "10.3"])

@@ -90,7 +90,8 @@ class Board:
         if not settings.get("workspace"):
             self.say(logger, (ERROR, "Could not find any implementation for node conv1."))
             return None
-        if "INT8" in settings.get("flags", ()) and not self._calibrate(logger, calibrator):
+        quantized = b"QuantizeLinear" in model  # its quantisers count, and a calibrator is not asked
+        if "INT8" in settings.get("flags", ()) and not quantized and not self._calibrate(logger, calibrator):
             return None
         self.say(logger, (INFO, "[MemUsageChange] Init CUDA: CPU +230, GPU +0, now: CPU 248, GPU 1403 (MiB)"))
         header = {"version": self.version, "gpu": self.gpu, **settings}

@@ -23,7 +23,16 @@ from tests.remote.agent.doubles.pybind import (
 )
 
 #: The enum's numbers, the same from 8.6 to 11.4; and that of PLUGIN_V2, which is not.
-LAYER_TYPES = {"CONVOLUTION": 0, "ACTIVATION": 2, "ELEMENTWISE": 9, "SHUFFLE": 13, "REDUCE": 14, "CONSTANT": 19}
+LAYER_TYPES = {
+    "CONVOLUTION": 0,
+    "ACTIVATION": 2,
+    "ELEMENTWISE": 9,
+    "SHUFFLE": 13,
+    "REDUCE": 14,
+    "CONSTANT": 19,
+    "QUANTIZE": 33,
+    "DEQUANTIZE": 34,
+}
 PLUGIN_V2 = {8: 22, 10: 21}
 
 
@@ -139,7 +148,12 @@ def layers(board: Board, network: Any, constrained: bool, plugin_v2: int | None)
 
         @property
         def type(self) -> Kind:
-            of = {"Conv": kinds.CONVOLUTION, "ReduceMean": kinds.REDUCE}
+            of = {
+                "Conv": kinds.CONVOLUTION,
+                "ReduceMean": kinds.REDUCE,
+                "QuantizeLinear": kinds.QUANTIZE,
+                "DequantizeLinear": kinds.DEQUANTIZE,
+            }
             return of.get(self._node.op_type, kinds.ELEMENTWISE)
 
         @property
