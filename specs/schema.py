@@ -157,10 +157,11 @@ class Build(Section):
 
     precision: Literal["fp32", "fp16", "int8"] = Field(
         default="fp32",
-        description="arithmetic of the engine; int8 is calibrated on the board with images of the training data",
+        description="arithmetic of the engine; int8 is calibrated with images of the training data: ONNX on the "
+        "workstation, UFF on the board",
     )
     calibration: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=100, description="images that travel with an int8 release for its calibration"
+        default=100, description="images that int8 is calibrated with; they travel with the release"
     )
     calibration_cache: Optional[FilePath] = Field(
         default=None,
