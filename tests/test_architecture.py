@@ -6,8 +6,8 @@ import pytest
 from tests import rooms
 
 TOPS = {
-    "tasks": "dataset train prune evaluate gate export plugins convert preflight slices release deploy report "
-    "run data odapi converter proof models bundle deepstream reporting",
+    "tasks": "dataset train prune evaluate gate export plugins convert quantize preflight slices release deploy "
+    "report run data odapi converter proof models bundle deepstream reporting",
     "flows": "retrain_and_deploy scheduled_retrain watch_data fleet_rollout fleet_site rollback "
     "serving fleet plugin cli",
     "remote": "fleet device ssh release protocol virtual inventory agent",
