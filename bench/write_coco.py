@@ -11,6 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import PIL.ExifTags
+import PIL.Image  # noqa: F401
+import simplejpeg  # noqa: F401
+
 from jetlane.tasks.data.dataset_model import Place
 from jetlane.tasks.data.findings_report import refuse
 from jetlane.tasks.data.ingest import plan

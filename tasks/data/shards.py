@@ -28,7 +28,7 @@ from jetlane.tasks.run.digests import digest_of, stamp_of
 from jetlane.tasks.run.workspace import code_digest
 
 #: Images of a file at most: one that changed has so many written again.
-_IMAGES = 250
+_IMAGES = 64
 #: What shapes the bytes of a record.
 CODE = (
     "jetlane.tasks.data.examples",
