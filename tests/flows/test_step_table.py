@@ -138,7 +138,7 @@ SPEC_CHANGES = [
     ("convert", {"anchors": "constant"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("convert", {"normalize": "engine"}, {"plugins", "convert", "preflight", "release", "report"}),
     ("build", {"precision": "fp16"}, {"preflight", "release", "report"}),
-    ("build", {"precision": "int8", "calibration": 9}, {"release", "report"}),
+    ("build", {"precision": "int8", "calibration": 9}, {"quantize", "preflight", "release", "report"}),
     ("build", {"dla_core": None, "timing_cache": False}, {"report"}),
     ("preflight", {"tensorrt_rtx": True}, {"preflight", "release", "report"}),
     ("preflight", {"compute_capabilities": ["7.5"]}, {"report"}),
