@@ -99,7 +99,7 @@ class DeviceJobs:
             state=ACTIVE,
             changed=ours,
             previous=outcome.previous,
-            reason="; ".join(outcome.skipped),
+            note="; ".join(outcome.skipped),
             facts=facts,
         )
         return None
@@ -154,9 +154,8 @@ class DeviceJobs:
         if isinstance(outcome, Exception):
             return self._record_failure(name, outcome)
         before = self._session.state.devices[name].facts.get("from")
-        self._session.record(
-            "device", name, outcome, state=ROLLED_BACK, judged=False, changed=True, previous=before, reason="by hand"
-        )
+        known = {"changed": True, "previous": before, "reason": "by hand", "kind": states.BY_HAND}
+        self._session.record("device", name, outcome, state=ROLLED_BACK, judged=False, **known)
         return None
 
     def rollback_after_stop(self, name: str) -> None:
