@@ -243,12 +243,9 @@ def devices_of(
     """
     from jetlane.remote.inventory import load_inventory
 
-    def chosen(path: Path) -> Sequence[Device]:
-        inventory = load_inventory(path)
-        return [inventory.device(name) for name in names] if names else inventory.devices
-
     if fleet.inventory is not None:
-        yield chosen(Path(fleet.inventory))
+        inventory = load_inventory(Path(fleet.inventory))
+        yield [inventory.device(name) for name in names] if names else inventory.devices
         return
     from jetlane.remote.release.signing import project_key
     from jetlane.remote.virtual import fleet as virtual
@@ -256,9 +253,10 @@ def devices_of(
     folder = workspace.root / "virtual"
     with workspace.lock("virtual"):
         public = project_key(workspace.root).public if key is None else key
-        inventory = virtual.start(folder, virtual.numbered(fleet.virtual), key=public).inventory
-        try:
-            yield chosen(inventory)
+        numbered = virtual.numbered(fleet.virtual)
+        inventory = load_inventory(virtual.start(folder, numbered, key=public).inventory)
+        try:  # more of them may be on
+            yield [inventory.device(name) for name in names or numbered]
         finally:
             if not (folder / virtual.STAYS).exists():
                 virtual.stop(folder)

@@ -83,7 +83,9 @@ class FleetArguments:
         inventory = load_inventory(listed[0].inventory)
         if self.names:
             return [inventory.device(name) for name in self.names]
-        return select_devices(inventory, str(self.select), recorded(Path(asked.workspace.path) / NAME))
+        selected = select_devices(inventory, str(self.select), recorded(Path(asked.workspace.path) / NAME))
+        meant = {device.name for device in listed}  # of virtual Jetsons, more may be on than the spec asks for
+        return [device for device in selected if device.name in meant]
 
 
 def fleet_arguments(command: Callable[..., None]) -> Callable[..., None]:
