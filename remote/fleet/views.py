@@ -53,11 +53,16 @@ def failures(state: RolloutState) -> list[Row]:
     rows = []
     for device in state.devices.values():
         if in_trouble(device.state, device.kind):
-            # as the text of a JetlaneError says it
-            what, _, rest = device.reason.partition("\n")
-            why, _, remedy = rest.removeprefix("why: ").partition("what to do: ")
-            rows.append({"device": device.name, "what": what, "why": why.strip(), "remedy": remedy.strip()})
+            what, why, remedy = parts_of(device.reason)
+            rows.append({"device": device.name, "what": what, "why": why, "remedy": remedy})
     return rows
+
+
+def parts_of(reason: str) -> tuple[str, str, str]:
+    """What happened, why, and the remedy, of a reason that is the text of a ``JetlaneError``."""
+    what, _, rest = reason.partition("\n")
+    why, _, remedy = rest.removeprefix("why: ").partition("what to do: ")
+    return what, why.strip(), remedy.strip()
 
 
 def history(ledger: Ledger, limit: Optional[int] = None) -> list[Row]:

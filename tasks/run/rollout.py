@@ -181,16 +181,18 @@ def rollback_and_remember(
     Raises:
         DeviceError: A device could not be rolled back; the others were.
     """
+    from jetlane.remote.fleet.views import parts_of
     from jetlane.tasks.run.live_release import remember_live
 
     rolled = rollback(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
         others = "; the others were rolled back" if len(bad) < len(rolled.devices) else ""
+        what, why, remedy = parts_of(bad[0].reason or rolled.reason)
         raise DeviceError(
             f"not rolled back: {_name_list([device.name for device in bad])}",
-            _in_line(bad[0].reason or rolled.reason),
-            f"fix the cause and run again{others}",
+            f"{what}; {_in_line(why)}" if why else what,
+            f"{remedy or 'fix the cause and run again'}{others}",
         )
     if whole and len(set(rolled.runs.values())) == 1:
         remember_live(workspace, next(iter(rolled.runs.values())))
@@ -233,7 +235,8 @@ def too_slow(rolled: Rolled) -> list[str]:
 def devices_of(
     fleet: Fleet, workspace: Workspace, names: Optional[Sequence[str]] = None, key: Optional[bytes] = None
 ) -> Iterator[Sequence[Device]]:
-    """The devices of an inventory, or virtual Jetsons that are switched on while they are needed.
+    """The devices of an inventory, or virtual Jetsons that are switched on while they are needed; those that
+    a person has switched on stay on.
 
     Args:
         names: Only these.
