@@ -35,6 +35,7 @@ from jetlane.remote.fleet.state import (
 )
 from jetlane.remote.fleet.views import first_line, release_of, shown_state
 from jetlane.specs.support.background import BackgroundThread
+from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -115,7 +116,7 @@ class Dashboard:
         done = sum(device.final for device in devices)
         text = Text(f"{state.operation} {state.id}  {short(release_of(state))}  ", style="bold")
         text.append(f"{state.phase}  ", style="yellow" if state.phase != "running" else "green")
-        text.append(f"{done} of {len(devices)} devices  {clock(time.time() - state.started)}")
+        text.append(f"{done} of {counted(len(devices), 'device')}  {clock(time.time() - state.started)}")
         left = self._left(state, devices)
         if left is not None:
             text.append(f"  about {clock(left)} left")
