@@ -187,6 +187,7 @@ def retrain_and_deploy(
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:
+            run.end_by(error)
             drawn = report_stopped(run, error)
             tidy(run)
             _tell_end(run, events, None, error, str(drawn or ""))

@@ -257,7 +257,7 @@ class Fleet(Section):
 
     inventory: Optional[FilePath] = Field(default=None, description="inventory.yaml: the devices")
     virtual: Annotated[int, Field(ge=0, le=200)] = Field(
-        default=0, description="virtual Jetsons to start in the workspace"
+        default=0, description="so many virtual Jetsons of the workspace; they are started where they are not on"
     )
     keep_releases: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=KEEP_RELEASES,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
+from jetlane.specs.support.text import counted
+
 Row = tuple[str, str]
 _NONE = "-"
 
@@ -52,7 +54,7 @@ def health(found: Mapping[str, Any]) -> Iterator[Row]:
     """The result of ``health``; an unhealthy board is an error instead."""
     how = "by its own command" if found["checked"] == "command" else "by a run of its engine"
     yield "runs", found["release"]
-    yield "healthy", f"yes, {how}, {found['answers']} times"
+    yield "healthy", f"yes, {how}, {counted(found['answers'], 'time')}"
     if found["printed"]:
         yield "it printed", _indented(found["printed"])
 
@@ -80,7 +82,10 @@ def _verified(report: Mapping[str, Any]) -> Iterator[Row]:
         yield "  worst pair", f"IoU {report['lowest_iou']:.4f}, scores differ by {difference:.4f} at most"
     known = report.get("mAP@0.5")
     if known:
-        yield "  mAP@0.5", f"{known['found']:.4f} here, {known['expected']:.4f} there, on {known['images']} images"
+        yield (
+            "  mAP@0.5",
+            f"{known['found']:.4f} here, {known['expected']:.4f} there, on {counted(known['images'], 'image')}",
+        )
     yield "  latency", _latency(report["latency"])
 
 
@@ -91,7 +96,7 @@ def _latency(known: Mapping[str, Any]) -> str:
         median, slow = known.get(f"{part}_median_ms"), known.get(f"{part}_p95_ms")
         if median is not None:
             words.append(f"{part} {median:.1f} ms" + (f" (95 % within {slow:.1f})" if slow is not None else ""))
-    return ", ".join([*words, *([f"{known['runs']} runs"] if known.get("runs") else [])]) or _NONE
+    return ", ".join([*words, *([counted(known["runs"], "run")] if known.get("runs") else [])]) or _NONE
 
 
 def _tensorrt(known: Optional[Mapping[str, Any]]) -> str:

@@ -31,9 +31,11 @@ from jetlane.remote.fleet.state import (
     DeviceState,
     Event,
     RolloutState,
+    in_trouble,
 )
-from jetlane.remote.fleet.views import first_line
+from jetlane.remote.fleet.views import first_line, release_of, shown_state
 from jetlane.specs.support.background import BackgroundThread
+from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -103,16 +105,18 @@ class Dashboard:
             if self._state is None or self._state.ended:
                 return ""
             devices = list(self._state.devices.values())
-            at = ", ".join(f"{device.name} {device.state}" for device in devices if device.state in UNDER_WAY)
+            at = ", ".join(
+                f"{device.name} {shown_state(device.state)}" for device in devices if device.state in UNDER_WAY
+            )
             return f"{self._headline(self._state, devices).plain}" + (f"  {at[:_LONGEST]}" if at else "")
 
     def _headline(self, state: RolloutState, devices: list[DeviceState]) -> Text:
         from rich.text import Text
 
         done = sum(device.final for device in devices)
-        text = Text(f"{state.operation} {state.id}  {short(state.release)}  ", style="bold")
+        text = Text(f"{state.operation} {state.id}  {short(release_of(state))}  ", style="bold")
         text.append(f"{state.phase}  ", style="yellow" if state.phase != "running" else "green")
-        text.append(f"{done} of {len(devices)} devices  {clock(time.time() - state.started)}")
+        text.append(f"{done} of {counted(len(devices), 'device')}  {clock(time.time() - state.started)}")
         left = self._left(state, devices)
         if left is not None:
             text.append(f"  about {clock(left)} left")
@@ -137,7 +141,7 @@ class Dashboard:
         table = _table()
         for number, names in enumerate(state.waves):
             states = [state.devices[name] for name in names]
-            good = sum(device.state == ACTIVE and device.final for device in states)
+            good = sum(map(state.is_done, states))
             bad = sum(device.failed for device in states)
             ended = number in state.ended_waves
             soaking = number in state.soaking_since and not ended
@@ -158,7 +162,7 @@ class Dashboard:
         for device in busy[:SHOWN]:
             progress = self._progress.get(device.name)
             known = _progress_cells(progress) if progress is not None else ("",) * 4
-            table.add_row(*_cells(device.name, device.state, *known))
+            table.add_row(*_cells(device.name, shown_state(device.state), *known))
         for device in waiting[: max(SHOWN - len(busy), 0)]:
             tries = f"{device.attempts} tries"
             table.add_row(*_cells(device.name, "not reached", "", tries, "", first_line(device.reason)))
@@ -168,12 +172,12 @@ class Dashboard:
         return ["", table]
 
     def _failures(self, devices: list[DeviceState]) -> list[RenderableType]:
-        bad = [device for device in devices if device.final and device.state in FAILURES]
+        bad = [device for device in devices if device.final and in_trouble(device.state, device.kind)]
         if not bad:
             return []
         table = _table()
         for device in sorted(bad, key=lambda device: -device.since)[:SHOWN_FAILURES]:
-            told = _cells(device.name, device.state, first_line(device.reason))
+            told = _cells(device.name, shown_state(device.state), first_line(device.reason))
             table.add_row(*told, style=_STYLES.get(device.state))
         if len(bad) > SHOWN_FAILURES:
             table.add_row(f"and {len(bad) - SHOWN_FAILURES} more", "", "")

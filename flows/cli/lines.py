@@ -6,8 +6,8 @@ import sys
 import time
 
 from jetlane.remote.fleet.observer import StageProgress
-from jetlane.remote.fleet.state import SKIPPED, Event, RolloutState
-from jetlane.remote.fleet.views import first_line
+from jetlane.remote.fleet.state import ROLLBACK, SKIPPED, Event, RolloutState
+from jetlane.remote.fleet.views import first_line, shown_state
 from jetlane.specs.support.text import TEXT, counted, harmless
 
 #: States that pass, and that of devices that were not touched: these are counted at the end.
@@ -38,7 +38,7 @@ class RolloutLines:
         return {
             "wave_started": f"wave {waves}: {counted(data.get('devices'), 'device')}",
             "wave_soaking": f"wave {waves}: its health is looked at again in {_whole(data.get('seconds'))} s",
-            "wave_ended": f"wave {waves} ended: {data.get('active')} active, {data.get('failed')} failed",
+            "wave_ended": f"wave {waves} ended: {_done(event, state)}, {data.get('failed')} failed",
             "approval_asked": f"wave {waves} waits for a person: jetlane fleet approve {state.id}",
             "approved": f"wave {waves} approved by {data.get('by')}",
             "rejected": str(data.get("reason")),
@@ -52,8 +52,8 @@ class RolloutLines:
 
     def _device(self, event: Event) -> str:
         data = event.data
-        reason = first_line(data.get("reason")).removeprefix(f"{event.device}: ")
-        state = "active, and well after the wave" if data.get("soaked") else str(data.get("state"))
+        reason = first_line(data.get("reason") or data.get("note")).removeprefix(f"{event.device}: ")
+        state = "active, and well after the wave" if data.get("soaked") else shown_state(data.get("state"))
         if state == "unreachable" and not data.get("final"):
             state = "not reached, tried again"
         return f"{event.device}: {state}" + (f" ({reason})" if reason else "")
@@ -67,6 +67,11 @@ def _clock(at: float) -> str:
         return f"{at:.0f} s"
     today = happened[:3] == now[:3]
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", happened)
+
+
+def _done(event: Event, state: RolloutState) -> str:
+    back = event.data.get("rolled_back") if state.operation == ROLLBACK else None
+    return f"{event.data.get('active')} active" if back is None else f"{back} rolled back"
 
 
 def _whole(seconds: object) -> str:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 
 from jetlane.remote.fleet.observer import StageProgress
 from jetlane.remote.fleet.state import Event, RolloutState
-from jetlane.remote.fleet.views import devices
+from jetlane.remote.fleet.views import devices, shown_state
 from jetlane.specs.support.background import BackgroundThread
 from jetlane.specs.support.text import human_size
 
@@ -69,6 +69,7 @@ class FleetArtifacts(BackgroundThread):
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row for people: what was sent and how long it took in their units, the engine by the beginning of its key."""
     sent, took = row.pop("bytes"), row.pop("seconds")
+    row["state"] = shown_state(row["state"])
     row["engine"] = row["engine"][:12]
     row["sent"] = human_size(sent) if isinstance(sent, (int, float)) and sent else ""
     row["took"] = f"{took:.1f} s" if isinstance(took, (int, float)) else ""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from jetlane.flows.serving import private_files
@@ -112,12 +112,43 @@ def _start_all(state: UpState, folder: Path, url: str, held: int) -> None:
         _wait_until_online(url, login, POOL, worker, folder / "worker.log")
 
 
-def down(workspace: Path) -> list[str]:
-    """Stop what ``up`` started, the worker first; returns the names of what ran. Runs under way are ended too."""
+@dataclass(frozen=True)
+class Down:
+    """What ``down`` stopped: processes by name, and the flow runs of the worker as {name: seconds they had run}."""
+
+    stopped: list[str]
+    cut: dict[str, float]
+
+
+def down(workspace: Path) -> Down:
+    """Stop what ``up`` started, the worker first. Runs of the worker end with it; the server keeps that."""
     state = UpState(real(Path(workspace)) / "up")
-    stopped = _stop_both(state)
+    server = state.server()
+    runs = _runs_of_worker(*server) if server is not None and state.process("worker") is not None else []
+    stopped = ["worker"] if _stop(state, "worker") else []
+    if server is not None:
+        _mark_cut(runs, *server)
+    stopped += ["server"] if _stop(state, "server") else []
     state.clear()
-    return stopped
+    # of a run and the runs that it started, the first is what a person started
+    return Down(stopped, {run["name"]: run["estimated_run_time"] for run in runs if not run["parent_task_run_id"]})
+
+
+def _runs_of_worker(url: str, login: str) -> list[dict[str, Any]]:
+    """The flow runs that a worker is at, and those below them; none where the server does not say."""
+    asked = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "sort": "START_TIME_ASC"}
+    with suppress(OSError, ValueError):
+        runs: list[dict[str, Any]] = ask(f"{url}/flow_runs/filter", asked, login)
+        return [run for run in runs if run["deployment_id"] or run["parent_task_run_id"]]
+    return []
+
+
+def _mark_cut(runs: Sequence[Mapping[str, Any]], url: str, login: str) -> None:
+    """Note on the server that runs have ended: their processes were killed, and could not say it."""
+    state = {"type": "CRASHED", "name": "Crashed", "message": "`jetlane down` ended it"}
+    for run in runs:
+        with suppress(OSError, ValueError):
+            ask(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True}, login)
 
 
 def _stop_both(state: UpState) -> list[str]:

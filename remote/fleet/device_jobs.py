@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.device.latency import MEASURED
@@ -13,6 +14,7 @@ from jetlane.remote.fleet.progress_reporter import Interrupted, ProgressReporter
 from jetlane.remote.fleet.rules import exceeded, seconds
 from jetlane.remote.fleet.session import RolloutSession
 from jetlane.remote.fleet.state import ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE
+from jetlane.remote.fleet.views import when
 from jetlane.specs.errors import JetlaneError
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which a lost connection or a busy device is retried, even if the offline window is shorter.
 PATIENCE = 30.0
+#: The kind of a device that has run no other release before.
+NOTHING = "nothing_before"
 
 
 class NothingToRollBackTo(JetlaneError):
@@ -31,8 +35,21 @@ class NothingToRollBackTo(JetlaneError):
 
     def __init__(self, name: str, runs: Optional[str]) -> None:
         why = f"it runs {runs or 'nothing'}, and no other release was active before"
-        super().__init__(f"{name}: there is nothing to roll back to", why, "")
+        super().__init__(f"{name}: there is nothing to roll back to", why, "roll out another release to it")
         self.runs = runs
+
+
+@dataclass(frozen=True)
+class RolledBackBefore:
+    """A device whose previous release is the one that it was rolled back from."""
+
+    runs: str
+    bad: str
+    at: float
+
+    def __str__(self) -> str:
+        again = f"`jetlane fleet rollout {self.bad}` puts {self.bad} live again"
+        return f"it was rolled back to {self.runs} already, at {when(self.at)}; {again}"
 
 
 class DeviceJobs:
@@ -99,7 +116,7 @@ class DeviceJobs:
             state=ACTIVE,
             changed=ours,
             previous=outcome.previous,
-            reason="; ".join(outcome.skipped),
+            note="; ".join(outcome.skipped),
             facts=facts,
         )
         return None
@@ -133,13 +150,23 @@ class DeviceJobs:
         return None
 
     def rollback(self, name: str) -> Any:
-        """Roll a device back as requested. Its target is recorded first, so that repeating the job changes nothing."""
+        """Roll a device back as requested. Its target is recorded first, so that repeating the job changes nothing.
+
+        A device calls whatever ran before its previous release. Unless a release is named, the one that the device was
+        rolled back from does not come live again by another rollback.
+
+        Returns:
+            What it runs now, or a ``RolledBackBefore``.
+        """
         target = self._session.state.devices[name].facts.get("to")
         if target is None:
             found = self._operations.status(name, self._reporter(name))
             target = self._session.state.release or found.previous
             if target is None or (target == found.current and not self._session.state.release):
                 raise NothingToRollBackTo(name, found.current)
+            last = None if self._session.state.release else self._session.last_change(name)
+            if last is not None and last.data.get("state") == ROLLED_BACK and last.runs == found.current:
+                return RolledBackBefore(str(found.current), str(target), last.at)
             facts = {"from": found.current, "to": target}
             self._session.record("device", name, state=states.ROLLING_BACK, facts=facts)
         self._operations.rollback(name, str(target), self._reporter(name))
@@ -149,14 +176,18 @@ class DeviceJobs:
         """Record whether a requested rollback succeeded."""
         if isinstance(outcome, NothingToRollBackTo):  # no failure of the device: it runs what it ran
             state = ACTIVE if outcome.runs else states.SKIPPED
-            self._session.record("device", name, outcome.runs, state=state, changed=False, reason=str(outcome))
+            known = {"changed": False, "reason": str(outcome), "kind": NOTHING}
+            self._session.record("device", name, outcome.runs, state=state, **known)
+            return None
+        if isinstance(outcome, RolledBackBefore):
+            known = {"changed": False, "reason": str(outcome), "kind": states.BY_HAND}
+            self._session.record("device", name, outcome.runs, state=ROLLED_BACK, judged=False, **known)
             return None
         if isinstance(outcome, Exception):
             return self._record_failure(name, outcome)
         before = self._session.state.devices[name].facts.get("from")
-        self._session.record(
-            "device", name, outcome, state=ROLLED_BACK, judged=False, changed=True, previous=before, reason="by hand"
-        )
+        known = {"changed": True, "previous": before, "reason": "by hand", "kind": states.BY_HAND}
+        self._session.record("device", name, outcome, state=ROLLED_BACK, judged=False, **known)
         return None
 
     def rollback_after_stop(self, name: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from jetlane.remote.fleet.scrubbing import environment, scrub_text
-from jetlane.remote.fleet.state import Event
+from jetlane.remote.fleet.state import BY_HAND, ROLLED_BACK, Event
 from jetlane.specs.support.text import TEXT, harmless
 
 #: Limits of a device's event: characters in total, entries of a list or mapping, nesting of lists and mappings.
@@ -57,7 +57,12 @@ def event_of(number: Any, at: Any, rollout: Any, kind: Any, device: Any, runs: A
 
 
 def _current_names(data: dict[str, Any]) -> dict[str, Any]:
-    """An event's data under this version's names: 0.1 said ``road`` for ``backend``, in facts and kinds."""
+    """An event's data under this version's names: 0.1 said ``road`` for ``backend``, in facts and kinds.
+
+    A rollback that a person asked for had no kind before, but this reason.
+    """
+    if data.get("state") == ROLLED_BACK and data.get("reason") == "by hand":
+        data.setdefault("kind", BY_HAND)
     if data.get("kind") == "road":
         data["kind"] = "backend"
     facts = data.get("facts")

@@ -120,8 +120,10 @@ class Rollout:
             self._soak(number)
             self._device_jobs.stop_if_exceeded()
         if not self._session.halted:
-            active, failed = self.state.count(ACTIVE), self.state.failures
-            self._session.record("wave_ended", wave=number, active=active, failed=failed)
+            counts = {"active": self.state.count(ACTIVE), "failed": self.state.failures}
+            if self.state.operation == states.ROLLBACK:
+                counts["rolled_back"] = self.state.done
+            self._session.record("wave_ended", wave=number, **counts)
 
     def _job(self) -> tuple[Job, RecordOutcome]:
         if self.state.operation == states.ROLLBACK:
@@ -193,7 +195,7 @@ class Rollout:
         if state.stopping and not state.aborted_by and state.scope != STOP:
             self._rollback_devices()
         bad = [device.name for device in state.devices.values() if device.failed]
-        undone = state.operation == states.ROLLBACK and state.count(states.ROLLED_BACK) < len(state.devices)
+        undone = state.operation == states.ROLLBACK and state.done < len(state.devices)
         if state.aborted_by:
             outcome = states.ABORTED
         elif state.stopping:

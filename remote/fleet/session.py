@@ -13,7 +13,7 @@ from jetlane.remote.fleet.leases import LeaseLost, keep_renewing
 from jetlane.remote.fleet.ledger import Ledger
 from jetlane.remote.fleet.ledger_errors import LedgerError
 from jetlane.remote.fleet.observer import Observer, StageProgress
-from jetlane.remote.fleet.state import RolloutState
+from jetlane.remote.fleet.state import Event, RolloutState
 from jetlane.specs.errors import DeviceError, JetlaneError
 
 _log = logging.getLogger("jetlane.fleet")
@@ -65,6 +65,14 @@ class RolloutSession:
                 self._own.add(event.number)
             self.state.apply(event)
             self._notify(lambda: self._observer.recorded(event, self.state))
+
+    def last_change(self, device: str) -> Optional[Event]:
+        """The event by which a device last came to another release, in any rollout."""
+        for event in reversed(self._ledger.events(device=device)):
+            back = event.data.get("state") == states.ROLLED_BACK and event.runs is not None
+            if event.data.get("changed", back):
+                return event
+        return None
 
     def report(self, progress: StageProgress) -> None:
         """Notify the observer of progress, which is not recorded."""

@@ -13,6 +13,8 @@ PENDING, SHIPPING, BUILDING, VERIFYING, ROLLING_BACK = "pending", "shipping", "b
 ACTIVE, FAILED, ROLLED_BACK, UNREACHABLE, SKIPPED = "active", "failed", "rolled_back", "unreachable", "skipped"
 #: States that count as failures. ``unreachable`` does once its window has closed.
 FAILURES = (FAILED, ROLLED_BACK, UNREACHABLE)
+#: The ``kind`` of a ``rolled_back`` that a person asked for, which is no failure.
+BY_HAND = "by_hand"
 
 SUCCEEDED, INCOMPLETE, STOPPED, ABORTED, SUPERSEDED = "succeeded", "incomplete", "stopped", "aborted", "superseded"
 
@@ -131,6 +133,16 @@ class RolloutState:
     orchestrator: str = ""
     last: int = 0
     unclear: list[int] = field(default_factory=list)
+
+    def is_done(self, device: DeviceState) -> bool:
+        """Whether a device has come to what this rollout, or rollback, wants of it."""
+        wanted = ROLLED_BACK if self.operation == ROLLBACK else ACTIVE
+        return device.final and device.state == wanted and not device.failed
+
+    @property
+    def done(self) -> int:
+        """Number of these devices."""
+        return sum(map(self.is_done, self.devices.values()))
 
     @property
     def ended(self) -> bool:
@@ -257,6 +269,11 @@ class RolloutState:
         device.facts.update(data.get("facts") or {})
         if device.state == UNREACHABLE:
             device.attempts += 1
+
+
+def in_trouble(state: object, kind: object) -> bool:
+    """Whether a device whose last event has this ``state`` and ``kind`` is not as it should be."""
+    return state in FAILURES and kind != BY_HAND
 
 
 def fold(rollout: str, events: Iterable[Event]) -> RolloutState:

@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 from typing import Any, Optional
 
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.remote.fleet.state import FAILURES, Event, RolloutState
+from jetlane.remote.fleet.state import ACTIVE, ROLLED_BACK, Event, RolloutState, in_trouble
+from jetlane.specs.support.text import counted
 
 Row = dict[str, Any]
 
@@ -22,6 +23,12 @@ def fleet(ledger: Ledger) -> list[Row]:
         row["reason"] = first_line(event.data.get("reason") or event.data.get("board"))
     order = ("device", "runs", "state", "since", "rollout", "reason")
     return [{name: row[name] for name in order} for _, row in sorted(rows.items())]
+
+
+def troubled(ledger: Ledger) -> list[str]:
+    """Devices that are not as their last rollout wants them, in order of their names."""
+    last = {str(event.device): event.data for event in ledger.latest()}
+    return sorted(name for name, data in last.items() if in_trouble(data.get("state"), data.get("kind")))
 
 
 def devices(state: RolloutState) -> list[Row]:
@@ -45,12 +52,17 @@ def failures(state: RolloutState) -> list[Row]:
     """One row per device of a rollout that failed: ``device``, ``what`` happened, ``why``, and the ``remedy``."""
     rows = []
     for device in state.devices.values():
-        if device.state in FAILURES:
-            # as the text of a JetlaneError says it
-            what, _, rest = device.reason.partition("\n")
-            why, _, remedy = rest.removeprefix("why: ").partition("what to do: ")
-            rows.append({"device": device.name, "what": what, "why": why.strip(), "remedy": remedy.strip()})
+        if in_trouble(device.state, device.kind):
+            what, why, remedy = parts_of(device.reason)
+            rows.append({"device": device.name, "what": what, "why": why, "remedy": remedy})
     return rows
+
+
+def parts_of(reason: str) -> tuple[str, str, str]:
+    """What happened, why, and the remedy, of a reason that is the text of a ``JetlaneError``."""
+    what, _, rest = reason.partition("\n")
+    why, _, remedy = rest.removeprefix("why: ").partition("what to do: ")
+    return what, why.strip(), remedy.strip()
 
 
 def history(ledger: Ledger, limit: Optional[int] = None) -> list[Row]:
@@ -63,16 +75,30 @@ def overview(state: RolloutState) -> Row:
     return {
         "rollout": state.id,
         "operation": state.operation,
-        "release": state.release,
+        "release": release_of(state),
         "state": state.phase,
         "wave": f"{max(state.wave + 1, 0)}/{len(state.waves)}",
         "devices": len(state.devices),
-        "active": state.count("active"),
+        "active": state.count(ACTIVE),
+        "rolled_back": state.count(ROLLED_BACK),
         "failed": state.failures,
         "began": when(state.started),
         "seconds": round(max(state.changed_at - state.started, 0.0), 1),  # the clock may have been set back
         "reason": first_line(state.reason or state.stopping),
     }
+
+
+def release_of(state: RolloutState) -> str:
+    """The release of a rollout; of a rollback, what its devices were rolled back to, counted where it differs."""
+    back = {device.runs for device in state.devices.values() if state.is_done(device) and device.runs}
+    if state.release or not back:
+        return state.release
+    return back.pop() if len(back) == 1 else counted(len(back), "release")
+
+
+def shown_state(state: object) -> str:
+    """A state in words."""
+    return str(state).replace("_", " ")
 
 
 def audit(ledger: Ledger, rollout: Optional[str] = None, device: Optional[str] = None) -> list[Row]:

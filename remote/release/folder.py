@@ -17,6 +17,7 @@ from jetlane.remote.agent.trust import admission as trust
 from jetlane.remote.agent.trust import keys
 from jetlane.remote.release.samples import EXPECTED, ExpectedSample, read_samples
 from jetlane.specs.errors import ReleaseError
+from jetlane.specs.names import project_of
 from jetlane.specs.support.files import MIB, FileKind, read_bytes
 
 _LARGEST_MANIFEST = 16 * MIB
@@ -96,15 +97,33 @@ class Release:
 
 
 def meant(given: str, known: Iterable[str]) -> str:
-    """The release whose id is given, in full or by its beginning; see ``manifest.find``.
+    """The release that is meant: by its project, of which the first that is known is taken; by its id, in full or by
+    its beginning, see ``manifest.find``.
+
+    Args:
+        known: Ids, the newest first.
 
     Raises:
         ReleaseError: Several known releases begin like that.
     """
+    known = list(known)
+    newest = next((release for release in known if project_of(release) == given), None)
     try:
-        return manifests.find(given, known)
+        return newest or manifests.find(given, known)
     except AgentError as error:
         raise ReleaseError(error.what, error.why, error.remedy) from error
+
+
+def releases_in(folder: Path) -> list[str]:
+    """Ids of the releases in a workspace's folder ``releases``, the newest first."""
+
+    def made(path: Path) -> float:
+        try:
+            return (path / "manifest.json").stat().st_mtime
+        except OSError:  # its link leads nowhere; a board may have it still
+            return 0.0
+
+    return [path.name for path in sorted(folder.glob("*"), key=lambda path: (-made(path), path.name))]
 
 
 def read_release(path: Path) -> Release:

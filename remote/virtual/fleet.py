@@ -83,10 +83,12 @@ def start(
     python: Optional[str] = None,
     key: Optional[bytes] = None,
 ) -> VirtualFleet:
-    """Start virtual Jetsons, or find them running.
+    """Start virtual Jetsons, or find them running. Others of the folder that are on stay on.
 
     Ports, keys and homes are those of the last start, so that a stopped fleet comes back as it was. They stop with the
     process that started them, however it ends, unless the file ``stays`` exists.
+
+    Where one is missing among those that are on, they are switched off for a moment, and all are started together.
 
     Args:
         folder: Made when missing.
@@ -106,8 +108,10 @@ def start(
 
 def _start(folder: Path, names: Sequence[str], python: Optional[str], key: Optional[bytes]) -> VirtualFleet:
     running = find(folder)
-    if running is not None and {device.name for device in running.devices} == set(names):
+    on = [device.name for device in running.devices] if running is not None else []
+    if running is not None and set(names) <= set(on):
         return running
+    names = [*on, *(name for name in names if name not in on)]
     stop(folder)
     (folder / _STATE).unlink(missing_ok=True)
     if key is not None:

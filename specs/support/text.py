@@ -21,8 +21,11 @@ _ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def counted(number: object, thing: str) -> str:
-    """``1 device``, ``2 devices``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    """``1 device``, ``2 devices``, ``2 boxes``; a whole number without a decimal point."""
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    ending = "" if number == 1 else "es" if thing.endswith(("s", "x", "ch")) else "s"
+    return f"{number} {thing}{ending}"
 
 
 def human_size(count: float) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.release.folder import meant
 from jetlane.specs.errors import ReleaseError
-from jetlane.specs.names import project_of
 from jetlane.specs.support.local_files import read_json
 from jetlane.tasks.run.live_release import noted
 
@@ -88,9 +87,6 @@ def known_as(releases: list[KnownRelease], given: str) -> Optional[KnownRelease]
     Raises:
         ReleaseError: Several begin like that.
     """
-    newest = next((one for one in releases if project_of(one.id) == given), None)
-    if newest is not None:
-        return newest
     known = {one.id: one for one in releases}
     return known.get(meant(given, known))
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from jetlane.specs.support.text import counted
 from jetlane.tasks.reporting.pages import page_environment
 from jetlane.tasks.run.workspace import write_atomic
 
 Row = Mapping[str, Any]
 
-_BAD = ("failed", "rolled_back", "unreachable", "stopped", "aborted", "incomplete")
+#: How a rollout has ended, or the state of a device, which is bad only where it is not as it should be.
+_BAD = ("stopped", "aborted", "incomplete")
 _GOOD = ("active", "succeeded")
-#: Words of the last event of a device that say that it is not as it should be.
-_TROUBLED = ("failed", "rolled_back", "unreachable")
+_BACK = "rolled_back"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FleetPage:
         rollout: The row of the rollout shown.
         failures: One row per device of that rollout that failed: ``device``, ``what``, ``why``, ``remedy``.
         at: When the ledger was read.
+        troubled: Names of the devices, of ``fleet``, that are not as their last rollout wants them.
     """
 
     fleet: Sequence[Row]
@@ -41,6 +43,7 @@ class FleetPage:
     rollout: Optional[Row]
     at: str
     failures: Sequence[Row] = ()
+    troubled: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,19 @@ def write_fleet_page(path: Path, page: FleetPage) -> None:
 def render(page: FleetPage) -> str:
     """The page's HTML: one script of its own, which sorts and filters; no link to any other file or host."""
     script = Path(__file__).with_name("tables.js").read_text(encoding="utf-8")
-    troubled = [str(row["device"]) for row in page.fleet if row["state"] in _TROUBLED]
+    failed = {str(row["device"]) for row in page.failures}
     return (
         page_environment()
         .get_template("fleet.html.j2")
         .render(
             page=page,
-            waves=_waves(page.devices),
+            waves=_waves(page.devices, failed),
             reasons=_reasons(page.failures),
             script=script,
             script_digest="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             releases=Counter(row["runs"] or "nothing known" for row in page.fleet).most_common(),
-            troubled=troubled,
-            verdict=_verdict(page.fleet, troubled),
+            failed=failed,
+            verdict=_verdict(page.fleet, page.troubled),
             good_states=_GOOD,
             bad_states=_BAD,
         )
@@ -83,19 +86,25 @@ def render(page: FleetPage) -> str:
 def _verdict(fleet: Sequence[Row], troubled: Sequence[str]) -> str:
     if not fleet:
         return "Nothing was rolled out yet."
+    back = [row["runs"] for row in fleet if row["state"] == _BACK and row["device"] not in troubled]
+    if not troubled and back:
+        what = back[0] if len(set(back)) == 1 else counted(len(set(back)), "earlier release")
+        some = f"{len(back)} of {counted(len(fleet), 'device')}"
+        return f"{some} {'runs' if len(back) == 1 else 'run'} {what} again, rolled back by hand."
     if not troubled:
         return "No device is known to be in trouble."
     some = ", ".join(troubled[:5]) + (f" and {len(troubled) - 5} more" if len(troubled) > 5 else "")
-    return f"{len(troubled)} of {len(fleet)} devices did not take their last release: {some}."
+    return f"{len(troubled)} of {counted(len(fleet), 'device')} did not take their last release: {some}."
 
 
-def _waves(devices: Sequence[Row]) -> list[dict[str, int]]:
+def _waves(devices: Sequence[Row], failed: Collection[str]) -> list[dict[str, int]]:
     numbers = sorted({int(row["wave"]) for row in devices})
     rows = []
     for number in numbers:
-        states = [row["state"] for row in devices if row["wave"] == number]
-        good, bad = sum(state in _GOOD for state in states), sum(state in _TROUBLED for state in states)
-        rows.append({"number": number, "devices": len(states), "good": good, "bad": bad})
+        wave = [row for row in devices if row["wave"] == number]
+        bad = sum(row["device"] in failed for row in wave)
+        good = sum(row["state"] in (*_GOOD, _BACK) and row["device"] not in failed for row in wave)
+        rows.append({"number": number, "devices": len(wave), "good": good, "bad": bad})
     return rows
 
 

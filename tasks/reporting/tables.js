@@ -35,7 +35,7 @@ for (const box of document.querySelectorAll("[data-table]")) {
         || Boolean(state && state.value && value(row, states) !== state.value);
       shown += !row.hidden;
     }
-    said.textContent = shown === rows.length ? `${rows.length} rows` : `${shown} of ${rows.length} rows`;
+    said.textContent = (shown === rows.length ? "" : `${shown} of `) + `${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
   }
   const form = box.querySelector("form");
   form.hidden = false;

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.specs.schema import RunSpec
@@ -80,8 +81,14 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def end_by(self, error: Exception) -> None:
+        """Note in the run's record what ends it."""
+        self._record.end_by(error)
 
     @property
     def changed(self) -> bool:

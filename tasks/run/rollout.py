@@ -181,16 +181,18 @@ def rollback_and_remember(
     Raises:
         DeviceError: A device could not be rolled back; the others were.
     """
+    from jetlane.remote.fleet.views import parts_of
     from jetlane.tasks.run.live_release import remember_live
 
     rolled = rollback(devices, fleet, ledger, listeners, release)
     bad = [device for device in rolled.devices if device.state != states.ROLLED_BACK]
     if bad:
         others = "; the others were rolled back" if len(bad) < len(rolled.devices) else ""
+        what, why, remedy = parts_of(bad[0].reason or rolled.reason)
         raise DeviceError(
             f"not rolled back: {_name_list([device.name for device in bad])}",
-            _in_line(bad[0].reason or rolled.reason),
-            f"fix the cause and run again{others}",
+            f"{what}; {_in_line(why)}" if why else what,
+            f"{remedy or 'fix the cause and run again'}{others}",
         )
     if whole and len(set(rolled.runs.values())) == 1:
         remember_live(workspace, next(iter(rolled.runs.values())))
@@ -233,7 +235,8 @@ def too_slow(rolled: Rolled) -> list[str]:
 def devices_of(
     fleet: Fleet, workspace: Workspace, names: Optional[Sequence[str]] = None, key: Optional[bytes] = None
 ) -> Iterator[Sequence[Device]]:
-    """The devices of an inventory, or virtual Jetsons that are switched on while they are needed.
+    """The devices of an inventory, or virtual Jetsons that are switched on while they are needed; those that
+    a person has switched on stay on.
 
     Args:
         names: Only these.
@@ -243,12 +246,9 @@ def devices_of(
     """
     from jetlane.remote.inventory import load_inventory
 
-    def chosen(path: Path) -> Sequence[Device]:
-        inventory = load_inventory(path)
-        return [inventory.device(name) for name in names] if names else inventory.devices
-
     if fleet.inventory is not None:
-        yield chosen(Path(fleet.inventory))
+        inventory = load_inventory(Path(fleet.inventory))
+        yield [inventory.device(name) for name in names] if names else inventory.devices
         return
     from jetlane.remote.release.signing import project_key
     from jetlane.remote.virtual import fleet as virtual
@@ -256,9 +256,10 @@ def devices_of(
     folder = workspace.root / "virtual"
     with workspace.lock("virtual"):
         public = project_key(workspace.root).public if key is None else key
-        inventory = virtual.start(folder, virtual.numbered(fleet.virtual), key=public).inventory
-        try:
-            yield chosen(inventory)
+        numbered = virtual.numbered(fleet.virtual)
+        inventory = load_inventory(virtual.start(folder, numbered, key=public).inventory)
+        try:  # more of them may be on
+            yield [inventory.device(name) for name in names or numbered]
         finally:
             if not (folder / virtual.STAYS).exists():
                 virtual.stop(folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional
 
+from jetlane.specs.errors import GateError, WorkspaceError
 from jetlane.specs.support.local_files import PRIVATE, in_words, private_folder, read_json, write_atomic
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jetlane.tasks.run.workspace import Workspace
 
 _FOLDER = "runs"
+CUT_OFF = "cut off"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class UsedSteps:
         steps: (step, key) of each that it looked at, found or made, in the order of the run.
         log: File name in ``logs/``; empty where it wrote none.
         living: Whether the run goes on.
+        outcome: ``running``, ``completed``, ``refused`` (by the gate), ``failed``, ``cut off`` (its process was ended);
+            empty of one that an older version ended.
     """
 
     path: Path
@@ -43,6 +47,7 @@ class UsedSteps:
     steps: tuple[tuple[str, str], ...]
     log: str
     living: bool
+    outcome: str = ""
 
 
 class RunRecord:
@@ -67,6 +72,9 @@ class RunRecord:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         if self._lock is not None:
+            with suppress(OSError, WorkspaceError):  # of a full disk the run itself has told
+                self._known.setdefault("outcome", _outcome(error))
+                self._write()
             self._lock.release()
             self._lock = None
             _lock_file(self._path).unlink(missing_ok=True)
@@ -85,6 +93,10 @@ class RunRecord:
         """Note the run's log, a file of ``logs/``."""
         self._known["log"] = name
         self._write()
+
+    def end_by(self, error: Exception) -> None:
+        """Note what ends the run, where it does not leave the ``with`` block."""
+        self._known["outcome"] = _outcome(error)
 
     def _write(self) -> None:
         with in_words(self._path):
@@ -129,8 +141,18 @@ def _read(path: Path) -> Optional[UsedSteps]:
     known = read_json(path)
     with suppress(KeyError, TypeError, ValueError, AttributeError):
         steps = tuple((str(step), str(key)) for step, key in known["steps"])
-        return UsedSteps(path, str(known["name"]), steps, str(known["log"]), _held(path))
+        living, left = _held(path), _lock_file(path).exists()  # a process that is killed leaves its lock
+        outcome = "running" if living else str(known.get("outcome", CUT_OFF if left else ""))
+        return UsedSteps(path, str(known["name"]), steps, str(known["log"]), living, outcome)
     return None
+
+
+def _outcome(error: Optional[BaseException]) -> str:
+    if error is None:
+        return "completed"
+    if isinstance(error, GateError):
+        return "refused"
+    return "failed" if isinstance(error, Exception) else CUT_OFF
 
 
 def _held(path: Path) -> bool:

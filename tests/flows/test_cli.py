@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from jetlane.flows.cli.main import _explain
+from jetlane.remote.inventory import load_inventory
+from jetlane.remote.virtual import fleet as virtual
 from jetlane.specs.errors import JetlaneError
+from jetlane.specs.schema import Fleet
+from jetlane.tasks.run.rollout import devices_of
+from jetlane.tasks.run.workspace import Workspace
 
 
 def jetlane(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -142,9 +147,18 @@ def test_a_virtual_device_is_started_looked_at_and_stopped(tmp_path: Path) -> No
         enrolled = jetlane("device", "enroll", "virtual-jetson-1", "--yes", cwd=tmp_path)
         assert enrolled.returncode == 0 and "SHA256:" in enrolled.stdout
         assert known_hosts.read_text().split()[1:3] == pinned.split()[1:3]
+        place, inventory = Workspace(tmp_path / ".jetlane"), tmp_path / ".jetlane/virtual/inventory.yaml"
+        assert jetlane("virtual-device", "start", "--count", "3", cwd=tmp_path).returncode == 0
+        for asked, on in ((1, 3), (4, 4)):  # as a run does whose spec says so
+            with devices_of(Fleet(virtual=asked), place) as devices:
+                assert [device.name for device in devices] == virtual.numbered(asked)
+                assert [device.name for device in load_inventory(inventory).devices] == virtual.numbered(on)
+            assert virtual.find(inventory.parent) is not None, "they stay on afterwards"
+        assert jetlane("virtual-device", "start", cwd=tmp_path).stdout.startswith("on: virtual-jetson-1, virtual-jet")
     finally:
         stopped = jetlane("virtual-device", "stop", cwd=tmp_path)
-    assert stopped.stdout == "stopped\n"
+        virtual.stop(tmp_path / ".jetlane/virtual")
+    assert stopped.stdout == f"stopped: {', '.join(virtual.numbered(4))}\n"
     assert jetlane("virtual-device", "stop", cwd=tmp_path).stdout == "none was running\n"
     off = jetlane("device", "probe", "virtual-jetson-1", cwd=tmp_path)
     assert off.returncode == 1 and "switch it on: jetlane virtual-device start --workspace" in off.stderr

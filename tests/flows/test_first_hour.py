@@ -49,7 +49,8 @@ def test_a_spec_names_device_workspace_and_key(tmp_path: Path) -> None:
         assert shown in keys.stdout, keys.stderr
         for spelling in ("--to", "--inventory"):
             back = command("jetlane", "rollback", spelling, inventory, "--workspace", "elsewhere", cwd=tmp_path)
-            assert "No such option" not in back.stderr and "nothing to roll back" in back.stdout + back.stderr
+            assert "No such option" not in back.stderr and "nothing to roll back" in back.stderr
+            assert back.stderr.endswith("what to do: roll out another release to it\n"), back.stderr
         told = command("jetlane", "fleet", "status", "--spec", "spec.yaml", cwd=tmp_path)
         assert "nothing to roll back" in told.stdout and "failed" not in told.stdout, told.stdout + told.stderr
     finally:

@@ -44,10 +44,26 @@ def jetlane(project: Path, *words: str) -> str:
     return done.stdout
 
 
-def up(project: Path) -> None:
+def up(project: Path, **environment: str) -> None:
     with reserve() as free:
         port = free.getsockname()[1]
-    jetlane(project, "up", "--port", str(port))
+    done = command("jetlane", "up", "--port", str(port), cwd=project, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def cut_in_training(project: Path) -> None:
+    """`jetlane down`, in the middle of a training; the worker that runs lets each hang."""
+    spec = yaml.safe_load((project / "spec.yaml").read_text())
+    (project / "spec.yaml").write_text(yaml.safe_dump({**spec, "train": {**spec["train"], "seed": 9}}))
+    start(project)
+    deadline = time.monotonic() + 120
+    while not list(project.glob("work/steps/train/*.part/model/checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    said = jetlane(project, "down")
+    assert re.search(r"^nightly-\S+ was under way, for \d:\d\d: the next run goes on", said, re.MULTILINE), said
+    shown = jetlane(project, "status", "--spec", "spec.yaml")
+    assert re.search(r"last runs +nightly  \S+ \S+ UTC  cut off\n +nightly  .*completed", shown), shown
+    (project / "spec.yaml").write_text(yaml.safe_dump(spec))
 
 
 def running(project: Path) -> None:
@@ -156,12 +172,13 @@ def test_a_schedule_outlives_the_server_and_its_runs_are_logged(project: Path, f
     place = f"deployments/{made['id']}/schedules/{schedule['id']}"
     server(project, place, body={"active": False}, method="PATCH")  # a person, in the server's pages
     jetlane(project, "down")
-    up(project)
+    up(project, JETLANE_TEST_HANG="train")
     assert not deployment(project)["schedules"][0]["active"], "what was paused there stays paused"
     assert "nightly  paused" in jetlane(project, "schedule", "list")
-    jetlane(project, "down")
+    cut_in_training(project)
     jetlane(project, "schedule", "resume", "nightly")
     up(project)
+    assert re.search(r"last runs +nightly-\S+  crashed\n", jetlane(project, "status"))
     assert deployment(project)["schedules"][0]["active"]
     jetlane(project, "schedule", "pause", "nightly")
     assert not deployment(project)["schedules"][0]["active"]
@@ -190,6 +207,7 @@ def test_missed_runs_are_one_and_a_refusal_is_a_state(project: Path, fake_odapi:
     (project / "spec.yaml").write_text(yaml.safe_dump({**spec, "gate": {"min_map": 0.99}}))
     done = command("jetlane", "run", "spec.yaml", cwd=project)
     assert done.returncode == 3 and "the gate refuses this model" in done.stderr, done.stdout + done.stderr
+    assert re.search(r"last runs +nightly  \S+ \S+ UTC  refused\n", jetlane(project, "status", "--spec", "spec.yaml"))
 
     jetlane(project, "schedule", "remove", "nightly")
     assert "no schedule" in jetlane(project, "schedule", "list")

@@ -289,7 +289,8 @@ def test_rollback_and_rollout(project: Project, flows) -> None:
     named = {**place, "devices": ["virtual-jetson-1"]}
     assert flows.run(project.path, flow="rollback", arguments=named) == {"virtual-jetson-1": one["release"]}
     assert two["release"] in live.read_text(), "one device does not speak for the fleet"
-    assert flows.run(project.path, flow="rollback", arguments=named) == {"virtual-jetson-1": two["release"]}
+    again = flows.run(project.path, flow="rollback", arguments=named)
+    assert again == {"virtual-jetson-1": one["release"]}, "repeating it does not swap"
     assert flows.run(project.path, flow="rollback", arguments=place) == {"virtual-jetson-1": one["release"]}
     assert one["release"] in live.read_text()
     forth = flows.run(project.path, flow="fleet-rollout", arguments={"release": two["release_path"], **place})

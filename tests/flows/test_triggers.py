@@ -119,11 +119,11 @@ def test_new_data_and_drift_start_runs(project: Project) -> None:
     before, made = len(project.runs()), len(project.events("jetlane.release.made"))
     more = project.more()
     said = jetlane(project.folder, "data", "add", "spec.yaml", str(more))
-    assert "1 images with" in said and "told the Prefect server" in said
+    assert "1 image with" in said and "told the Prefect server" in said
     first = project.next_run(before)
     assert first["state_name"] == "Completed" and first["parameters"] == {"spec": str(project.folder / "spec.yaml")}
     said = jetlane(project.folder, "data", "add", "spec.yaml", str(more))
-    assert "1 images are in the data set already" in said and "nothing is new" in said
+    assert "1 image is in the data set already" in said and "nothing is new" in said
 
     emit = ["prefect", "events", "emit", "jetlane.model.drifted", "--resource-id", "jetlane.project.grows"]
     assert command(*emit, cwd=project.folder).returncode == 0

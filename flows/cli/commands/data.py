@@ -10,6 +10,7 @@ import click
 
 from jetlane.flows.cli.commands import options
 from jetlane.specs.support.files import real
+from jetlane.specs.support.text import counted
 
 _TARGETS = ("voc", "coco", "kitti", "yolo", "tfrecord")
 
@@ -90,12 +91,17 @@ def add(spec: Path, sources: tuple[Path, ...], given: Optional[str], new_classes
     for line in lines(made.findings, made.policy, None if everything else SHOWN):
         click.echo(line)
     if made.copies:
-        click.echo(f"{made.copies} images are in the data set already, byte for byte: left out")
+        click.echo(f"{_images_are(made.copies)} in the data set already, byte for byte: left out")
     if made.batch is None:
         click.echo("nothing is new")
         return
-    click.echo(f"{made.images} images with {made.boxes} boxes are in the data set now: {made.batch}")
+    boxes = f" with {counted(made.boxes, 'box')}"
+    click.echo(f"{_images_are(made.images, boxes)} in the data set now: {made.batch}")
     click.echo(tell_added(loaded, made.images, [str(source) for source in sources]))
+
+
+def _images_are(count: int, more: str = "") -> str:
+    return f"{counted(count, 'image')}{more} {'is' if count == 1 else 'are'}"
 
 
 @data.command()
@@ -125,4 +131,5 @@ def convert(
     for line in lines(made.findings, policy, None if everything else SHOWN):
         click.echo(line)
     boxes = sum(len(each.objects) for each in made.images)
-    click.echo(f"{out}: {len(made.images)} images, {boxes} boxes, {len(made.labels.names)} classes")
+    counts = (counted(len(made.images), "image"), counted(boxes, "box"), counted(len(made.labels.names), "class"))
+    click.echo(f"{out}: {', '.join(counts)}")

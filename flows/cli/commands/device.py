@@ -193,7 +193,11 @@ def rollback(chosen: Device, release: Optional[str], workspace: Path, ledger: Op
     if as_json:
         click.echo(json.dumps({"device": chosen.name, "release": now, "before": before}))
         return
-    click.echo(f"{chosen.name}: runs {now}, before: {before}")
+    if now == before:
+        told = "" if release else ": it was rolled back before, which `jetlane fleet history` shows"
+        click.echo(f"{chosen.name}: runs {now} already{told}")
+    else:
+        click.echo(f"{chosen.name}: runs {now}, before: {before}")
     click.echo(STAYS_UNTIL)
 
 

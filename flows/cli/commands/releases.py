@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
     from jetlane.tasks.bundle.release_comparison import Comparison
@@ -34,7 +35,9 @@ def releases(workspace: Path, ledger: Optional[str], form: Optional[str]) -> Non
         if form == "json":
             for row, one in zip(rows, known):
                 row.update(devices=list(one.devices), latency_ms=dict(one.latency), classes=dict(one.classes))
-        print_rows(rows, form, f"{workspace}: {len(rows)} releases" if rows else f"{workspace} holds no release")
+        print_rows(
+            rows, form, f"{workspace}: {counted(len(rows), 'release')}" if rows else f"{workspace} holds no release"
+        )
 
 
 @click.command()

@@ -18,6 +18,7 @@ from jetlane.flows.cli.commands import options
 from jetlane.specs.defaults import WORKSPACE
 from jetlane.specs.errors import JetlaneError
 from jetlane.specs.support.files import real
+from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
     from jetlane.specs.schema import RunSpec
@@ -182,6 +183,17 @@ def _run(spec: RunSpec, force: bool, debug: bool, verify: bool, told: _Told) -> 
     click.echo(f"release  {outcome['release_path']}")
     click.echo(f"report   {outcome['report']}")
     if spec.fleet.virtual:
-        place = shlex.quote(str(spec.workspace.path))
-        click.echo(f"virtual Jetsons are off between runs: jetlane virtual-device start --workspace {place}")
+        click.echo(_virtual(Path(spec.workspace.path)))
     return outcome
+
+
+def _virtual(workspace: Path) -> str:
+    """Whether virtual Jetsons are on after a run, and how to change that."""
+    from jetlane.remote.virtual import fleet as virtual
+
+    place, running = shlex.quote(str(workspace)), virtual.find(workspace / "virtual")
+    if running is None:
+        return f"virtual Jetsons are off between runs: jetlane virtual-device start --workspace {place}"
+    on = counted(len(running.devices), "virtual Jetson")
+    stay = "stays" if len(running.devices) == 1 else "stay"
+    return f"{on} {stay} on; to stop: jetlane virtual-device stop --workspace {place}"

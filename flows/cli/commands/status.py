@@ -73,8 +73,8 @@ def _runs(root: Path) -> Iterator[str]:
     """Of the server, and of the workspace where none runs."""
     from jetlane.flows.serving.api import ask
     from jetlane.flows.serving.up_state import UpState
-    from jetlane.specs.support.local_files import read_json
     from jetlane.specs.support.text import harmless
+    from jetlane.tasks.run.run_record import records
 
     server = UpState(root / "up").server()
     if server is not None:
@@ -84,16 +84,11 @@ def _runs(root: Path) -> Iterator[str]:
         yield from (f"{harmless(run['name'])}  {run['state_name'].lower()}" for run in runs)
         if runs:
             return
-    shown = 0
-    for file in sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True):
-        known = read_json(file)
-        name = known.get("name") if isinstance(known, dict) else "?"
-        if not name or shown == _RUNS:  # of a rollout, which the fleet's history tells
-            continue
-        shown += 1
-        began = datetime.strptime(file.name[:13], "%Y%m%dT%H%M")
-        yield f"{harmless(name)}  {began:%Y-%m-%d %H:%M} UTC"
-    if not shown:
+    known = [run for run in records(root) if run.name]  # others are of rollouts, which the fleet's history tells
+    for run in known[:_RUNS]:
+        began = datetime.strptime(run.path.name[:13], "%Y%m%dT%H%M")
+        yield harmless(f"{run.name}  {began:%Y-%m-%d %H:%M} UTC  {run.outcome}".rstrip())
+    if not known:
         yield "none: jetlane run SPEC"
 
 

@@ -76,9 +76,12 @@ def _login(workspace: Path) -> str:
 @options.workspace
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
-    from jetlane.flows.cli.terminal import progress
+    from jetlane.flows.cli.terminal import clock, progress
     from jetlane.flows.serving.up import down as stop
 
     with progress("the worker and the server end"):
-        stopped = stop(workspace)
-    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+        done = stop(workspace)
+    click.echo(f"stopped: {', '.join(done.stopped)}" if done.stopped else "nothing was running")
+    for name, seconds in done.cut.items():
+        click.echo(f"{name} was under way, for {clock(seconds)}: the next run goes on from what is done, and a")
+        click.echo("  training from its last checkpoint")

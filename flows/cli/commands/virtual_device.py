@@ -19,7 +19,7 @@ def virtual_device() -> None:
 @click.option("--count", type=click.IntRange(1, 200), default=1, show_default=True, help="How many.")
 @options.workspace
 def start(count: int, workspace: Path) -> None:
-    """Start virtual Jetsons that stay until `jetlane virtual-device stop`."""
+    """Start virtual Jetsons that stay until `jetlane virtual-device stop`; those that are on stay on."""
     from jetlane.flows.cli.terminal import progress
     from jetlane.remote.release.signing import project_key
     from jetlane.remote.virtual import fleet as virtual
@@ -29,7 +29,7 @@ def start(count: int, workspace: Path) -> None:
     folder = Workspace(workspace).folder("virtual")
     (folder / virtual.STAYS).touch()
     key = project_key(workspace).public
-    with progress(f"{counted(count, 'virtual Jetson')} are switched on"):
+    with progress(f"switching on {counted(count, 'virtual Jetson')}"):
         fleet = virtual.start(folder, virtual.numbered(count), key=key)
     click.echo(f"on: {', '.join(device.name for device in fleet.devices)}")
     click.echo(f"inventory: {fleet.inventory}")
@@ -42,5 +42,7 @@ def stop(workspace: Path) -> None:
     from jetlane.remote.virtual import fleet as virtual
 
     folder = workspace / "virtual"
+    running = virtual.find(folder)
     (folder / virtual.STAYS).unlink(missing_ok=True)
-    click.echo("stopped" if virtual.stop(folder) else "none was running")
+    names = f": {', '.join(device.name for device in running.devices)}" if running is not None else ""
+    click.echo(f"stopped{names}" if virtual.stop(folder) else "none was running")

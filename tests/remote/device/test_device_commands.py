@@ -103,10 +103,13 @@ def test_a_rollback_of_one_device_is_in_the_fleets_history(
     Ledger(f"sqlite:///{tmp_path / 'fleet.db'}").close()
     said = jetlane("rollback", "--workspace", str(tmp_path), "--to", releases[0].name[:-4])
     assert f"runs {releases[0].name}, before: {releases[2].name}" in said
+    said = jetlane("rollback", "--workspace", str(tmp_path))
+    assert f"runs {releases[0].name} already: it was rolled back before" in said
+    assert status(device)["current"] == releases[0].name
     book = Ledger(f"sqlite:///{tmp_path / 'fleet.db'}")
     (row,) = views.fleet(book)
     assert (row["device"], row["runs"], row["state"]) == (device.name, releases[0].name, "rolled_back")
-    assert [entry["operation"] for entry in views.history(book)] == ["rollback"]
+    assert [entry["operation"] for entry in views.history(book)] == ["rollback"] * 2
     book.close()
     deliver(releases[1], device)  # for the other tests: what was before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,20 @@ def test_a_missing_ledger_is_reported(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "looking makes nothing"
 
 
-def test_a_release_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+def test_a_release_is_found_by_the_beginning_of_its_id_or_its_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["shapes-" + "a" * 32, "shapes-" + "b" * 32, "signs-" + "c" * 12]
-    for name in names:
+    for age, name in enumerate(names):
         (tmp_path / "releases" / name).mkdir(parents=True)
+        manifest = tmp_path / "releases" / name / "manifest.json"
+        manifest.touch()
+        os.utime(manifest, (1e9 - age, 1e9 - age))
     for name in names:
         assert release_folder(name[:12], tmp_path) == tmp_path / "releases" / name
     assert release_folder("other", tmp_path) == tmp_path / "releases" / "other"
-    with pytest.raises(ReleaseError, match="2 releases begin with shapes"):
-        release_folder("shapes", tmp_path)
+    assert capsys.readouterr().err == ""
+    assert release_folder("shapes", tmp_path).name == names[0], "the newest of the project"
+    assert capsys.readouterr().err == f"the newest release of shapes: {names[0]}\n"
+    with pytest.raises(ReleaseError, match="2 releases begin with shapes-"):
+        release_folder("shapes-", tmp_path)

@@ -14,6 +14,7 @@ from rich.console import Console
 from jetlane.flows.cli.commands.fleet import fleet
 from jetlane.flows.cli.dashboard import Dashboard, watching
 from jetlane.flows.cli.lines import RolloutLines
+from jetlane.remote.fleet import views
 from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.observer import StageProgress, follow
 from jetlane.remote.fleet.rollout import Rollout
@@ -132,6 +133,48 @@ def test_the_page_shows_running_releases_and_failures(rolled: Any, ledger_url: s
     assert html.count("<code>new-2</code>") >= 21
     assert "why" not in html.partition('id="failures"')[2].partition("</section>")[0], "what, why and remedy apart"
     assert html.count("<script>") == 1 and "http:" not in html and "https:" not in html
+
+
+def test_a_rollback_by_hand_is_drawn_as_the_success_it_is(
+    fakes: Any, ledger_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = fakes.SteppedClock()
+    boards = {f"nano-{number}": fakes.Board(current=RELEASE, previous="old-1") for number in range(4)}
+    ledger, operations = fakes.Ledger(ledger_url, clock.now), fakes.Operations(boards, RELEASE, clock)
+
+    def roll_back() -> str:
+        addresses = {name: f"{name}:22/jetlane" for name in boards}
+        request = Request(addresses, "", Fleet(waves=["100%"]), operation="rollback")
+        rollback = create_or_resume(ledger, request, clock.now)
+        engine = Rollout(ledger, rollback, operations, executor=fakes.Inline(), clock=clock, observer=RolloutLines())
+        assert engine.run().outcome == "succeeded"
+        return rollback
+
+    def page() -> str:
+        out = tmp_path / "fleet.html"
+        CliRunner().invoke(fleet, ["page", "--ledger", ledger_url, "-o", str(out)], catch_exceptions=False)
+        return out.read_text()
+
+    rollback = roll_back()
+    said = capsys.readouterr().out
+    assert "wave 1 of 1 ended: 4 rolled back, 0 failed" in said and "nano-3: rolled back (by hand)" in said
+    pictures = Pictures()
+    follow(ledger, rollback, pictures)
+    assert "4/4" in pictures.drawn[-1] and "nano-3" not in pictures.drawn[-1], "it lists no device as failed"
+    html = page()
+    assert "4 of 4 devices run old-1 again, rolled back by hand." in html and "4 rolled back, 0 failed" in html
+    assert 'class="verdict good"' in html and "<span>4 of 4</span>" in html
+    assert 'id="failures"' not in html and 'class="name bad"' not in html and "rolled_back<" not in html
+    shown = CliRunner().invoke(fleet, ["history", "--ledger", ledger_url], catch_exceptions=False).stdout.split()
+    assert shown[shown.index("rollback") + 1] == "old-1" and shown[shown.index("1/1") + 1 :][:4] == ["4", "0", "4", "0"]
+
+    for number, board in enumerate(boards.values()):  # two of them have been at another release before
+        board.current, board.previous = RELEASE, f"old-{number % 2}"
+        ledger.append(rollback, "device", f"nano-{number}", RELEASE, state="active", changed=True)
+    roll_back()
+    (row,) = views.history(ledger, 1)
+    assert (row["release"], row["rolled_back"]) == ("2 releases", 4)
+    assert "4 of 4 devices run 2 earlier releases again, rolled back by hand." in page()
 
 
 def test_the_page_of_an_empty_ledger(ledger_url: str, tmp_path: Path) -> None:

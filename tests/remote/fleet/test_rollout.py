@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Optional
 
 import pytest
@@ -18,6 +18,7 @@ from jetlane.remote.fleet.observer import NullObserver
 from jetlane.remote.fleet.rollout import Answer, Rollout
 from jetlane.remote.fleet.rules import exceeded, seconds, split
 from jetlane.remote.fleet.state import RolloutState, fold
+from jetlane.remote.fleet.views import when
 from jetlane.specs.errors import DeviceError, JetlaneError
 from jetlane.specs.schema import Fleet
 
@@ -42,7 +43,8 @@ class World:
 
     def run(self, rules: Optional[Fleet] = None, request: Optional[Request] = None, **more: Any) -> RolloutState:
         rollout = create_or_resume(self.ledger, request or self.request(rules or Fleet()), self.clock.now)
-        operations = self.fakes.Operations(self.boards, NEW, self.clock)
+        delivered = self.ledger.state(rollout).release or NEW
+        operations = self.fakes.Operations(self.boards, delivered, self.clock)
         engine = Rollout(self.ledger, rollout, operations, executor=self.fakes.Inline(), clock=self.clock, **more)
         state = engine.run()
         assert asdict(state) == asdict(self.ledger.state(rollout)), "what it thinks is not what it wrote down"
@@ -326,10 +328,11 @@ def test_a_repeated_rollback_does_not_swap_twice(world) -> None:
     state = w.run(request=w.request(Fleet(waves=["100%"], max_failures="100%"), operation="rollback"))
     assert w.states(state) == ["rolled_back"] * 3 + ["active"] and state.outcome == "incomplete"
     assert [board.current for board in w.boards.values()] == ["old-1"] * 3 + [NEW]
-    assert "nothing to roll back to" in state.devices["d03"].reason
+    reason = state.devices["d03"].reason
+    assert "nothing to roll back to" in reason and "what to do: roll out another release" in reason
     # it died when the boards had switched, and the ledger did not know yet
-    for board in w.boards.values():
-        board.current, board.previous = NEW, "old-1"
+    w.run()
+    w.board(3).previous = "old-1"
     rollback = w.request(Fleet(waves=["100%"], max_failures="100%"), operation="rollback")
     w.ledger.dies_at = 6  # started, attached, wave_started, and for each of the first boards where it goes back to
     with pytest.raises(w.fakes.PowerCut):
@@ -338,6 +341,40 @@ def test_a_repeated_rollback_does_not_swap_twice(world) -> None:
     w.ledger.leases.holder = Holder(since=0)
     assert w.run(request=rollback).outcome == "succeeded"
     assert [board.current for board in w.boards.values()] == ["old-1"] * 4
+
+
+def test_what_was_rolled_back_from_comes_live_again_only_by_its_name(world) -> None:
+    w = world(3)
+    back = w.request(Fleet(waves=["100%"]), operation="rollback")
+
+    def runs() -> list[str]:
+        return [board.current for board in w.boards.values()]
+
+    w.run()
+    w.run(request=back)
+    began = w.clock.now()
+    w.clock.wait((), 3600)
+    w.board(2).previous, w.board(2).current = "old-1", "newer-3"  # from elsewhere
+    state = w.run(request=back)
+    assert state.outcome == "succeeded" and runs() == ["old-1"] * 3
+    known = (
+        f"it was rolled back to old-1 already, at {when(began)}; `jetlane fleet rollout {NEW}` puts {NEW} live again"
+    )
+    assert [state.devices[name].reason for name in w.boards] == [known, known, "by hand"]
+    w.run(request=replace(w.request(Fleet()), release="old-1"))
+    w.run(request=back)
+    assert runs() == ["old-1"] * 3, "a rollout that changed nothing changes nothing here"
+    w.run()
+    assert runs() == [NEW] * 3 and w.run(request=back).outcome == "succeeded" and runs() == ["old-1"] * 3
+    w.run(request=replace(back, release=NEW))
+    assert runs() == [NEW] * 3, "it was named"
+
+    w = world(3)
+    w.board(1).faults = ["disagreement"]
+    stopped = w.run(Fleet(waves=[1, "100%"], on_failure="rollback_all"))
+    assert stopped.outcome == "stopped" and w.board(0).previous == NEW
+    w.run(request=replace(back, rules=Fleet(waves=["100%"], max_failures="100%")))
+    assert runs() == ["old-1"] * 3
 
 
 def test_a_failing_observer_does_not_fail_the_rollout(world) -> None:

@@ -259,6 +259,10 @@ def test_many_boards_in_one_process(tmp_path: Path) -> None:
         assert [device.name for device in inventory.devices] == [f"nano-{number}" for number in range(5)]
         assert len({host_keys.fingerprint(fetch_host_key(device)) for device in inventory.devices}) == 5
         assert virtual.start(tmp_path / "fleet", [device.name for device in inventory.devices]) == fleet
+        assert virtual.start(tmp_path / "fleet", ["nano-0"]) == fleet, "who needs fewer takes none away"
+        more = virtual.start(tmp_path / "fleet", ["nano-4", "nano-5"])
+        assert more.devices[:5] == fleet.devices and [device.name for device in more.devices[5:]] == ["nano-5"]
+        assert load_inventory(fleet.inventory).devices[:5] == inventory.devices
     finally:
         assert virtual.stop(fleet.folder)
     assert virtual.find(fleet.folder) is None and not virtual.stop(fleet.folder)

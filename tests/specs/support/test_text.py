@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetlane.specs.support.text import harmless
+from jetlane.specs.support.text import counted, harmless
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,8 @@ def test_result_is_printable_bounded_encodable_and_stable(text: str, limit: int)
 def test_a_long_text_says_how_much_was_cut() -> None:
     assert harmless("x" * 1000, 100).endswith("… (900 characters more)")
     assert len(harmless("\x1b" * 1_000_000, 100)) == 100
+
+
+def test_counted_things_are_one_or_many() -> None:
+    said = [counted(1, "run"), counted(60.0, "run"), counted(0, "box"), counted(2, "class"), counted(None, "device")]
+    assert said == ["1 run", "60 runs", "0 boxes", "2 classes", "None devices"]

@@ -128,6 +128,7 @@ def fleet() -> FleetPage:
         "wave": "3/3",
         "devices": 60,
         "active": 57,
+        "rolled_back": 0,
         "failed": 3,
         "began": "2026-01-02T03:04:05Z",
         "seconds": 4021.3,
@@ -139,7 +140,7 @@ def fleet() -> FleetPage:
         {"device": names[9], "what": "it does not answer", "why": "timed out", "remedy": "see that it is on"},
     ]
     earlier = {**rollout, "rollout": "0123456789", "release": old, "state": "succeeded", "seconds": 95.0}
-    return FleetPage(rows, [rollout, earlier], devices, rollout, "2026-01-02T05:00:00Z", failures)
+    return FleetPage(rows, [rollout, earlier], devices, rollout, "2026-01-02T05:00:00Z", failures, names[7:10])
 
 
 @pytest.fixture(scope="module")

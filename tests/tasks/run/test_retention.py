@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from jetlane.remote.fleet.creation import Request, create_or_resume
 from jetlane.remote.fleet.ledger import Ledger
-from jetlane.specs.errors import WorkspaceError
+from jetlane.specs.errors import GateError, WorkspaceError
 from jetlane.specs.schema import Fleet
 from jetlane.tasks.run import outputs
 from jetlane.tasks.run.cleaning import clean
@@ -170,6 +171,17 @@ def test_a_training_that_was_cut_stays_with_its_run(tmp_path: Path) -> None:
     clean(Workspace(tmp_path), 1, nothing_rolls_out)
     assert list((tmp_path / "steps" / "train").iterdir()) == [part]
     assert (part / "checkpoint").read_text() == "5"
+
+
+def test_a_record_says_how_its_run_ended(tmp_path: Path) -> None:
+    ends = {"completed": None, "failed": WorkspaceError("full"), "refused": GateError("bad"), "cut off": SystemExit()}
+    for number, error in enumerate(ends.values()):
+        with suppress(BaseException), RunRecord(tmp_path, "cars") as record:
+            record.use("train", str(number))
+            assert records(tmp_path)[0].outcome == "running"
+            if error is not None:
+                raise error
+    assert [record.outcome for record in reversed(records(tmp_path))] == list(ends)
 
 
 def record_key(root: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 from jetlane.flows.cli.commands import options
+from jetlane.specs.support.text import counted
 
 if TYPE_CHECKING:
     from jetlane.remote.fleet.ledger_check import LedgerCheck
@@ -37,8 +38,10 @@ def check(ledger: Optional[str], workspace: Path) -> None:
     found = ledger_check.check(url)
     for name, state in found.rollouts.items():
         doubt = f"; {found.doubts[name]}" if name in found.doubts else ""
-        click.echo(f"{name or '(no name)'}: {found.counts[name]} events, {state.phase}{doubt}")
-    click.echo(f"{found.events} events of {len(found.rollouts)} rollouts can be read{_lost(found.lost)}")
+        click.echo(f"{name or '(no name)'}: {counted(found.counts[name], 'event')}, {state.phase}{doubt}")
+    click.echo(
+        f"{counted(found.events, 'event')} of {counted(len(found.rollouts), 'rollout')} can be read{_lost(found.lost)}"
+    )
     if not found.whole:
         raise LedgerError(f"the ledger {shown} is not whole", _why(found), _remedy(shown))
     click.echo(f"the ledger {shown} is whole")
@@ -64,7 +67,7 @@ def export(ledger: Optional[str], out: Optional[Path], workspace: Path) -> None:
             found = ledger_export.export(url, lines)
             lines.detach()
     damage = f"; the ledger is damaged: {_why(found)}" if found.damage else ""
-    click.echo(f"{found.events} events{_lost(found.lost)}{damage}", err=True)
+    click.echo(f"{counted(found.events, 'event')}{_lost(found.lost)}{damage}", err=True)
 
 
 @ledger.command("import")

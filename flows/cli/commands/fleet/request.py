@@ -83,7 +83,9 @@ class FleetArguments:
         inventory = load_inventory(listed[0].inventory)
         if self.names:
             return [inventory.device(name) for name in self.names]
-        return select_devices(inventory, str(self.select), recorded(Path(asked.workspace.path) / NAME))
+        selected = select_devices(inventory, str(self.select), recorded(Path(asked.workspace.path) / NAME))
+        meant = {device.name for device in listed}  # of virtual Jetsons, more may be on than the spec asks for
+        return [device for device in selected if device.name in meant]
 
 
 def fleet_arguments(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,18 +117,25 @@ def _number(text: str) -> Any:
     return int(text) if text.isdigit() else text
 
 
-def release_folder(given: str, workspace: Path) -> Path:
-    """A release's folder, given as that or by the beginning of its id."""
+def release_folder(given: str, workspace: Path, quiet: bool = False) -> Path:
+    """A release's folder, given as that, or as ``release_id`` takes it."""
     folder = Path(given)
-    return real(folder) if folder.is_dir() else workspace / "releases" / release_id(given, workspace)
+    return real(folder) if folder.is_dir() else workspace / "releases" / release_id(given, workspace, quiet)
 
 
-def release_id(given: str, workspace: Path) -> str:
-    """The release of this workspace that is meant by the beginning of its id."""
-    from jetlane.remote.release.folder import meant
+def release_id(given: str, workspace: Path, quiet: bool = False) -> str:
+    """The release of this workspace that is meant by the beginning of its id, or by its project: the newest.
 
-    folder = workspace / "releases"
-    return meant(given, [path.name for path in folder.iterdir()] if folder.is_dir() else ())
+    Args:
+        quiet: Do not say which that is.
+    """
+    from jetlane.remote.release.folder import meant, releases_in
+    from jetlane.specs.names import project_of
+
+    release = meant(given, releases_in(workspace / "releases"))
+    if given != release and given == project_of(release) and not quiet:
+        click.echo(f"the newest release of {given}: {release}", err=True)
+    return release
 
 
 @contextmanager

@@ -27,7 +27,7 @@ STAYS_UNTIL = (
 @click.option(
     "--release",
     default="",
-    help="A release that the devices kept, by its id or the beginning of it; default: each one's previous.",
+    help="A release that the devices kept: its id, its beginning, its project (newest); default: each one's previous.",
     shell_complete=completion.releases,
 )
 @options.quiet
@@ -41,11 +41,11 @@ def rollback(chosen: FleetArguments, release: str, quiet: bool, as_json: bool) -
 
     asked = chosen.asked()
     store = Workspace(Path(asked.workspace.path))
+    named = release_id(release, store.root, quiet or as_json)
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = chosen.devices(asked, listed)
         with unseen() if quiet or as_json else watching() as watch:
             listeners = task.Listeners(watch.observer, sites=known_server())
-            named = release_id(release, store.root)
             runs = task.rollback_and_remember(
                 devices, asked.fleet, book, store, listeners, named, whole=chosen.whole_fleet
             )

@@ -54,7 +54,7 @@ def rollout(
     as_json: bool,
     **rules: Any,
 ) -> None:
-    """Bring RELEASE (its id, or its folder) to devices, wave by wave.
+    """Bring RELEASE (its id, its project: the newest, or its folder) to devices, wave by wave.
 
     Run it again to take up a rollout that was cut, by Ctrl-C or by a crash: what was done is not done again, and its
     waves and limits stay those it began with.
@@ -68,7 +68,7 @@ def rollout(
 
     asked = chosen.asked(**rules)
     store = Workspace(Path(asked.workspace.path))
-    folder = release_folder(release, store.root)
+    folder = release_folder(release, store.root, quiet or as_json)
     with task.devices_of(asked.fleet, store) as listed, task.ledger_of(asked.fleet, store) as book:
         devices = chosen.devices(asked, listed)
         if dry_run:

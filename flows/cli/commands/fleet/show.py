@@ -30,7 +30,9 @@ def status(rollout: Optional[str], form: Optional[str], workspace: Path, ledger:
     with open_ledger(workspace, ledger) as book:
         if rollout is not None:
             state = controls.find(book, rollout)
-            print_rows(views.devices(state), form, f"{state.operation} {state.id} of {state.release}: {state.phase}")
+            print_rows(
+                views.devices(state), form, f"{state.operation} {state.id} of {views.release_of(state)}: {state.phase}"
+            )
             return
         under_way = [f"{state.operation} {state.id}: {state.phase}" for state in book.unfinished()]
         print_rows(views.fleet(book), form, "; ".join(under_way) or "no rollout is under way")
@@ -100,6 +102,7 @@ def page(rollout: Optional[str], out: Path, workspace: Path, ledger: Optional[st
             rollout=views.overview(shown) if shown is not None else None,
             at=views.when(time.time()),
             failures=views.failures(shown) if shown is not None else [],
+            troubled=views.troubled(book),
         )
     write_fleet_page(real(out), drawn)
     click.echo(out)

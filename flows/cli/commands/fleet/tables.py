@@ -28,6 +28,8 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from jetlane.remote.fleet.views import shown_state
+
     if title:
         click.echo(title)
     if not rows:
@@ -36,9 +38,10 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> None:
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, header_style="bold")
     for name in rows[0]:
-        table.add_column(name, overflow="fold", justify="left")
+        table.add_column(name.replace("_", " "), overflow="fold", justify="left")
     for row in rows:
-        table.add_row(*[Text(_flat(value)) for value in row.values()])  # a string would be read as markup
+        words = {**row, "state": shown_state(row["state"])} if "state" in row else row
+        table.add_row(*[Text(_flat(value)) for value in words.values()])  # a string would be read as markup
     console.print(table)
 
 
