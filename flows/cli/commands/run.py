@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,10 +38,15 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool, quiet: 
 
     Only what changed since the last run is done again, and what was damaged; a run that was cut goes on where it was.
     """
+    from jetlane.flows.cli.next_steps import after_run
     from jetlane.specs.load import load_spec
 
     with _as_asked(quiet, as_json) as told:
-        told.outcome = _run(load_spec(spec), force, settings["debug"], verify, told)
+        read = load_spec(spec)
+        first = not (Path(read.workspace.path) / "live" / f"{read.name}.json").exists()
+        told.outcome = _run(read, force, settings["debug"], verify, told)
+        if first and told.outcome["changed"] and not told.quiet:
+            click.echo(after_run(spec, told.outcome["release"]))
 
 
 @click.command()
@@ -125,6 +128,7 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     The workspace is .jetlane in the current folder. A second demo finds that nothing has changed.
     """
     import jetlane.specs
+    from jetlane.flows.cli.next_steps import after_demo
     from jetlane.specs.load import load_spec
     from jetlane.specs.schema import WorkspaceFolder
 
@@ -132,14 +136,7 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     spec = load_spec(example)
     here = WorkspaceFolder(path=str(Path.cwd() / WORKSPACE))
     _run(spec.model_copy(update={"workspace": here}), force, settings["debug"], verify, _Told())
-    program = "jetlane" if shutil.which("jetlane") else str(Path(sys.executable).with_name("jetlane"))
-    click.echo(
-        "\nwhat next:\n"
-        "  open the report above in a browser\n"
-        f"  {program} init FOLDER                your own labelled images\n"
-        f"  {program} schedule SPEC --cron ...   retraining by the clock (docs/retraining.md)\n"
-        f"  {program} device enroll NAME         your own board (docs/devices.md)"
-    )
+    click.echo(after_demo())
 
 
 @dataclass
@@ -167,6 +164,7 @@ def _as_asked(quiet: bool, as_json: bool) -> Iterator[_Told]:
 
 
 def _run(spec: RunSpec, force: bool, debug: bool, verify: bool, told: _Told) -> dict[str, Any]:
+    from jetlane.flows.cli.next_steps import program
     from jetlane.flows.cli.terminal import waiting
     from jetlane.flows.serving.local_run import run_spec
     from jetlane.tasks.run.facts import NOTHING_DONE
@@ -183,5 +181,5 @@ def _run(spec: RunSpec, force: bool, debug: bool, verify: bool, told: _Told) -> 
     click.echo(f"report   {outcome['report']}")
     if spec.fleet.virtual:
         place = shlex.quote(str(spec.workspace.path))
-        click.echo(f"virtual Jetsons are off between runs: jetlane virtual-device start --workspace {place}")
+        click.echo(f"virtual Jetsons are off between runs: {program()} virtual-device start --workspace {place}")
     return outcome
