@@ -18,8 +18,13 @@ $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
 	@touch $(STAMP)
 
-# A command that says nothing for long, with a line every ten seconds.
-aloud = (while sleep 10 >/dev/null 2>&1; do printf '  ... %s\n' "$$(du -sh $(VENV) 2>/dev/null | cut -f1) in $(VENV)"; done) & beat=$$!; \
+# An installation, which says nothing for long, with a line every ten seconds: what uv does it does in this order, and only
+# what it installs is seen in the folder. While Python's files are compiled that grows little.
+WHOLE := 3.7G
+aloud = (seconds=0; while sleep 10 >/dev/null 2>&1; do seconds=$$((seconds + 10)); size=$$(du -sm $(VENV) 2>/dev/null | cut -f1); \
+	if test "$${size:-0}" -lt 500; then now="packages are downloaded, or looked up in uv's cache"; \
+	elif test "$$size" -lt 3200; then now="packages are installed"; else now="their Python files are compiled"; fi; \
+	printf '  ... %s s: %s, %s of about $(WHOLE) in $(VENV)\n' "$$seconds" "$$now" "$$(du -sh $(VENV) 2>/dev/null | cut -f1)"; done) & beat=$$!; \
 	$(1); code=$$?; kill $$beat; exit $$code
 
 setup: $(STAMP)

@@ -184,6 +184,8 @@ def retrain_and_deploy(
     observer = RunObserverGroup([PrefectRunObserver(), events, *([] if QUIET.get() else [terminal])])
     refuse_missing_blocks(spec.notify)
     with terminal, Run(spec, observer, force, PrefectSites, verify_all, share_report, rollouts=RolloutEvents()) as run:
+        if not QUIET.get():
+            terminal.wait()
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.tasks.data.prepared import split_files
 from jetlane.tasks.run.context import Run
+from jetlane.tasks.run.counted import to_go
 from jetlane.tasks.run.digests import Digest
 from jetlane.tasks.run.fitted_anchors import config_of
 from jetlane.tasks.run.lost_steps import LostSteps
@@ -57,6 +58,8 @@ _PATIENCE = 5.0
 CONFIG = "pipeline.config"
 #: Variables that did not fit a checkpoint and are told by name.
 _SKIPPED = 12
+#: Steps after the first from which on a training's rate says how long it still takes.
+_RATED = 10
 
 
 @dataclass(frozen=True)
@@ -249,13 +252,16 @@ class _Shown:
 
     def __init__(self, run: Run, lost: LostSteps, step_name: str) -> None:
         self._run, self._lost, self._step = run, lost, step_name
-        self._worth = ""
+        self._worth, self._first = "", None  # type: tuple[str, Optional[int]]
 
     def progress(self, at: TrainingProgress) -> None:
         self._lost.reached(at.step)
-        text = f"step {at.step}/{at.total}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s"
-        if at.eta is not None:
-            text += f", {at.eta:.0f} s to go"
+        if self._first is None or at.step < self._first:
+            self._first = at.step
+        text = f"step {at.step}/{at.total}, loss {at.loss:.3f}"
+        if at.step - self._first >= _RATED:
+            text += f", {at.steps_per_second:.1f} steps/s"
+            text += f", {to_go(at.eta)}" if at.eta is not None else ""
         self._run.observer.update(self._step, at.step / at.total, text + self._worth)
 
     def evaluated(self, row: Mapping[str, float]) -> None:

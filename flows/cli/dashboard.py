@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Optional
 
 from jetlane.flows.cli import terminal
 from jetlane.flows.cli.lines import RolloutLines
-from jetlane.flows.cli.terminal import clock
 from jetlane.remote.agent.manifest import short
 from jetlane.remote.fleet.observer import NullObserver, Observer, ObserverGroup, StageProgress
 from jetlane.remote.fleet.state import (
@@ -36,6 +35,7 @@ from jetlane.remote.fleet.state import (
 from jetlane.remote.fleet.views import first_line, release_of, shown_state
 from jetlane.specs.support.background import BackgroundThread
 from jetlane.specs.support.text import counted
+from jetlane.tasks.run.counted import clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any, Callable, Optional, TextIO
 
+from jetlane.tasks.run.counted import clock, to_go
 from jetlane.tasks.run.facts import CACHED, DECIDED, FAILED, MADE, REFUSED, SKIPPED, UNCHANGED, StepFacts
 
 #: Whether runs of this process say nothing while they go on.
@@ -39,16 +40,19 @@ _BEGINS = {
     "deploy": "devices are asked what they run",
     "report": "the page is drawn",
 }
-#: Seconds between two lines about a step where there is no terminal; and from which on the time left is estimated.
-PLAIN_SECONDS, _ESTIMATED = 30.0, 2.0
+#: What goes on before the first step, and between two.
+_BEFORE, _BETWEEN = "the spec is checked, and what earlier runs made is looked for", "what comes next is prepared"
+#: Seconds between two lines about a step where there is no terminal, and until the first one about anything else.
+PLAIN_SECONDS, _SOON = 30.0, 2.0
+#: Seconds and share of a step from which on the time left is estimated: the first steps of a training say little.
+_ESTIMATED_SECONDS, _ESTIMATED_SHARE = 2.0, 0.02
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[Callable[[], None]]:
     """Say what is waited for, until the context ends or what it gives is called."""
     with TerminalRunObserver() as shown:
-        shown.started("")
-        shown.update("", None, text)
+        shown.wait(text, 0.0)
         yield shown.stop
 
 
@@ -74,8 +78,7 @@ def progress(text: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
         shown.update("", None, words)
 
     with TerminalRunObserver(sys.stderr) as shown:
-        shown.started("")
-        say(text)
+        shown.wait(text, PLAIN_SECONDS)
         with listening(rated(lambda fraction, told: shown.update("", fraction, f"{at}: {told}"))):
             yield say
 
@@ -84,7 +87,8 @@ class TerminalRunObserver:
     """A ``jetlane.tasks.run.observer.RunObserver`` for people; a context manager that leaves the terminal clean.
 
     On a terminal the running step is redrawn in place, every second and whenever it tells something; into a file or
-    pipe a line is written every half minute. Both say for how long it has been at work, and for how long still.
+    pipe a line is written every half minute, and where a run is at no step, after two seconds. Both say for how long it
+    has been at work, and for how long still.
     """
 
     def __init__(self, file: Optional[TextIO] = None) -> None:
@@ -94,6 +98,7 @@ class TerminalRunObserver:
         self._live = self._console.status("") if self._console.is_terminal else None
         self._lock = threading.RLock()
         self._began = self._said = time.monotonic()
+        self._first: Optional[tuple[float, float]] = None  # when the step told a share for the first time, and which
         self._step, self._fraction, self._text = "", None, ""  # type: tuple[str, Optional[float], str]
         self._ended: Optional[threading.Event] = None
 
@@ -104,10 +109,19 @@ class TerminalRunObserver:
         self.stop()
 
     def started(self, step: str) -> None:
+        self._begin(step, _BEGINS.get(step, ""), PLAIN_SECONDS)
+
+    def wait(self, text: str = _BEFORE, seconds: float = _SOON) -> None:
+        """Something other than a step begins; where there is no terminal, it is said in so many seconds."""
+        self._begin("", text, seconds)
+
+    def _begin(self, step: str, text: str, seconds: float) -> None:
         self.stop()
         with self._lock:
-            self._began = self._said = time.monotonic()
-            self._step, self._fraction, self._text = step, None, _BEGINS.get(step, "")
+            self._began = time.monotonic()
+            self._said = self._began + seconds - PLAIN_SECONDS
+            self._step, self._fraction, self._text, self._first = step, None, text, None
+            self._show()
             if self._live is not None:
                 self._live.start()
             self._ended = threading.Event()
@@ -116,6 +130,8 @@ class TerminalRunObserver:
     def update(self, step: str, fraction: Optional[float], text: str) -> None:
         with self._lock:
             self._step, self._fraction, self._text = step, fraction, text
+            if self._first is None and fraction is not None:
+                self._first = time.monotonic(), fraction
             self._show()
 
     def finished(self, step: StepFacts) -> None:
@@ -124,6 +140,7 @@ class TerminalRunObserver:
         style = _STYLES.get(step.state, "")
         self._console.print(f"{step.name:<10} [{style}]{step.state:<9}[/] {seconds}  ", end="")
         self._console.print(step.note, markup=False)
+        self.wait(_BETWEEN)
 
     def note(self, text: str) -> None:
         with self._lock:
@@ -149,10 +166,19 @@ class TerminalRunObserver:
         """Step, share, what it says, for how long, and for how long still where the step does not say so itself."""
         share = f" {100 * self._fraction:3.0f} %" if self._fraction is not None else ""
         at = f"{self._step:<10}{share}  " if self._step else share and f"{share.strip()}  "
-        took, left = now - self._began, ""
-        if self._fraction and took >= _ESTIMATED and "to go" not in self._text:
-            left = f", about {clock(took * (1 - self._fraction) / self._fraction)} to go"
-        return f"{at}{self._text or '...'}  ({clock(took)}{left})"
+        return f"{at}{self._text or '...'}{self._left(now)}{self._for(now)}"
+
+    def _for(self, now: float) -> str:
+        return f"  ({clock(now - self._began)})" if now - self._began >= 1 else ""
+
+    def _left(self, now: float) -> str:
+        """By the rate since the step told a share for the first time: what it does before says nothing about that."""
+        if self._first is None or self._fraction is None or " to go" in self._text:
+            return ""
+        took, done = now - self._first[0], self._fraction - self._first[1]
+        if took < _ESTIMATED_SECONDS or done < _ESTIMATED_SHARE:
+            return ""
+        return f", {to_go(took * (1 - self._fraction) / done)}"
 
     def stop(self) -> None:
         """Nothing is under way any more; a terminal shows no line of it."""
@@ -161,10 +187,3 @@ class TerminalRunObserver:
                 self._ended.set()
             if self._live is not None:
                 self._live.stop()
-
-
-def clock(seconds: float) -> str:
-    """``0:07``, ``12:05``, ``3:00:00``."""
-    minutes, rest = divmod(int(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -72,7 +72,19 @@ def rated(update: Callable[[Optional[float], str], None]) -> Told:
         text = f"{words} {done}" + (f" of {total}" if total else "")
         if rate:
             text += f", {rate:.1f} {words}s/s"
-            text += f", {(total - done) / rate:.0f} s to go" if total >= done else ""
+            text += f", {to_go((total - done) / rate)}" if total >= done else ""
         update(min(done / total, 1.0) if total else None, text)
 
     return told
+
+
+def to_go(seconds: float) -> str:
+    """``about 6:57 to go``."""
+    return f"about {clock(seconds)} to go"
+
+
+def clock(seconds: float) -> str:
+    """``0:07``, ``12:05``, ``3:00:00``."""
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

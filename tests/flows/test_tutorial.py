@@ -48,7 +48,7 @@ def test_the_demo_ends_with_what_next_and_shows_nobodys_warnings(tutorial: tuple
     next_steps = said.partition("what next:\n")[2]
     assert [
         word
-        for word in ("report above", "init FOLDER", "schedule SPEC", "device enroll")
+        for word in ("report above", "docs/tutorial.md", "init FOLDER", "schedule SPEC", "docs/first-board.md")
         if word not in next_steps[:500]
     ] == []
 
@@ -85,4 +85,6 @@ def test_the_readmes_blocks_are_true(tmp_path: Path, fake_odapi: Path) -> None:
             said += reader.run("jetlane spec check spec.yaml")
         else:
             said += reader.type(block)
+    steps = said.partition("what next:\n")[2]  # said once, though blocks run the spec again
+    assert "jetlane schedule my-data/spec.yaml --on data" in steps and "what next" not in steps
     assert "wrote my-data/spec.yaml" in said and "virtual-jetson-1: active" in said and "spec.yaml: ok" in said

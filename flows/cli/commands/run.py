@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,10 +39,15 @@ def run(settings: dict[str, Any], spec: Path, force: bool, verify: bool, quiet: 
 
     Only what changed since the last run is done again, and what was damaged; a run that was cut goes on where it was.
     """
+    from jetlane.flows.cli.next_steps import after_run
     from jetlane.specs.load import load_spec
 
     with _as_asked(quiet, as_json) as told:
-        told.outcome = _run(load_spec(spec), force, settings["debug"], verify, told)
+        read = load_spec(spec)
+        first = not (Path(read.workspace.path) / "live" / f"{read.name}.json").exists()
+        told.outcome = _run(read, force, settings["debug"], verify, told)
+        if first and told.outcome["changed"] and not told.quiet:
+            click.echo(after_run(spec, told.outcome["release"]))
 
 
 @click.command()
@@ -126,6 +129,7 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     The workspace is .jetlane in the current folder. A second demo finds that nothing has changed.
     """
     import jetlane.specs
+    from jetlane.flows.cli.next_steps import after_demo
     from jetlane.specs.load import load_spec
     from jetlane.specs.schema import WorkspaceFolder
 
@@ -133,14 +137,7 @@ def demo(settings: dict[str, Any], force: bool, verify: bool) -> None:
     spec = load_spec(example)
     here = WorkspaceFolder(path=str(Path.cwd() / WORKSPACE))
     _run(spec.model_copy(update={"workspace": here}), force, settings["debug"], verify, _Told())
-    program = "jetlane" if shutil.which("jetlane") else str(Path(sys.executable).with_name("jetlane"))
-    click.echo(
-        "\nwhat next:\n"
-        "  open the report above in a browser\n"
-        f"  {program} init FOLDER                your own labelled images\n"
-        f"  {program} schedule SPEC --cron ...   retraining by the clock (docs/retraining.md)\n"
-        f"  {program} device enroll NAME         your own board (docs/devices.md)"
-    )
+    click.echo(after_demo())
 
 
 @dataclass
@@ -189,11 +186,12 @@ def _run(spec: RunSpec, force: bool, debug: bool, verify: bool, told: _Told) -> 
 
 def _virtual(workspace: Path) -> str:
     """Whether virtual Jetsons are on after a run, and how to change that."""
+    from jetlane.flows.cli.next_steps import program
     from jetlane.remote.virtual import fleet as virtual
 
     place, running = shlex.quote(str(workspace)), virtual.find(workspace / "virtual")
     if running is None:
-        return f"virtual Jetsons are off between runs: jetlane virtual-device start --workspace {place}"
+        return f"virtual Jetsons are off between runs: {program()} virtual-device start --workspace {place}"
     on = counted(len(running.devices), "virtual Jetson")
     stay = "stays" if len(running.devices) == 1 else "stay"
-    return f"{on} {stay} on; to stop: jetlane virtual-device stop --workspace {place}"
+    return f"{on} {stay} on; to stop: {program()} virtual-device stop --workspace {place}"

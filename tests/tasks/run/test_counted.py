@@ -31,7 +31,7 @@ def test_the_rate_is_from_the_first_call_on(clock: list[float]) -> None:
     told("label file", 5, 0)
     assert said == [
         (1 / 11, "image 1 of 11"),
-        (5 / 11, "image 5 of 11, 2.0 images/s, 3 s to go"),
+        (5 / 11, "image 5 of 11, 2.0 images/s, about 0:03 to go"),
         (None, "label file 1"),
         (None, "label file 5, 2.0 label files/s"),
     ]
