@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from .. import backends, old_names
 from .. import manifest as manifests
+from ..collect.collector import Collector, Mask
 from ..errors import AgentError
 from ..safe_files import read_bytes, read_object
 from .arrays import Array
@@ -35,17 +36,23 @@ class Detector(object):
     Args:
         place: The agent's folder (then the release that is active), or a release's folder in it.
         threshold: Lowest score that is reported; the release's own when not given.
+        collect: Let the board's owner keep frames that this detector is unsure of, to be labelled; it looks through one
+            camera then. Nothing is kept until the owner switches it on, in config.json.
+        mask: Gets a frame that would be kept and returns what of it may be, of the same shape; see ``Collector``.
 
     Attributes:
         release: The release's id. It stays the one that was active at the start: make another detector after a switch.
         names: Class names by label; the first class is 1.
+        collector: What keeps frames; None unless ``collect``.
 
     Raises:
         AgentError: There is no such release (kind ``absent``), no engine of it that was verified here (``absent``), or
             TensorRT is not the one that built it (``stale``); with what to do.
     """
 
-    def __init__(self, place: str, threshold: Optional[float] = None) -> None:
+    def __init__(
+        self, place: str, threshold: Optional[float] = None, collect: bool = False, mask: Optional[Mask] = None
+    ) -> None:
         root, folder = _found(place)
         self.release = os.path.basename(folder)
         self.manifest = manifests.read(folder, self.release)
@@ -54,22 +61,29 @@ class Detector(object):
         recipe, content = _engine(root, self.release)
         _check_tensorrt(recipe)
         self._engine = backends.module(recipe["backend"]).load(content, self.manifest, recipe)
+        self.collector = Collector(root, self.release, self.names, mask) if collect else None
 
-    def detect(self, image: Array) -> Tuple[Array, Array, Array]:
+    def detect(self, image: Array, encoded: Optional[bytes] = None) -> Tuple[Array, Array, Array]:
         """Find objects.
 
         Args:
             image: uint8 [H, W, 3], RGB (OpenCV gives BGR: ``image[:, :, ::-1]``), of any size.
+            encoded: The same as the bytes of a JPEG or PNG file, where the program has them: the collector keeps these.
 
         Returns:
             boxes float32 [N, 4] as xmin, ymin, xmax, ymax in 0..1 of the image, labels int32 [N], scores float32 [N];
             best first.
         """
-        found = detect(self._engine, self.manifest, image).above(self.threshold)
+        found = detect(self._engine, self.manifest, image)
+        if self.collector is not None:
+            self.collector.see(image, found, encoded)
+        found = found.above(self.threshold)
         return found.boxes, found.labels, found.scores
 
     def close(self) -> None:
-        """Free the engine's memory."""
+        """Free the engine's memory, and end the collector."""
+        if self.collector is not None:
+            self.collector.close()
         self._engine.close()
 
     def __enter__(self) -> "Detector":

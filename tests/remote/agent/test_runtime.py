@@ -19,6 +19,7 @@ from tests.remote import models
 from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import backends, engines, recipes
+from jetlane.remote.agent.collect.frames import Frames
 from jetlane.remote.agent.commands import verify
 from jetlane.remote.agent.detect import runtime
 from jetlane.remote.agent.detect.detections import Detections
@@ -145,6 +146,23 @@ def test_the_threshold_and_the_names(root: Path, release: Path, loaded: ModuleTy
     with pytest.raises(loaded.AgentError, match="cannot be used") as caught:
         usual.detect(image.astype(np.float32))
     assert "uint8" in caught.value.remedy
+
+
+def test_frames_are_collected_where_the_owner_wants_that(root: Path, release: Path, loaded: ModuleType) -> None:
+    """Of what is below the program's threshold, too."""
+    image = np.load(release / "samples" / "000.npy")
+    (root / "config.json").write_text('{"collect": {"score_band": [0.0, 1.0]}}')
+    with loaded.Detector(str(root), threshold=1.0, collect=True, mask=np.flipud) as detector:
+        assert len(detector.detect(image)[0]) == 0
+    assert detector.collector.kept == 1 and not detector.collector.trouble
+    (frame,) = Frames(str(root)).listed()
+    facts, content = Frames(str(root)).read(frame) or ({}, b"")
+    expected = json.loads((release / "expected.json").read_text())["samples"][0]
+    assert [detector.names[label] for label in expected["labels"]] == [each["class"] for each in facts["found"]]
+    assert facts["release"] == release.name and content and len(facts["found"]) > 0
+    with loaded.Detector(str(root)) as plain:
+        assert plain.collector is None and len(plain.detect(image)[0]) > 0
+    assert len(Frames(str(root)).listed()) == 1
 
 
 def test_says_what_to_do_when_there_is_nothing_to_run(root: Path, release: Path, loaded: ModuleType) -> None:

@@ -1,0 +1,65 @@
+"""The frames that programs on this board keep: listed, sent, removed. Whether any is kept, the owner alone decides."""
+
+from typing import Any, Dict, List
+
+from ..collect import settings
+from ..collect.frames import Frame, Frames
+from ..errors import AgentError
+from ..event_output import emit_with
+from ..store import Store
+
+ACTIONS = ("list", "send", "remove")
+
+
+def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Do one thing with the frames.
+
+    Args:
+        request: ``{"action": "list"}``, or ``{"action": "send" or "remove", "frames": [sha256, ...]}``. Each frame that
+            is sent is an event ``frame``, see ``frames.FACTS``, followed by its bytes.
+
+    Returns:
+        ``{"on", "trouble", "frames": [{"id", "size"}]}``: whether the owner lets frames be kept, and what is wrong with
+        the settings; the frames that were listed (oldest first), sent or removed. Those that are gone or damaged are
+        left out.
+
+    Raises:
+        AgentError: It asks for something else.
+    """
+    action, named = request.get("action"), request.get("frames", [])
+    if action not in ACTIONS or not isinstance(named, list) or not all(isinstance(each, str) for each in named):
+        raise AgentError(
+            "the request asks for nothing that can be done with frames", "", "ask for one of %s" % (ACTIONS,)
+        )
+    frames, on, trouble = Frames(store.root), None, ""
+    try:
+        on = settings.read(store.root)
+    except AgentError as error:
+        trouble = "%s: %s" % (error.what, error.why)
+    if action == "list":
+        if on is not None:
+            frames.expire(on.days)
+        done = frames.listed()
+    else:
+        known = {frame.id: frame for frame in frames.listed()}
+        done = [known[each] for each in named if each in known]
+        if action == "send":
+            done = [frame for frame in done if _sent(frames, frame)]
+        else:
+            frames.remove(done)
+    return {"on": on is not None, "trouble": trouble, "frames": _told(done)}
+
+
+def _sent(frames: Frames, frame: Frame) -> bool:
+    """Send a frame; a damaged one is removed."""
+    found = frames.read(frame)
+    if found is None:
+        frames.remove([frame])
+        return False
+    facts, content = found
+    emit_with(content, "frame", id=frame.id, size=len(content), **facts)
+    return True
+
+
+def _told(frames: List[Frame]) -> List[Dict[str, Any]]:
+    return [{"id": frame.id, "size": frame.size} for frame in frames]
