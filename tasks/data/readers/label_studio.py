@@ -54,6 +54,12 @@ def _task(
     yield from wrong
     if file is None:
         return
+    if _is_unlabelled(task):
+        yield Finding("unlabelled_image", where, "nobody has labelled it; predictions are not taken for labels")
+        yield LabelledImage(
+            images.name(file), ImageFile(file), (), where, place.shown, split=place.split, unlabelled=True
+        )
+        return
     regions, notes = _regions(task)
     yield from (Finding("layout", where, note) for note in notes)
     size = next((size for region in regions if (size := _size(region)) is not None), None)
@@ -70,6 +76,11 @@ def _task(
     name = images.name(file)
     split = place.split or split_of(Path(name).parts[:-1])
     yield LabelledImage(name, ImageFile(file), tuple(boxes), where, place.shown, size, fractions=True, split=split)
+
+
+def _is_unlabelled(task: Mapping[str, Any]) -> bool:
+    """Whether a task has predictions of a model, and no annotation by a person."""
+    return bool(task.get("predictions")) and not task.get("annotations", task.get("completions"))
 
 
 def _regions(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[str]]:
