@@ -30,7 +30,8 @@ _HEAD = '''"""This release's detector in one file, for your own program:
 
 boxes are xmin, ymin, xmax, ymax in 0..1 of the image; detector.names[label] is a class's name. It needs Python 3.6 or
 later, numpy, and the board's tensorrt (or onnxruntime, where the agent built for the processor). The engine is the one
-that the agent built and verified; images are prepared by the function that the verification used.
+that the agent built and verified; images are prepared by the function that the verification used. Detector(...,
+collect=True, mask=...) lets the board's owner keep frames that it is unsure of; nothing is kept otherwise.
 
 Below are the modules of jetlane's agent that this takes, each as it is. Made by jetlane {version}; Apache License 2.0.
 """
