@@ -19,7 +19,7 @@ NAME = "jetlane_runtime.py"
 #: A file where Python would create a folder: importing from a release must not change it.
 NO_BYTECODE = {"__pycache__": "This file keeps Python from writing bytecode into the release, which must not change.\n"}
 #: What the file is asked for; the backends' modules are found when the engine is known.
-_WANTED = "detect.runtime"
+_WANTED = "program.detector"
 
 _HEAD = '''"""This release's detector in one file, for your own program:
 
@@ -76,7 +76,7 @@ class _Modules(object):
 
 
 sys.meta_path.append(_Modules())
-Detector = importlib.import_module(_PACKAGE + ".detect.runtime").Detector
+Detector = importlib.import_module(_PACKAGE + ".program.detector").Detector
 AgentError = importlib.import_module(_PACKAGE + ".errors").AgentError
 '''
 

@@ -18,8 +18,8 @@ from tests.flows.test_data_commands import run
 from tests.tasks.data.drawn import Drawn, shapes
 from tests.tasks.data.exporters import EXPORTERS
 
-from jetlane.remote.agent.collect import encode
-from jetlane.remote.agent.collect.frames import Frames
+from jetlane.remote.agent.program import encode
+from jetlane.remote.agent.program.keeper import Keeper
 from jetlane.remote.device import collection
 from jetlane.remote.inventory import load_inventory
 from jetlane.remote.protocol.events import Frame, WholeFrame
@@ -39,7 +39,7 @@ class Board:
     def __init__(self, fleet: virtual.VirtualFleet) -> None:
         self.fleet = fleet
         self.root = fleet.devices[0].home / load_inventory(fleet.inventory).devices[0].root
-        self.frames = Frames(str(self.root))
+        self.frames = Keeper(str(self.root))
 
     @property
     def inventory(self) -> Path:

@@ -11,7 +11,6 @@ A rank is in thousandths, an age in seconds of the folder's: names alone tell wh
 """
 
 import hashlib
-import json
 import os
 import re
 from contextlib import contextmanager
@@ -20,14 +19,11 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 from ..disk_usage import FRAMES
 from ..errors import AgentError
 from ..locks import taken
-from ..safe_files import discard, make_folder, read_bytes, read_object, remove, write_bytes
+from ..safe_files import discard, make_folder, read_bytes, read_object, remove
 from .age import age_of
-from .encode import kind_of
 
 #: Frames of one board, and bytes of one: a list of them is one line of the agent's.
 MOST, LARGEST = 5000, 32 << 20
-#: Share of the disk that stays free whatever the quota.
-_SPARE = 0.05
 #: Seconds to wait for another process, which keeps a frame in far less.
 _PATIENCE = 30.0
 _DAY = 86400.0
@@ -47,42 +43,12 @@ class Frames(object):
 
     def __init__(self, root: str) -> None:
         self.folder = os.path.join(root, FRAMES)
-        self._sizes = {}  # type: Dict[str, int]
-
-    def keep(self, content: bytes, facts: Dict[str, Any], quota: int, days: float) -> bool:
-        """Keep a frame, in the place of less uncertain ones where there is no room.
-
-        Args:
-            content: A JPEG or PNG file.
-            facts: ``FACTS``.
-
-        Returns:
-            Whether it is kept: not if it is there already, or all others are more uncertain.
-
-        Raises:
-            AgentError: The folder is not the agent's, or it is in use for too long.
-            OSError: It cannot be written.
-        """
-        digest, kind = hashlib.sha256(content).hexdigest(), kind_of(content)
-        if kind is None or len(content) > LARGEST:
-            return False
-        rank = round(1000 * min(max(facts["rank"], 0.0), 1.0))
-        said = json.dumps(dict(facts, kind=kind), sort_keys=True).encode("utf-8")
-        with self._lock():
-            age, there = self._sweep(days)
-            needed = _on_disk(len(content)) + _on_disk(len(said))
-            if any(frame.id == digest for frame in there) or not self._make_room(there, rank, needed, quota):
-                return False
-            stem = "%s.%04d.%d" % (digest, rank, age)
-            write_bytes(self._path("%s.%s" % (stem, kind)), content)
-            write_bytes(self._path(stem + ".json"), said)
-        return True
 
     def expire(self, days: float) -> None:
         """Remove what is too old, or damaged."""
         if os.path.isdir(self.folder):
-            with self._lock():
-                self._sweep(days)
+            with self.lock():
+                self.sweep(days)
 
     def listed(self) -> List[Frame]:
         """The frames that there are, oldest first."""
@@ -91,56 +57,34 @@ class Frames(object):
     def read(self, frame: Frame) -> Optional[Tuple[Dict[str, Any], bytes]]:
         """What is known of a frame, and its bytes; None where it is gone or damaged."""
         try:
-            content = read_bytes(self._path(frame.name), LARGEST)
+            content = read_bytes(self.path(frame.name), LARGEST)
         except OSError:
             return None
-        facts = read_object(self._path(_facts(frame.name)))
+        facts = read_object(self.path(_facts(frame.name)))
         whole = set(facts) == set(FACTS) and hashlib.sha256(content).hexdigest() == frame.id
         return (facts, content) if whole else None
 
     def remove(self, frames: Iterable[Frame]) -> None:
         """Remove frames."""
         if os.path.isdir(self.folder):
-            with self._lock():
+            with self.lock():
                 for frame in frames:
-                    self._remove(frame)
+                    self.drop(frame)
 
-    def _sweep(self, days: float) -> Tuple[int, List[Frame]]:
+    def sweep(self, days: float) -> Tuple[int, List[Frame]]:
         """The folder's age, and the frames that stay; what is too old, or no whole frame, is removed."""
         names = _names(self.folder)
         frames = self._frames(names)
-        age = age_of(self._path("age.json"), max([frame.came for frame in frames] or [0]))
+        age = age_of(self.path("age.json"), max([frame.came for frame in frames] or [0]))
         named = set(_OWN)
         for frame in frames:
             named.update((frame.name, _facts(frame.name)))
         for name in names - named:  # a program was killed, or the power cut, while it wrote
-            remove(self._path(name))
-        self._sizes = {frame.name: frame.size for frame in frames}
+            remove(self.path(name))
         for frame in frames:
             if age - frame.came > days * _DAY:
-                self._remove(frame)
+                self.drop(frame)
         return age, [frame for frame in frames if age - frame.came <= days * _DAY]
-
-    def _make_room(self, there: List[Frame], rank: int, needed: int, quota: int) -> bool:
-        """Remove the least uncertain frames, of these the oldest first, until there is room; never a more uncertain
-        one, and none where that does not help."""
-        disk = os.statvfs(self.folder)
-        free = disk.f_bavail * disk.f_frsize - int(_SPARE * disk.f_blocks * disk.f_frsize)
-        over = max(sum(frame.size for frame in there) + needed - quota, needed - free)
-        count = len(there) - MOST + 1
-        going = []  # type: List[Frame]
-        for frame in sorted(there, key=lambda frame: (frame.rank, frame.came)):
-            if over <= 0 and len(going) >= count:
-                break
-            if frame.rank > rank:
-                return False
-            going.append(frame)
-            over -= frame.size
-        if over > 0:
-            return False
-        for frame in going:
-            self._remove(frame)
-        return True
 
     def _frames(self, names: Any) -> List[Frame]:
         found = []
@@ -149,31 +93,26 @@ class Frames(object):
             if match is None or _facts(name) not in names:
                 continue
             try:
-                size = self._sizes.get(name) or self._size(name)
+                size = sum(on_disk(os.lstat(self.path(each)).st_size) for each in (name, _facts(name)))
             except OSError:  # removed meanwhile
                 continue
             found.append(Frame(match.group(1), int(match.group(2)), int(match.group(3)), name, size))
         return found
 
-    def _size(self, name: str) -> int:
-        return sum(_on_disk(os.lstat(self._path(each)).st_size) for each in (name, _facts(name)))
-
-    def _remove(self, frame: Frame) -> None:
+    def drop(self, frame: Frame) -> None:
         """The facts first: what a power cut leaves of it is no frame."""
-        discard(self._path(_facts(frame.name)))
-        discard(self._path(frame.name))
+        discard(self.path(_facts(frame.name)))
+        discard(self.path(frame.name))
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         make_folder(self.folder)
-        with taken(self._path("lock"), _PATIENCE) as lock:
+        with taken(self.path("lock"), _PATIENCE) as lock:
             if lock is None:
-                raise AgentError(
-                    "the collected frames are in use", "another process has held them", "run again", "busy"
-                )
+                raise AgentError("the collected frames are in use", "", "run again", "busy")
             yield
 
 
@@ -184,7 +123,7 @@ def _names(folder: str) -> Any:
         return set()
 
 
-def _on_disk(size: int) -> int:
+def on_disk(size: int) -> int:
     """Bytes that a file of this size takes."""
     return -(-size // _BLOCK) * _BLOCK
 

@@ -58,20 +58,19 @@ def _checked(section: Dict[str, Any]) -> Settings:
         raise _wrong("%r is not known; there are %s" % (unknown[0], ", ".join(Settings._fields)))
     made = USUAL._replace(**section)
     band = made.score_band
-    if not (isinstance(band, (list, tuple)) and len(band) == 2 and all(map(is_number, band))):
-        raise _wrong("`score_band` is no pair of scores, such as [0.3, 0.6]")
-    if not 0.0 <= band[0] <= band[1] <= 1.0:
-        raise _wrong("`score_band` does not rise within 0 and 1")
-    if not is_number(made.random) or not 0.0 <= made.random <= 1.0:
-        raise _wrong("`random` is no share between 0 and 1")
-    if not is_number(made.interval_s) or made.interval_s < 0.0:
-        raise _wrong("`interval_s` is no number of seconds")
-    if not is_whole(made.quota) or made.quota < 0:
-        raise _wrong("`quota` is no number of bytes")
-    if not is_number(made.days) or made.days <= 0.0:
-        raise _wrong("`days` is no number of days")
-    if not isinstance(made.flicker, bool) or not isinstance(made.masked, bool):
-        raise _wrong("`flicker` and `masked` are true or false")
+    pair = isinstance(band, (list, tuple)) and len(band) == 2 and all(map(is_number, band))
+    sound = {
+        "score_band": pair and 0.0 <= band[0] <= band[1] <= 1.0,
+        "flicker": isinstance(made.flicker, bool),
+        "random": is_number(made.random) and 0.0 <= made.random <= 1.0,
+        "interval_s": is_number(made.interval_s) and made.interval_s >= 0.0,
+        "quota": is_whole(made.quota) and made.quota >= 0,
+        "days": is_number(made.days) and made.days > 0.0,
+        "masked": isinstance(made.masked, bool),
+    }
+    for name in Settings._fields:
+        if not sound[name]:
+            raise _wrong("`%s` cannot be %r" % (name, section[name]))
     return made._replace(score_band=(float(band[0]), float(band[1])))
 
 

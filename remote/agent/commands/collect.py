@@ -1,14 +1,12 @@
 """The frames that programs on this board keep: listed, sent, removed. Whether any is kept, the owner alone decides."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from ..collect import settings
 from ..collect.frames import Frame, Frames
 from ..errors import AgentError
 from ..event_output import emit_with
 from ..store import Store
-
-ACTIONS = ("list", "send", "remove")
 
 
 def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
@@ -27,27 +25,25 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         AgentError: It asks for something else.
     """
     action, named = request.get("action"), request.get("frames", [])
-    if action not in ACTIONS or not isinstance(named, list) or not all(isinstance(each, str) for each in named):
-        raise AgentError(
-            "the request asks for nothing that can be done with frames", "", "ask for one of %s" % (ACTIONS,)
-        )
+    if action not in ("list", "send", "remove") or not isinstance(named, list):
+        raise AgentError("frames are listed, sent or removed", "the request asks for something else")
     frames, on, trouble = Frames(store.root), None, ""
     try:
         on = settings.read(store.root)
     except AgentError as error:
         trouble = "%s: %s" % (error.what, error.why)
-    if action == "list":
-        if on is not None:
-            frames.expire(on.days)
-        done = frames.listed()
-    else:
-        known = {frame.id: frame for frame in frames.listed()}
-        done = [known[each] for each in named if each in known]
-        if action == "send":
-            done = [frame for frame in done if _sent(frames, frame)]
-        else:
-            frames.remove(done)
-    return {"on": on is not None, "trouble": trouble, "frames": _told(done)}
+    if on is not None:
+        frames.expire(on.days)
+    done = frames.listed()
+    if action != "list":
+        known = {frame.id: frame for frame in done}
+        done = [known[each] for each in map(str, named) if each in known]
+    if action == "send":
+        done = [frame for frame in done if _sent(frames, frame)]
+    if action == "remove":
+        frames.remove(done)
+    told = [{"id": frame.id, "size": frame.size} for frame in done]
+    return {"on": on is not None, "trouble": trouble, "frames": told}
 
 
 def _sent(frames: Frames, frame: Frame) -> bool:
@@ -59,7 +55,3 @@ def _sent(frames: Frames, frame: Frame) -> bool:
     facts, content = found
     emit_with(content, "frame", id=frame.id, size=len(content), **facts)
     return True
-
-
-def _told(frames: List[Frame]) -> List[Dict[str, Any]]:
-    return [{"id": frame.id, "size": frame.size} for frame in frames]

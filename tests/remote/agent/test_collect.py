@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jetlane.remote.agent import safe_files
-from jetlane.remote.agent.collect import age, encode, frames
-from jetlane.remote.agent.collect.collector import Collector
+from jetlane.remote.agent.collect import age, frames
 from jetlane.remote.agent.collect.frames import Frames
 from jetlane.remote.agent.collect.settings import USUAL, read
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.disk_usage import used_bytes
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.program import encode, keeper
+from jetlane.remote.agent.program.collector import Collector
+from jetlane.remote.agent.program.keeper import Keeper
 from jetlane.remote.release.runtime_file import runtime_file
 
 NAMES = {1: "circle", 2: "square"}
@@ -142,8 +144,8 @@ def test_a_share_and_an_interval(tmp_path: Path) -> None:
         ({"collect": None}, ""),
         ({"collect": False}, ""),
         ({"collect": {"masked": True}}, "asks for a mask"),
-        ({"collect": {"quota": "much"}}, "`quota` is no number of bytes"),
-        ({"collect": {"score_band": [0.6, 0.3]}}, "does not rise"),
+        ({"collect": {"quota": "much"}}, "`quota` cannot be 'much'"),
+        ({"collect": {"score_band": [0.6, 0.3]}}, "`score_band` cannot be [0.6, 0.3]"),
         ({"collect": {"days": 0}}, "`days`"),
         ({"collect": {"share": 1}}, "'share' is not known"),
         ({"collect": True}, "no JSON object"),
@@ -314,7 +316,7 @@ def test_the_quota_holds_and_the_least_uncertain_go_first(
     tmp_path_factory: pytest.TempPathFactory, given_: Any, quota: int
 ) -> None:
     root = tmp_path_factory.mktemp("quota")
-    folder = Frames(str(root))
+    folder = Keeper(str(root))
     for number, (size, rank) in enumerate(given_):
         before = folder.listed()
         kept = folder.keep(content_of(number, size), dict(FACTS, rank=rank / 1000), quota, 14.0)
@@ -332,7 +334,7 @@ def test_the_quota_holds_and_the_least_uncertain_go_first(
 
 
 def test_a_frame_is_there_once_and_days_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, now = Frames(str(tmp_path)), [1000.0, 5.0]
+    folder, now = Keeper(str(tmp_path)), [1000.0, 5.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(time, "monotonic", lambda: now[1])
     assert folder.keep(content_of(1), FACTS, 10**6, 14.0) and not folder.keep(content_of(1), FACTS, 10**6, 14.0)
@@ -393,12 +395,12 @@ def test_a_power_cut_at_any_moment_leaves_whole_frames(tmp_path: Path, monkeypat
         root.mkdir()
         left[0] = -1
         for number in range(3):
-            assert Frames(str(root)).keep(content_of(number, 9000), dict(FACTS, rank=number / 10), 50_000, 14.0)
+            assert Keeper(str(root)).keep(content_of(number, 9000), dict(FACTS, rank=number / 10), 50_000, 14.0)
         left[0] = moment
         with suppress(Killed):
-            Frames(str(root)).keep(content_of(9, 9000), dict(FACTS, rank=0.9), 50_000, 14.0)
+            Keeper(str(root)).keep(content_of(9, 9000), dict(FACTS, rank=0.9), 50_000, 14.0)
         ended, left[0] = left[0] > 0, -1
-        after = Frames(str(root))
+        after = Keeper(str(root))
         for frame in after.listed():
             assert after.read(frame) is not None, (moment, frame)
         assert after.keep(content_of(10, 9000), dict(FACTS, rank=0.95), 50_000, 14.0)
@@ -410,13 +412,13 @@ def test_a_power_cut_at_any_moment_leaves_whole_frames(tmp_path: Path, monkeypat
 
 
 def test_a_full_disk_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Frames(str(tmp_path))
-    monkeypatch.setattr(frames, "_SPARE", 2.0)  # of the disk
+    folder = Keeper(str(tmp_path))
+    monkeypatch.setattr(keeper, "_SPARE", 2.0)  # of the disk
     assert not folder.keep(content_of(1), FACTS, 10**6, 14.0) and folder.listed() == []
 
 
 def test_what_was_put_there_by_others_is_not_followed(tmp_path: Path) -> None:
-    folder = Frames(str(tmp_path))
+    folder = Keeper(str(tmp_path))
     assert folder.keep(content_of(1), FACTS, 10**6, 14.0)
     (frame,) = folder.listed()
     place = tmp_path / "collected" / frame.name
@@ -430,7 +432,7 @@ def test_what_was_put_there_by_others_is_not_followed(tmp_path: Path) -> None:
 
 def test_frames_do_not_count_against_deliveries(tmp_path: Path) -> None:
     before = used_bytes(str(tmp_path))
-    assert Frames(str(tmp_path)).keep(content_of(1, 100_000), FACTS, 10**6, 14.0)
+    assert Keeper(str(tmp_path)).keep(content_of(1, 100_000), FACTS, 10**6, 14.0)
     assert used_bytes(str(tmp_path)) == before
 
 
@@ -439,11 +441,11 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import jetlane_runtime
 package = jetlane_runtime.Detector.__module__.split(".")[0]
-Frames = __import__(package + ".collect.frames", fromlist=["Frames"]).Frames
+Keeper = __import__(package + ".program.keeper", fromlist=["Keeper"]).Keeper
 FACTS = __import__(package + ".collect.frames", fromlist=["FACTS"]).FACTS
 for number in range(8):
     content = b"\\xff\\xd8\\xff" + ("%s-%d" % (sys.argv[3], number)).encode() + bytes(5000)
-    Frames(sys.argv[2]).keep(content, dict({name: None for name in FACTS}, rank=0.5), 100000, 14.0)
+    Keeper(sys.argv[2]).keep(content, dict({name: None for name in FACTS}, rank=0.5), 100000, 14.0)
 """
 
 

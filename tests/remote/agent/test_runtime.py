@@ -105,7 +105,15 @@ def test_it_is_the_agents_own_code_and_nothing_else(repository: Path) -> None:
         path = place / "__init__.py" if place.is_dir() else place.with_name(place.name + ".py")
         assert source == path.read_text(), name
     assert {backends.module_name(backend) for backend in backends.BACKENDS} < set(quoted)
-    assert {"detect.runtime", "detect.image", "detect.nms", "detect.detections", "trt.cuda"} < set(quoted)
+    assert {
+        "program.detector",
+        "program.collector",
+        "detect.runtime",
+        "detect.image",
+        "detect.nms",
+        "detect.detections",
+        "trt.cuda",
+    } < set(quoted)
     assert not {"receive", "activate", "cli", "job"} & set(quoted), "what only a delivery needs stays out"
     assert verify.detect is runtime.detect, "the verification runs what programs run"
     code = "from jetlane.remote.release.runtime_file import runtime_file; import sys; sys.stdout.write(runtime_file())"
@@ -248,7 +256,7 @@ def test_a_traceback_through_it_shows_the_agents_lines(loaded: ModuleType) -> No
     with pytest.raises(TypeError) as caught:
         loaded.Detector(None)
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
-    assert "root, folder = _found(place)" in shown and "jetlane_runtime.py/detect/runtime.py" in shown
+    assert "root, folder = _found(place)" in shown and "jetlane_runtime.py/program/detector.py" in shown
 
 
 def test_the_cameras_example_runs(root: Path, release: Path, repository: Path, here: Path) -> None:

@@ -17,15 +17,15 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from ..collect import settings as owners
+from ..collect.settings import Settings
 from ..detect.arrays import Array
 from ..detect.detections import Detections
 from ..errors import AgentError
 from ..monotonic_event import MonotonicEvent
-from . import settings as owners
 from . import uncertainty
 from .encode import encoded, kind_of
-from .frames import Frames
-from .settings import Settings
+from .keeper import Keeper
 from .uncertainty import RANDOM, Doubt, Places
 
 #: Gets a frame, uint8 [height, width, 3] RGB, which it may change, and returns what of it may be kept.
@@ -69,7 +69,7 @@ class Collector(object):
     def __init__(self, root: str, release: str, names: Dict[int, str], mask: Optional[Mask] = None) -> None:
         self.kept, self.let_go, self.trouble = 0, 0, ""
         self._root, self._release, self._names, self._mask = root, release, names, mask
-        self._frames = Frames(root)
+        self._frames = Keeper(root)
         self._queue = queue.Queue()  # type: Any
         self._ended = None  # type: Optional[MonotonicEvent]
         self._before = None  # type: Optional[Detections]
