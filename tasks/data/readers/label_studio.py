@@ -79,8 +79,14 @@ def _task(
 
 
 def _is_unlabelled(task: Mapping[str, Any]) -> bool:
-    """Whether a task has predictions of a model, and no annotation by a person."""
-    return bool(task.get("predictions")) and not task.get("annotations", task.get("completions"))
+    """Whether nobody has said what is in an image, not even that nothing is: its annotations are none or cancelled, or
+    it has a model's predictions alone."""
+    annotations = task.get("annotations", task.get("completions"))
+    return not _usable(annotations) if isinstance(annotations, list) else bool(task.get("predictions"))
+
+
+def _usable(annotations: list[Any]) -> list[Mapping[str, Any]]:
+    return [item for item in annotations if isinstance(item, Mapping) and not item.get("was_cancelled")]
 
 
 def _regions(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[str]]:
@@ -90,7 +96,7 @@ def _regions(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[str
         lists = [value for value in task.values() if isinstance(value, list)]
         found = [item for value in lists for item in value if isinstance(item, Mapping) and _labels(item)]
         return found, []
-    usable = [item for item in annotations if isinstance(item, Mapping) and not item.get("was_cancelled")]
+    usable = _usable(annotations)
     notes = [f"{len(usable)} annotations of one image; the first is taken"] if len(usable) > 1 else []
     results = usable[0].get("result") if usable else []
     return [item for item in results if isinstance(item, Mapping)] if isinstance(results, list) else [], notes
