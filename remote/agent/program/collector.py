@@ -1,7 +1,8 @@
 """Keeps the frames that a program's detector is unsure of, without taking the program's time.
 
-What is decided in the program's thread takes microseconds. A frame that is wanted is copied, once every ``interval_s``
-at most, and handed to a thread, which masks, encodes and writes it; where that thread is busy, the frame is let go.
+What is decided in the program's thread takes a tenth of a millisecond. A frame that is wanted is copied, once every
+``interval_s`` at most, and handed to a thread, which masks, encodes and writes it; where that thread is busy, the frame
+is let go.
 
 The thread keeps the program's priority: with a lower one it could be kept waiting by other programs while it holds
 Python's lock, and the program with it. What takes it long, differences, compression and files, holds no lock.

@@ -63,7 +63,10 @@ def by_absence(before: Detections, found: Detections, sure: float, known: Places
     if not certain.any():
         return None
     there = Places(before.boxes[certain], before.labels[certain])
-    gone = ~have_partner(there, found, SAME) & ~have_partner(there, known, STILL)
+    gone = ~have_partner(there, found, SAME)
+    if not gone.any():
+        return None
+    gone &= ~have_partner(there, known, STILL)
     if not gone.any():
         return None
     rank = min(float(before.scores[certain][gone].max()), 1.0)
