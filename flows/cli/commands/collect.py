@@ -83,7 +83,7 @@ def collect(
 ) -> None:
     """Bring frames home that detectors on DEVICES (default: all) were unsure of, to be labelled.
 
-    Boards keep frames only where their owner switched that on. Exits with 1 when a board could not be asked.
+    Boards keep frames only where their owner switched that on. Exits with 1 when one of them failed.
     """
     from jetlane.flows.cli.terminal import progress
     from jetlane.remote.device.fan_out import on_each
@@ -95,7 +95,6 @@ def collect(
 
     chosen = _chosen(devices, inventory, select, workspace)
     home = CollectedFolder(real(out))
-
     asked = Counted("device", len(chosen))
     with progress("boards are asked for frames", quiet or as_json) as say:
 
@@ -114,9 +113,8 @@ def collect(
             if isinstance(result, Brought) and not quiet:
                 click.echo(f"{name}: {', '.join(_words(result))}")
         for error in failed.values():
-            click.echo(
-                click.style("not reached  ", fg="red") + error.what + (f": {error.why}" if error.why else ""), err=True
-            )
+            first = error.why.partition("\n")[0]  # further lines could pass for those of other boards
+            click.echo(click.style("failed  ", fg="red") + error.what + (f": {first}" if first else ""), err=True)
         if written is not None and not quiet:
             click.echo(written)
     if failed:

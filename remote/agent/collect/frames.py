@@ -2,12 +2,13 @@
 
 ::
 
-    <sha256>.<rank>.<age>.jpg|png     a frame, by its own digest
-    <sha256>.<rank>.<age>.json        what was found in it, by which release; written last: without it there is no frame
-    lock                              flock: programs and agents share the folder
-    age.json                          see ``age``
+    <sha256>.<rank>.<age>.<check>.jpg|png    a frame, by its own digest
+    <sha256>.<rank>.<age>.<check>.json       what was found in it; written last: without it there is no frame
+    lock                                     flock: programs and agents share the folder
+    age.json                                 see ``age``
 
-A rank is in thousandths, an age in seconds of the folder's: names alone tell which frame goes first.
+A rank is in thousandths, an age in seconds of the folder's: names alone tell which frame goes first. The check is the
+beginning of the json's sha256.
 """
 
 import hashlib
@@ -16,10 +17,11 @@ import re
 from contextlib import contextmanager
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
+from .. import strict_json
 from ..disk_usage import FRAMES
 from ..errors import AgentError
 from ..locks import taken
-from ..safe_files import discard, make_folder, read_bytes, read_object, remove
+from ..safe_files import discard, make_folder, read_bytes, remove
 from .age import age_of
 
 #: Frames of one board, and bytes of one: a list of them is one line of the agent's.
@@ -29,13 +31,11 @@ _PATIENCE = 30.0
 _DAY = 86400.0
 #: Bytes that file systems give files at a time.
 _BLOCK = 4096
-_NAME = re.compile(r"([0-9a-f]{64})\.([0-9]{4})\.([0-9]{1,12})\.(jpg|png)\Z")
+_NAME = re.compile(r"([0-9a-f]{64})\.([0-9]{4})\.([0-9]{1,12})\.([0-9a-f]{8})\.(jpg|png)\Z")
 _OWN = ("lock", "age.json")
-#: What is said of a frame beside its digest and size.
-FACTS = ("kind", "height", "width", "release", "classes", "reason", "rank", "time", "found")
 
 #: A frame: its sha256 in hex, thousandths of its rank, the folder's age when it came, bytes with those of its facts.
-Frame = NamedTuple("Frame", [("id", str), ("rank", int), ("came", int), ("name", str), ("size", int)])
+Frame = NamedTuple("Frame", [("id", str), ("rank", int), ("came", int), ("check", str), ("name", str), ("size", int)])
 
 
 class Frames(object):
@@ -57,12 +57,11 @@ class Frames(object):
     def read(self, frame: Frame) -> Optional[Tuple[Dict[str, Any], bytes]]:
         """What is known of a frame, and its bytes; None where it is gone or damaged."""
         try:
-            content = read_bytes(self.path(frame.name), LARGEST)
+            content, said = (read_bytes(self.path(name), LARGEST) for name in (frame.name, _facts(frame.name)))
         except OSError:
             return None
-        facts = read_object(self.path(_facts(frame.name)))
-        whole = set(facts) == set(FACTS) and hashlib.sha256(content).hexdigest() == frame.id
-        return (facts, content) if whole else None
+        whole = digest(content) == frame.id and digest(said).startswith(frame.check)
+        return (strict_json.loads(said), content) if whole else None
 
     def remove(self, frames: Iterable[Frame]) -> None:
         """Remove frames."""
@@ -96,7 +95,8 @@ class Frames(object):
                 size = sum(on_disk(os.lstat(self.path(each)).st_size) for each in (name, _facts(name)))
             except OSError:  # removed meanwhile
                 continue
-            found.append(Frame(match.group(1), int(match.group(2)), int(match.group(3)), name, size))
+            identity, rank, came, check, _ = match.groups()
+            found.append(Frame(identity, int(rank), int(came), check, name, size))
         return found
 
     def drop(self, frame: Frame) -> None:
@@ -121,6 +121,11 @@ def _names(folder: str) -> Any:
         return set(os.listdir(folder))
     except FileNotFoundError:
         return set()
+
+
+def digest(content: bytes) -> str:
+    """Hex sha256."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def on_disk(size: int) -> int:

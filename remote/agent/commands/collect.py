@@ -14,7 +14,7 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         request: ``{"action": "list"}``, or ``{"action": "send" or "remove", "frames": [sha256, ...]}``. Each frame that
-            is sent is an event ``frame``, see ``frames.FACTS``, followed by its bytes.
+            is sent is an event ``frame``, see ``program.keeper``, followed by its bytes.
 
     Returns:
         ``{"on", "trouble", "frames": [{"id", "size"}]}``: whether the owner lets frames be kept, and what is wrong with

@@ -184,7 +184,7 @@ class Collector(object):
         return masked
 
     def _facts(self, wanted: Wanted) -> Dict[str, Any]:
-        """What is written down of a frame, see ``frames.FACTS``."""
+        """What is written down of a frame, see ``keeper.FACTS``."""
         found = [
             {"box": [round(float(edge), 5) for edge in box], "class": self._names[label], "score": round(score, 4)}
             for box, label, score in wanted.found

@@ -1,16 +1,16 @@
 """Keeps frames within their quota: the most uncertain ones, and among these the newest."""
 
-import hashlib
 import json
 import os
 from typing import Any, Dict, List
 
-from ..collect.frames import LARGEST, MOST, Frame, Frames, on_disk
+from ..collect.frames import LARGEST, MOST, Frame, Frames, digest, on_disk
 from ..safe_files import write_bytes
 from .encode import kind_of
 
 #: Share of the disk that stays free whatever the quota.
 _SPARE = 0.05
+FACTS = ("height", "width", "release", "classes", "reason", "rank", "time", "found")
 
 
 class Keeper(Frames):
@@ -21,7 +21,7 @@ class Keeper(Frames):
 
         Args:
             content: A JPEG or PNG file.
-            facts: ``FACTS``.
+            facts: What is said of it, beside its digest, size and kind: ``FACTS``.
 
         Returns:
             Whether it is kept: not if it is there already, or all others are more uncertain.
@@ -30,7 +30,7 @@ class Keeper(Frames):
             AgentError: The folder is not the agent's, or it is in use for too long.
             OSError: It cannot be written.
         """
-        digest, kind = hashlib.sha256(content).hexdigest(), kind_of(content)
+        identity, kind = digest(content), kind_of(content)
         if kind is None or len(content) > LARGEST:
             return False
         rank = round(1000 * min(max(facts["rank"], 0.0), 1.0))
@@ -38,9 +38,9 @@ class Keeper(Frames):
         with self.lock():
             age, there = self.sweep(days)
             needed = on_disk(len(content)) + on_disk(len(said))
-            if any(frame.id == digest for frame in there) or not self._make_room(there, rank, needed, quota):
+            if any(frame.id == identity for frame in there) or not self._make_room(there, rank, needed, quota):
                 return False
-            stem = "%s.%04d.%d" % (digest, rank, age)
+            stem = "%s.%04d.%d.%s" % (identity, rank, age, digest(said)[:8])
             write_bytes(self.path("%s.%s" % (stem, kind)), content)
             write_bytes(self.path(stem + ".json"), said)
         return True

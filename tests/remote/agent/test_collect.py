@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jetlane.remote.agent import safe_files
-from jetlane.remote.agent.collect import age, frames
+from jetlane.remote.agent.collect import age
 from jetlane.remote.agent.collect.frames import Frames
 from jetlane.remote.agent.collect.settings import USUAL, read
 from jetlane.remote.agent.detect.detections import Detections
@@ -36,7 +36,7 @@ from jetlane.remote.release.runtime_file import runtime_file
 
 NAMES = {1: "circle", 2: "square"}
 RELEASE = "small-0123456789ab"
-FACTS = dict.fromkeys(frames.FACTS) | {"rank": 0.5}
+FACTS = dict.fromkeys(keeper.FACTS) | {"rank": 0.5}
 #: An object: label, score, left edge.
 Object = tuple[int, float, float]
 
@@ -111,7 +111,7 @@ def test_what_is_uncertain_is_kept(tmp_path: Path, seen: list[Detections], reaso
     made = watched(tmp_path, seen)
     assert sorted(each["reason"] for each in made) == sorted(reasons)
     for each in made:
-        assert set(each) == set(frames.FACTS) and each["release"] == RELEASE and 0 <= each["rank"] <= 1
+        assert set(each) == {*keeper.FACTS, "kind"} and each["release"] == RELEASE and 0 <= each["rank"] <= 1
         assert (each["height"], each["width"], each["classes"]) == (12, 16, ["circle", "square"])
 
 
@@ -430,6 +430,16 @@ def test_what_was_put_there_by_others_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere").exists() and folder.listed() == []
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".json"])
+def test_a_damaged_frame_is_none(tmp_path: Path, suffix: str) -> None:
+    folder = Keeper(str(tmp_path))
+    assert folder.keep(content_of(1), FACTS, 10**6, 14.0)
+    (frame,) = folder.listed()
+    place = (tmp_path / "collected" / frame.name).with_suffix(suffix)
+    place.write_bytes(place.read_bytes().replace(b"0.5", b"0.6") if suffix == ".json" else content_of(2))
+    assert folder.read(frame) is None
+
+
 def test_frames_do_not_count_against_deliveries(tmp_path: Path) -> None:
     before = used_bytes(str(tmp_path))
     assert Keeper(str(tmp_path)).keep(content_of(1, 100_000), FACTS, 10**6, 14.0)
@@ -442,7 +452,7 @@ sys.path.insert(0, sys.argv[1])
 import jetlane_runtime
 package = jetlane_runtime.Detector.__module__.split(".")[0]
 Keeper = __import__(package + ".program.keeper", fromlist=["Keeper"]).Keeper
-FACTS = __import__(package + ".collect.frames", fromlist=["FACTS"]).FACTS
+FACTS = __import__(package + ".program.keeper", fromlist=["FACTS"]).FACTS
 for number in range(8):
     content = b"\\xff\\xd8\\xff" + ("%s-%d" % (sys.argv[3], number)).encode() + bytes(5000)
     Keeper(sys.argv[2]).keep(content, dict({name: None for name in FACTS}, rank=0.5), 100000, 14.0)
