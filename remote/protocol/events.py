@@ -144,7 +144,7 @@ class Frame(Said):
 
     Attributes:
         rank: How uncertain, 0 to 1.
-        time: Seconds since 1970, by the board's clock.
+        age: Seconds that the board was up since then.
     """
 
     event: Literal["frame"]
@@ -157,7 +157,7 @@ class Frame(Said):
     classes: Annotated[list[Annotated[Text, Field(min_length=1)]], Field(max_length=MOST_CLASSES)]
     reason: Word
     rank: Score
-    time: Count
+    age: Count
     found: Annotated[list[Thing], Field(max_length=MOST_DETECTIONS)]
 
 

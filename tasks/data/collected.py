@@ -11,11 +11,10 @@ What boards say is not believed: an image is decoded before it is kept.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from jetlane.remote.protocol.events import Frame, WholeFrame
 from jetlane.specs.errors import DatasetError
@@ -33,11 +32,13 @@ class HomeFrame:
     Attributes:
         device: The board that it is from.
         said: What that said of it.
+        taken: When, in seconds since 1970, by this workstation's clock; earlier where the board was off meanwhile.
         file: Of the image, from the folder, with ``/``.
     """
 
     device: str
     said: Frame
+    taken: int
     file: str
 
 
@@ -79,21 +80,21 @@ class CollectedFolder:
         if facts.rewrite or seen != (_KINDS[said.kind], (said.width, said.height), "", 1):
             return f"the frame {said.id[:12]} is not the image that the board says it is"
         write_atomic(self.folder / IMAGES / f"{said.id}.{said.kind}", frame.content)
-        known = {"device": device, "frame": said.model_dump(by_alias=True)}
+        known = {"device": device, "frame": said.model_dump(by_alias=True), "taken": int(time.time()) - said.age}
         write_atomic(self.folder / _KNOWN / f"{said.id}.json", json.dumps(known))
         return ""
 
     def frames(self) -> Iterator[HomeFrame]:
         """All that are here, in the order in which boards took them."""
         found = [self._read(path.stem) for path in sorted((self.folder / _KNOWN).glob("*.json"))]
-        yield from sorted((each for each in found if each is not None), key=lambda each: each.said.time)
+        yield from sorted((each for each in found if each is not None), key=lambda each: (each.taken, each.said.id))
 
     def _read(self, identity: str) -> HomeFrame | None:
         known = read_json(self.folder / _KNOWN / f"{identity}.json")
         try:
             said = Frame.model_validate(known["frame"])
-            device = str(known["device"])
-        except (TypeError, KeyError, ValidationError):
+            device, taken = str(known["device"]), int(known["taken"])
+        except (TypeError, KeyError, ValueError):
             return None
         file = f"{IMAGES}/{identity}.{said.kind}"
-        return HomeFrame(device, said, file) if said.id == identity and (self.folder / file).is_file() else None
+        return HomeFrame(device, said, taken, file) if said.id == identity and (self.folder / file).is_file() else None

@@ -111,9 +111,9 @@ def _config(classes: Sequence[str]) -> str:
 
 
 def _origin(frame: HomeFrame) -> dict[str, Any]:
-    """Where a frame is from, and why it was kept; the time is that of the board's clock."""
+    """Where a frame is from, and why it was kept."""
     said = frame.said
-    taken = datetime.fromtimestamp(min(said.time, 1 << 36), timezone.utc).isoformat()
+    taken = datetime.fromtimestamp(max(frame.taken, 0), timezone.utc).isoformat()
     return {"device": frame.device, "release": said.release, "reason": said.reason, "date_captured": taken}
 
 

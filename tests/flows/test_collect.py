@@ -64,7 +64,6 @@ class Board:
                 "classes": CLASSES,
                 "reason": "score",
                 "rank": 0.5,
-                "time": 1_700_000_000,
                 "found": found,
             }
             assert self.frames.keep(item.encoded, facts, 10**8, 14.0)
@@ -96,7 +95,7 @@ def spec(tmp_path: Path) -> Path:
 
 def brought(capsys: Any, board: Board, home: Path, *words: str) -> Any:
     code, out, err = run(capsys, "collect", "--to", board.inventory, "--out", home, "--json", *words)
-    assert code == 0, err
+    assert code == 0, out + err
     return json.loads(out)
 
 
@@ -232,7 +231,7 @@ def test_least_score_and_how_much_a_board_may_send(board: Board, tmp_path: Path,
 def said(content: bytes, **other: Any) -> WholeFrame:
     facts = {"event": "frame", "id": hashlib.sha256(content).hexdigest(), "size": len(content), "kind": "png"}
     facts |= {"height": 4, "width": 6, "release": RELEASE, "classes": CLASSES, "reason": "score", "rank": 0.5}
-    return WholeFrame(Frame.model_validate({**facts, "time": 5, "found": [], **other}), content)
+    return WholeFrame(Frame.model_validate({**facts, "age": 5, "found": [], **other}), content)
 
 
 def bomb() -> bytes:

@@ -34,7 +34,8 @@ _BLOCK = 4096
 _NAME = re.compile(r"([0-9a-f]{64})\.([0-9]{4})\.([0-9]{1,12})\.([0-9a-f]{8})\.(jpg|png)\Z")
 _OWN = ("lock", "age.json")
 
-#: A frame: its sha256 in hex, thousandths of its rank, the folder's age when it came, bytes with those of its facts.
+#: A frame: its sha256 in hex, thousandths of its rank, the folder's age when it came, the json's check, the image's
+#: name, bytes of both.
 Frame = NamedTuple("Frame", [("id", str), ("rank", int), ("came", int), ("check", str), ("name", str), ("size", int)])
 
 
@@ -44,11 +45,12 @@ class Frames(object):
     def __init__(self, root: str) -> None:
         self.folder = os.path.join(root, FRAMES)
 
-    def expire(self, days: float) -> None:
-        """Remove what is too old, or damaged."""
-        if os.path.isdir(self.folder):
-            with self.lock():
-                self.sweep(days)
+    def expire(self, days: float) -> int:
+        """Remove what is too old, or damaged; returns the folder's age."""
+        if not os.path.isdir(self.folder):
+            return 0
+        with self.lock():
+            return self.sweep(days)[0]
 
     def listed(self) -> List[Frame]:
         """The frames that there are, oldest first."""

@@ -32,26 +32,25 @@ def collect(store: Store, request: Dict[str, Any]) -> Dict[str, Any]:
         on = settings.read(store.root)
     except AgentError as error:
         trouble = "%s: %s" % (error.what, error.why)
-    if on is not None:
-        frames.expire(on.days)
+    age = frames.expire((on or settings.USUAL).days)
     done = frames.listed()
     if action != "list":
         known = {frame.id: frame for frame in done}
         done = [known[each] for each in map(str, named) if each in known]
     if action == "send":
-        done = [frame for frame in done if _sent(frames, frame)]
+        done = [frame for frame in done if _sent(frames, frame, age)]
     if action == "remove":
         frames.remove(done)
     told = [{"id": frame.id, "size": frame.size} for frame in done]
     return {"on": on is not None, "trouble": trouble, "frames": told}
 
 
-def _sent(frames: Frames, frame: Frame) -> bool:
-    """Send a frame; a damaged one is removed."""
+def _sent(frames: Frames, frame: Frame, age: int) -> bool:
+    """Send a frame, with its own age; a damaged one is removed."""
     found = frames.read(frame)
     if found is None:
         frames.remove([frame])
         return False
     facts, content = found
-    emit_with(content, "frame", id=frame.id, size=len(content), **facts)
+    emit_with(content, "frame", id=frame.id, size=len(content), age=age - frame.came, **facts)
     return True

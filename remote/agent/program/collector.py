@@ -8,8 +8,9 @@ The thread keeps the program's priority: with a lower one it could be kept waiti
 Python's lock, and the program with it. What takes it long, differences, compression and files, holds no lock.
 """
 
+import collections
 import logging
-import queue
+import os
 import random
 import threading
 import time
@@ -71,7 +72,8 @@ class Collector(object):
         self.kept, self.let_go, self.trouble = 0, 0, ""
         self._root, self._release, self._names, self._mask = root, release, names, mask
         self._frames = Keeper(root)
-        self._queue = queue.Queue()  # type: Any
+        self._waiting = collections.deque()  # type: Any
+        self._pipe = (-1, -1)
         self._ended = None  # type: Optional[MonotonicEvent]
         self._before = None  # type: Optional[Detections]
         self._held = None  # type: Any
@@ -79,8 +81,8 @@ class Collector(object):
         self._due = self._swept = time.monotonic()
         self._settings = self._allowed()
         if self._settings is not None:
-            self._ended = MonotonicEvent()
-            thread = threading.Thread(target=self._work, args=(self._ended,), name="jetlane-collector")
+            self._ended, self._pipe = MonotonicEvent(), os.pipe()
+            thread = threading.Thread(target=self._work, args=(self._pipe[0], self._ended), name="jetlane-collector")
             thread.daemon = True
             thread.start()
 
@@ -105,8 +107,11 @@ class Collector(object):
         self._settings, ended = None, self._ended
         if ended is not None:
             self._ended = None
-            self._queue.put(None)
+            self._hand(None)
+            pipe, self._pipe = self._pipe, (-1, -1)
             if ended.wait(_ENDED):
+                for descriptor in pipe:
+                    os.close(descriptor)
                 ended.close()
 
     # in the program's thread
@@ -116,7 +121,7 @@ class Collector(object):
         self._held, self._before = None, found
         if held is not None and uncertainty.came_back(held.doubt.gone, found):
             self._hand_over(held, now, settings)
-        if now < self._due or not self._queue.empty():
+        if now < self._due or self._waiting:
             return
         doubt = self._doubt(settings, before, found)
         if doubt is not None:
@@ -127,7 +132,7 @@ class Collector(object):
                 self._held, self._due = wanted, now + min(settings.interval_s, _COPIED)
         elif now >= self._swept + _SWEPT:
             self._swept = now
-            self._queue.put(partial(self._frames.expire, settings.days))
+            self._hand(partial(self._frames.expire, settings.days))
 
     def _doubt(self, settings: Settings, before: Optional[Detections], found: Detections) -> Optional[Doubt]:
         doubt = uncertainty.by_score(found, settings.score_band, self._known)
@@ -150,13 +155,19 @@ class Collector(object):
     def _hand_over(self, wanted: Wanted, now: float, settings: Settings) -> None:
         self._due = now + settings.interval_s
         self._known = uncertainty.joined(uncertainty.places(wanted.found), wanted.doubt.gone)
-        self._queue.put(partial(self._keep, wanted))
+        self._hand(partial(self._keep, wanted))
+
+    def _hand(self, work: Any) -> None:
+        """Give the thread something to do, or None to end it."""
+        self._waiting.append(work)
+        os.write(self._pipe[1], b".")
 
     # in the collector's thread
 
-    def _work(self, ended: MonotonicEvent) -> None:
+    def _work(self, woken: int, ended: MonotonicEvent) -> None:
         while True:
-            work = self._queue.get()
+            os.read(woken, 1)  # not a queue of Python's: its limits are the wall clock's
+            work = self._waiting.popleft()
             if work is None:
                 ended.set()
                 return
@@ -197,7 +208,6 @@ class Collector(object):
             "classes": [self._names[label] for label in sorted(self._names)],
             "reason": wanted.doubt.reason,
             "rank": round(wanted.doubt.rank, 4),
-            "time": int(time.time()),
             "found": found[:_MOST],
         }
 

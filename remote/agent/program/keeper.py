@@ -10,7 +10,8 @@ from .encode import kind_of
 
 #: Share of the disk that stays free whatever the quota.
 _SPARE = 0.05
-FACTS = ("height", "width", "release", "classes", "reason", "rank", "time", "found")
+#: What a json holds, beside the kind. Releases carry this: a later agent has to read it, too.
+FACTS = ("height", "width", "release", "classes", "reason", "rank", "found")
 
 
 class Keeper(Frames):

@@ -226,7 +226,7 @@ def frame(content: bytes, **other: Any) -> bytes:
     said = {"event": "frame", "id": hashlib.sha256(content).hexdigest(), "size": len(content), "kind": "png"}
     said |= {"height": 2, "width": 3, "release": "m-0123456789ab", "classes": ["a"], "reason": "score", "rank": 0.5}
     found = [{"box": [0, 0, 1, 1], "class": "a", "score": 0.4}]
-    return line({**said, "time": 1, "found": found, **other})
+    return line({**said, "age": 1, "found": found, **other})
 
 
 def test_frames_are_those_that_were_asked_for_with_their_bytes() -> None:
