@@ -78,7 +78,8 @@ class Collector(object):
         self._before = None  # type: Optional[Detections]
         self._held = None  # type: Any
         self._known = Places(np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
-        self._due = self._swept = time.monotonic()
+        self._due = time.monotonic()
+        self._swept = self._due - _SWEPT
         self._settings = self._allowed()
         if self._settings is not None:
             self._ended, self._pipe = MonotonicEvent(), os.pipe()

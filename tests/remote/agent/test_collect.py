@@ -178,6 +178,17 @@ def test_the_owner_switches_it_off_under_way(tmp_path: Path) -> None:
     assert len(Frames(str(tmp_path)).listed()) == 1
 
 
+def test_what_is_old_goes_while_nothing_is_uncertain(tmp_path: Path) -> None:
+    owner(tmp_path, days=2)
+    assert Keeper(str(tmp_path)).keep(content_of(1), FACTS, 10**6, 14.0)
+    (tmp_path / "collected" / "age.json").write_text('{"seconds": 200000, "up": 0}')
+    (tmp_path / "collected" / "cut.tmp").write_bytes(b"half a fra")
+    collector = Collector(str(tmp_path), RELEASE, NAMES)
+    collector.see(image(0), found(SURE))
+    collector.close()
+    assert {path.name for path in (tmp_path / "collected").iterdir()} == {"lock", "age.json"}
+
+
 def test_the_usual_settings(tmp_path: Path) -> None:
     assert read(str(tmp_path)) is None
     (tmp_path / "config.json").write_text('{"collect": {}}')
