@@ -36,7 +36,8 @@ def main():
 
     source = opened(given.source)
     try:
-        detector = Detector(given.root, threshold=given.threshold)
+        more = {"collect": True} if given.collect else {}  # the detectors of older releases know nothing of it
+        detector = Detector(given.root, threshold=given.threshold, **more)
     except AgentError as error:
         sys.exit(f"{error.what}: {error.why}; what to do: {error.remedy}")
     with detector:
@@ -53,6 +54,7 @@ def arguments():
     parser.add_argument("--out", help="a video (.avi) to write, with the boxes")
     parser.add_argument("--show", action="store_true", help="show a window; q closes it")
     parser.add_argument("--threshold", type=float, help="least score; default: the release's")
+    parser.add_argument("--collect", action="store_true", help="keep frames to label, if the owner wants that")
     parser.add_argument("--loop", action="store_true", help="begin a file again at its end")
     return parser.parse_args()
 

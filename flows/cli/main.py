@@ -36,6 +36,7 @@ COMMANDS = {
     "demo": Command("run", "demo", "The whole road on this machine, with a virtual Jetson."),
     "evaluate": Command("evaluate", "evaluate", "Measure any model on labelled images."),
     "detect": Command("detect", "detect", "Find objects in images and videos with any model."),
+    "collect": Command("collect", "collect", "Bring frames home that boards were unsure of, to be labelled."),
     "tensorboard": Command("tensorboard", "tensorboard", "Show the trainings of a workspace in TensorBoard."),
     "convert": Command("convert", "convert", "Convert a frozen graph to UFF and ONNX."),
     "plugins": Command("convert", "plugins", "Show the TensorRT plugin parameters of a model."),

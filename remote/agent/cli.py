@@ -101,6 +101,7 @@ COMMANDS = {
     "collect-garbage": ("commands.garbage", "collect"),
     "bench": ("commands.bench", "bench"),
     "detect": ("commands.detect", "detect"),
+    "collect": ("commands.collect", "collect"),
 }
 
 #: The build's own processes; they read no request.

@@ -7,6 +7,8 @@ from typing import Any
 from .safe_files import make_folder, remove
 from .strict_json import is_whole
 
+#: Folder of the frames that programs keep, see ``collect.frames``.
+FRAMES = "collected"
 #: Logs that are kept, of each kind: build, activate, rollback, health.
 LOGS = 10
 
@@ -19,9 +21,14 @@ def free_bytes(root: str, quota: Any) -> int:
 
 
 def used_bytes(root: str) -> int:
-    """Bytes of the disk that a folder takes; a file with several names is counted once."""
+    """Bytes of the disk that the agent's folder takes; a file with several names is counted once.
+
+    Collected frames have a quota of their own: they must not stand in the way of a delivery.
+    """
     found = {}
-    for folder, _, names in os.walk(root):
+    for folder, below, names in os.walk(root):
+        if folder == root and FRAMES in below:
+            below.remove(FRAMES)
         for name in names:
             try:
                 entry = os.lstat(os.path.join(folder, name))

@@ -15,15 +15,23 @@ _lock = threading.Lock()
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Write one event: ``progress``, ``heartbeat``, ``need``, ``sample``, ``result`` or ``error``.
+    """Write one event: ``progress``, ``heartbeat``, ``need``, ``sample``, ``frame``, ``result`` or ``error``.
 
     Raises:
         BrokenPipeError: The reader is gone.
     """
+    emit_with(b"", event, **fields)
+
+
+def emit_with(content: bytes, event: str, **fields: Any) -> None:
+    """Write an event, and the bytes that follow its line."""
     line = json.dumps(dict(fields, event=event), sort_keys=True)
     with _lock:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+        if content:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
 
 
 def emit_result(result: Dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from jetlane.remote.agent.trust import keys as agent_keys
 from jetlane.remote.inventory import Device
 from jetlane.remote.protocol.dialogue import Dialogue
 from jetlane.remote.release.agent_file import agent_file
-from jetlane.remote.ssh.connection import Connection, Feed, OnEvent, connect
+from jetlane.remote.ssh.connection import Connection, Feed, OnEvent, OnFrame, connect
 from jetlane.remote.ssh.watchdog import GivenUp, Watchdog
 from jetlane.specs.errors import DeviceError
 
@@ -30,6 +30,7 @@ LIMITS = {
     "collect-garbage": 300.0,
     "bench": 900.0,
     "detect": 900.0,
+    "collect": 300.0,
 }
 
 #: Runs the agent's file only if its bytes are those of this workstation's; a file put in its place is never run.
@@ -90,6 +91,8 @@ class Agent:
         files: int = 0,
         samples: Optional[Sequence[str]] = None,
         limit: Optional[float] = None,
+        frames: Optional[Mapping[str, int]] = None,
+        on_frame: Optional[OnFrame] = None,
     ) -> dict[str, Any]:
         """Run one of the agent's commands and return its result, checked by ``protocol.results``.
 
@@ -97,6 +100,7 @@ class Agent:
             files: Files of the release concerned.
             samples: Samples that are to be shown, in their order; None where that is not known.
             limit: Seconds that it may take; those of ``LIMITS`` unless given.
+            frames: Frames that it is asked for, see ``Dialogue``; ``on_frame`` gets each.
 
         Raises:
             AgentFailure: The command failed; with the agent's reason.
@@ -105,9 +109,11 @@ class Agent:
         """
         guarded = [self.device.python, "-c", _GUARD, self._path, agent_file().digest]
         arguments = [*guarded, "--root", self.device.root, command]
-        dialogue = Dialogue(self.device.name, command, files, samples)
+        dialogue = Dialogue(self.device.name, command, files, samples, frames)
         seconds = LIMITS[command] if limit is None else limit
-        return self._connection.run(arguments, request or {}, dialogue, seconds, self._on_event, payload, feed)
+        return self._connection.run(
+            arguments, request or {}, dialogue, seconds, self._on_event, payload, feed, on_frame
+        )
 
 
 @contextmanager

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Optional, Union
 
 from pydantic import ValidationError
 
-from jetlane.remote.protocol.events import EVENT, Failure, Heartbeat, Need, Progress, Sample
+from jetlane.remote.protocol.events import EVENT, Failure, Frame, Heartbeat, Need, Progress, Sample, WholeFrame
 from jetlane.remote.protocol.fields import Said
 from jetlane.remote.protocol.results import RESULTS
 from jetlane.specs.errors import BoardError
@@ -31,7 +32,7 @@ MOST_SHOWN = 200_000
 #: What a command may say beside progress, heartbeats, its result or its error.
 _MAY_SAY = {"receive": Need, "verify": Sample, "status": Sample, "detect": Sample}
 
-Word = Union[Heartbeat, Progress, Need, Sample, Failure, Said]
+Word = Union[Heartbeat, Progress, Need, Sample, WholeFrame, Failure, Said]
 
 
 class Dialogue:
@@ -42,11 +43,14 @@ class Dialogue:
         command: The agent's command.
         files: Files of the release concerned: each may be told of.
         samples: The names of the samples that are to be shown, in their order; None where that is not known.
+        frames: The frames that it was asked for, by id, in their order, and the most bytes that each may have; some may
+            be gone.
         clock: Seconds that only rise.
 
     Attributes:
         result: What it returns in the end.
         samples: What was shown so far.
+        awaited: Bytes that come next and are no line.
     """
 
     def __init__(
@@ -55,9 +59,13 @@ class Dialogue:
         command: str,
         files: int = 0,
         samples: Optional[Sequence[str]] = None,
+        frames: Optional[Mapping[str, int]] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.samples: list[Sample] = []
+        self.awaited = 0
+        self._frame: Optional[Frame] = None
+        self._frames = dict(frames or {})
         self.command, self.result = command, RESULTS[command]
         self._device, self._expected = device, None if samples is None else list(samples)
         self._needed, self._ended = False, False
@@ -79,6 +87,8 @@ class Dialogue:
         """
         if self._ended:
             self._refuse("it went on after its last word", line)
+        if self._frame is not None:
+            return self._content(self._frame, line)
         if not line.lstrip().startswith(b"{"):
             self._spend(line)
             return None
@@ -95,6 +105,9 @@ class Dialogue:
             self._need(line)
         elif isinstance(word, Sample):
             self._sample(word, line)
+        elif isinstance(word, Frame):
+            self._announced(word, line)
+            return None
         else:
             self._end(word, line)
         return word
@@ -129,6 +142,23 @@ class Dialogue:
             self._refuse("it shows more detections than there can be", line)
         self.samples.append(sample)
 
+    def _announced(self, frame: Frame, line: bytes) -> None:
+        """A frame whose bytes come next; what was asked for before it is gone."""
+        if frame.id not in self._frames:
+            self._refuse("that frame was not asked for, or not at this point", line)
+        if frame.size > self._frames[frame.id]:
+            self._refuse("that frame is larger than it said", line)
+        while next(iter(self._frames)) != frame.id:
+            del self._frames[next(iter(self._frames))]
+        del self._frames[frame.id]
+        self._frame, self.awaited = frame, frame.size
+
+    def _content(self, frame: Frame, content: bytes) -> WholeFrame:
+        self._frame, self.awaited = None, 0
+        if hashlib.sha256(content).hexdigest() != frame.id:
+            self._refuse("the bytes that it sent are not those of the frame", b"")
+        return WholeFrame(frame, content)
+
     def _count_sample(self, line: bytes) -> None:
         self._number += 1
         if self._number > _MOST_SAMPLES:
@@ -157,29 +187,42 @@ class Dialogue:
 
 
 class LineReader:
-    """Cuts what comes into lines, and gives up where none ends."""
+    """Cuts what comes into lines, and gives up where none ends.
+
+    Attributes:
+        within: Bytes that are still to come of what is no line.
+    """
 
     def __init__(self, device: str, command: str) -> None:
         self._device, self.command = device, command
         self._held = bytearray()
         self._count = 0
+        self.within = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines that end in this chunk, without their line feeds.
+        """The lines that end in this chunk, without their line feeds, and what ``within`` was set for once it is there.
 
         Raises:
             BoardError: A line is too long, or all of them together are.
         """
-        self._count += len(chunk)
         start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            self._held += chunk[start:end]
+        while True:
+            if self.within:
+                piece = chunk[start : start + self.within]
+                start, self.within = start + len(piece), self.within - len(piece)
+                self._held += piece
+                if self.within:
+                    return
+            else:
+                end = chunk.find(b"\n", start)
+                self._count += (len(chunk) if end < 0 else end + 1) - start
+                self._held += chunk[start:] if end < 0 else chunk[start:end]
+                self._check(self._held)
+                if end < 0:
+                    return
+                start = end + 1
             line, self._held = bytes(self._held), bytearray()
-            self._check(line)
             yield line
-            start = end + 1
-        self._held += chunk[start:]
-        self._check(self._held)
 
     def beside(self, count: int) -> None:
         """So many bytes came beside the lines, on standard error; they count as well.

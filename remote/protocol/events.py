@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
+from jetlane.remote.agent.collect.frames import LARGEST
 from jetlane.remote.protocol.fields import (
     Coordinate,
     Count,
@@ -13,9 +15,11 @@ from jetlane.remote.protocol.fields import (
     Lines,
     Number,
     Path,
+    ReleaseId,
     Said,
     Score,
     Sha256,
+    Side,
     Text,
     Word,
     current_kind,
@@ -25,6 +29,8 @@ from jetlane.remote.protocol.fields import (
 MOST_FILES = 10_000
 #: Detections in one image: keepTopK of every model that was ever seen is 100.
 MOST_DETECTIONS = 5_000
+#: Classes of a model.
+MOST_CLASSES = 10_000
 
 #: Kinds of error that the agent knows; the workstation acts on some of them. What the workstation finds out itself
 #: (``unreachable``, ``host_key``, ``auth``, ``protocol``, ``deadline``) is not a board's to say.
@@ -121,6 +127,48 @@ class Sample(Shown):
     event: Literal["sample"]
 
 
+class Thing(Said):
+    """What was found in a frame.
+
+    Attributes:
+        name: Of its class.
+    """
+
+    box: Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
+    name: Annotated[Text, Field(validation_alias="class", min_length=1)]
+    score: Score
+
+
+class Frame(Said):
+    """A frame that a program on the board kept; as many bytes as `size` says follow the line.
+
+    Attributes:
+        rank: How uncertain, 0 to 1.
+        age: Seconds that the board was up since then.
+    """
+
+    event: Literal["frame"]
+    id: Sha256
+    size: Annotated[int, Field(ge=1, le=LARGEST)]
+    kind: Literal["jpg", "png"]
+    height: Side
+    width: Side
+    release: ReleaseId
+    classes: Annotated[list[Annotated[Text, Field(min_length=1)]], Field(max_length=MOST_CLASSES)]
+    reason: Word
+    rank: Score
+    age: Count
+    found: Annotated[list[Thing], Field(max_length=MOST_DETECTIONS)]
+
+
+@dataclass(frozen=True)
+class WholeFrame:
+    """A frame with the bytes of its file, whose sha256 is its id."""
+
+    said: Frame
+    content: bytes
+
+
 class Failure(Said):
     """How a command ended that did not succeed."""
 
@@ -131,5 +179,5 @@ class Failure(Said):
     kind: Annotated[Kind, BeforeValidator(current_kind)] = "failed"
 
 
-Event = Union[Heartbeat, Progress, Need, Sample, Failure]
+Event = Union[Heartbeat, Progress, Need, Sample, Frame, Failure]
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -86,4 +86,6 @@ Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 #: A coordinate of a box, as a fraction of the image; NMS_TRT without clipping goes a little beyond it.
 Coordinate = Annotated[float, Field(ge=-16, le=16)]
 Score = Annotated[float, Field(ge=0, le=1.001)]
+#: Pixels: the longest side that JPEG knows.
+Side = Annotated[int, Field(ge=1, le=65_535)]
 Label = Annotated[int, Field(ge=0, le=100_000)]

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Optional
 
 from pydantic import Field
 
+from jetlane.remote.agent.collect.frames import MOST
+from jetlane.remote.protocol.events import MOST_CLASSES
 from jetlane.remote.protocol.fields import (
     KEPT,
     Backend,
@@ -27,8 +29,6 @@ from jetlane.remote.protocol.fields import (
 
 #: Releases, engines or keys on one board.
 _MANY = 1000
-#: Classes of a model.
-_CLASSES = 10_000
 
 
 class TensorRT(Said):
@@ -279,8 +279,21 @@ class Detected(Said):
     engine: EngineKey
     backend: Backend
     precision: Precision
-    labels: Annotated[list[Text], Field(max_length=_CLASSES)]
+    labels: Annotated[list[Text], Field(max_length=MOST_CLASSES)]
     threshold: Score
+
+
+class Kept(Said):
+    id: Sha256
+    size: Count
+
+
+class KeptFrames(Said):
+    """`collect`: whether the board's owner lets frames be kept; those that were listed, sent or removed."""
+
+    on: bool
+    trouble: Text
+    frames: Annotated[list[Kept], Field(max_length=MOST)]
 
 
 class Placed(Said):
@@ -302,6 +315,7 @@ RESULTS: Mapping[str, type[Said]] = {
     "collect-garbage": Collected,
     "bench": Benched,
     "detect": Detected,
+    "collect": KeptFrames,
     "place": Placed,
 }
 

@@ -18,6 +18,8 @@ from jetlane.remote import agent
 from jetlane.specs import catalogue
 
 _PACKAGE = "jetlane_agent"
+#: What people's programs run, and the agent does not; and the start without a zipapp.
+_LEFT_OUT = ("program/", "__main__.py")
 _MAIN = f"import sys\n\nfrom {_PACKAGE}.cli import run\n\nrun(sys.argv[1:])\n"
 #: The oldest time a zip can hold: what changes nothing must not change the digest.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -56,7 +58,8 @@ def _built() -> AgentFile:
         _add(archive, "__main__.py", _MAIN.encode())
         for path in sorted(sources.rglob("*.py")):
             name = path.relative_to(sources).as_posix()
-            _add(archive, f"{_PACKAGE}/{name}", slim(path.read_text(encoding="utf-8")).encode())
+            if not name.startswith(_LEFT_OUT):
+                _add(archive, f"{_PACKAGE}/{name}", slim(path.read_text(encoding="utf-8")).encode())
         _add(archive, f"{_PACKAGE}/{catalogue.FILE.name}", _catalogue())
     content = b"#!/usr/bin/env python3\n" + buffer.getvalue()
     return AgentFile(content, hashlib.sha256(content).hexdigest())

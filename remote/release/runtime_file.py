@@ -19,7 +19,7 @@ NAME = "jetlane_runtime.py"
 #: A file where Python would create a folder: importing from a release must not change it.
 NO_BYTECODE = {"__pycache__": "This file keeps Python from writing bytecode into the release, which must not change.\n"}
 #: What the file is asked for; the backends' modules are found when the engine is known.
-_WANTED = "detect.runtime"
+_WANTED = "program.detector"
 
 _HEAD = '''"""This release's detector in one file, for your own program:
 
@@ -30,7 +30,8 @@ _HEAD = '''"""This release's detector in one file, for your own program:
 
 boxes are xmin, ymin, xmax, ymax in 0..1 of the image; detector.names[label] is a class's name. It needs Python 3.6 or
 later, numpy, and the board's tensorrt (or onnxruntime, where the agent built for the processor). The engine is the one
-that the agent built and verified; images are prepared by the function that the verification used.
+that the agent built and verified; images are prepared by the function that the verification used. Detector(...,
+collect=True, mask=...) lets the board's owner keep frames that it is unsure of; nothing is kept otherwise.
 
 Below are the modules of jetlane's agent that this takes, each as it is. Made by jetlane {version}; Apache License 2.0.
 """
@@ -75,7 +76,7 @@ class _Modules(object):
 
 
 sys.meta_path.append(_Modules())
-Detector = importlib.import_module(_PACKAGE + ".detect.runtime").Detector
+Detector = importlib.import_module(_PACKAGE + ".program.detector").Detector
 AgentError = importlib.import_module(_PACKAGE + ".errors").AgentError
 '''
 

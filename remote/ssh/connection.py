@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from jetlane.remote.inventory import Device
-from jetlane.remote.protocol.dialogue import Dialogue, LineReader
-from jetlane.remote.protocol.events import Failure, Need, Sample
+from jetlane.remote.protocol.dialogue import Dialogue, LineReader, Word
+from jetlane.remote.protocol.events import Failure, Need, Sample, WholeFrame
 from jetlane.remote.protocol.fields import Said
 from jetlane.remote.protocol.results import plain
 from jetlane.remote.ssh.config import resolve
@@ -36,6 +36,9 @@ _POLL = 1.0
 #: Bytes of a program's standard error that are kept.
 _COMPLAINT = 1 << 16
 KEEPALIVE = 10
+#: Bytes per second below which a transfer is ended: bytes that were accepted, or came, extend its time limit at this
+#: rate, so that a device that hardly moves does not block the turn of others for long.
+SLOWEST = 16384
 _CHUNK = 1 << 17
 #: Receives a file where there is no agent yet. It needs only Python: not every board has SFTP.
 _PLACE = """\
@@ -68,6 +71,7 @@ except OSError as error:
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 Feed = Callable[[Need, Callable[[bytes], None]], None]
+OnFrame = Callable[[WholeFrame], None]
 
 
 class AgentFailure(DeviceError):
@@ -91,6 +95,7 @@ class Connection:
         on_event: Optional[OnEvent] = None,
         payload: bytes = b"",
         feed: Optional[Feed] = None,
+        on_frame: Optional[OnFrame] = None,
     ) -> dict[str, Any]:
         """Run a program that writes JSON lines, and return its ``result``; with ``samples`` where it sent any.
 
@@ -101,6 +106,7 @@ class Connection:
             limit: Seconds that it may take in total.
             on_event: Receives every event but the last, as JSON values.
             feed: Called with a ``need`` event and a function that sends bytes.
+            on_frame: Receives each frame that was asked for.
 
         Raises:
             AgentFailure: It ended with an ``error`` event.
@@ -113,7 +119,7 @@ class Connection:
             channel = self._open(" ".join(shlex.quote(argument) for argument in arguments))
             complaint = bytearray()
             try:
-                return self._converse(channel, request, dialogue, on_event, payload, feed, complaint)
+                return self._converse(channel, request, dialogue, on_event, payload, feed, on_frame, complaint)
             finally:
                 with suppress(EOFError, OSError, paramiko.SSHException):  # the way there may be gone
                     channel.close()
@@ -126,6 +132,7 @@ class Connection:
         on_event: Optional[OnEvent],
         payload: bytes,
         feed: Optional[Feed],
+        on_frame: Optional[OnFrame],
         complaint: bytearray,
     ) -> dict[str, Any]:
         send = Sender(channel, self._round_trip, self.watchdog)
@@ -141,6 +148,10 @@ class Connection:
             if isinstance(word, dialogue.result):
                 shown = {"samples": [sample.model_dump() for sample in dialogue.samples]} if dialogue.samples else {}
                 return {**plain(word), **shown}
+            if isinstance(word, WholeFrame):
+                if on_frame is not None:
+                    on_frame(word)
+                continue
             if on_event is not None:
                 on_event(_event_of(word, dialogue))
             if isinstance(word, Need) and feed is not None:
@@ -174,13 +185,17 @@ class Connection:
         except Exception as error:  # paramiko passes on whatever a wrong packet led to
             raise self._cut(str(error)) from error
 
-    def _messages(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Said]:
+    def _messages(self, channel: paramiko.Channel, dialogue: Dialogue, complaint: bytearray) -> Iterator[Word]:
         """The program's messages as they come, until it ends."""
         lines = LineReader(self.device.name, dialogue.command)
         while True:
             chunk = self._read(channel, lines, complaint)
+            if chunk and lines.within:
+                self.watchdog.heard()
+                self.watchdog.earn(len(chunk) / SLOWEST)
             for line in lines.feed(chunk or b""):
                 word = dialogue.take(line)
+                lines.within = dialogue.awaited
                 if word is not None:
                     self.watchdog.heard()
                     yield word

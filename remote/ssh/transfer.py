@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 from jetlane.remote.protocol.dialogue import board_error
 from jetlane.remote.protocol.events import Need, Needed
 from jetlane.remote.release.folder import Release, altered
-from jetlane.remote.ssh.connection import Feed, OnEvent
+from jetlane.remote.ssh.connection import SLOWEST, Feed, OnEvent
 from jetlane.specs.errors import BoardError
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ _PIECE = 4 * ((1 << 15) - 64)
 _REPORTS = 0.5
 #: Seconds between two checks, while waiting for a turn, whether the work was given up.
 _POLL = 0.25
-#: Bytes per second below which an upload is ended: accepted bytes extend its time limit at this rate, so that a device
-#: that accepts almost nothing does not block the turn of others for long.
-_SLOWEST = 16384
 #: Least bytes per second that a device hashes, of files it has and of received ones; and seconds for everything else.
 _HASHED, _AROUND = 1e6, 300.0
 
@@ -128,7 +125,7 @@ def ship(agent: Receiver, release: Release, uploads: Uploads, on_event: OnEvent)
             for piece in _pieces(release, entry, uploads.piece):
                 uploads.spend(len(piece), agent.watchdog.pause)
                 send(piece)
-                agent.watchdog.earn(len(piece) / _SLOWEST)
+                agent.watchdog.earn(len(piece) / SLOWEST)
                 progress.sent(len(piece))
 
     files = len(release.manifest["files"])

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 
-from jetlane.remote.agent.detect import runtime
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.program import detector
 from jetlane.specs.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class Detector:
 
     def __init__(self, place: StrPath, threshold: Optional[float] = None) -> None:
         with _explained():
-            self._detector = runtime.Detector(str(place), threshold)
+            self._detector = detector.Detector(str(place), threshold)
         self.release: str = self._detector.release
         self.names: dict[int, str] = self._detector.names
         self.threshold: float = self._detector.threshold

@@ -48,6 +48,10 @@ REQUESTS: Mapping[str, str] = {
         '`{"release": ID or null, "count": IMAGES}`; for each image a line `{"height": PIXELS, "width": PIXELS}` and'
         " its bytes follow: RGB, row by row. Without an image it only says which release would look"
     ),
+    "collect": (
+        '`{"action": "list"}`, or `{"action": "send" or "remove", "frames": [ID, ...]}`. Each frame that is sent is an'
+        " event `frame`, and its bytes follow that line"
+    ),
     "collect-garbage": '`{"keep": COUNT, "spare": ID}`',
 }
 

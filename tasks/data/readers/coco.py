@@ -25,6 +25,10 @@ _LISTS = {
 }
 
 
+#: In a file's info: its annotations are a detector's, see ``prelabels``.
+PRELABELS = "prelabels"
+
+
 @dataclass
 class _File:
     """What a COCO file holds, as far as it counts."""
@@ -112,6 +116,11 @@ def _load(path: Path) -> _File:
     data = _File()
     for key, item in json_stream.items(path):
         data.keys.add(key)
+        if key == "info" and isinstance(item, Mapping) and item.get(PRELABELS):
+            raise Unreadable(
+                "it holds what a detector found, and nobody has said that it is right: correct it in a labelling tool "
+                f"and export it from there; where it was corrected in place, remove {PRELABELS} from its info"
+            )
         if key not in _LISTS:
             continue
         if not isinstance(item, Mapping):

@@ -54,6 +54,12 @@ def _task(
     yield from wrong
     if file is None:
         return
+    if _is_unlabelled(task):
+        yield Finding("unlabelled_image", where, "nobody has labelled it; predictions are not taken for labels")
+        yield LabelledImage(
+            images.name(file), ImageFile(file), (), where, place.shown, split=place.split, unlabelled=True
+        )
+        return
     regions, notes = _regions(task)
     yield from (Finding("layout", where, note) for note in notes)
     size = next((size for region in regions if (size := _size(region)) is not None), None)
@@ -72,6 +78,17 @@ def _task(
     yield LabelledImage(name, ImageFile(file), tuple(boxes), where, place.shown, size, fractions=True, split=split)
 
 
+def _is_unlabelled(task: Mapping[str, Any]) -> bool:
+    """Whether nobody has said what is in an image, not even that nothing is: its annotations are none or cancelled, or
+    it has a model's predictions alone."""
+    annotations = task.get("annotations", task.get("completions"))
+    return not _usable(annotations) if isinstance(annotations, list) else bool(task.get("predictions"))
+
+
+def _usable(annotations: list[Any]) -> list[Mapping[str, Any]]:
+    return [item for item in annotations if isinstance(item, Mapping) and not item.get("was_cancelled")]
+
+
 def _regions(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[str]]:
     """What the first annotation that was not cancelled says; and what was left aside."""
     annotations = task.get("annotations", task.get("completions"))
@@ -79,7 +96,7 @@ def _regions(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[str
         lists = [value for value in task.values() if isinstance(value, list)]
         found = [item for value in lists for item in value if isinstance(item, Mapping) and _labels(item)]
         return found, []
-    usable = [item for item in annotations if isinstance(item, Mapping) and not item.get("was_cancelled")]
+    usable = _usable(annotations)
     notes = [f"{len(usable)} annotations of one image; the first is taken"] if len(usable) > 1 else []
     results = usable[0].get("result") if usable else []
     return [item for item in results if isinstance(item, Mapping)] if isinstance(results, list) else [], notes

@@ -12,8 +12,8 @@ import pytest
 from jetlane.remote.agent import engines
 from jetlane.remote.agent.commands import activate, bench, build, garbage, verify
 from jetlane.remote.agent.commands.status import status
-from jetlane.remote.agent.detect.runtime import Detector
 from jetlane.remote.agent.errors import AgentError
+from jetlane.remote.agent.program.detector import Detector
 from jetlane.remote.agent.store import Store
 from jetlane.remote.release.folder import read_release
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from jetlane.remote.device.client import probe, status
+from jetlane.remote.device import collection
+from jetlane.remote.device.client import open_agent, probe, status
 from jetlane.remote.device.delivery import deliver, rollback
-from jetlane.remote.inventory import load_inventory
+from jetlane.remote.inventory import Device, load_inventory
+from jetlane.remote.protocol.events import WholeFrame
 
 pytestmark = pytest.mark.sshd
 
@@ -23,10 +27,21 @@ import json, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1] + "/current")
 from jetlane_runtime import Detector
-detector = Detector(sys.argv[1])
-found = detector.detect(np.load(sys.argv[2]))
+with Detector(sys.argv[1], collect=True, mask=lambda frame: frame[::-1]) as detector:
+    found = detector.detect(np.load(sys.argv[2]))
 print(json.dumps([values.tolist() for values in found]))
 """
+
+
+def collected(device: Device) -> WholeFrame:
+    """The frame that the program kept; it is removed there."""
+    came: list[WholeFrame] = []
+    with open_agent(device) as agent:
+        kept = collection.kept(agent)
+        collection.fetch(agent, kept.frames, came.append)
+        assert kept.on and collection.remove(agent, kept.frames) == len(kept.frames) == 1
+        assert collection.kept(agent).frames == ()
+    return came[0]
 
 
 #: The others are no JetPack's default, but may be what an inventory names.
@@ -51,6 +66,7 @@ def test_a_release_is_delivered_and_runs(
     assert deliver(release, device).state == "unchanged"
 
     root = Path(device.root)
+    (root / "config.json").write_text('{"collect": {"score_band": [0.0, 1.0]}}')
     done = subprocess.run(
         [python, "-I", "-c", _RUN, root, release / "samples" / "000.npy"], capture_output=True, text=True, env={}
     )
@@ -60,6 +76,10 @@ def test_a_release_is_delivered_and_runs(
     assert labels == expected["labels"] and labels
     np.testing.assert_allclose(boxes, expected["boxes"], atol=1e-6)
     np.testing.assert_allclose(scores, expected["scores"], atol=1e-6)
+    came = collected(device)
+    assert [each.name for each in came.said.found] == [("circle", "square", "triangle")[label - 1] for label in labels]
+    turned = np.asarray(Image.open(io.BytesIO(came.content)))[::-1]
+    assert np.array_equal(turned, np.load(release / "samples" / "000.npy"))
 
     assert deliver(make_release(tmp_path / "other", seed=1), device).previous == release.name
     assert rollback(device)["release"] == release.name

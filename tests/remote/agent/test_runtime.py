@@ -19,6 +19,7 @@ from tests.remote import models
 from tests.remote.agent.doubles import plan_of
 
 from jetlane.remote.agent import backends, engines, recipes
+from jetlane.remote.agent.collect.frames import Frames
 from jetlane.remote.agent.commands import verify
 from jetlane.remote.agent.detect import runtime
 from jetlane.remote.agent.detect.detections import Detections
@@ -104,7 +105,15 @@ def test_it_is_the_agents_own_code_and_nothing_else(repository: Path) -> None:
         path = place / "__init__.py" if place.is_dir() else place.with_name(place.name + ".py")
         assert source == path.read_text(), name
     assert {backends.module_name(backend) for backend in backends.BACKENDS} < set(quoted)
-    assert {"detect.runtime", "detect.image", "detect.nms", "detect.detections", "trt.cuda"} < set(quoted)
+    assert {
+        "program.detector",
+        "program.collector",
+        "detect.runtime",
+        "detect.image",
+        "detect.nms",
+        "detect.detections",
+        "trt.cuda",
+    } < set(quoted)
     assert not {"receive", "activate", "cli", "job"} & set(quoted), "what only a delivery needs stays out"
     assert verify.detect is runtime.detect, "the verification runs what programs run"
     code = "from jetlane.remote.release.runtime_file import runtime_file; import sys; sys.stdout.write(runtime_file())"
@@ -145,6 +154,23 @@ def test_the_threshold_and_the_names(root: Path, release: Path, loaded: ModuleTy
     with pytest.raises(loaded.AgentError, match="cannot be used") as caught:
         usual.detect(image.astype(np.float32))
     assert "uint8" in caught.value.remedy
+
+
+def test_frames_are_collected_where_the_owner_wants_that(root: Path, release: Path, loaded: ModuleType) -> None:
+    """Of what is below the program's threshold, too."""
+    image = np.load(release / "samples" / "000.npy")
+    (root / "config.json").write_text('{"collect": {"score_band": [0.0, 1.0]}}')
+    with loaded.Detector(str(root), threshold=1.0, collect=True, mask=np.flipud) as detector:
+        assert len(detector.detect(image)[0]) == 0
+    assert detector.collector.kept == 1 and not detector.collector.trouble
+    (frame,) = Frames(str(root)).listed()
+    facts, content = Frames(str(root)).read(frame) or ({}, b"")
+    expected = json.loads((release / "expected.json").read_text())["samples"][0]
+    assert [detector.names[label] for label in expected["labels"]] == [each["class"] for each in facts["found"]]
+    assert facts["release"] == release.name and content and len(facts["found"]) > 0
+    with loaded.Detector(str(root)) as plain:
+        assert plain.collector is None and len(plain.detect(image)[0]) > 0
+    assert len(Frames(str(root)).listed()) == 1
 
 
 def test_says_what_to_do_when_there_is_nothing_to_run(root: Path, release: Path, loaded: ModuleType) -> None:
@@ -230,7 +256,7 @@ def test_a_traceback_through_it_shows_the_agents_lines(loaded: ModuleType) -> No
     with pytest.raises(TypeError) as caught:
         loaded.Detector(None)
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
-    assert "root, folder = _found(place)" in shown and "jetlane_runtime.py/detect/runtime.py" in shown
+    assert "root, folder = _found(place)" in shown and "jetlane_runtime.py/program/detector.py" in shown
 
 
 def test_the_cameras_example_runs(root: Path, release: Path, repository: Path, here: Path) -> None:

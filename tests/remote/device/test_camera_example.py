@@ -56,8 +56,9 @@ def test_a_video_is_looked_at_and_drawn_into(
     board: tuple[Path, Device], video: Path, tmp_path: Path, repository: Path
 ) -> None:
     out = tmp_path / "out.avi"
+    (board[0] / "config.json").write_text('{"collect": {"score_band": [0.0, 1.0]}}')
     done = subprocess.run(
-        camera(repository, board[0], "--source", str(video), "--out", str(out), "--threshold", "0.0"),
+        camera(repository, board[0], "--source", str(video), "--out", str(out), "--threshold", "0.0", "--collect"),
         capture_output=True,
         text=True,
         timeout=120,
@@ -72,6 +73,9 @@ def test_a_video_is_looked_at_and_drawn_into(
     assert after.get(cv2.CAP_PROP_FRAME_COUNT) == 10
     difference = np.abs(before.read()[1].astype(int) - after.read()[1].astype(int))
     assert (difference > 60).sum() > 100, "boxes are drawn"
+    (kept,) = (board[0] / "collected").glob("*.jpg")
+    seen = [cv2.VideoCapture(str(video)).read()[1], cv2.imread(str(kept))]
+    assert np.abs(seen[0].astype(int) - seen[1]).mean() < 3, "the frame as the camera saw it, without boxes"
 
 
 def test_it_ends_when_another_release_becomes_active(board: tuple[Path, Device], video: Path, repository: Path) -> None:

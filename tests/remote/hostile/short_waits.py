@@ -32,7 +32,8 @@ def shorten_waits(put: Callable[[Any, str, Any], None], silence: float, limit: f
         put(ssh, name, limit)
     put(ssh, "_POLL", 0.1)
     put(transfer, "_AROUND", limit)
-    put(transfer, "_SLOWEST", 1 << 30)
+    for module in (ssh, transfer):
+        put(module, "SLOWEST", 1 << 30)
     put(device, "LIMITS", dict.fromkeys(device.LIMITS, limit))
     put(delivery, "LIMITS", device.LIMITS)
     put(watchdog, "_TICK", 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -17,8 +18,8 @@ from jetlane.remote import agent
 from jetlane.remote.agent.commands import probe
 from jetlane.remote.agent.store import Store
 from jetlane.remote.protocol.dialogue import BURST, LONGEST_LINE, MOST_BYTES, MOST_SHOWN, RATE, Dialogue, LineReader
-from jetlane.remote.protocol.events import Failure, Heartbeat, Kind, Need, Progress, Sample
-from jetlane.remote.protocol.results import Built, Facts, Healthy, plain
+from jetlane.remote.protocol.events import Failure, Heartbeat, Kind, Need, Progress, Sample, WholeFrame
+from jetlane.remote.protocol.results import Built, Facts, Healthy, KeptFrames, plain
 from jetlane.specs.errors import BoardError
 
 AGENT = Path(agent.__file__).parent
@@ -219,6 +220,69 @@ def test_a_sample_that_a_board_keeps_damaged_is_none() -> None:
         dialogue.take(line({**SAMPLE, "labels": []}))
     assert "more samples than a release has" in refused(dialogue, line({**SAMPLE, "labels": []}))
     assert "scores" in refused(Dialogue("nano", "verify", samples=[SAMPLE["file"]]), line({**SAMPLE, "scores": [9.9]}))
+
+
+def frame(content: bytes, **other: Any) -> bytes:
+    said = {"event": "frame", "id": hashlib.sha256(content).hexdigest(), "size": len(content), "kind": "png"}
+    said |= {"height": 2, "width": 3, "release": "m-0123456789ab", "classes": ["a"], "reason": "score", "rank": 0.5}
+    found = [{"box": [0, 0, 1, 1], "class": "a", "score": 0.4}]
+    return line({**said, "age": 1, "found": found, **other})
+
+
+def test_frames_are_those_that_were_asked_for_with_their_bytes() -> None:
+    contents = [b'{"event": "result"}\n' * 3, b"\n", b"x" * (3 << 20)]
+    asked = {hashlib.sha256(each).hexdigest(): len(each) for each in contents}
+    dialogue, reader, came = Dialogue("nano", "collect", frames=asked), LineReader("nano", "collect"), []
+    sent = b"".join(frame(each) + b"\n" + each for each in (contents[0], contents[2]))  # one is gone there
+    sent += line({"event": "result", "on": True, "trouble": "", "frames": []}) + b"\n"
+    for start in range(0, len(sent), 7001):
+        for each in reader.feed(sent[start : start + 7001]):
+            word = dialogue.take(each)
+            reader.within = dialogue.awaited
+            came += [] if word is None else [word]
+    assert [each.content for each in came[:-1] if isinstance(each, WholeFrame)] == [contents[0], contents[2]]
+    assert isinstance(came[-1], KeptFrames) and len(came) == 3
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"id": SHA}, "was not asked for"),
+        ({"size": 10}, "larger than it said"),
+        ({"size": 33 << 20}, "size"),
+        ({"size": 0}, "size"),
+        ({"kind": "svg"}, "kind"),
+        ({"width": 70_000}, "width"),
+        ({"release": "../x"}, "release"),
+        ({"found": [{"box": [0, 0, 1, 1], "class": "", "score": 0.4}]}, "found"),
+        ({"found": [{"box": [0, 0, 1, 99], "class": "a", "score": 0.4}]}, "found"),
+        ({"classes": ["a"] * 10_001}, "classes"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_frame_that_no_agent_sends_is_refused(other: dict[str, Any], why: str) -> None:
+    dialogue = Dialogue("nano", "collect", frames={hashlib.sha256(b"content").hexdigest(): 7})
+    assert why in refused(dialogue, frame(b"content", **other))
+    assert "was not asked for" in refused(Dialogue("nano", "status"), frame(b"content"))
+
+
+def test_frames_keep_their_order_and_their_bytes() -> None:
+    asked = {hashlib.sha256(each).hexdigest(): 9 for each in (b"first", b"second")}
+    dialogue = Dialogue("nano", "collect", frames=asked)
+    assert dialogue.take(frame(b"second")) is None and dialogue.awaited == 6
+    assert "are not those of the frame" in refused(dialogue, b"secomd")
+    late = Dialogue("nano", "collect", frames=asked)
+    late.take(frame(b"second"))
+    assert isinstance(late.take(b"second"), WholeFrame)
+    for again in (b"first", b"second"):
+        assert "not at this point" in refused(late, frame(again))
+
+
+def test_names_that_a_board_made_up_are_harmless() -> None:
+    dialogue = Dialogue("nano", "collect", frames={hashlib.sha256(b"x").hexdigest(): 1})
+    dialogue.take(frame(b"x", found=[{"box": [0, 0, 1, 1], "class": "\x1b[2J", "score": 0.4}]))
+    came = dialogue.take(b"x")
+    assert isinstance(came, WholeFrame) and not harmful(came.said.found[0].name)
 
 
 def test_a_quick_board_may_tell_of_each_sample_it_verifies() -> None:

@@ -104,7 +104,7 @@ def test_a_device_that_accepts_nothing_loses_its_turn(
 ) -> None:
     """However large the release is: time for sending is earned by taking."""
     monkeypatch.setattr(transfer, "_AROUND", 0.5)
-    monkeypatch.setattr(transfer, "_SLOWEST", 100)
+    monkeypatch.setattr(transfer, "SLOWEST", 100)
     uploads, began = Uploads(transfers=1), time.monotonic()
     with Watchdog(device.name) as watchdog, pytest.raises(DeviceError) as caught:
         transfer.ship(Dripping(device, watchdog), read_release(release), uploads, print)  # type: ignore[arg-type]
