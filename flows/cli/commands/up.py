@@ -76,8 +76,9 @@ def _login(workspace: Path) -> str:
 @options.workspace
 def down(workspace: Path) -> None:
     """Stop what `jetlane up` started."""
-    from jetlane.flows.cli.terminal import clock, progress
+    from jetlane.flows.cli.terminal import progress
     from jetlane.flows.serving.up import down as stop
+    from jetlane.tasks.run.counted import clock
 
     with progress("the worker and the server end"):
         done = stop(workspace)
