@@ -102,4 +102,4 @@ def page(rollout: Optional[str], out: Path, workspace: Path, ledger: Optional[st
             failures=views.failures(shown) if shown is not None else [],
         )
     write_fleet_page(real(out), drawn)
-    click.echo(out)
+    click.echo(real(out))
