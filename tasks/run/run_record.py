@@ -44,6 +44,11 @@ class UsedSteps:
     log: str
     living: bool
 
+    @property
+    def began(self) -> str:
+        """UTC, as the folders of added batches have it: ``20261201-095908``."""
+        return self.path.name[:15].replace("T", "-")
+
 
 class RunRecord:
     """The record of one run, written when it first uses a step; a context manager that ends with the run.

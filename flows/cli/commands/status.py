@@ -79,7 +79,9 @@ def _runs(root: Path) -> Iterator[str]:
     server = UpState(root / "up").server()
     if server is not None:
         states = ["COMPLETED", "FAILED", "CRASHED", "RUNNING", "CANCELLED", "CANCELLING"]
-        asked = {"flow_runs": {"state": {"type": {"any_": states}}}, "sort": "START_TIME_DESC", "limit": _RUNS}
+        on_their_own = {"is_null_": True}  # a scheduled run has the run of its spec below it
+        those = {"state": {"type": {"any_": states}}, "parent_task_run_id": on_their_own}
+        asked = {"flow_runs": those, "sort": "START_TIME_DESC", "limit": _RUNS}
         runs: list[dict[str, Any]] = ask(f"{server[0]}/flow_runs/filter", asked, server[1])
         yield from (f"{harmless(run['name'])}  {run['state_name'].lower()}" for run in runs)
         if runs:
