@@ -207,4 +207,5 @@ def _tell_end(
 ) -> None:
     """To notification blocks, and as an event."""
     tell_end(run, outcome, error, report)
+    run.ended(end_of(outcome, error))
     events.ended(end_of(outcome, error), outcome, error, report)

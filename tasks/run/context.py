@@ -153,6 +153,10 @@ class Run:
         self.steps.append(facts)
         self.observer.finished(facts)
 
+    def ended(self, end: str) -> None:
+        """Note how the run ended, as ``notify.ends`` has it."""
+        self._record.ended(end)
+
     def skip(self, why: str, *names: str) -> None:
         """Steps that are no part of this run; the reason is for the reader."""
         for name in names:

@@ -36,6 +36,7 @@ class UsedSteps:
         steps: (step, key) of each that it looked at, found or made, in the order of the run.
         log: File name in ``logs/``; empty where it wrote none.
         living: Whether the run goes on.
+        end: How it ended, as ``notify.ends`` has it; empty where it was cut off, or goes on.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class UsedSteps:
     steps: tuple[tuple[str, str], ...]
     log: str
     living: bool
+    end: str = ""
 
     @property
     def began(self) -> str:
@@ -91,6 +93,12 @@ class RunRecord:
         self._known["log"] = name
         self._write()
 
+    def ended(self, end: str) -> None:
+        """Note how the run ended; a run that used no step has no record."""
+        self._known["end"] = end
+        if self._lock is not None:
+            self._write()
+
     def _write(self) -> None:
         with in_words(self._path):
             private_folder(self._path.parent)
@@ -134,7 +142,7 @@ def _read(path: Path) -> Optional[UsedSteps]:
     known = read_json(path)
     with suppress(KeyError, TypeError, ValueError, AttributeError):
         steps = tuple((str(step), str(key)) for step, key in known["steps"])
-        return UsedSteps(path, str(known["name"]), steps, str(known["log"]), _held(path))
+        return UsedSteps(path, str(known["name"]), steps, str(known["log"]), _held(path), str(known.get("end", "")))
     return None
 
 

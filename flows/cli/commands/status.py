@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetlane.flows.cli.commands import options
+
+if TYPE_CHECKING:
+    from jetlane.tasks.run.run_record import UsedSteps
 
 _RUNS = 5
 
@@ -27,6 +30,7 @@ def status(workspace: Path, as_json: bool) -> None:
         "workspace": _place(root),
         "server": _server(root),
         "schedules": _schedules(root),
+        "under way": _under_way(root),
         "last runs": _runs(root),
         "live": _live(root),
     }
@@ -69,12 +73,32 @@ def _schedules(root: Path) -> Iterator[str]:
         yield "none: jetlane schedule SPEC --cron ..."
 
 
+def _under_way(root: Path) -> Iterator[str]:
+    """Runs that go on, whatever started them, and the step that each is at."""
+    from jetlane.specs.support.text import harmless
+    from jetlane.tasks.run.run_record import records
+
+    for record in records(root):
+        if record.name and record.living:
+            at = record.steps[-1][0] if record.steps else "before its first step"
+            yield f"{harmless(record.name)}  {harmless(at)}, since {_moment(record)}"
+
+
+def _moment(record: UsedSteps) -> str:
+    from jetlane.specs.support.text import harmless
+
+    try:
+        return f"{datetime.strptime(record.began[:13], '%Y%m%d-%H%M'):%Y-%m-%d %H:%M} UTC"
+    except ValueError:  # a person renamed it
+        return harmless(record.path.name)
+
+
 def _runs(root: Path) -> Iterator[str]:
     """Of the server, and of the workspace where none runs."""
     from jetlane.flows.serving.api import ask
     from jetlane.flows.serving.up_state import UpState
-    from jetlane.specs.support.local_files import read_json
     from jetlane.specs.support.text import harmless
+    from jetlane.tasks.run.run_record import records
 
     server = UpState(root / "up").server()
     if server is not None:
@@ -87,14 +111,11 @@ def _runs(root: Path) -> Iterator[str]:
         if runs:
             return
     shown = 0
-    for file in sorted((root / "runs").glob("[0-9]*T*.json"), reverse=True):
-        known = read_json(file)
-        name = known.get("name") if isinstance(known, dict) else "?"
-        if not name or shown == _RUNS:  # of a rollout, which the fleet's history tells
+    for record in records(root):
+        if not record.name or record.living or shown == _RUNS:  # of a rollout, which the fleet's history tells
             continue
         shown += 1
-        began = datetime.strptime(file.name[:13], "%Y%m%dT%H%M")
-        yield f"{harmless(name)}  {began:%Y-%m-%d %H:%M} UTC"
+        yield f"{harmless(record.name)}  {_moment(record)}" + (f"  {harmless(record.end)}" if record.end else "")
     if not shown:
         yield "none: jetlane run SPEC"
 
