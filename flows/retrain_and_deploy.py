@@ -14,7 +14,7 @@ from jetlane.flows.cli.terminal import QUIET, TerminalRunObserver
 from jetlane.flows.fleet.dispatch import PrefectSites
 from jetlane.flows.fleet.events import RolloutEvents
 from jetlane.flows.serving.notifications import end_of, refuse_missing_blocks, tell_end
-from jetlane.flows.serving.refusal import refused
+from jetlane.flows.serving.refusal import refused, unchanged
 from jetlane.flows.serving.run_events import RunEvents
 from jetlane.flows.serving.run_names import run_name
 from jetlane.flows.serving.shared_reports import share_report
@@ -53,6 +53,7 @@ from jetlane.tasks.report import page, report, report_stopped
 from jetlane.tasks.run.cleaning import tidy
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.early_checks import check_run
+from jetlane.tasks.run.facts import NOTHING_DONE
 from jetlane.tasks.run.fitted_anchors import tell_fit
 from jetlane.tasks.run.observer import PrefectRunObserver, RunObserverGroup
 from jetlane.tasks.run.rollout import refuse_failures
@@ -157,7 +158,8 @@ def retrain_and_deploy(
 
     Returns:
         ``release`` (id), ``release_path``, ``report`` (path), ``changed`` (False when nothing had to be done),
-        ``steps`` and ``devices`` ({name: state}). Where the gate refuses the model, the run ends in the state Refused.
+        ``steps`` and ``devices`` ({name: state}). Where the gate refuses the model, the run ends in the state Refused;
+        where nothing had to be done, in the state Unchanged.
     """
     spec = RunSpec(
         name=name,
@@ -189,7 +191,6 @@ def retrain_and_deploy(
         try:
             outcome = _whole_story(run)
         except JetlaneError as error:
-            run.end_by(error)
             drawn = report_stopped(run, error)
             tidy(run)
             _tell_end(run, events, None, error, str(drawn or ""))
@@ -198,7 +199,7 @@ def retrain_and_deploy(
             raise
         tidy(run)
         _tell_end(run, events, outcome, None)
-        return outcome
+        return outcome if outcome["changed"] else unchanged(NOTHING_DONE, outcome)
 
 
 def _tell_end(
@@ -206,4 +207,5 @@ def _tell_end(
 ) -> None:
     """To notification blocks, and as an event."""
     tell_end(run, outcome, error, report)
+    run.ended(end_of(outcome, error))
     events.ended(end_of(outcome, error), outcome, error, report)

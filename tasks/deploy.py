@@ -13,7 +13,7 @@ from typing import Optional
 from jetlane.remote.fleet.observer import ObserverGroup, StageProgress
 from jetlane.remote.fleet.state import ACTIVE, SUCCEEDED, DeviceState, Event, RolloutState
 from jetlane.remote.fleet.views import first_line
-from jetlane.specs.support.text import human_size
+from jetlane.specs.support.text import counted, human_size
 from jetlane.tasks.release import signing_key_of
 from jetlane.tasks.run.context import Run
 from jetlane.tasks.run.facts import FAILED, MADE, NOTHING_COMPARED, REFUSED, SKIPPED, UNCHANGED, DeviceFacts, StepFacts
@@ -123,7 +123,9 @@ def _line(device: DeviceFacts) -> str:
     if device.state == "active":
         sent = f"{human_size(device.bytes_sent)} sent, " if device.bytes_sent else "nothing sent, "
         matched = device.agreement.get("matched", 0)
-        proven = f"{matched} detections agree" if matched else f"not proven: {NOTHING_COMPARED}"
+        samples = len(device.detections)
+        where = f" in {counted(samples, 'sample')}" if samples else ""
+        proven = f"{matched} detections agree{where}" if matched else f"not proven: {NOTHING_COMPARED}"
         return f"active by the {device.backend} backend, {sent}{proven}"
     if device.state == UNCHANGED:
         return "runs this release already: no upload, no build"

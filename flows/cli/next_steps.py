@@ -29,10 +29,11 @@ def after_demo() -> str:
 def after_run(spec: Path, release: str) -> str:
     """Of a spec by which something went live for the first time."""
     file = shlex.quote(str(spec))
+    rollout = f"{program()} fleet rollout {short(release)} --to INVENTORY --spec {file}"
     return _listed(
         (f"{program()} status --spec {file}", "what runs where"),
         (f"{program()} schedule {file} --on data", "the same for every new batch of images (docs/retraining.md)"),
-        (f"{program()} fleet rollout {short(release)} --to INVENTORY", "your boards (docs/first-board.md)"),
+        (rollout, "your boards (docs/first-board.md)"),
     )
 
 

@@ -177,6 +177,38 @@ def _found(schedules: Iterable[RetrainSchedule], name: str) -> RetrainSchedule:
     return known[name]
 
 
+def start(folder: Path, name: str) -> str:
+    """Have a run of a schedule begin now; returns the schedule's deployment.
+
+    Args:
+        folder: ``<workspace>/up``.
+
+    Raises:
+        SpecError: There is no such schedule.
+        JetlaneError: No server runs, or it does not answer.
+    """
+    from jetlane.flows.serving.api import ask
+    from jetlane.flows.serving.up_state import UpState
+
+    one = ScheduleBook(folder).get(name)
+    server = UpState(folder).server()
+    if server is None:
+        what = f"no server runs that could start {name}"
+        raise JetlaneError(what, "", f"start one: jetlane up; or train without one: jetlane run {one.spec}")
+    url, login = server
+    try:
+        deployment = ask(f"{url}/deployments/name/{FLOW}/{name}", login=login)
+        ask(f"{url}/deployments/{deployment['id']}/create_flow_run", {}, login)
+    except (OSError, KeyError) as error:
+        raise _no_answer(url, error) from None
+    return f"{FLOW}/{name}"
+
+
+def _no_answer(url: str, error: Exception) -> JetlaneError:
+    what = f"the Prefect server at {url} does not answer as it should"
+    return JetlaneError(what, str(error), "jetlane down; jetlane up")
+
+
 def next_runs(folder: Path) -> dict[str, str]:
     """When each schedule runs next, by name, as far as a server that runs knows; its switches are noted down.
 
@@ -195,9 +227,7 @@ def next_runs(folder: Path) -> dict[str, str]:
     try:
         coming, active = _asked(*server, book.all())
     except (OSError, KeyError) as error:
-        raise JetlaneError(
-            f"the Prefect server at {server[0]} does not answer as it should", str(error), "jetlane down; jetlane up"
-        ) from None
+        raise _no_answer(server[0], error) from None
     if active:
         book.settle(active)
     return coming

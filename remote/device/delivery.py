@@ -25,6 +25,7 @@ from jetlane.remote.release.folder import Release, as_release
 from jetlane.remote.ssh.connection import AgentFailure, OnEvent
 from jetlane.remote.ssh.transfer import Uploads, ship
 from jetlane.remote.ssh.watchdog import GivenUp
+from jetlane.remote.virtual.fleet import is_virtual
 from jetlane.specs.defaults import KEEP_RELEASES
 
 T = TypeVar("T")
@@ -203,7 +204,7 @@ def _is_done(agent: Agent, whole: Release, precision: str, report: DeviceReport)
     found = compare(whole, status.get("samples", ()), precision)
     if not found["agreed"]:
         return False  # its detections do not support its own report: verify again
-    _note_trust(report, whole, status["signed"].get(whole.id))
+    _note_trust(report, whole, status["signed"].get(whole.id), agent.device)
     report.state, report.previous = "unchanged", status["previous"]
     report.skipped.append(f"{whole.id} is already active and verified: nothing to do")
     report.take_verification(found, status["report"])
@@ -245,7 +246,7 @@ def _naming(device: Device) -> Iterator[None]:
         raise AgentFailure(f"{device.name}: {error.what}", error.why, error.remedy, error.kind) from error
 
 
-def _note_trust(report: DeviceReport, release: Release, signed: Optional[str]) -> None:
+def _note_trust(report: DeviceReport, release: Release, signed: Optional[str], device: Device) -> None:
     """Note who signed a release on a device, and what weakens that."""
     report.signed = signed
     if signed is None:
@@ -254,7 +255,7 @@ def _note_trust(report: DeviceReport, release: Release, signed: Optional[str]) -
             f"no key is enrolled on {report.name}, so it accepts any release; this one is {claim} "
             f"(`jetlane device enroll {report.name}` gives it this project's key)"
         )
-    if report.board.get("superuser"):
+    if report.board.get("superuser") and not is_virtual(device):  # that runs as who started it
         report.notes.append(f"the agent runs as root on {report.name}; it does not need root: log in as another user")
     agent = release.manifest.get("agent")
     if agent is not None and agent != report.board.get("agent"):
@@ -282,7 +283,7 @@ def _ship(agent: Agent, release: Release, report: DeviceReport, uploads: Uploads
     if result["key"] not in (None, release.signed_by) or result["signed"] != (result["key"] is not None):
         why = f"{release.id} is signed by {release.signed_by}, and it reports the key {result['key']}"
         raise board_error(agent.device.name, "receive", why)
-    _note_trust(report, release, result["key"])
+    _note_trust(report, release, result["key"], agent.device)
     if not result["received"]:
         report.skipped.append("the board had every file already")
     elif result["kept"]:

@@ -33,6 +33,8 @@ Array = np.ndarray[Any, Any]
 #: Edges of the histograms: side in pixels of the network's input (root of the area), and width by height.
 SIDES = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, float("inf"))
 RATIOS = (0.0, 0.125, 0.2, 0.333, 0.667, 1.5, 3.0, 5.0, 8.0, float("inf"))
+#: Which anchors are counted.
+OWN, FITTED = "the pipeline.config's own anchors", "the fitted anchors"
 #: Better by less is no reason to leave anchors that everybody knows.
 _WORTH = 0.005
 
@@ -61,6 +63,7 @@ class AnchorFit:
         larger: The smallest larger input, with its anchors, at which enough objects are matched; None where this input
             does, or none would.
         searched: Whether better anchors were looked for.
+        with_fitted: The same with the fitted ones; None without any.
         taken: Whether the fitted ones are what the network is trained with (``model.anchors: fit``).
     """
 
@@ -74,36 +77,47 @@ class AnchorFit:
     fitted: Optional[Fitted] = None
     larger: Optional[Fitted] = None
     searched: bool = False
+    with_fitted: Optional[AnchorFit] = None
     taken: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; an open end of a histogram is null."""
         found = asdict(self)
-        for histogram in ("sides", "ratios"):
-            for one in found[histogram]:
+        for each in (found, found["with_fitted"] or {}):
+            for one in (*each.get("sides", ()), *each.get("ratios", ())):
                 one["high"] = None if one["high"] == float("inf") else one["high"]
         return found
+
+    @property
+    def trained(self) -> AnchorFit:
+        """How the anchors suit the data set that the network is trained with."""
+        return self.with_fitted if self.taken and self.with_fitted is not None else self
+
+    @property
+    def whose(self) -> str:
+        """Which anchors those are."""
+        return FITTED if self.trained is not self else OWN
 
     def lines(self) -> Iterator[str]:
         """The same for people, a sentence each."""
         if not self.objects:
             return
-        whose = "the pipeline.config's own anchors" if self.taken else "the anchors"
+        whose = OWN if self.taken else "the anchors"
         yield (
             f"{whose} match {self.matched:.1%} of {self.objects} objects (IoU of {MATCHED} or more; "
             f"mean best IoU {self.mean_iou:.2f})"
         )
-        for name, histogram in (("pixels", self.sides), ("width by height", self.ratios)):
+        if self.taken and self.fitted is not None:
+            yield f"model.anchors: fit chose {_shown(self.fitted)}, which match {self.fitted.matched:.1%}"
+        for name, histogram in (("pixels", self.trained.sides), ("width by height", self.trained.ratios)):
             worst = max(histogram, key=lambda one: one.unmatched)
             if worst.unmatched > self.objects * (1 - ENOUGH):
                 high = "more" if worst.high == float("inf") else f"{worst.high:g}"
                 lost = f"{worst.unmatched} of {worst.objects} objects"
                 yield f"no anchor matches {lost} of {worst.low:g} to {high} {name}"
-        if self.taken and self.fitted is not None:
-            yield f"model.anchors: fit chose {_shown(self.fitted)}, which match {self.fitted.matched:.1%}"
-        elif self.taken:
+        if self.taken and self.fitted is None:
             yield "model.anchors: fit found none that match more: they stay"
-        elif self.fitted is not None:
+        elif not self.taken and self.fitted is not None:
             yield f"model.anchors: fit: {_shown(self.fitted)} would match {self.fitted.matched:.1%}"
         if self.larger is not None:
             yield f"with a larger input: {_shown(self.larger)} would match {self.larger.matched:.1%}"
@@ -151,7 +165,9 @@ def fit(boxes: Array, sizes: Array, text: str, search: bool = True) -> AnchorFit
     best_here = fitted(placed, read)
     better = best_here if best_here.matched > found.matched + _WORTH else None
     enough = max(found.matched, best_here.matched) >= ENOUGH
-    return replace(found, fitted=better, larger=None if enough else larger(boxes, sizes, read), searched=True)
+    with_fitted = None if better is None else fit(boxes, sizes, with_anchors(text, better.anchors), search=False)
+    larger_one = None if enough else larger(boxes, sizes, read)
+    return replace(found, fitted=better, larger=larger_one, searched=True, with_fitted=with_fitted)
 
 
 @dataclass(frozen=True)

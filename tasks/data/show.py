@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from jetlane.specs.errors import DatasetError, JetlaneError
-from jetlane.tasks.data.anchor_fit import AnchorFit, ClassFit, fit, fit_by_class
+from jetlane.tasks.data.anchor_fit import AnchorFit, ClassFit, fit, fit_by_class, with_anchors
 from jetlane.tasks.data.boxes import Network
 from jetlane.tasks.data.checked import foreseen_plan, source_of
 from jetlane.tasks.data.classes import ClassRules
@@ -134,6 +134,7 @@ def _fits(spec: RunSpec, made: Plan) -> dict[str, Any]:
     boxes = np.array([item.box for item, _ in objects], np.float64)
     sizes = np.array([size for _, size in objects], np.float64)
     text = pipeline_config(spec, made.labels.num_classes)
-    by_class = fit_by_class(boxes, sizes, [item.label for item, _ in objects], text)
-    taken = spec.model.anchors == "fit"
-    return {"fit": replace(fit(boxes, sizes, text), taken=taken), "class_fits": by_class}
+    found = replace(fit(boxes, sizes, text), taken=spec.model.anchors == "fit")
+    if found.fitted is not None and found.trained is not found:
+        text = with_anchors(text, found.fitted.anchors)
+    return {"fit": found, "class_fits": fit_by_class(boxes, sizes, [item.label for item, _ in objects], text)}

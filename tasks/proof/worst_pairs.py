@@ -18,6 +18,8 @@ Array = np.ndarray[Any, Any]
 #: Pairs that are shown; longest side of a picture, in pixels; how much of its surroundings a box is shown with.
 SHOWN, SIDE, _MARGIN = 4, 240, 0.6
 _QUALITY = 82
+#: Of an IoU and a score, as people are shown them, with five and four digits.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class WorstPair:
     expected_score: Optional[float]
     got_score: Optional[float]
     iou: Optional[float]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the two are one, but for rounding in float32."""
+        if self.iou is None or self.expected_score is None or self.got_score is None:
+            return False
+        return self.iou > 1 - _ROUNDING and abs(self.expected_score - self.got_score) < _ROUNDING
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

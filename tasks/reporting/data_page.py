@@ -137,8 +137,8 @@ def image_sizes(shown: ShownData) -> list[tuple[str, int]]:
 
 def object_sides(shown: ShownData) -> Sequence[Bin]:
     """Objects by side in pixels of the network's input, with those that no anchor matches where that is known."""
-    if shown.fit is not None and shown.fit.sides:
-        return shown.fit.sides
+    if shown.fit is not None and shown.fit.trained.sides:
+        return shown.fit.trained.sides
     areas = []
     for each in shown.plan.images:
         across, down = shown.network.scale(each.size)

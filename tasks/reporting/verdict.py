@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetlane.specs.support.text import counted
+from jetlane.tasks.proof.chance import map_deviation
 from jetlane.tasks.run.facts import FAILED, NOTHING_COMPARED, REFUSED, RUNNING, DeviceFacts, RunFacts
 
 #: Names that a sentence lists.
 _LISTED = 5
+#: A difference of mAP below this is none, however many images there are.
+_LEAST = 0.005
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,17 @@ def better(facts: RunFacts) -> str:
         if remark == "no live release to compare with":
             return f"not known: it is the first release of this name (mAP@0.5 {new:.3f})"
         return f"not known: {remark}" if remark else ""
-    difference = new - float(old)
-    word = "as good" if abs(difference) < 5e-4 else "better" if difference > 0 else "worse"
+    difference, chance = new - float(old), _chance(facts)
+    word = f"the same, within {chance:.2g}" if abs(difference) < chance else "better" if difference > 0 else "worse"
     margin = f", within the margin of {gate['margin']:g}" if word == "worse" and gate.get("passed") else ""
     against = gate.get("baseline_release") or "the live release"
     return f"{word}: mAP@0.5 {new:.3f}, against {float(old):.3f} of {against} on the same validation data{margin}"
+
+
+def _chance(facts: RunFacts) -> float:
+    """The least difference of mAP that says something, on so many validation images."""
+    images = (facts.dataset.get("validation") or {}).get("images")
+    return max(round(map_deviation(images), 2) if isinstance(images, int) else 0.0, _LEAST)
 
 
 def is_virtual(device: DeviceFacts) -> bool:

@@ -86,10 +86,6 @@ class Run:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def end_by(self, error: Exception) -> None:
-        """Note in the run's record what ends it."""
-        self._record.end_by(error)
-
     @property
     def changed(self) -> bool:
         """Whether anything was made or done; the report does not count."""
@@ -159,6 +155,10 @@ class Run:
         """Enter a line in the step table."""
         self.steps.append(facts)
         self.observer.finished(facts)
+
+    def ended(self, end: str) -> None:
+        """Note how the run ended, as ``notify.ends`` has it."""
+        self._record.ended(end)
 
     def skip(self, why: str, *names: str) -> None:
         """Steps that are no part of this run; the reason is for the reader."""

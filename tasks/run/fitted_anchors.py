@@ -65,6 +65,7 @@ def fit_of(run: Run, data: StepResult) -> Mapping[str, Any]:
 def tell_fit(run: Run, data: StepResult) -> None:
     """Note what no anchor can match, where that is more than a few; an unknown kind of anchors has nothing to tell."""
     from jetlane.specs.errors import JetlaneError
+    from jetlane.tasks.data.anchor_fit import FITTED, OWN
     from jetlane.tasks.data.anchor_search import ENOUGH
 
     try:
@@ -72,7 +73,14 @@ def tell_fit(run: Run, data: StepResult) -> None:
     except JetlaneError:
         return
     taken = run.spec.model.anchors == "fit"
-    run.anchor_fit = {**found, "lines": found["lines_taken" if taken else "lines"]}
+    counted = found["with_fitted"] if taken and found["with_fitted"] else found
+    run.anchor_fit = {
+        **found,
+        "lines": found["lines_taken" if taken else "lines"],
+        "sides": counted["sides"],
+        "ratios": counted["ratios"],
+        "whose": OWN if counted is found else FITTED,
+    }
     if found["objects"] and (found["matched"] < ENOUGH or taken):
         for line in run.anchor_fit["lines"]:
             run.note(line)

@@ -38,8 +38,8 @@ class UsedSteps:
         steps: (step, key) of each that it looked at, found or made, in the order of the run.
         log: File name in ``logs/``; empty where it wrote none.
         living: Whether the run goes on.
-        outcome: ``running``, ``completed``, ``refused`` (by the gate), ``failed``, ``cut off`` (its process was ended);
-            empty of one that an older version ended.
+        outcome: ``running``; how it ended, as ``notify.ends`` has it; ``completed`` of one of which that was not noted,
+            ``cut off`` where its process was ended; empty of one that an older version ended.
     """
 
     path: Path
@@ -48,6 +48,11 @@ class UsedSteps:
     log: str
     living: bool
     outcome: str = ""
+
+    @property
+    def began(self) -> str:
+        """UTC, as the folders of added batches have it: ``20261201-095908``."""
+        return self.path.name[:15].replace("T", "-")
 
 
 class RunRecord:
@@ -94,9 +99,11 @@ class RunRecord:
         self._known["log"] = name
         self._write()
 
-    def end_by(self, error: Exception) -> None:
-        """Note what ends the run, where it does not leave the ``with`` block."""
-        self._known["outcome"] = _outcome(error)
+    def ended(self, end: str) -> None:
+        """Note how the run ended; a run that used no step has no record."""
+        self._known["outcome"] = end
+        if self._lock is not None:
+            self._write()
 
     def _write(self) -> None:
         with in_words(self._path):

@@ -57,7 +57,10 @@ def test_check_lists_everything_and_says_whether_a_run_would_go_on(folder: Path,
 def test_show_writes_a_page_and_says_whether_a_run_would_go_on(folder: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(folder)
     code, out, _ = run(capsys, "data", "show", spec(folder, "{voc: voc}"))
-    assert code == 0 and out.splitlines() == ["A run would take this data set as it is.", "x-data.html"]
+    assert code == 0 and out.splitlines() == [
+        "A run would take this data set as it is.",
+        str(Path.cwd() / "x-data.html"),
+    ]
     assert "Data set x" in (folder / "x-data.html").read_text()
     path = spec(folder, "{voc: voc, classes: [dog]}")
     code, out, _ = run(capsys, "data", "show", path, "--out", folder / "page.html")

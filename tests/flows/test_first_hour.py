@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from pydantic import TypeAdapter, ValidationError
 from tests.flows.programs import command
 
@@ -21,6 +22,7 @@ from jetlane.specs.load import load_spec
 from jetlane.specs.names import is_name, name_from
 from jetlane.specs.schema import Name
 from jetlane.specs.support.text import counted
+from jetlane.tasks.run.run_record import RunRecord
 
 SHAPES = "name: shapes\ndataset: {shapes: {}}\n"
 
@@ -79,6 +81,25 @@ def test_what_runs_here_is_told_where_nothing_does(tmp_path: Path) -> None:
     assert done.returncode == 0 and not list(tmp_path.iterdir()), "to look makes nothing"
     for words in ("does not run: jetlane up", "none: jetlane schedule SPEC", "none: jetlane run SPEC"):
         assert words in done.stdout
+
+
+def test_how_runs_ended_and_where_one_is_are_told(tmp_path: Path) -> None:
+    with RunRecord(tmp_path, "bottles") as ended:
+        ended.use("dataset", "aa")
+        ended.ended("live")
+    with RunRecord(tmp_path, "bottles") as refused:
+        refused.use("dataset", "aa")
+        refused.ended("refused")
+    with RunRecord(tmp_path, "bottles") as cut:
+        cut.use("dataset", "aa")
+    with RunRecord(tmp_path, "cans") as going_on:
+        for step in ("dataset", "train"):
+            going_on.use(step, "aa")
+        shown = CliRunner().invoke(cli, ["status", "--workspace", str(tmp_path)]).output
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.search(rf"^under way  cans  train, since {when}$", shown, re.M), shown
+    ends = re.findall(rf"bottles  {when}(.*)$", shown, re.M)
+    assert ends == ["", "  refused", "  live"], "the newest first"
 
 
 def test_setting_up_says_what_it_does_and_how_the_program_is_called(repository: Path, tmp_path: Path) -> None:

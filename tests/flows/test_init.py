@@ -243,6 +243,7 @@ def test_input_and_batch_suit_the_objects_the_images_and_the_board(
     validation = found.images // 5
     assert spec.gate.margin == pytest.approx(max(0.01, 0.3 / max(validation, 1) ** 0.5), abs=0.006)
     text = (tmp_path / SPEC).read_text()
-    few = validation <= spec.verify.samples
-    assert f"all validation images, about {validation}" in text if few else f"of about {validation} valid" in text
+    few = validation < spec.verify.samples
+    assert f"# {'at most: all of' if few else 'of'} about {validation} validation images; every" in text
+    assert ("a model that is worth nothing goes live" in text) == (spec.gate.min_map == 0)
     early_checks._check_model(spec, early_checks._labels(spec.dataset))

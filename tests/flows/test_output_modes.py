@@ -46,7 +46,7 @@ WITHOUT_JSON = {
     **dict.fromkeys(("spec check", "lineage", "fleet watch", "fleet ledger export"), "YAML, JSON, or lines of events"),
     **dict.fromkeys((f"fleet {what}" for what in ("abort", "approve", "pause", "reject", "resume")), "one line"),
     **dict.fromkeys(("fleet ledger check", "fleet ledger import", "workspace clean", "renew", "down"), "one line"),
-    **dict.fromkeys((f"schedule {what}" for what in ("add", "pause", "remove", "resume")), "one line"),
+    **dict.fromkeys((f"schedule {what}" for what in ("add", "pause", "remove", "resume", "run")), "one line"),
     **dict.fromkeys(("device cancel", "device collect-garbage", "key new", "key show"), "one line"),
     **dict.fromkeys(("virtual-device start", "virtual-device stop"), "one line"),
 }

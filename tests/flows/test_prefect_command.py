@@ -73,6 +73,10 @@ def test_the_literal_command(project: Path) -> None:
             assert state.login and state.login.encode() not in path.read_bytes(), f"the login is in {path}"
     worker = state.process("worker")
     assert worker and os.readlink(f"/proc/{worker.pid}/cwd") != str(project)
+    again = ("prefect", "deployment", "run", "retrain-and-deploy", "--params", "spec.yaml", "--watch")
+    assert command(*again, cwd=project).returncode == 0
+    runs = ask(f"{state.url}/flow_runs/filter", {"sort": "START_TIME_DESC"}, state.login)
+    assert [run["state_name"] for run in runs] == ["Unchanged", "Completed"], "nothing was left to do"
 
 
 @pytest.mark.prefect

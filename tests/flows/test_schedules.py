@@ -20,11 +20,14 @@ import yaml
 from tests.flows.programs import command
 from tests.flows.small_spec import write_spec
 
+from jetlane.flows.cli.commands.schedule import _say_what_waits
 from jetlane.flows.serving.api import ask
 from jetlane.flows.serving.ports import reserve
 from jetlane.flows.serving.schedules import RetrainSchedule, ScheduleBook
 from jetlane.flows.serving.up_state import UpState, local_server
 from jetlane.specs.errors import JetlaneError, SpecError
+from jetlane.specs.schema import RunSpec
+from jetlane.tasks.run.run_record import RunRecord
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def cut_in_training(project: Path) -> None:
     said = jetlane(project, "down")
     assert re.search(r"^nightly-\S+ was under way, for \d:\d\d: the next run goes on", said, re.MULTILINE), said
     shown = jetlane(project, "status", "--spec", "spec.yaml")
-    assert re.search(r"last runs +nightly  \S+ \S+ UTC  cut off\n +nightly  .*completed", shown), shown
+    assert re.search(r"last runs +nightly  \S+ \S+ UTC  cut off\n +nightly  .*(made|live|unchanged)", shown), shown
     (project / "spec.yaml").write_text(yaml.safe_dump(spec))
 
 
@@ -156,12 +159,16 @@ def test_a_schedule_outlives_the_server_and_its_runs_are_logged(project: Path, f
     assert "nightly  on  0 3 * * * (Europe/Berlin)" in jetlane(project, "schedule", "list")
     assert "a worker waits" in jetlane(project, "status")
 
-    first = end_of(project, start(project))
+    assert "scheduled-retrain/nightly begins" in jetlane(project, "schedule", "run", "nightly")
+    asked = {"deployments": {"name": {"any_": ["nightly"]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
+    (begun,) = server(project, "flow_runs/filter", body=asked)
+    first = end_of(project, begun["id"])
     assert first["state_name"] == "Completed", first["state"]
     text = log_of(project, first["id"], until="release: made")
     assert "train: made" in text and "release: made" in text, text
     shown = status_with_next_run(project)
     assert re.search(r"last runs +nightly-\S+  completed", shown)
+    assert len(re.findall(r"nightly-\S+  completed", shown)) == 1, "the run below it is no second one"
     assert re.search(r"schedules +nightly  on .* next: \d{4}-\d\d-\d\d \d\d:00 UTC", shown)
     logs = server(project, "logs/filter", body={"logs": {"flow_run_id": {"any_": [first["id"]]}}})
     children = server(project, "flow_runs/filter", body={"flow_runs": {"parent_flow_run_id": {"any_": [first["id"]]}}})
@@ -244,6 +251,7 @@ WRONG = [
     (["spec.yaml", "--interval", "6h", "--name", "a/b"], "cannot be a schedule's name"),
     (["none.yaml", "--interval", "6h"], "none.yaml"),
     (["pause", "none"], "there is no schedule 'none'"),
+    (["run", "none"], "there is no schedule 'none'"),
 ]
 
 
@@ -252,6 +260,22 @@ def test_what_cannot_be_a_schedule_is_told(words: list[str], told: str, tmp_path
     (tmp_path / "spec.yaml").write_text("name: shapes\ndataset: {shapes: {}}\n")
     done = command("jetlane", "schedule", *words, cwd=tmp_path)
     assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_images_that_came_before_the_schedule_and_start_no_run_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = RunSpec.model_validate({"name": "cars", "dataset": {"shapes": {}}, "workspace": str(tmp_path)})
+    for stamp in ("20200101-000000", "20990101-000000"):
+        (tmp_path / "added" / "cars" / stamp).mkdir(parents=True)
+    with RunRecord(tmp_path, "cars") as record:
+        record.use("dataset", "aa")
+    _say_what_waits("nightly", spec, tmp_path)
+    assert capsys.readouterr().out == "", "a server that starts is told, and begins a run"
+    monkeypatch.setattr(UpState, "server", lambda self: ("http://127.0.0.1:1/api", "login"))
+    _say_what_waits("nightly", spec, tmp_path)
+    told = "images came in since the last run (20990101-000000); to train on them now: jetlane schedule run nightly\n"
+    assert capsys.readouterr().out == told
 
 
 def test_a_damaged_book_is_told(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def show(spec: Path, out: Optional[Path], quiet: bool) -> None:
     with progress("the data set is read and drawn", quiet), shown_data(loaded) as shown:
         write_data_page(real(path), shown)
     click.echo(verdict(shown)[1])
-    click.echo(path)
+    click.echo(path.absolute())
 
 
 @data.command()

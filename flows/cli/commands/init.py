@@ -77,6 +77,8 @@ def init(
     _write(out, files, overwrite, asks)
     for line in _next_steps(out, meant, choices.delivers):
         click.echo(line)
+    if choices.trial:
+        click.echo("gate.min_map is 0.0: a model that is worth nothing goes live, too; set what you need")
 
 
 def _origins(folder: Path, chosen: Optional[str], asks: bool) -> Sequence[Origin]:

@@ -96,6 +96,8 @@ def add(
     if made.watch is not None and read.dataset is not None and read.dataset.watch is not None:
         watch = read.dataset.watch
         click.echo(f"{watch.folder or watch.bucket} is looked at every {made.watch:g} s")
+    if "data" in made.on:
+        _say_what_waits(made.name, read, place)
     _say_whether_it_runs(place)
 
 
@@ -117,6 +119,16 @@ def show(workspace: Path, form: Optional[str]) -> None:
     if not kept:
         click.echo('no schedule; make one: jetlane schedule SPEC --cron "0 3 * * *"')
     _say_whether_it_runs(workspace)
+
+
+@schedule.command()
+@click.argument("name", shell_complete=completion.schedules)
+@options.workspace
+def run(name: str, workspace: Path) -> None:
+    """Start a run of a schedule now, by the worker of `jetlane up`; a paused one, too."""
+    from jetlane.flows.serving.schedules import start
+
+    click.echo(f"{start(workspace / 'up', name)} begins; how it goes: jetlane status")
 
 
 @schedule.command()
@@ -196,6 +208,20 @@ def _say_whether_it_runs(workspace: Path) -> None:
 
     if UpState(workspace / "up").server() is None:
         click.echo("no server runs: nothing is retrained before `jetlane up`")
+
+
+def _say_what_waits(name: str, spec: RunSpec, place: Path) -> None:
+    """Batches that came after the newest run began: they start none, as a server that runs was told before."""
+    from jetlane.flows.serving.up_state import UpState
+    from jetlane.tasks.data.added_batches import batches
+    from jetlane.tasks.run.run_record import records
+
+    root = Path(spec.workspace.path)
+    newest = next((record.began for record in records(root) if record.name == spec.name), "")
+    waiting = [batch.name for batch in batches(root, spec.name) if batch.name[:15] > newest]
+    if waiting and UpState(place / "up").server() is not None:
+        came = "came in since the last run" if newest else "came in, and no run was yet"
+        click.echo(f"images {came} ({', '.join(waiting)}); to train on them now: jetlane schedule run {name}")
 
 
 def _looked_at(spec: RunSpec) -> Optional[float]:

@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jetlane.flows.cli.commands import options
+
+if TYPE_CHECKING:
+    from jetlane.tasks.run.run_record import UsedSteps
 
 _RUNS = 5
 
@@ -27,6 +30,7 @@ def status(workspace: Path, as_json: bool) -> None:
         "workspace": _place(root),
         "server": _server(root),
         "schedules": _schedules(root),
+        "under way": _under_way(root),
         "last runs": _runs(root),
         "live": _live(root),
     }
@@ -69,6 +73,26 @@ def _schedules(root: Path) -> Iterator[str]:
         yield "none: jetlane schedule SPEC --cron ..."
 
 
+def _under_way(root: Path) -> Iterator[str]:
+    """Runs that go on, whatever started them, and the step that each is at."""
+    from jetlane.specs.support.text import harmless
+    from jetlane.tasks.run.run_record import records
+
+    for record in records(root):
+        if record.name and record.living:
+            at = record.steps[-1][0] if record.steps else "before its first step"
+            yield f"{harmless(record.name)}  {harmless(at)}, since {_moment(record)}"
+
+
+def _moment(record: UsedSteps) -> str:
+    from jetlane.specs.support.text import harmless
+
+    try:
+        return f"{datetime.strptime(record.began[:13], '%Y%m%d-%H%M'):%Y-%m-%d %H:%M} UTC"
+    except ValueError:  # a person renamed it
+        return harmless(record.path.name)
+
+
 def _runs(root: Path) -> Iterator[str]:
     """Of the server, and of the workspace where none runs."""
     from jetlane.flows.serving.api import ask
@@ -79,16 +103,20 @@ def _runs(root: Path) -> Iterator[str]:
     server = UpState(root / "up").server()
     if server is not None:
         states = ["COMPLETED", "FAILED", "CRASHED", "RUNNING", "CANCELLED", "CANCELLING"]
-        asked = {"flow_runs": {"state": {"type": {"any_": states}}}, "sort": "START_TIME_DESC", "limit": _RUNS}
+        on_their_own = {"is_null_": True}  # a scheduled run has the run of its spec below it
+        those = {"state": {"type": {"any_": states}}, "parent_task_run_id": on_their_own}
+        asked = {"flow_runs": those, "sort": "START_TIME_DESC", "limit": _RUNS}
         runs: list[dict[str, Any]] = ask(f"{server[0]}/flow_runs/filter", asked, server[1])
         yield from (f"{harmless(run['name'])}  {run['state_name'].lower()}" for run in runs)
         if runs:
             return
-    known = [run for run in records(root) if run.name]  # others are of rollouts, which the fleet's history tells
-    for run in known[:_RUNS]:
-        began = datetime.strptime(run.path.name[:13], "%Y%m%dT%H%M")
-        yield harmless(f"{run.name}  {began:%Y-%m-%d %H:%M} UTC  {run.outcome}".rstrip())
-    if not known:
+    shown = 0
+    for record in records(root):
+        if not record.name or record.living or shown == _RUNS:  # of a rollout, which the fleet's history tells
+            continue
+        shown += 1
+        yield harmless(f"{record.name}  {_moment(record)}  {record.outcome}".rstrip())
+    if not shown:
         yield "none: jetlane run SPEC"
 
 

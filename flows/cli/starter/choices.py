@@ -14,6 +14,7 @@ from jetlane.specs.load import spec_from_data
 from jetlane.tasks.data.anchor_fit import fit
 from jetlane.tasks.data.anchor_search import ENOUGH
 from jetlane.tasks.odapi.training_config import pipeline_config
+from jetlane.tasks.proof.chance import map_deviation
 
 if TYPE_CHECKING:
     from jetlane.tasks.data.survey import Survey
@@ -29,8 +30,7 @@ _BATCH = 16
 _LEARNING_RATE = 0.004
 #: Images that a board verifies with: the least that a spec may say, and the most where there are more.
 _LEAST_SAMPLES, _MOST_SAMPLES = 30, 60
-#: mAP@0.5 of about 0.9 on n images varies by sqrt(0.9 * 0.1 / n), the standard error of a share, without any reason.
-_DEVIATION, _LEAST_MARGIN = 0.3, 0.01
+_LEAST_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def choose(found: Survey, boards: Sequence[Board]) -> Choices:
         passes=round(int(steps) * batch_size / max(train, 1)),
         learning_rate=round(_LEARNING_RATE * batch_size / _BATCH, 5),
         samples=min(max(validation, _LEAST_SAMPLES), _MOST_SAMPLES),
-        margin=max(round(_DEVIATION / max(validation, 1) ** 0.5, 2), _LEAST_MARGIN),
+        margin=max(round(map_deviation(validation), 2), _LEAST_MARGIN),
         matched=matched,
         fit_anchors=matched < ENOUGH,
         precision="fp16" if coarse else "fp32",

@@ -99,17 +99,17 @@ def _training(chosen: Choices) -> Iterator[str]:
     yield ""
     yield "gate:"
     if chosen.trial:
-        yield "  min_map: 0.0  # a first model always goes on; set the mAP@0.5 that your application needs"
+        yield "  # Set the mAP@0.5 that your application needs: with 0.0 a model that is worth nothing goes live, too."
+        yield "  min_map: 0.0"
     else:
         yield "  min_map: 0.5  # mAP@0.5 that a model needs to be delivered"
     yield f"  # So far below the live release a model may be: on {chosen.validation} images mAP varies by as much."
     yield f"  margin: {chosen.margin:g}"
     yield ""
     yield "verify:"
-    few = f"all validation images, about {chosen.validation}"
-    some = f"of about {chosen.validation} validation images"
-    which = some if chosen.samples < chosen.validation else few
-    yield f"  samples: {chosen.samples}  # at most; {which}: every board repeats them"
+    images = f"of about {chosen.validation} validation images"
+    which = f"at most: all {images}" if chosen.samples > chosen.validation else images
+    yield f"  samples: {chosen.samples}  # {which}; every board repeats them"
 
 
 def _delivery(chosen: Choices, boards: Sequence[Board]) -> Iterator[str]:

@@ -80,6 +80,7 @@ def test_a_delivery_reports_the_signing_key_and_pins_nothing(
     first = deliver(signed(), device)
     assert first.signed is None
     assert "no key is enrolled on virtual-jetson" in first.notes[0] and key.fingerprint in first.notes[0]
+    assert not any("as root" in note for note in first.notes), "a virtual Jetson runs as who started it"
     assert keys(device) == [], "a delivery installs no key"
     install_key(device, key.public, YES)
     again = deliver(signed(), device)

@@ -77,6 +77,9 @@ def test_thin_objects_are_missed_and_fitted_anchors_match_them() -> None:
     assert any("would match" in line for line in found.lines())
     taken = [line for line in replace(found, taken=True).lines() if line.startswith("model.anchors: fit")]
     assert len(taken) == 1 and "fit chose 300x300" in taken[0] and "which match" in taken[0]
+    trained = replace(found, taken=True)
+    assert (trained.trained, trained.whose) == (again, "the fitted anchors")
+    assert (found.trained, found.whose) == (found, "the pipeline.config's own anchors")
 
 
 @pytest.mark.parametrize("architecture", architectures())

@@ -12,6 +12,7 @@ import pytest
 from tests.tasks.reporting.pages import plain
 from tests.tasks.reporting.whole_report import BEFORE, RELEASE, whole_facts
 
+from jetlane.tasks.proof.worst_pairs import WorstPair
 from jetlane.tasks.reporting.chart import loss_curve
 from jetlane.tasks.reporting.report import MAP50, render, write_report
 from jetlane.tasks.reporting.verdict import verdict
@@ -121,7 +122,13 @@ def test_what_was_not_compared_is_not_proven(tmp_path: Path) -> None:
     assert not empty.good and "not proven" in empty.sentence
     assert dict(empty.points)["Proven"].startswith("not proven: in no sample")
     assert dict(verdict(replace(facts, preflight={})).points)["Proven"].startswith("not proven: the converted model")
-    worse = verdict(replace(facts, gate={**facts.gate, "map": 0.795}))
+    few = {**facts.dataset, "validation": {**facts.dataset["validation"], "images": 64}}
+    for other, same in ((replace(facts, dataset=few), "0.04"), (replace(facts, dataset={}), "0.005")):
+        close = {**facts.gate, "map": 0.796 if same == "0.005" else 0.83}
+        assert dict(verdict(replace(other, gate=close)).points)["Better"].startswith(
+            f"the same, within {same}: mAP@0.5"
+        )
+    worse = verdict(replace(facts, gate={**facts.gate, "map": 0.785}))
     assert (
         dict(worse.points)["Better"].startswith("worse: ")
         and "within the margin of 0.01" in dict(worse.points)["Better"]
@@ -161,12 +168,28 @@ def test_shows_everything_that_a_run_knows(tmp_path: Path) -> None:
     assert len(page.encode()) < 3_000_000
 
 
+def test_the_links_are_the_headings_and_what_it_sees_comes_first(tmp_path: Path) -> None:
+    page = render(whole_facts(tmp_path))
+    links = re.findall(r'<li><a href="#([a-z]+)">([^<]+)</a>', page)
+    headings = re.findall(r'<section id="([a-z]+)">\n<h2>([^<]+)</h2>', page)
+    assert links == headings and links[0] == ("pictures", "What it sees")
+
+
+def test_pairs_that_differ_by_rounding_alone_are_equal(facts: RunFacts, tmp_path: Path) -> None:
+    pair = WorstPair("a.png", "data:,", 9, 9, 1, [1, 1, 5, 5], [1, 1, 5, 5], 0.8, 0.8000001, 0.9999999)
+    (tmp_path / "compared.json").write_text(json.dumps({"worst": [pair.to_json()]}))
+    alone = replace(facts, compared=str(tmp_path / "compared.json"), devices=())
+    assert "All pairs are equal" in render(alone) and "The worst pairs" not in render(alone)
+    (tmp_path / "compared.json").write_text(json.dumps({"worst": [{**pair.to_json(), "iou": 0.999}]}))
+    assert "The worst pairs" in render(alone)
+
+
 def test_a_converted_model_that_is_another_is_shown(tmp_path: Path) -> None:
     failed = StepFacts("preflight", FAILED, note="the converted model does not find what the trained one finds")
     stopped = replace(whole_facts(tmp_path), steps=(failed,), preflight={}, devices=(), release_path="")
     text = plain(render(stopped))
     assert "Stopped at preflight. the converted model does not find" in text
-    assert "The worst pairs" in text and "line 3/cam<1>.png" in text
+    assert "The worst pairs" in text and "All pairs are equal" not in text and "line 3/cam<1>.png" in text
     assert "not proven: the converted model was not compared" in text
 
 

@@ -156,7 +156,7 @@ def _data() -> dict[str, Any]:
         "repeated": 0,
         "turned": 0,
     }
-    return {"train": one, "validation": {**one, "images": 20}}
+    return {"train": one, "validation": {**one, "images": 900}}
 
 
 def _anchors() -> dict[str, Any]:

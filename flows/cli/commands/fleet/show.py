@@ -105,4 +105,4 @@ def page(rollout: Optional[str], out: Path, workspace: Path, ledger: Optional[st
             troubled=views.troubled(book),
         )
     write_fleet_page(real(out), drawn)
-    click.echo(out)
+    click.echo(real(out))
