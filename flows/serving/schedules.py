@@ -172,8 +172,13 @@ def _read(file: Path) -> list[RetrainSchedule]:
 def _found(schedules: Iterable[RetrainSchedule], name: str) -> RetrainSchedule:
     known = {one.name: one for one in schedules}
     if name not in known:
-        there = f"there are {', '.join(known)}" if known else "there is none"
-        raise SpecError(f"there is no schedule {name!r}", there, "list them: jetlane schedule list")
+        why, remedy = f"there are {', '.join(known)}", "list them: jetlane schedule list"
+        if not known:
+            why, remedy = (
+                "this workspace has no schedules",
+                "name the workspace of the schedule: --workspace, or --spec",
+            )
+        raise SpecError(f"there is no schedule {name!r}", why, remedy)
     return known[name]
 
 

@@ -250,8 +250,8 @@ WRONG = [
     (["spec.yaml", "--interval", "often"], "at least 60s"),
     (["spec.yaml", "--interval", "6h", "--name", "a/b"], "cannot be a schedule's name"),
     (["none.yaml", "--interval", "6h"], "none.yaml"),
-    (["pause", "none"], "there is no schedule 'none'"),
-    (["run", "none"], "there is no schedule 'none'"),
+    (["pause", "none"], "there is no schedule 'none'\nwhy: this workspace has no schedules\n"),
+    (["run", "none"], "there is no schedule 'none'\nwhy: this workspace has no schedules\n"),
 ]
 
 
