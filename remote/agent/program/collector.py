@@ -72,9 +72,7 @@ class Collector(object):
         self._root, self._release, self._names, self._mask = root, release, names, mask
         self._frames = Keeper(root)
         self._waiting = collections.deque()  # type: Any
-        self._asleep = (
-            threading.Lock()
-        )  # the thread waits for it; unlike a pipe, it leaves Python's lock to the program
+        self._asleep = threading.Lock()  # freeing it does not give Python's own lock away
         self._ended = None  # type: Optional[MonotonicEvent]
         self._before = None  # type: Optional[Detections]
         self._held = None  # type: Any
