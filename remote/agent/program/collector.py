@@ -10,7 +10,6 @@ Python's lock, and the program with it. What takes it long, differences, compres
 
 import collections
 import logging
-import os
 import random
 import threading
 import time
@@ -73,7 +72,7 @@ class Collector(object):
         self._root, self._release, self._names, self._mask = root, release, names, mask
         self._frames = Keeper(root)
         self._waiting = collections.deque()  # type: Any
-        self._pipe = (-1, -1)
+        self._asleep = threading.Lock()  # freeing it does not give Python's own lock away
         self._ended = None  # type: Optional[MonotonicEvent]
         self._before = None  # type: Optional[Detections]
         self._held = None  # type: Any
@@ -82,8 +81,9 @@ class Collector(object):
         self._swept = self._due - _SWEPT
         self._settings = self._allowed()
         if self._settings is not None:
-            self._ended, self._pipe = MonotonicEvent(), os.pipe()
-            thread = threading.Thread(target=self._work, args=(self._pipe[0], self._ended), name="jetlane-collector")
+            self._ended = MonotonicEvent()
+            self._asleep.acquire()
+            thread = threading.Thread(target=self._work, args=(self._ended,), name="jetlane-collector")
             thread.daemon = True
             thread.start()
 
@@ -109,10 +109,7 @@ class Collector(object):
         if ended is not None:
             self._ended = None
             self._hand(None)
-            pipe, self._pipe = self._pipe, (-1, -1)
             if ended.wait(_ENDED):
-                for descriptor in pipe:
-                    os.close(descriptor)
                 ended.close()
 
     # in the program's thread
@@ -161,22 +158,25 @@ class Collector(object):
     def _hand(self, work: Any) -> None:
         """Give the thread something to do, or None to end it."""
         self._waiting.append(work)
-        os.write(self._pipe[1], b".")
+        if self._asleep.locked():
+            self._asleep.release()
 
     # in the collector's thread
 
-    def _work(self, woken: int, ended: MonotonicEvent) -> None:
-        while True:
-            os.read(woken, 1)  # not a queue of Python's: its limits are the wall clock's
-            work = self._waiting.popleft()
-            if work is None:
-                ended.set()
-                return
+    def _work(self, ended: MonotonicEvent) -> None:
+        for work in iter(self._next, None):
             try:
                 work()
             except Exception as error:  # a full disk, a mask that fails: the next frame may fare better
                 self.let_go += 1
                 self._tell("a frame was not kept", error)
+        ended.set()
+
+    def _next(self) -> Any:
+        """What is to be done next, as soon as there is something."""
+        while not self._waiting:
+            self._asleep.acquire()
+        return self._waiting.popleft()
 
     def _keep(self, wanted: Wanted) -> None:
         self._settings = settings = self._allowed()  # the owner may have switched it off
