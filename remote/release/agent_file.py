@@ -86,12 +86,13 @@ def slim(source: str) -> str:
     within: set[int] = set()
     spans: list[tuple[tuple[int, int], tuple[int, int], str]] = []
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    needed = _only_statements(source)
     begins = True
     for token, after in zip(tokens, tokens[1:]):
         if token.type == tokenize.COMMENT:
             spans.append((token.start, token.end, ""))
         elif token.type == tokenize.STRING and begins and after.type == tokenize.NEWLINE:
-            spans.append((token.start, token.end, '""'))
+            spans.append((token.start, token.end, '""' if token.start[0] in needed else ""))
         else:
             within.update(range(token.start[0] + 1, token.end[0] + 1))  # the text of a string of several lines
         if token.type not in (tokenize.COMMENT, tokenize.NL):
@@ -100,6 +101,12 @@ def slim(source: str) -> str:
         line = lines[first - 1][:start] + text + lines[last - 1][end:]
         lines[first - 1 : last] = [line, *[""] * (last - first)]
     return "".join((line if number in within else _narrow(line)) + "\n" for number, line in enumerate(lines, start=1))
+
+
+def _only_statements(source: str) -> set[int]:
+    """Lines of strings that are all that a function or a class holds."""
+    bodies = (node.body for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.ClassDef, ast.FunctionDef)))
+    return {body[0].lineno for body in bodies if len(body) == 1}
 
 
 def _without_annotations(source: str) -> str:
