@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.flows.programs import command
 
 from jetlane.remote.virtual import fleet as virtual
 from jetlane.tasks.data.examples import put_bytes
@@ -70,6 +71,21 @@ def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
     matched = re.search(r"(\d+) detections agree", output)
     assert matched and int(matched[1]) == sum(len(sample["scores"]) for sample in expected)
     assert "nothing has changed" in jetlane("demo", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_graph_is_deployed_without_a_word_of_libraries(tmp_path: Path, golden_model: Path) -> None:
+    graph, config = (str(golden_model / name) for name in ("frozen_inference_graph.pb", "pipeline.config"))
+    board = ("--workspace", "ws")
+    jetlane("virtual-device", "start", *board, cwd=tmp_path)
+    try:
+        words = ("deploy", graph, config, "--name", "My Bottles", *board, "--to", "ws/virtual/inventory.yaml")
+        done = command("jetlane", *words, cwd=tmp_path)
+    finally:
+        jetlane("virtual-device", "stop", *board, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "virtual-jetson-1: active" in done.stdout
+    assert not re.search("warning|deprecat", done.stdout + done.stderr, re.IGNORECASE)
 
 
 #: As COCO has them: ids up to 90, of which ten are left out, and names that only a display name makes readable.
