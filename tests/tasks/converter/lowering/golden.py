@@ -161,6 +161,7 @@ def in_float64(model: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     import onnx
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
+    from tests.tasks.converter.lowering.reference_ops import Conv, Resize
 
     network = onnx.load(str(model))
     for tensor in network.graph.initializer:
@@ -169,7 +170,8 @@ def in_float64(model: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float64), tensor.name))
     for value in (*network.graph.input, *network.graph.output):
         value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
-    boxes, scores = ReferenceEvaluator(network).run(["boxes", "scores"], {"Input": pixels[None].astype(np.float64)})
+    evaluator = ReferenceEvaluator(network, new_ops=[Conv, Resize])
+    boxes, scores = evaluator.run(["boxes", "scores"], {"Input": pixels[None].astype(np.float64)})
     return boxes[0], scores[0]
 
 
