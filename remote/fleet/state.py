@@ -58,6 +58,7 @@ class DeviceState:
         changed: Whether this rollout made it run the release; False where it already did.
         previous: The release that it would roll back to.
         since: When it entered this state.
+        note: What was found done already.
         attempts: Failed contacts since the rollout was last started or resumed.
         runs: The release that it runs now, as far as this rollout knows.
         judged: Whether a failed state counts as a failure of the device; False where the rollout rolled it back.
@@ -74,6 +75,7 @@ class DeviceState:
     previous: Optional[str] = None
     runs: Optional[str] = None
     since: float = 0.0
+    note: str = ""
     attempts: int = 0
     judged: bool = True
     soaked: bool = False
@@ -259,6 +261,7 @@ class RolloutState:
         device.state = str(data["state"])
         device.final = bool(data.get("final", device.state in (ACTIVE, FAILED, ROLLED_BACK, SKIPPED)))
         device.reason, device.kind, device.since = str(data.get("reason", "")), str(data.get("kind", "")), event.at
+        device.note = str(data.get("note", ""))
         device.touched = device.touched or device.state in (SHIPPING, BUILDING, VERIFYING)
         device.changed = bool(data.get("changed", device.changed))
         previous = data.get("previous", device.previous)

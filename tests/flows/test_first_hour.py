@@ -99,7 +99,7 @@ def test_how_runs_ended_and_where_one_is_are_told(tmp_path: Path) -> None:
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.search(rf"^under way  cans  train, since {when}$", shown, re.M), shown
     ends = re.findall(rf"bottles  {when}(.*)$", shown, re.M)
-    assert ends == ["", "  refused", "  live"], "the newest first"
+    assert ends == ["  completed", "  refused", "  live"], "the newest first"
 
 
 def test_setting_up_says_what_it_does_and_how_the_program_is_called(repository: Path, tmp_path: Path) -> None:

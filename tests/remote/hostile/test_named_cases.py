@@ -30,7 +30,7 @@ def become(impatient: None, doubles: Any, workshop: Any, book: Ledger) -> Any:
         played = doubles.play(list(cases), workshop.release, book, OPTIONS)
         checks.check(played, workshop.release, book, workshop.secret, MOST_SECONDS)
         devices = [played.state.devices[name] for name in played.cases]
-        return [(device.state, device.kind, device.reason) for device in devices]
+        return [(device.state, device.kind, device.reason or device.note) for device in devices]
 
     return play
 
