@@ -62,28 +62,28 @@ def choose_backend(facts: Dict[str, Any], manifest: Dict[str, Any], options: Dic
     backend = fitting[0]
     tensorrt = facts.get("tensorrt") or {}
     by_model = backend == "onnx" and not tensorrt.get("fp16_flag")
-    by_calibration = not _quantized(precision, backend, manifest, options.get("dla_core"))
-    _check_precision(precision, backend, by_model, by_calibration, facts, manifest)
+    quantized = _is_quantized(precision, backend, manifest, options.get("dla_core"))
+    _check_precision(precision, backend, by_model, quantized, facts, manifest)
     _check_batch(int(options.get("batch", 1)), backend)
     if options.get("dla_core") is not None:
         _check_dla(int(options["dla_core"]), precision, backend, tensorrt)
-    if _quantized(precision, backend, manifest, options.get("dla_core")):
+    if quantized:
         return INT8
     return HALF if precision == "fp16" and by_model else backend
 
 
-def _quantized(precision: str, backend: str, manifest: Dict[str, Any], dla_core: Any) -> bool:
+def _is_quantized(precision: str, backend: str, manifest: Dict[str, Any], dla_core: Any) -> bool:
     """Whether int8 is what the release's quantised model says. A DLA takes no quantisers, and is calibrated."""
     return precision == "int8" and backend == "onnx" and INT8 in manifest["backends"] and dla_core is None
 
 
 def _check_precision(
-    precision: str, backend: str, by_model: bool, by_calibration: bool, facts: Dict[str, Any], manifest: Dict[str, Any]
+    precision: str, backend: str, by_model: bool, quantized: bool, facts: Dict[str, Any], manifest: Dict[str, Any]
 ) -> None:
     """
     Args:
         by_model: Precision is a property of the model, as from TensorRT 11 on.
-        by_calibration: int8 is calibrated on the board.
+        quantized: The release's quantised model is taken; else int8 is calibrated on the board.
     """
     tensorrt = facts.get("tensorrt") or {}
     why, instead = "", "fp32" if precision == "fp16" else "fp16 or fp32"
@@ -96,11 +96,11 @@ def _check_precision(
         why = "its GPU (compute capability %s) has no fast %s" % (capability, precision)
     elif precision == "fp16" and by_model and HALF not in manifest["backends"]:
         why = "from TensorRT 11 on precision is a property of the model, and this release has none in fp16"
-    elif precision == "int8" and by_calibration and (by_model or not tensorrt.get("int8")):
+    elif precision == "int8" and not quantized and (by_model or not tensorrt.get("int8")):
         why = "from TensorRT 11 on int8 is a property of the model: there is no calibration on the board"
         if INT8 not in manifest["backends"]:
             why += ", and this release has no quantised model"
-    elif precision == "int8" and by_calibration and not manifest.get("calibration"):
+    elif precision == "int8" and not quantized and not manifest.get("calibration"):
         why = "this release carries no calibration images: it was made with another build.precision"
     if why:
         raise AgentError(

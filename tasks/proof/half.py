@@ -7,16 +7,14 @@ and values fit into fp16 and that the model is well made, not how a GPU adds up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
-from jetlane.remote.agent.detect.nms import suppress
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.agreement import Agreement, compare
-from jetlane.tasks.proof.onnx_detector import heads_of
+from jetlane.tasks.proof.onnx_detector import detections_of, heads_of
 
 
 def compare_half(
@@ -43,8 +41,4 @@ def compare_half(
 
 def _detect(model: bytes, params: PluginParams, images: Sequence[np.ndarray[Any, Any]]) -> list[Detections]:
     heads = heads_of(model, params)
-    found = []
-    for image in images:
-        boxes, scores, content = heads(image)
-        found.append(Detections.from_nms(*suppress(boxes, scores, asdict(params.nms)), content))
-    return found
+    return [detections_of(heads, params, image) for image in images]

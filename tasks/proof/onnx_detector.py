@@ -10,6 +10,7 @@ import numpy as np
 
 from jetlane.remote.agent.detect.detections import Detections
 from jetlane.remote.agent.detect.image import to_input
+from jetlane.remote.agent.detect.nms import suppress
 from jetlane.specs.errors import PreflightError
 from jetlane.tasks.converter.ssd.params import InputSpec, PluginParams
 
@@ -70,6 +71,12 @@ def heads_of(model: bytes, params: PluginParams, optimized: bool = True) -> Head
         return boxes[0], scores[0], content
 
     return heads
+
+
+def detections_of(heads: Heads, params: PluginParams, image: Array) -> Detections:
+    """Detections in an image; NMS as boards with TensorRT 10 and later do it."""
+    boxes, scores, content = heads(image)
+    return Detections.from_nms(*suppress(boxes, scores, asdict(params.nms)), content)
 
 
 def _session(model: bytes, optimized: bool = True) -> Any:

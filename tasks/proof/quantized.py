@@ -16,7 +16,7 @@ from jetlane.remote.agent.detect.nms import suppress
 from jetlane.remote.agent.detect.verdict import judge
 from jetlane.tasks.converter.ssd.params import PluginParams
 from jetlane.tasks.proof.near_ties import near_ties
-from jetlane.tasks.proof.onnx_detector import heads_of
+from jetlane.tasks.proof.onnx_detector import detections_of, heads_of
 from jetlane.tasks.proof.sample_images import Images
 
 if TYPE_CHECKING:
@@ -42,18 +42,15 @@ def compare_quantized(
     rows = []
     for image, truth in zip_longest(seen.arrays, seen.truth):  # of all images, or of none
         boxes, scores, content = whole(image)
+        expected = suppress(boxes, scores, asdict(params.nms))
         rows.append(
             {
                 "file": "",
-                "expected": _detections(boxes, scores, content, params),
-                "found": _detections(*coarse(image), params),
+                "expected": Detections.from_nms(*expected, content),
+                "found": detections_of(coarse, params, image),
                 "truth": truth.to_json() if truth is not None else None,
                 "near_ties": near_ties(boxes, scores, params.nms, threshold, content),
             }
         )
     report = judge(rows, tolerance.to_json(), threshold)
     return {name: value for name, value in report.items() if name != "samples"}
-
-
-def _detections(boxes: Any, scores: Any, content: tuple[float, float], params: PluginParams) -> Detections:
-    return Detections.from_nms(*suppress(boxes, scores, asdict(params.nms)), content)

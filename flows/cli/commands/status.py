@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +24,15 @@ _RUNS = 5
 def status(workspace: Path, as_json: bool) -> None:
     """What runs here: server, worker, schedules, the last runs, what is live, the fleet."""
     from jetlane.flows.cli.commands.fleet.tables import print_rows
+    from jetlane.tasks.run.run_record import records
 
-    root = workspace
+    root, known = workspace, records(workspace)
     parts = {
         "workspace": _place(root),
         "server": _server(root),
         "schedules": _schedules(root),
-        "under way": _under_way(root),
-        "last runs": _runs(root),
+        "under way": _under_way(known),
+        "last runs": _runs(root, known),
         "live": _live(root),
     }
     if as_json:
@@ -73,12 +74,11 @@ def _schedules(root: Path) -> Iterator[str]:
         yield "none: jetlane schedule SPEC --cron ..."
 
 
-def _under_way(root: Path) -> Iterator[str]:
+def _under_way(known: Sequence[UsedSteps]) -> Iterator[str]:
     """Runs that go on, whatever started them, and the step that each is at."""
     from jetlane.specs.support.text import harmless
-    from jetlane.tasks.run.run_record import records
 
-    for record in records(root):
+    for record in known:
         if record.name and record.living:
             at = record.steps[-1][0] if record.steps else "before its first step"
             yield f"{harmless(record.name)}  {harmless(at)}, since {_moment(record)}"
@@ -93,12 +93,11 @@ def _moment(record: UsedSteps) -> str:
         return harmless(record.path.name)
 
 
-def _runs(root: Path) -> Iterator[str]:
+def _runs(root: Path, known: Sequence[UsedSteps]) -> Iterator[str]:
     """Of the server, and of the workspace where none runs."""
     from jetlane.flows.serving.api import ask
     from jetlane.flows.serving.up_state import UpState
     from jetlane.specs.support.text import harmless
-    from jetlane.tasks.run.run_record import records
 
     server = UpState(root / "up").server()
     if server is not None:
@@ -111,7 +110,7 @@ def _runs(root: Path) -> Iterator[str]:
         if runs:
             return
     shown = 0
-    for record in records(root):
+    for record in known:
         if not record.name or record.living or shown == _RUNS:  # of a rollout, which the fleet's history tells
             continue
         shown += 1

@@ -255,7 +255,7 @@ class BuilderConfig(BuilderAttributes):
         if options["precision"] == "int8":
             self._check_int8()
             self.config.set_flag(flags.INT8)
-            if not self.is_quantized():
+            if calibrator is not None:
                 with common.outdated_calls():
                     self.config.int8_calibrator = self._make("calibrator", calibrator)
 
