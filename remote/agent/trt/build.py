@@ -39,7 +39,7 @@ def build(backend: str, job: BuildJob) -> BuilderAttributes:
     if in_engine and nms_plugin.append(trt, adapter.network, job.manifest["nms"]):
         job.progress("the engine suppresses too, by %s" % nms_plugin.PLUGIN)
     calibrator = None
-    if job.options["precision"] == "int8" and not adapter.is_quantized():
+    if job.options["precision"] == "int8" and adapter.calibrates and not adapter.is_quantized():
         calibrator = _calibrator(trt, job)
     try:
         adapter.configure(job.options, calibrator, job.caches.timing() if job.options.get("timing_cache") else None)

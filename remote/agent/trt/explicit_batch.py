@@ -117,11 +117,12 @@ class StronglyTyped(ExplicitBatch):
 
     name = "strongly typed"
 
-    def is_quantized(self) -> bool:
-        return True  # or it is not int8: nothing can be calibrated
+    calibrates = False
 
     def _set_precision(self, options: Dict[str, Any], calibrator: Any) -> None:
         """It stands in the model."""
+        if options["precision"] == "int8" and not self.is_quantized():
+            raise AgentError("this TensorRT calibrates nothing, and the model has no quantisers", "", "", "backend")
 
 
 def _decode_exactly(trt: Any, network: Any, config: Any, codes: Any) -> None:

@@ -25,9 +25,11 @@ class BuilderAttributes(object):
 
     Attributes:
         name: The era, for people.
+        calibrates: Whether it finds the ranges of int8 itself, from images.
     """
 
     name = "builder attributes"
+    calibrates = True
 
     def __init__(self, trt: Any, log: Any) -> None:
         self.trt = trt

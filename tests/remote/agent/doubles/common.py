@@ -22,7 +22,7 @@ from tests.remote.agent.doubles.pybind import (
     outdated,
 )
 
-#: The enum's numbers, the same from 8.6 to 11.4; and that of PLUGIN_V2, which is not.
+#: The enum's numbers, the same from 8.6 to 11.4; and by major version those that are not.
 LAYER_TYPES = {
     "CONVOLUTION": 0,
     "ACTIVATION": 2,
@@ -30,10 +30,12 @@ LAYER_TYPES = {
     "SHUFFLE": 13,
     "REDUCE": 14,
     "CONSTANT": 19,
-    "QUANTIZE": 33,
-    "DEQUANTIZE": 34,
 }
-PLUGIN_V2 = {8: 22, 10: 21}
+LAYER_TYPES_OF = {
+    8: {"PLUGIN_V2": 22, "QUANTIZE": 33, "DEQUANTIZE": 34},
+    10: {"PLUGIN_V2": 21, "QUANTIZE": 32, "DEQUANTIZE": 33},
+    11: {"QUANTIZE": 32, "DEQUANTIZE": 33},
+}
 
 
 def basics(board: Board) -> dict[str, Any]:
@@ -119,14 +121,14 @@ def network(board: Board) -> Any:
     return INetworkDefinition
 
 
-def layers(board: Board, network: Any, constrained: bool, plugin_v2: int | None) -> dict[str, Any]:
+def layers(board: Board, network: Any, constrained: bool, major: int) -> dict[str, Any]:
     """Layers and tensors of a network that was parsed from ONNX; ``network`` gets its ``get_layer``.
 
     Args:
         constrained: A layer's precision can be asked for (up to TensorRT 10).
-        plugin_v2: The number of that type of layer, where plugins of this kind can be appended.
+        major: TensorRT's version.
     """
-    kinds = enum("LayerType", **LAYER_TYPES, **({"PLUGIN_V2": plugin_v2} if plugin_v2 else {}))
+    kinds = enum("LayerType", **LAYER_TYPES, **LAYER_TYPES_OF[major])
 
     class ITensor(Strict):
         __slots__ = ("_name",)
@@ -187,7 +189,7 @@ def layers(board: Board, network: Any, constrained: bool, plugin_v2: int | None)
         return create(board, ILayer, nodes[index], self._state)
 
     network.get_layer = get_layer
-    appended = plugins.appending(board, network, kinds) if plugin_v2 else {}
+    appended = plugins.appending(board, network, kinds) if "PLUGIN_V2" in kinds.__members__ else {}
     return {"ILayer": ILayer, "ITensor": ITensor, "LayerType": kinds, **appended}
 
 

@@ -114,7 +114,7 @@ def names(board: Board) -> dict[str, Any]:
         **common.old_registry(board, shared["_creators"]),
         **engine,
         **common.onnx_parser(board, path=True),
-        **common.layers(board, INetworkDefinition, constrained=True, plugin_v2=common.PLUGIN_V2[10]),
+        **common.layers(board, INetworkDefinition, constrained=True, major=10),
         "DataType": enum("DataType", FLOAT=0, HALF=1, INT8=2, INT32=3, BOOL=4, UINT8=5, FP8=6, BF16=7, INT64=8, INT4=9),
         "MemoryPoolType": enum("MemoryPoolType", WORKSPACE=0, DLA_MANAGED_SRAM=1),
         "Builder": Builder,

@@ -86,7 +86,7 @@ def names(board: Board) -> dict[str, Any]:
         **shared,
         **engine,
         **common.onnx_parser(board, path=True),
-        **common.layers(board, INetworkDefinition, constrained=False, plugin_v2=None),
+        **common.layers(board, INetworkDefinition, constrained=False, major=11),
         "DataType": enum("DataType", FLOAT=0, HALF=1, INT8=2, INT32=3, BOOL=4, UINT8=5, FP8=6, BF16=7, INT64=8, INT4=9),
         "IPluginRegistry": IPluginRegistry,
         "get_plugin_registry": get_plugin_registry,

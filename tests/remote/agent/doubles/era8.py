@@ -119,7 +119,7 @@ def _names(board: Board, late: bool) -> dict[str, Any]:
         **common.old_registry(board, shared["_creators"]),
         **engine,
         **common.onnx_parser(board, path=True),
-        **common.layers(board, INetworkDefinition, constrained=True, plugin_v2=common.PLUGIN_V2[8]),
+        **common.layers(board, INetworkDefinition, constrained=True, major=8),
         **({"MemoryPoolType": enum("MemoryPoolType", WORKSPACE=0, DLA_MANAGED_SRAM=1)} if late else {}),
         "Builder": Builder,
         "IBuilderConfig": IBuilderConfig,
