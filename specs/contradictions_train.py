@@ -45,12 +45,18 @@ def in_train(spec: RunSpec) -> Iterator[Found]:
         yield ("train", "patience"), "counts evaluations, and evaluate_every is 0"
     if train.prune is not None:
         yield from _prune(train)
+    yield from _shares(train)
     if train.precision == "mixed":
         yield (
             ("train", "precision"),
             "mixed: TF1-style models are trained in fp32, as the Object Detection API scales no loss for them; "
             "build.precision is that of the boards",
         )
+
+
+def _shares(train: Train) -> Iterator[Found]:
+    if isinstance(train.gpus, int) and isinstance(train.batch_size, int) and train.batch_size % train.gpus:
+        yield ("train", "batch_size"), f"{train.batch_size} images cannot be divided among {train.gpus} GPUs equally"
 
 
 def _prune(train: Train) -> Iterator[Found]:

@@ -204,6 +204,11 @@ class Train(Section):
         description="what stays as it is in the checkpoint that training starts from: the backbone, or variables by "
         "patterns searched in their names, as `[MobilenetV2/Conv/, expanded_conv_1/]`; batch norm keeps its statistics",
     )
+    gpus: Optional[Union[Literal["all"], Annotated[int, Field(ge=1, le=64)]]] = Field(
+        default=None,
+        description="GPUs of this machine that share every batch, each with a copy of the model: so many, or `all`; "
+        "default: one, or the processor where there is none",
+    )
     precision: Literal["fp32", "mixed"] = Field(default="fp32", description="arithmetic of the training")
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of TensorFlow and the input pipeline")
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(default=200, description="steps between checkpoints")

@@ -32,22 +32,29 @@ CODE = (
     "jetlane.tasks.odapi.child.train",
     "jetlane.tasks.odapi.child.checkpoints",
     "jetlane.tasks.odapi.child.class_metrics",
+    "jetlane.tasks.odapi.child.evaluated",
     "jetlane.tasks.odapi.child.validation",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
+    "jetlane.tasks.odapi.child.replicas",
     "jetlane.tasks.odapi.child.slots",
     "jetlane.tasks.odapi.child.widths",
 )
 KERAS_CODE = (
     "jetlane.tasks.train",
+    "jetlane.tasks.odapi.evaluation_plan",
     "jetlane.tasks.odapi.child.train_keras",
+    "jetlane.tasks.odapi.child.class_metrics",
+    "jetlane.tasks.odapi.child.evaluated_keras",
+    "jetlane.tasks.odapi.child.validation",
     "jetlane.tasks.odapi.child.keras_model",
     "jetlane.tasks.odapi.child.keras_checkpoint",
     "jetlane.tasks.odapi.child.configs",
     "jetlane.tasks.odapi.child.compat",
     "jetlane.tasks.odapi.child.progress",
     "jetlane.tasks.odapi.child.loss_watch",
+    "jetlane.tasks.odapi.child.replicas",
     "jetlane.tasks.odapi.child.slots",
 )
 #: A global concurrency limit of Prefect's, which `jetlane up` creates. The file lock guards one workspace, this limit
@@ -104,13 +111,15 @@ def trained(run: Run, data: StepResult, compared: bool = False, again: Optional[
     spec = run.spec.train
     config = config_of(run, data)
     keras = is_keras_text(config)
-    every = 0 if keras else _evaluate_every(run, data, config, compared)
+    every = _evaluate_every(run, data, config, compared)
     inputs: dict[str, str] = {
         "records": data.digest(*data.facts["train"]),
         "label_map": _names_digest(data),
         "pipeline_config": digest_of(config if every else read_by_training(config)),
     }
     params: dict[str, Any] = {"seed": spec.seed}
+    if spec.gpus not in (None, 1):  # each normalises by the statistics of its own images
+        params["gpus"] = spec.gpus
     if every:  # the validation data decides which checkpoint is taken, and perhaps when training ends
         inputs["validation_records"] = data.digest(*data.facts["validation"])
         params.update(evaluate_every=every, metric=spec.metric, patience=spec.patience)
@@ -178,6 +187,7 @@ def _train(
         patience=spec.patience,
         watch_loss=spec.watch_loss,
         keep_checkpoints=spec.keep_checkpoints,
+        gpus=spec.gpus,
     )
     with _alone(run), LostSteps(run, job.model_dir) as lost:
         shown = _Shown(run, lost, step_name)

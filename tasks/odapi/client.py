@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import Any, Literal, Optional, Union
 
 import numpy as np
 
@@ -63,6 +63,8 @@ class TrainJob:
         patience: Evaluations without a gain that end the training; None: none do.
         keep_checkpoints: Last checkpoints that stay when it has ended.
         watch_loss: End it when its loss grows without bounds, or does not fall.
+        gpus: How many GPUs share every batch, or ``all``; None: one, or the processor.
+        device_kind: Of the devices that ``gpus`` counts; with ``CPU`` the processor is divided into as many.
     """
 
     pipeline_config: Path
@@ -78,6 +80,8 @@ class TrainJob:
     patience: Optional[int] = None
     watch_loss: bool = True
     keep_checkpoints: int = 1
+    gpus: Union[int, Literal["all"], None] = None
+    device_kind: str = "GPU"
 
 
 @dataclass(frozen=True)

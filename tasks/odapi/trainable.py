@@ -59,13 +59,6 @@ def refuse_unknown_to_keras(read: PipelineConfig, train: Train) -> None:
     Raises:
         SpecError: It does.
     """
-    asked = {
-        "evaluate_every": train.evaluate_every not in ("auto", 0),
-        "metric": train.metric != "map50",
-        "patience": train.patience is not None,
-        "sweep": train.sweep is not None,
-    }
-    wrong = [f"train.{name}" for name, given in asked.items() if given]
     if not is_keras(read.message):
         return
     if train.prune is not None:
@@ -79,12 +72,6 @@ def refuse_unknown_to_keras(read: PipelineConfig, train: Train) -> None:
             "train.freeze: backbone is not known of Keras models",
             "their variables have other names, such as Conv1/kernel and BoxPredictor/...",
             "give patterns of names instead: ['^(?!BoxPredictor)'] freezes all but the heads",
-        )
-    if wrong:
-        raise SpecError(
-            f"{', '.join(wrong)}: Keras models are not evaluated on their way",
-            f"{read.ssd.feature_extractor.type} is one, and the checkpoint of its last step is what is exported",
-            f"remove {'it' if len(wrong) == 1 else 'them'}, or use a feature extractor without _keras",
         )
 
 

@@ -41,6 +41,7 @@ WRONG = [
     ("^sweep: {seed: [1]}, start_from: live", "excludes start_from: live"),
     ("^freeze: backbone", "needs a checkpoint to start from"),
     ("evaluate_every: 0, ^patience: 3", "counts evaluations, and evaluate_every is 0"),
+    ("^batch_size: 6, gpus: 4", "6 images cannot be divided among 4 GPUs equally"),
     ("^prune: {norm: l1}", "needs fraction or threshold"),
     ("^prune: {fraction: 0.4, threshold: 0.2}", "needs fraction or threshold"),
     ("prune: {fraction: ^1.0}", "train.prune.fraction: given 1.0, allowed: a number, above 0, below 1"),

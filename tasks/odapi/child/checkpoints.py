@@ -30,7 +30,7 @@ def hook(
 
     class SavingHook(tf.train.SessionRunHook):  # type: ignore[misc]
         def begin(self) -> None:
-            (self._saver,) = tf.get_collection(tf.GraphKeys.SAVERS)
+            self._saver = tf.get_collection(tf.GraphKeys.SAVERS)[0]  # the same for every replica
             self._saver.saver_def.max_to_keep = max(keep, _KEPT)
             self._step = self._saved = start
 

@@ -61,8 +61,8 @@ def build(configs: dict[str, Any]) -> Any:
     return model_builder.build(configs["model"], is_training=True, add_summaries=False)
 
 
-def train_input(configs: dict[str, Any], model: Any) -> Any:
-    """Batches without end."""
+def train_input(configs: dict[str, Any], model: Any, input_context: Any = None) -> Any:
+    """Batches without end; of one of several replicas, its share of each."""
     from object_detection import inputs
 
     data = inputs.train_input(
@@ -70,6 +70,7 @@ def train_input(configs: dict[str, Any], model: Any) -> Any:
         train_input_config=configs["train_input_config"],
         model_config=configs["model"],
         model=model,
+        input_context=input_context,
     )
     return _untuned(data.repeat())
 

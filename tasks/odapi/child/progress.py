@@ -21,7 +21,11 @@ def saved_step(model_dir: str) -> int:
     """Step of the last checkpoint of a folder; 0 without one."""
     import tensorflow.compat.v1 as tf
 
-    prefix = tf.train.latest_checkpoint(model_dir)
+    return step_of(tf.train.latest_checkpoint(model_dir))
+
+
+def step_of(prefix: Optional[str]) -> int:
+    """The step that a checkpoint's name ends in; 0 without one."""
     found = re.search(r"-(\d+)$", prefix or "")
     return int(found.group(1)) if found else 0
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, Optional
 
-from . import checkpoints, compat, configs, freezing, progress, slots, widths
+from . import checkpoints, compat, configs, freezing, progress, replicas, slots, widths
 from .errors import JobError
+from .evaluated import Evaluated
 from .loss_watch import LossWatch
 from .validation import Validation
-from .widths import Widths
 
 
 def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
@@ -30,10 +30,14 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
 
     model_dir = arguments["model_dir"]
     start = progress.saved_step(model_dir)
+    batch_size = configs.read_pipeline(arguments["pipeline_config"]).train_config.batch_size
+    strategy = replicas.strategy_of(arguments["gpus"], batch_size, arguments["device_kind"])
+    share = f"train_config {{ batch_size: {batch_size // strategy.num_replicas_in_sync} }}" if strategy else ""
     made = configs.estimator_and_inputs(
         arguments,
         model_dir,
-        override=_fine_tune_override(arguments["fine_tune_checkpoint"]),
+        override=_fine_tune_override(arguments["fine_tune_checkpoint"]) + share,
+        train_distribute=strategy,
         save_checkpoints_steps=None,
         save_checkpoints_secs=None,
         save_summary_steps=50,
@@ -42,13 +46,14 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     total = made["train_steps"]
     curve = progress.LossCurve(os.path.join(model_dir, progress.LOSS_FILE), total, start)
     table = widths.beside(arguments["fine_tune_checkpoint"])
-    validation = _validation(arguments, made, total, table, emit)
+    evaluated = Evaluated(model_dir, made, table)
+    validation = Validation(arguments, total, evaluated, emit) if arguments["evaluate_every"] else None
     started = time.time()
     with _restored_variables() as restored, widths.applied(table) as missing:
         if start and validation:
             validation.see(tf.train.latest_checkpoint(model_dir), start)  # its evaluation may have been cut
         if start < total and not (validation and validation.exhausted):
-            _train(arguments, made, curve, validation, missing, restored, emit)
+            _train(arguments, made, strategy, curve, validation, missing, restored, emit)
     curve.save()
     if validation:
         validation.close()
@@ -70,22 +75,14 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
         "loss_curve": progress.LOSS_FILE,
         "seconds": round(time.time() - started, 3),
         "fine_tune": dict(restored) or None,
-        "validation": _validated(validation, total) if validation else None,
+        "validation": validation.facts() if validation else None,
     }
-
-
-def _validation(
-    arguments: dict[str, Any], made: Any, total: int, table: Optional[Widths], emit: Any
-) -> Optional[Validation]:
-    every, metric, patience = (arguments[name] for name in ("evaluate_every", "metric", "patience"))
-    if not every:
-        return None
-    return Validation(arguments["model_dir"], made, every, metric, patience, total, emit, table)
 
 
 def _train(
     arguments: dict[str, Any],
     made: Any,
+    strategy: Any,
     curve: progress.LossCurve,
     validation: Optional[Validation],
     missing: Collection[str],
@@ -107,7 +104,7 @@ def _train(
         _widths_hook(missing),
     ]
     try:
-        made["estimator"].train(made["train_input_fn"], max_steps=total, hooks=hooks)
+        replicas.train_estimator(made["estimator"], strategy, made["train_input_fn"], max_steps=total, hooks=hooks)
     except tf.estimator.NanLossDuringTrainingError:
         raise progress.not_finite("not a number", curve.last_step) from None
     except ValueError as error:
@@ -130,15 +127,6 @@ def _widths_hook(missing: Collection[str]) -> Any:
 def _best(validation: Optional[Validation], model_dir: str) -> Optional[str]:
     best = validation.checkpoint if validation else None
     return os.path.relpath(best, model_dir) if best else None
-
-
-def _validated(validation: Validation, total: int) -> dict[str, Any]:
-    return {
-        "metric": validation.metric,
-        "best": validation.best,
-        "evaluations": validation.rows,
-        "gave_up": validation.exhausted and validation.rows[-1]["step"] < total,
-    }
 
 
 def _fine_tune_override(checkpoint: Any) -> str:

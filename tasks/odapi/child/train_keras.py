@@ -11,14 +11,16 @@ import math
 import os
 import re
 import time
-from typing import Any
+from typing import Any, Optional
 
 from . import configs as tf1_configs
-from . import keras_checkpoint, keras_model, progress, slots
+from . import keras_checkpoint, keras_model, progress, replicas, slots
+from .evaluated_keras import FOLDER, PREFIX, EvaluatedKeras
 from .loss_watch import LossWatch
+from .validation import Validation
 
-_PREFIX = "ckpt"
-_FOLDER = "trained"
+#: Checkpoints that a training keeps while it goes.
+_KEPT = 5
 _SUMMARY_EVERY = 50
 
 
@@ -26,10 +28,15 @@ def run(arguments: dict[str, Any], emit: Any) -> dict[str, Any]:
     """Train to the pipeline.config's ``num_steps``; arguments and facts are those of ``train``."""
     configs = keras_model.configs_of(arguments)
     tf1_configs.refuse_quantisation(arguments["pipeline_config"])
+    batch_size = configs["train_config"].batch_size
+    strategy = replicas.strategy_of(arguments["gpus"], batch_size, arguments["device_kind"])
     # The optimizer that keeps moving averages is not written for graphs.
     averages = configs["train_config"].optimizer.use_moving_average
     train = _train if averages else keras_model.without_autograph(_train)
-    facts: dict[str, Any] = train(configs, arguments, emit)
+    import tensorflow as tf
+
+    with (strategy or tf.distribute.get_strategy()).scope():
+        facts: dict[str, Any] = train(configs, arguments, emit)
     return facts
 
 
@@ -37,48 +44,69 @@ def _train(configs: dict[str, Any], arguments: dict[str, Any], emit: Any) -> dic
     model_dir, total = arguments["model_dir"], configs["train_config"].num_steps
     start = progress.saved_step(model_dir)
     curve = progress.LossCurve(os.path.join(model_dir, progress.LOSS_FILE), total, start)
+    evaluated = EvaluatedKeras(configs, model_dir)
+    validation = Validation(arguments, total, evaluated, emit) if arguments["evaluate_every"] else None
     started = time.time()
     fine_tune = None
-    if start < total:
-        training = _Training(configs, model_dir, arguments["fine_tune_checkpoint"], start)
+    if start < total and not (validation and validation.exhausted):
+        training = _Training(configs, arguments, start)
         fine_tune = training.fine_tune
         try:
-            _advance(training, total, arguments, curve, emit)
+            _advance(training, total, arguments, curve, validation, emit)
         finally:
             training.close()
-        training.keep_model()
+        training.keep_models(arguments["keep_checkpoints"])
+    steps = progress.saved_step(model_dir)
+    _delete_others(model_dir)
+    best = validation.checkpoint if validation else None
     return {
-        "steps": total,
+        "steps": steps,
         "resumed_from": start,
-        "checkpoint": _without_others(model_dir, total),
+        "checkpoint": os.path.relpath(best or evaluated.place(steps), model_dir),
         "loss": curve.points[-1][1] if curve.points else None,
         "loss_curve": progress.LOSS_FILE,
         "seconds": round(time.time() - started, 3),
         "fine_tune": fine_tune,
-        "validation": None,
+        "validation": validation.facts() if validation else None,
     }
 
 
-def _advance(training: _Training, total: int, arguments: dict[str, Any], curve: progress.LossCurve, emit: Any) -> None:
+def _advance(
+    training: _Training,
+    total: int,
+    arguments: dict[str, Any],
+    curve: progress.LossCurve,
+    validation: Optional[Validation],
+    emit: Any,
+) -> None:
     pace, watch = _Pace(total, emit), LossWatch(total, training.starts_anew, arguments["watch_loss"])
-    while training.step < total:
+    ended = _evaluated(training, validation)  # its evaluation may have been cut
+    while training.step < total and not ended:
         loss, rate = training.advance()
         if not math.isfinite(loss):
             raise progress.not_finite(loss, curve.last_step)
         curve.add(training.step, loss, rate)
         watch.look(curve, training.step)
         pace.tell(training.step, loss)
-        if training.step % arguments["checkpoint_every"] == 0 and training.step < total:
+        evaluates = validation is not None and validation.is_due(training.step)
+        if (evaluates or training.step % arguments["checkpoint_every"] == 0) and training.step < total:
             curve.save()  # first, so that a training that is resumed from the checkpoint finds it
             training.save()
+        ended = _evaluated(training, validation)
     curve.save()
 
 
-def _without_others(model_dir: str, step: int) -> str:
-    """Delete all checkpoints but the one that is kept; return its prefix, relative to ``model_dir``."""
-    for left in glob.glob(os.path.join(glob.escape(model_dir), _PREFIX + "-*")):
+def _evaluated(training: _Training, validation: Optional[Validation]) -> bool:
+    """Evaluate the model as it is where that is due; True when training is to end."""
+    if validation is None or not validation.is_due(training.step):
+        return False
+    return validation.see(training.write_model(), training.step)
+
+
+def _delete_others(model_dir: str) -> None:
+    """Delete the checkpoints to go on from."""
+    for left in glob.glob(os.path.join(glob.escape(model_dir), PREFIX + "-*")):
         slots.delete(left)
-    return os.path.join(_FOLDER, f"{_PREFIX}-{step}")
 
 
 class _Training:
@@ -89,17 +117,22 @@ class _Training:
         fine_tune: What a checkpoint to start from gave; None without one.
     """
 
-    def __init__(self, configs: dict[str, Any], model_dir: str, fine_tune_checkpoint: Any, start: int) -> None:
+    def __init__(self, configs: dict[str, Any], arguments: dict[str, Any], start: int) -> None:
         import tensorflow as tf
         from object_detection.builders import optimizer_builder
 
-        self._config, self._dir = configs["train_config"], model_dir
+        self._config, self._dir = configs["train_config"], arguments["model_dir"]
+        fine_tune_checkpoint = arguments["fine_tune_checkpoint"]
         self._model = keras_model.build(configs)
-        data = keras_model.train_input(configs, self._model)
-        self._step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
+        self._strategy = tf.distribute.get_strategy()
+        data = self._strategy.distribute_datasets_from_function(
+            lambda context: keras_model.train_input(configs, self._model, context)
+        )
+        first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self._step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step", aggregation=first)
         self._optimizer, (self._rate,) = optimizer_builder.build(self._config.optimizer, global_step=self._step)
         self._averages = self._config.optimizer.use_moving_average
-        if self._averages or fine_tune_checkpoint:
+        if self._averages or fine_tune_checkpoint or start:
             keras_model.ensure_built(configs, self._model, data)
         self.fine_tune = None
         if fine_tune_checkpoint:
@@ -107,13 +140,14 @@ class _Training:
             self.fine_tune = keras_checkpoint.load(self._model, fine_tune_checkpoint, kind, assign=start == 0)
         if self._averages:
             self._optimizer.shadow_copy(self._model)
-        everything = tf.train.Checkpoint(step=self._step, model=self._model, optimizer=self._optimizer)
-        self._manager = tf.train.CheckpointManager(everything, model_dir, 5, checkpoint_name=_PREFIX)
-        self._restored = everything.restore(tf.train.latest_checkpoint(model_dir)) if start else None
+        self._everything = tf.train.Checkpoint(step=self._step, model=self._model, optimizer=self._optimizer)
+        kept = max(_KEPT, arguments["keep_checkpoints"])
+        self._manager = tf.train.CheckpointManager(self._everything, self._dir, kept, checkpoint_name=PREFIX)
+        self._restored = self._everything.restore(tf.train.latest_checkpoint(self._dir)) if start else None
         self.step = start
         self._batches = iter(data)
         self._one_step = tf.function(self._train_step)
-        self._summaries = tf.summary.create_file_writer(model_dir)
+        self._summaries = tf.summary.create_file_writer(self._dir)
 
     def starts_anew(self) -> bool:
         """Whether variables began at random: a loss has to fall then."""
@@ -136,9 +170,16 @@ class _Training:
         return losses["Loss/total_loss"], rate
 
     def _train_step(self, batches: Any) -> Any:
+        import tensorflow as tf
         from object_detection import model_lib_v2
 
-        features, labels = next(batches)
+        losses = self._strategy.run(self._train_replica, args=next(batches))
+        return model_lib_v2.reduce_dict(self._strategy, losses, tf.distribute.ReduceOp.SUM)
+
+    def _train_replica(self, features: Any, labels: Any) -> Any:
+        """The step of one replica, on its share of the batch; gradients are summed over all."""
+        from object_detection import model_lib_v2
+
         losses = model_lib_v2.eager_train_step(
             self._model,
             features,
@@ -148,6 +189,7 @@ class _Training:
             training_step=self._step,
             add_regularization_loss=self._config.add_regularization_loss,
             clip_gradients_value=self._config.gradient_clipping_by_norm or None,
+            num_replicas=self._strategy.num_replicas_in_sync,
         )
         self._step.assign_add(1)
         return losses
@@ -156,20 +198,33 @@ class _Training:
         """A checkpoint to go on from."""
         self._manager.save(checkpoint_number=self.step)
 
-    def keep_model(self) -> None:
-        """Write a checkpoint of the model alone, without the optimizer: its moving averages where it has any.
-
-        It lies in a folder of its own, and is written whole before ``checkpoint`` names it.
-        """
+    def write_model(self) -> str:
+        """Write a checkpoint of the model alone, with its moving averages where it has any; return its prefix."""
         import tensorflow as tf
 
-        kept = os.path.join(_FOLDER, f"{_PREFIX}-{self.step}")
+        prefix = os.path.join(self._dir, FOLDER, f"{PREFIX}-{self.step}")
+        variables = self._model.trainable_variables if self._averages else []
+        own = [variable.numpy() for variable in variables]
         if self._averages:
-            self._optimizer.assign_average_vars(self._model.trainable_variables)
+            self._optimizer.assign_average_vars(variables)
         model = tf.train.Checkpoint(step=self._step, model=self._model)
         model.save_counter.assign(1)  # the exporter wants it, and writing alone does not make it
-        model.write(os.path.join(self._dir, kept))
-        tf.compat.v1.train.update_checkpoint_state(self._dir, kept)
+        model.write(prefix)
+        for variable, value in zip(variables, own):
+            variable.assign(value)
+        return prefix
+
+    def keep_models(self, keep: int) -> None:
+        """Write the last checkpoints as ones of models alone; then ``checkpoint`` names them. It ends the training."""
+        import tensorflow as tf
+
+        kept = [os.path.relpath(self.write_model(), self._dir)]
+        before = [prefix for prefix in self._manager.checkpoints if progress.step_of(prefix) < self.step]
+        for prefix in before[::-1][: keep - 1]:
+            self._everything.restore(prefix).assert_existing_objects_matched()
+            self.step = int(self._step)
+            kept.append(os.path.relpath(self.write_model(), self._dir))
+        tf.compat.v1.train.update_checkpoint_state(self._dir, kept[0], kept[::-1])
 
     def close(self) -> None:
         """End what runs beside the training."""

@@ -41,7 +41,7 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OdapiChild]:
 
 @pytest.fixture(scope="module")
 def small(keras: OdapiChild, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    job = data.job(tmp_path_factory.mktemp("small"), SMALL)
+    job = data.job(tmp_path_factory.mktemp("small"), SMALL, evaluate_every=2)
     progress: list = []
     return Trained(job, keras.train(job, progress.append), progress)
 
@@ -66,6 +66,8 @@ def test_a_short_training_leaves_what_others_leave_and_converts(
 ) -> None:
     folder, facts = small.job.model_dir, small.facts
     assert (facts["steps"], facts["resumed_from"], facts["fine_tune"]) == (3, 0, None)
+    assert [row["step"] for row in facts["validation"]["evaluations"]] == [2, 3]
+    assert facts["checkpoint"] == f"trained/ckpt-{facts['validation']['best']['step']}"
     assert {path.name for path in folder.iterdir()} >= {"checkpoint", "loss.json", "trained"}
     assert not list(folder.glob("ckpt-*")) and list(folder.glob("events.out.tfevents.*"))
     assert str(folder) not in (folder / "checkpoint").read_text()  # it may be moved
@@ -143,12 +145,16 @@ def test_a_loss_that_is_no_number_stops_the_training(keras: OdapiChild, data: Da
 def test_other_peoples_optimizers_and_moving_averages(
     keras: OdapiChild, data: Data, tmp_path: Path, optimizer: str
 ) -> None:
-    """The learning rate is the schedule's in every step, and what is kept are the averages."""
-    job = data.job(tmp_path, replace(SMALL, steps=3))
+    """The learning rate is the schedule's in every step, and what is evaluated and kept are the averages."""
+    job = data.job(tmp_path, replace(SMALL, steps=3), evaluate_every=2, keep_checkpoints=2)
     text = job.pipeline_config.read_text().replace("use_moving_average: false", "use_moving_average: true")
     job.pipeline_config.write_text(text.replace("adam_optimizer {", optimizer))
     facts = keras.train(job)
-    assert keras.evaluate(replace(Trained(job, facts, []).evaluation(tmp_path / "eval")))["step"] == 3
+    best = facts["validation"]["best"]
+    measured = keras.evaluate(Trained(job, facts, []).evaluation(tmp_path / "eval"))
+    assert (measured["step"], measured["mAP"]) == (best["step"], pytest.approx(best["map"], abs=1e-4))
+    kept = {path.name for path in job.model_dir.glob("trained/*.index")}
+    assert kept == {"ckpt-2.index", "ckpt-3.index"}  # the last two
 
 
 #: Prints whether each kernel is the same in two checkpoints.

@@ -134,7 +134,7 @@ def test_a_key_changes_what_it_says(keys: dict[str, Any], read: Callable[[Any], 
 def test_every_key_is_in_the_table() -> None:
     """Beside those that are no part of the config: tests of trainings and of the step look at these."""
     elsewhere = {"seed", "checkpoint_every", "keep_checkpoints", "evaluate_every", "metric", "patience", "watch_loss"}
-    elsewhere |= {"fine_tune_checkpoint", "start_from", "python", "precision", "freeze", "sweep", "prune"}
+    elsewhere |= {"fine_tune_checkpoint", "start_from", "python", "precision", "freeze", "sweep", "prune", "gpus"}
     assert {key for keys, _, _ in TABLE for key in keys} == set(Train.model_fields) - elsewhere
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tasks.odapi.conftest import Data
+from tests.tasks.odapi.conftest import TINY, Data
 
 from jetlane.specs.load import spec_from_data
 from jetlane.tasks.data.prepare import prepare
@@ -18,10 +18,13 @@ from jetlane.tasks.odapi.client import EvaluateJob, OdapiChild, TrainJob
 from jetlane.tasks.odapi.evaluation_plan import interval
 from jetlane.tasks.odapi.training_config import pipeline_config
 
+#: One of each loop; and what its checkpoints are called.
+NETWORKS = {"ssd_mobilenet_v2": "model.ckpt", "ssd_mobilenet_v2_keras": "ckpt"}
 
-def small_config(train: dict[str, Any]) -> str:
+
+def small_config(train: dict[str, Any], architecture: str = "ssd_mobilenet_v2") -> str:
     """The pipeline.config of a small network, trained as a spec says."""
-    model = {"width": 112, "height": 112, "depth_multiplier": 0.35}
+    model = {"architecture": architecture, "width": 112, "height": 112, "depth_multiplier": 0.35}
     return pipeline_config(
         spec_from_data({"name": "a", "dataset": {"shapes": {}}, "train": train, "model": model}, Path("/")), 3
     )
@@ -34,15 +37,20 @@ def worth(child: OdapiChild, job: TrainJob, prefix: str, out: Path) -> dict[str,
 
 
 @pytest.mark.tensorflow
-def test_the_best_checkpoint_is_that_of_the_curves_maximum(child: OdapiChild, data: Data, tmp_path: Path) -> None:
-    job = data.job(tmp_path, checkpoint_every=3, evaluate_every=2)
+@pytest.mark.parametrize(
+    "network", ["ssd_mobilenet_v2", pytest.param("ssd_mobilenet_v2_keras", marks=pytest.mark.slow)]
+)
+def test_the_best_checkpoint_is_that_of_the_curves_maximum(
+    child: OdapiChild, data: Data, tmp_path: Path, network: str
+) -> None:
+    job = data.job(tmp_path, replace(TINY, architecture=network), checkpoint_every=3, evaluate_every=2)
     told: list[Any] = []
     facts = child.train(job, on_evaluated=told.append)
     rows = facts["validation"]["evaluations"]
     assert [row["step"] for row in rows] == [2, 4] and told == rows
     best = max(rows, key=lambda row: row["map50"])
     assert facts["validation"]["best"] == best and not facts["validation"]["gave_up"]
-    assert facts["checkpoint"] == f"trained/model.ckpt-{best['step']}"
+    assert facts["checkpoint"] == f"trained/{NETWORKS[network]}-{best['step']}"
     again = worth(child, job, facts["checkpoint"], tmp_path / "evaluated")
     assert again["step"] == best["step"]
     assert again["mAP@0.5"] == pytest.approx(best["map50"], abs=1e-4)
@@ -53,9 +61,13 @@ def test_the_best_checkpoint_is_that_of_the_curves_maximum(child: OdapiChild, da
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_a_cut_training_goes_on_with_what_was_measured(child: OdapiChild, data: Data, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_cut_training_goes_on_with_what_was_measured(
+    child: OdapiChild, data: Data, tmp_path: Path, network: str
+) -> None:
     told: list[Any] = []
-    job = data.job(tmp_path / "whole", checkpoint_every=3, evaluate_every=2)
+    settings = replace(TINY, architecture=network)
+    job = data.job(tmp_path / "whole", settings, checkpoint_every=3, evaluate_every=2)
     cut = replace(job, model_dir=tmp_path / "cut" / "model")
 
     def evaluated(row: Any) -> None:
@@ -74,15 +86,16 @@ def test_a_cut_training_goes_on_with_what_was_measured(child: OdapiChild, data: 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("patience", [None, 5])
-def test_a_set_that_overfits(child: OdapiChild, tmp_path: Path, patience: int | None) -> None:
+def test_a_set_that_overfits(child: OdapiChild, tmp_path: Path, patience: int | None, network: str) -> None:
     """A few images are learnt by heart: the network gets worse on others while its loss goes on falling."""
     folder = tmp_path / "data"
     folder.mkdir()
     data = Data(folder, prepare(SyntheticSource(train_images=24, validation_images=30, shards=1), folder))
     train = {"steps": 640, "batch_size": 8, "learning_rate": 0.008, "augmentation": "none"}
     job = data.job(tmp_path / "job", checkpoint_every=640, evaluate_every=40, patience=patience)
-    job.pipeline_config.write_text(small_config({**train, "schedule": {"kind": "constant"}}))
+    job.pipeline_config.write_text(small_config({**train, "schedule": {"kind": "constant"}}, network))
     facts = child.train(job)
     rows = facts["validation"]["evaluations"]
     values = [row["map50"] for row in rows]

@@ -258,10 +258,7 @@ def test_a_pattern_that_no_parser_is_known_to_read_is_noted_where_there_are_boar
 
 # Each row: keys of the train section that a Keras model's loop does not know, words of the refusal.
 UNKNOWN_TO_KERAS = [
-    ({"patience": 3}, "train.patience: Keras models are not evaluated on their way"),
     ({"prune": 0.4}, "train.prune: Keras models are not pruned"),
-    ({"evaluate_every": 50, "metric": "map"}, "train.evaluate_every, train.metric: Keras models are not evaluated"),
-    ({"sweep": {"learning_rate": [0.1, 0.2]}}, "train.sweep: Keras models"),
     ({"freeze": "backbone", "start_from": "live"}, "train.freeze: backbone is not known of Keras models"),
 ]
 
