@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from jetlane.specs.support.text import harmless
+from jetlane.tasks.data.cache_database import connect
 from jetlane.tasks.data.dataset_model import ImageOrigin
 from jetlane.tasks.data.parallel import in_parallel, workers
 from jetlane.tasks.data.pixels import ImageFacts, UnusableImage, examine
@@ -46,7 +47,7 @@ class LookCache:
         if self._path is None or not self._path.is_file():
             return {}
         try:
-            with closing(sqlite3.connect(self._path)) as database:
+            with closing(connect(self._path)) as database:
                 if few:
                     marks = ", ".join("?" * len(few))
                     return dict(database.execute(f"SELECT key, look FROM looks WHERE key IN ({marks})", few).fetchall())
@@ -59,7 +60,7 @@ class LookCache:
         """Replace what is known; or add to it, where there are others."""
         if self._path is None:
             return
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(connect(self._path)) as database, database:
             database.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, look TEXT NOT NULL)")
             if others:
                 database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", list(looks.items()))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from jetlane.tasks.data.boxes import Object
+from jetlane.tasks.data.cache_database import connect
 from jetlane.tasks.data.dataset_model import Box, Finding, ImageOrigin, LabelledImage, Place
 from jetlane.tasks.data.judge import Judged
 from jetlane.tasks.data.looks import look_from, plain_look
@@ -81,7 +82,7 @@ class ReadMemory:
         if self._path is None or self._signature is None or not self._path.is_file():
             return None
         try:
-            with closing(sqlite3.connect(self._path)) as database:
+            with closing(connect(self._path)) as database:
                 heads = database.execute("SELECT head FROM head WHERE signature = ?", [self._signature]).fetchall()
                 return _read(database, heads[0][0]) if heads else None
         except (sqlite3.Error, ValueError, TypeError, KeyError, IndexError, AttributeError):
@@ -97,7 +98,7 @@ class ReadMemory:
         """
         if self._path is None or self._signature is None:
             return
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(connect(self._path)) as database, database:
             database.executescript(_TABLES)
             text = json.dumps(
                 [[astuple(each) for each in head.findings], head.dropped, head.images_read, head.boxes_read]
@@ -110,7 +111,7 @@ class ReadMemory:
         """Replace the rows of images that changed, by place."""
         if self._path is None or self._signature is None or not images:
             return
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as database, database:
+        with suppress(sqlite3.Error), closing(connect(self._path)) as database, database:
             rows = [(*self._row(each, boxes[place]), place) for place, each in images.items()]
             database.executemany("UPDATE images SET stamp = ?, judged = ?, boxes = ? WHERE place = ?", rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,8 @@ def write_split(
             jobs.append(_Job(out / name, tuple(items_of(group, labels)), max_side))
     list(Counted(f"{split} file", len(jobs))(in_parallel(_write, jobs, min(workers(), len(jobs)))))
     if kept is not None:
-        _keep(kept, split, [(out / name, key) for name, key in zip(names, keys)])
+        written = {job.path for job in jobs}
+        _keep(kept, split, {key: out / name for name, key in zip(names, keys)}, written)
     return names
 
 
@@ -143,15 +144,16 @@ def _reuse(kept: Path, key: str, path: Path) -> bool:
     return True
 
 
-def _keep(kept: Path, split: str, files: Sequence[tuple[Path, str]]) -> None:
+def _keep(kept: Path, split: str, files: Mapping[str, Path], written: Set[Path]) -> None:
+    """Keep a split's files by their keys; those that were not written are kept already."""
     kept.mkdir(parents=True, exist_ok=True)
-    wanted = {key for _, key in files}
     for old in kept.glob(f"{split}-*"):
-        if old.name.partition(".")[0] not in wanted:
+        if old.name.partition(".")[0] not in files:
             old.unlink(missing_ok=True)
-    for path, key in files:
-        if not (kept / key).exists():
-            _link(path, kept / key)
+    for key, path in files.items():
+        if path not in written:
+            continue
+        _link(path, kept / key)
         stamp = stamp_of(kept / key)
         if stamp is not None:
             (kept / f"{key}.stamp").write_text(_note(stamp))
