@@ -102,7 +102,8 @@ ROLLOUT = EventKind(
 )
 DEVICE = EventKind(
     "jetlane.device.<state>",
-    "a device of a rollout is shipping, building, verifying, active, failed, rolled_back, unreachable or skipped",
+    "a device of a rollout is shipping, building, verifying, active, failed, rolled_back, unreachable or skipped; "
+    "`kind` says why it failed, and `by_hand` that a person asked for what `rolled_back` tells",
     "device",
     ("release", "project"),
     ("rollout", "release", "state", "reason", "kind"),
