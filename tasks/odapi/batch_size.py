@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Optional
 
 from jetlane.specs.schema import RunSpec
+from jetlane.tasks.odapi import gpus
 
 #: Larger batches gain little with the learning rates of the templates.
 _MOST = 32
@@ -18,7 +16,6 @@ _SHARE, _FIXED = 0.5, 2.0e9
 #: with TensorFlow 2.15 (990 and 1330).
 _PER_PIXEL = {"ssd_mobilenet_v1": 1250.0, "ssd_mobilenet_v2": 1700.0}
 _OTHER = 5000.0
-_NVIDIA_SECONDS = 10
 
 
 def fitting(spec: RunSpec) -> int:
@@ -28,7 +25,7 @@ def fitting(spec: RunSpec) -> int:
     """
     kind, pixels, depth = _network(spec)
     each = _PER_PIXEL.get(kind, _OTHER) * pixels * max(depth, 0.25)
-    room = (_gpu_memory() or _memory()) * _SHARE - _FIXED
+    room = min(gpus.memory(), default=_memory()) * _SHARE - _FIXED
     size = _MOST
     while size > 1 and size * each > room:
         size //= 2
@@ -47,20 +44,6 @@ def _network(spec: RunSpec) -> tuple[str, int, float]:
     read = config.read(Path(model.pipeline_config))
     image, extractor = input_spec(read), read.ssd.feature_extractor
     return extractor.type, image.width * image.height, extractor.depth_multiplier or 1.0
-
-
-def _gpu_memory() -> Optional[float]:
-    """Bytes of the smallest GPU; None without one."""
-    program = shutil.which("nvidia-smi")
-    if program is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return None
-    command = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    numbers = [float(line) for line in told.stdout.split() if line.strip().isdigit()]
-    return min(numbers) * 1024**2 if numbers else None
 
 
 def _memory() -> float:

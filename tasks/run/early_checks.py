@@ -97,6 +97,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     """The model's config: of training it is what will be trained by, with the user's own file and lines."""
     from jetlane.tasks.converter.ssd import config
     from jetlane.tasks.data.labels import refuse_other_count
+    from jetlane.tasks.odapi.gpus import refuse_missing
     from jetlane.tasks.odapi.pipeline import for_export
     from jetlane.tasks.odapi.trainable import refuse_unknown_to_keras, refuse_untrainable
     from jetlane.tasks.odapi.training_config import pipeline_config
@@ -115,6 +116,7 @@ def _check_model(spec: RunSpec, labels: Optional[LabelMap]) -> list[str]:
     read.ssd.num_classes = labels.num_classes  # as it will be trained
     refuse_untrainable(read, spec.train.python or sys.executable)
     refuse_unknown_to_keras(read, spec.train)
+    refuse_missing(spec.train.gpus)
     notes = _unproven(read, _check_derivation(read, spec), spec)
     if for_export(text) != text:
         said = "use_static_shapes is switched off for the export; TensorRT's suppression replaces what it makes"

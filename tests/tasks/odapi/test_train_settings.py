@@ -12,7 +12,7 @@ from jetlane.specs.errors import SpecError
 from jetlane.specs.load import spec_from_data
 from jetlane.specs.schema_train import Train
 from jetlane.tasks.converter.ssd import config
-from jetlane.tasks.odapi import batch_size
+from jetlane.tasks.odapi import gpus
 from jetlane.tasks.odapi.pipeline import ModelSettings, render
 from jetlane.tasks.odapi.training_config import pipeline_config
 
@@ -181,5 +181,5 @@ def test_an_option_that_the_api_does_not_have(augmentation: Any, words: str) -> 
 
 @pytest.mark.parametrize(("gigabytes", "size"), [(1000, 32), (8, 8), (1, 1)])
 def test_the_batch_goes_by_memory(monkeypatch: pytest.MonkeyPatch, gigabytes: float, size: int) -> None:
-    monkeypatch.setattr(batch_size, "_gpu_memory", lambda: gigabytes * 1e9)
+    monkeypatch.setattr(gpus, "memory", lambda: [gigabytes * 1e9, 2e12])
     assert message({"batch_size": "auto"}).train_config.batch_size == size
