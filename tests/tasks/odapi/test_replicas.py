@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.tasks.odapi.conftest import TINY, Data, Trained
 
 from jetlane.specs.errors import TrainingError
-from jetlane.tasks.odapi.client import OdapiChild
+from jetlane.tasks.odapi.client import OdapiChild, TrainJob
 
 pytestmark = pytest.mark.tensorflow
 
@@ -22,19 +23,27 @@ SETTINGS = replace(TINY, batch_size=4, steps=3)
 def test_two_train_as_one_does_and_one_goes_on(data: Data, tmp_path: Path, network: str) -> None:
     settings = replace(SETTINGS, architecture=network)
 
-    def losses(name: str, steps: int, gpus: int | None) -> list[float]:
-        job = data.job(tmp_path / name, replace(settings, steps=steps), gpus=gpus, device_kind="CPU", evaluate_every=2)
+    def losses(job: TrainJob, cut: Path | None = None) -> list[float]:
+        """Of each step; ``cut`` gets what is there after the first evaluation."""
+
+        def evaluated(row: object) -> None:
+            if cut is not None and not cut.exists():
+                shutil.copytree(job.model_dir, cut)
+
         with OdapiChild(None, tmp_path / "log") as child:
-            facts = child.train(job)
-            assert facts["steps"] == steps and facts["validation"]["evaluations"][0]["step"] == 2
-            best = facts["validation"]["best"]
-            measured = child.evaluate(Trained(job, facts, []).evaluation(tmp_path / name / "eval"))
+            facts = child.train(job, on_evaluated=evaluated)
+            measured = child.evaluate(Trained(job, facts, []).evaluation(job.model_dir.parent / "evaluated"))
+        best = facts["validation"]["best"]
+        assert [row["step"] for row in facts["validation"]["evaluations"]] == [2, 3]
         assert (measured["step"], measured["mAP"]) == (best["step"], pytest.approx(best["map"], abs=1e-4))
         return [loss for _, loss, _ in json.loads((job.model_dir / facts["loss_curve"]).read_text())]
 
-    one, two = losses("one", 3, None), losses("two", 3, 2)
+    whole = data.job(tmp_path / "one", settings, evaluate_every=2)
+    shared = replace(data.job(tmp_path / "two", settings, evaluate_every=2), gpus=2, device_kind="CPU")
+    one, two = losses(whole), losses(shared, tmp_path / "cut" / "model")
     assert two[0] == pytest.approx(one[0], rel=0.3)  # a mean over all images, not a sum over devices
-    assert len(losses("two", 5, None)) == 5
+    again = losses(replace(whole, model_dir=tmp_path / "cut" / "model"))
+    assert again[:2] == two[:2] and len(again) == 3
 
 
 def test_what_cannot_be_shared_is_refused(child: OdapiChild, data: Data, tmp_path: Path) -> None:

@@ -23,16 +23,19 @@ def test_all_jobs_without_compat(data: Data, tmp_path: Path) -> None:
     python = os.environ.get("JETLANE_TF1_PYTHON")
     if not python:
         pytest.skip("JETLANE_TF1_PYTHON names no interpreter with TensorFlow 1.15")
-    job = data.job(tmp_path)
+    job = data.job(tmp_path, evaluate_every=2)
     graph = tmp_path / "export" / "frozen_inference_graph.pb"
     with OdapiChild(python, tmp_path / "log") as child:
         found = child.probe()
         assert found["tensorflow"].startswith("1.15")
         assert found["patched"] == ["slim_packages"]  # the wheel ships slim inside object_detection
-        checkpoint = job.model_dir / child.train(job)["checkpoint"]
+        facts = child.train(job)
+        checkpoint, best = job.model_dir / facts["checkpoint"], facts["validation"]["best"]
+        assert [row["step"] for row in facts["validation"]["evaluations"]] == [2, 4]
         evaluation = EvaluateJob(
             job.pipeline_config, job.validation_records, job.label_map, checkpoint, tmp_path / "eval"
         )
-        assert child.evaluate(evaluation)["step"] == 4
+        measured = child.evaluate(evaluation)
+        assert (measured["step"], measured["mAP"]) == (best["step"], pytest.approx(best["map"], abs=1e-4))
         child.export(ExportJob(job.pipeline_config, checkpoint, graph.parent))
         assert len(child.infer(graph, [sample.image for sample in read_samples(job.validation_records, 2)])) == 2
