@@ -87,7 +87,7 @@ def test_a_cut_training_goes_on_with_what_was_measured(
 @pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("patience", [None, 5])
+@pytest.mark.parametrize("patience", [None, 3])
 def test_a_set_that_overfits(child: OdapiChild, tmp_path: Path, patience: int | None, network: str) -> None:
     """A few images are learnt by heart: the network gets worse on others while its loss goes on falling."""
     folder = tmp_path / "data"
