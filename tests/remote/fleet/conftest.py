@@ -187,7 +187,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment.update(QUIET, PREFECT_HOME=str(home), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
     environment.update(PREFECT_SERVER_UI_ENABLED="false", PREFECT_API_BLOCKS_REGISTER_ON_START="false")
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "jetlane.flows.serving.server_process", "lasting", str(port)]
     with open(home / "log", "wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
