@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,17 @@ BOARD = ".jetlane/virtual/virtual-jetson-1/home/jetlane"
 
 
 @pytest.fixture
-def project(tmp_path: Path, fake_odapi: Path):
-    write_spec(tmp_path, "cut", fake_odapi, 60, fleet={"virtual": 1})
-    yield tmp_path
-    virtual.stop(tmp_path / ".jetlane" / "virtual")
+def project(tmp_path: Path, fake_odapi: Path) -> Path:
+    write_spec(tmp_path, "cut", fake_odapi)
+    return tmp_path
+
+
+@pytest.fixture
+def fleet(project: Path, fake_odapi: Path) -> Iterator[None]:
+    """The project has a device, and a release that takes a moment to get there."""
+    write_spec(project, "cut", fake_odapi, 60, fleet={"virtual": 1})
+    yield
+    virtual.stop(project / ".jetlane" / "virtual")
 
 
 def start(project: Path, environment: dict[str, str], **more: str) -> subprocess.Popen[str]:
@@ -52,7 +59,7 @@ def kill_when(run: subprocess.Popen[str], happened: Callable[[], Any]) -> None:
     while not happened():
         assert run.poll() is None, f"it ended before it could be cut:\n{run.communicate()[0]}"
         assert time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(0.005)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
 
@@ -94,6 +101,8 @@ ALWAYS = ("train", "convert", "deploy")
 def test_only_the_cut_step_is_done_again(
     project: Path, prefect_server, step: str, middle, hang: str, request: pytest.FixtureRequest
 ) -> None:
+    if step == "deploy":
+        request.getfixturevalue("fleet")
     kill_when(start(project, prefect_server, JETLANE_TEST_HANG=hang), middle(project))
     run = start(project, prefect_server)
     output = run.communicate(timeout=120)[0]
@@ -138,6 +147,7 @@ def test_ctrl_c_is_no_traceback(project: Path, prefect_server) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fleet")
 def test_two_runs_at_once_each_with_a_server_of_its_own(project: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     both = [start(project, environment) for _ in range(2)]
@@ -150,15 +160,13 @@ def test_two_runs_at_once_each_with_a_server_of_its_own(project: Path) -> None:
 
 def test_two_runs_at_once_train_one_after_the_other(project: Path, prefect_server) -> None:
     """Two specs, one workspace: both finish, and the second training waits for the first."""
-    text = (project / "spec.yaml").read_text()
-    (project / "spec.yaml").write_text(text.replace("virtual: 1", "virtual: 0"))
     first = start(project, prefect_server, JETLANE_TEST_HANG="train")
     deadline = time.monotonic() + 60
     while not trained_to(project, 3)():
         assert time.monotonic() < deadline and first.poll() is None
         time.sleep(0.01)
-    other = text.replace("virtual: 1", "virtual: 0").replace("steps: 6", "steps: 7")
-    (project / "spec.yaml").write_text(other)
+    text = (project / "spec.yaml").read_text()
+    (project / "spec.yaml").write_text(text.replace("steps: 6", "steps: 7"))
     second = start(project, prefect_server)
     seen = read_until(second, "another training is under way")
     first.kill()
