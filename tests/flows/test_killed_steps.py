@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,28 +77,22 @@ def trained_to(project: Path, step: int) -> Callable[[], bool]:
     return reached
 
 
-# Each row: the step that is cut, how its middle is recognised, which job the fake is to hang in.
+rarely = partial(pytest.param, marks=pytest.mark.slow)
+# Each row: the step that is cut, how its middle is recognised, which job the fake is to hang in. Cut in every test run:
+# those that do their work in three different places. Agents killed while they build are tested in remote/agent.
 CUTS = [
-    ("train", lambda project: trained_to(project, 3), "train"),
-    ("evaluate", lambda project: some(project, ".jetlane/steps/evaluate/*.part"), "evaluate"),
-    ("export", lambda project: some(project, ".jetlane/steps/export/*.part"), "export"),
-    ("convert", lambda project: some(project, ".jetlane/steps/convert/*.part"), ""),
-    ("preflight", lambda project: some(project, ".jetlane/steps/preflight/*.part"), "infer"),
-    ("release", lambda project: some(project, ".jetlane/steps/release/*.part"), ""),
-    ("deploy", lambda project: some(project, f"{BOARD}/**/*.part"), ""),  # in the middle of the upload
-    ("deploy", lambda project: some(project, f"{BOARD}/build/*.json"), ""),  # in the middle of the build
+    pytest.param("train", lambda project: trained_to(project, 3), "train", id="train"),
+    rarely("evaluate", lambda project: some(project, ".jetlane/steps/evaluate/*.part"), "evaluate", id="evaluate"),
+    rarely("export", lambda project: some(project, ".jetlane/steps/export/*.part"), "export", id="export"),
+    pytest.param("convert", lambda project: some(project, ".jetlane/steps/convert/*.part"), "", id="convert"),
+    rarely("preflight", lambda project: some(project, ".jetlane/steps/preflight/*.part"), "infer", id="preflight"),
+    rarely("release", lambda project: some(project, ".jetlane/steps/release/*.part"), "", id="release"),
+    pytest.param("deploy", lambda project: some(project, f"{BOARD}/**/*.part"), "", id="upload"),
+    rarely("deploy", lambda project: some(project, f"{BOARD}/build/*.json"), "", id="build"),
 ]
 
 
-#: Cut in every test run: the four that do their work in four different places.
-ALWAYS = ("train", "convert", "deploy")
-
-
-@pytest.mark.parametrize(
-    ("step", "middle", "hang"),
-    [pytest.param(*cut, marks=() if cut[0] in ALWAYS else pytest.mark.slow) for cut in CUTS],
-    ids=["train", "evaluate", "export", "convert", "preflight", "release", "upload", "build"],
-)
+@pytest.mark.parametrize(("step", "middle", "hang"), CUTS)
 def test_only_the_cut_step_is_done_again(
     project: Path, prefect_server, step: str, middle, hang: str, request: pytest.FixtureRequest
 ) -> None:
@@ -177,8 +172,8 @@ def test_two_runs_at_once_train_one_after_the_other(project: Path, prefect_serve
 
 
 def _children(pid: int) -> set[int]:
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return {int(number) for number in done.stdout.split()} - {0}
+    listed = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return {int(number) for text in listed for number in text.split()}
 
 
 def _alive(pid: int) -> bool:
