@@ -24,6 +24,8 @@ SHARED = {
     "tasks/odapi/test_jobs.py": "odapi",
     "tasks/odapi/test_freeze.py": "odapi",
     "tasks/odapi/test_architectures.py": "odapi",
+    "tasks/odapi/test_fitted_anchors.py": "odapi",
+    "tasks/odapi/test_validation.py": "odapi",
     "flows/test_killed_steps.py": "server",
     "flows/test_task_runs.py": "server",
     "flows/test_tutorial.py": "server",
