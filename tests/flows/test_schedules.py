@@ -50,8 +50,7 @@ def jetlane(project: Path, *words: str) -> str:
 def up(project: Path, **environment: str) -> None:
     with reserve() as free:
         port = free.getsockname()[1]
-    often = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}  # Prefect's scheduler plans runs every minute
-    done = command("jetlane", "up", "--port", str(port), cwd=project, **often, **environment)
+    done = command("jetlane", "up", "--port", str(port), cwd=project, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -111,7 +110,7 @@ def log_of(project: Path, run: str, until: str) -> str:
 
 
 def status_with_next_run(project: Path) -> str:
-    """What ``jetlane status`` says once the server's scheduler has planned the next run."""
+    """What ``jetlane status`` says once the server's scheduler, which looks every minute, has planned the next run."""
     deadline = time.monotonic() + 120
     while "next: " not in (shown := jetlane(project, "status")) and time.monotonic() < deadline:
         time.sleep(2)
