@@ -28,7 +28,6 @@ SHARED = {
     "tasks/odapi/test_validation.py": "odapi",
     "flows/test_killed_steps.py": "server",
     "flows/test_task_runs.py": "server",
-    "flows/test_tutorial.py": "server",
 }
 #: What takes a minute or more, the longest first.
 FIRST = (
@@ -38,7 +37,6 @@ FIRST = (
     "fuzz/test_fuzz.py",
     "flows/test_end_to_end.py",
     "flows/test_prefect_command.py",
-    "flows/test_schedules.py",
     "flows/test_server_access.py",
     "server",
     "remote/hostile/test_whole_commands.py",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from tests.pages.blocks import SHELL, Block
@@ -44,12 +43,10 @@ class Reader:
     Args:
         home: Their folder; ``bin`` beside it has their programs.
         fake: The interpreter that stands for the Object Detection API's.
-        server: Environment that names a Prefect server, so that not every command starts one.
     """
 
-    def __init__(self, home: Path, programs: Path, fake: Path, server: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, programs: Path, fake: Path) -> None:
         self.home, self._programs = home, programs
-        self._server = {name: value for name, value in server.items() if name.startswith("PREFECT_")}
         programs.mkdir()
         scripts = {"jetlane": _JETLANE.format(python=sys.executable, fake=str(fake))}
         scripts["make"] = _MAKE.format(make=_which("make"), root=ROOT)
@@ -90,7 +87,7 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "JETLANE_"))}
-        return {**kept, **self._server, "PATH": f"{self._programs}{os.pathsep}{kept['PATH']}"}
+        return {**kept, "PATH": f"{self._programs}{os.pathsep}{kept['PATH']}"}
 
 
 def _which(program: str) -> str:

@@ -20,13 +20,11 @@ FOR_A_BOARD = ("first-board", "howto/latency", "howto/jetpack-upgrade", "howto/b
 
 
 @pytest.fixture(scope="module")
-def tutorial(
-    tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path, prefect_server: dict[str, str]
-) -> Iterator[tuple[Reader, str]]:
+def tutorial(tmp_path_factory: pytest.TempPathFactory, fake_odapi: Path) -> Iterator[tuple[Reader, str]]:
     """Who did the tutorial, and what was printed."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "home").mkdir()
-    reader = Reader(folder / "home", folder / "bin", fake_odapi, prefect_server)
+    reader = Reader(folder / "home", folder / "bin", fake_odapi)
     try:
         blocks = blocks_of(ROOT / "docs" / "tutorial.md")
         assert all(not block.needs for block in blocks)
@@ -75,10 +73,10 @@ def test_what_is_for_a_real_board_is_true_of_a_virtual_one(tutorial: tuple[Reade
     assert "| cpu | fp32 |" in (home / "latency.md").read_text()
 
 
-def test_the_readmes_blocks_are_true(tmp_path: Path, fake_odapi: Path, prefect_server: dict[str, str]) -> None:
+def test_the_readmes_blocks_are_true(tmp_path: Path, fake_odapi: Path) -> None:
     home = tmp_path / "home"
     EXPORTERS["voc"](shapes(24), home / "my-data")
-    reader = Reader(home, tmp_path / "bin", fake_odapi, prefect_server)
+    reader = Reader(home, tmp_path / "bin", fake_odapi)
     said = ""
     for block in blocks_of(ROOT / "README.md"):
         if block.kind == "yaml":
