@@ -37,6 +37,7 @@ FIRST = (
     "fuzz/test_fuzz.py",
     "flows/test_end_to_end.py",
     "flows/test_prefect_command.py",
+    "flows/test_schedules.py",
     "flows/test_server_access.py",
     "server",
     "remote/hostile/test_whole_commands.py",
