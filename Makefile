@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Containers set it. Without compiled files each worker of the tests writes all asserts anew, and each process compiles us.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test test-full check lint lock bindings axe clean docs docs-lock
 
 $(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml

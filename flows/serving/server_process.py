@@ -22,13 +22,15 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from jetlane.flows.serving.first_database import prepare
     from jetlane.flows.serving.loopback_filter import LoopbackFilter
     from jetlane.flows.serving.ports import listening
     from jetlane.flows.serving.shared_reports import SharedReports
 
+    home = Path(os.environ["PREFECT_HOME"])
+    prepare(home)
     # Schedules, late runs and clean-up are the business of a lasting server (`jetlane up`).
     app = create_app(webserver_only=kind == "private", final=True)
-    home = Path(os.environ["PREFECT_HOME"])
     served = LoopbackFilter(SharedReports(app, home) if kind == "lasting" else app)
     settings = uvicorn.Config(served, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=2)
     uvicorn.Server(settings).run(sockets=[listening(port)])

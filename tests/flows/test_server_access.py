@@ -33,6 +33,7 @@ from websockets.sync.client import connect
 from jetlane.flows.serving import private_files
 from jetlane.flows.serving import up as up_module
 from jetlane.flows.serving.api import QUIET, ask, wait_until_healthy
+from jetlane.flows.serving.first_database import kept_database
 from jetlane.flows.serving.ports import answers, reserve
 from jetlane.flows.serving.private_server import PrefectApi
 from jetlane.flows.serving.up_state import UpState
@@ -436,6 +437,8 @@ def test_a_server_of_an_older_jetlane_is_replaced_unless_runs_are_under_way(tmp_
     folder = tmp_path / ".jetlane" / "up"
     folder.mkdir(parents=True)
     (tmp_path / "prefect.yaml").write_text("")
+    if kept_database().is_file():
+        shutil.copyfile(kept_database(), folder / "prefect.db")
     with reserve() as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"

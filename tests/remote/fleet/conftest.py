@@ -179,6 +179,7 @@ def fresh_ledger(tmp_path: Path) -> Callable[[], str]:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A lasting server: a run's private one keeps no events, and of task runs it hears by events."""
     from jetlane.flows.serving.api import QUIET, wait_until_healthy
+    from jetlane.flows.serving.first_database import kept_database
     from jetlane.flows.serving.ports import reserve
 
     home = tmp_path_factory.mktemp("prefect")
@@ -187,6 +188,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment.update(QUIET, PREFECT_HOME=str(home), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
     environment.update(PREFECT_SERVER_UI_ENABLED="false", PREFECT_API_BLOCKS_REGISTER_ON_START="false")
+    if kept_database().is_file():  # otherwise Prefect makes one, which takes ten seconds
+        shutil.copyfile(kept_database(), home / "prefect.db")
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(home / "log", "wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)

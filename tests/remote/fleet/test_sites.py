@@ -247,16 +247,27 @@ def run_flow(environment: Mapping[str, str], name: str, **arguments: Any) -> dic
     return json.loads(line[8:])
 
 
+def roll_out_to(site: Sites, release: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """A rollout to the devices of all sites, whose store and workspace are beside the release."""
+    place = release.parent
+    fleet = {"inventory": str(site.inventory), "waves": [1, "100%"], "store": f"file://{place}/store"}
+    return run_flow(environment, "fleet_rollout", release=str(release), fleet=fleet, workspace=str(place / "ws"))
+
+
+def runs_of_sites(environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    body = json.dumps({"flows": {"name": {"any_": ["fleet-site"]}}}).encode()
+    url = environment["PREFECT_API_URL"] + "/flow_runs/filter"
+    with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"})) as answer:
+        return list(json.load(answer))
+
+
 @pytest.mark.prefect
 def test_each_site_does_its_part_next_to_its_devices(
     two_sites: Sites, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
 ) -> None:
     """One rollout, one ledger, one set of waves; the release reaches the sites through the store alone."""
-    release = make_release(tmp_path, seed=51)
-    fleet = {"inventory": str(two_sites.inventory), "waves": [1, "100%"], "store": f"file://{tmp_path}/store"}
-    outcome = run_flow(
-        prefect_server, "fleet_rollout", release=str(release), fleet=fleet, workspace=str(tmp_path / "ws")
-    )
+    release, before = make_release(tmp_path, seed=51), {run["id"] for run in runs_of_sites(prefect_server)}
+    outcome = roll_out_to(two_sites, release, prefect_server)
     logs = "".join(path.read_text() for path in two_sites.folder.glob("*.log"))
     assert outcome.get("outcome") == "succeeded", f"{outcome}\n{logs}"
     assert {two_sites.runs(device.name) for device in two_sites.fleet.devices} == {release.name}
@@ -264,15 +275,21 @@ def test_each_site_does_its_part_next_to_its_devices(
         kept = two_sites.home(pool) / ".jetlane" / "site" / release.name
         assert (kept / "manifest.json").is_file(), "the worker fetched it to its own machine"
     assert not list((tmp_path / "store" / "jobs").iterdir()), "results are taken away when they were read"
-    body = json.dumps({"flows": {"name": {"any_": ["fleet-site"]}}}).encode()
-    url = prefect_server["PREFECT_API_URL"] + "/flow_runs/filter"
-    with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"})) as answer:
-        runs = json.load(answer)
+    runs = [run for run in runs_of_sites(prefect_server) if run["id"] not in before]
     assert sorted((run["work_pool_name"], run["state_type"]) for run in runs) == [
         ("north", "COMPLETED"),
         ("south", "COMPLETED"),
     ]
-    again = run_flow(prefect_server, "fleet_rollout", release=str(release), fleet=fleet, workspace=str(tmp_path / "ws"))
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_release_that_the_sites_have_changes_nothing_there(
+    two_sites: Sites, make_release: Any, tmp_path: Path, prefect_server: dict[str, str]
+) -> None:
+    release = make_release(tmp_path, seed=51)
+    assert set(roll_out_to(two_sites, release, prefect_server)["devices"].values()) == {"active"}
+    again = roll_out_to(two_sites, release, prefect_server)
     assert set(again["devices"].values()) == {"unchanged"}
 
 
