@@ -57,5 +57,6 @@ def test_what_cannot_be_shared_is_refused(child: OdapiChild, data: Data, tmp_pat
         divided.train(data.job(tmp_path, replace(SETTINGS, batch_size=5), gpus=2, device_kind="CPU"))
 
 
+@pytest.mark.slow
 def test_all_gpus_of_a_machine_without_any_are_its_processor(child: OdapiChild, data: Data, tmp_path: Path) -> None:
     assert child.train(data.job(tmp_path, replace(SETTINGS, steps=1), gpus="all"))["steps"] == 1
