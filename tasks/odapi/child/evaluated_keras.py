@@ -6,14 +6,14 @@ evaluation traces the network anew at every call.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from . import keras_model
+from . import keras_model, slots
 from .class_metrics import BOXES, per_class
 from .validation import figures
 
-FOLDER, PREFIX = "trained", "ckpt"
+#: What the names of a Keras model's checkpoints begin with.
+PREFIX = "ckpt"
 
 
 class EvaluatedKeras:
@@ -30,7 +30,7 @@ class EvaluatedKeras:
         self._detect: Any = None
 
     def place(self, step: int) -> str:
-        return os.path.join(self._folder, FOLDER, f"{PREFIX}-{step}")
+        return slots.place(self._folder, step, PREFIX)
 
     def keep(self, prefix: str, best: str) -> None:
         """It lies there."""

@@ -21,9 +21,9 @@ _OF_NO_VARIABLE = ("beta1_power", "beta2_power")
 _FOLDER = "trained"
 
 
-def place(model_dir: str, step: int) -> str:
+def place(model_dir: str, step: int, name: str = "model.ckpt") -> str:
     """Prefix of a checkpoint without optimizer slots."""
-    return os.path.join(model_dir, _FOLDER, f"model.ckpt-{step}")
+    return os.path.join(model_dir, _FOLDER, f"{name}-{step}")
 
 
 def without_slots(model_dir: str, keep: int = 1, table: Optional[Widths] = None) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from . import configs as tf1_configs
 from . import keras_checkpoint, keras_model, progress, replicas, slots
-from .evaluated_keras import FOLDER, PREFIX, EvaluatedKeras
+from .evaluated_keras import PREFIX, EvaluatedKeras
 from .loss_watch import LossWatch
 from .validation import Validation
 
@@ -202,7 +202,7 @@ class _Training:
         """Write a checkpoint of the model alone, with its moving averages where it has any; return its prefix."""
         import tensorflow as tf
 
-        prefix = os.path.join(self._dir, FOLDER, f"{PREFIX}-{self.step}")
+        prefix = slots.place(self._dir, self.step, PREFIX)
         variables = self._model.trainable_variables if self._averages else []
         own = [variable.numpy() for variable in variables]
         if self._averages:
